@@ -1,0 +1,3 @@
+"""Python side of the recipe: small modules, named by what they do, each also run as ``python -m asr.NAME``."""
+
+__version__ = "0.1.0"

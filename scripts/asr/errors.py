@@ -1,0 +1,52 @@
+"""Errors for the person who meets them: one line that says what, where, and what to do."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130
+
+
+class RecipeError(Exception):
+    """Something the user can act on. The message is one line: what, where (file and line), what to do."""
+
+    exit_status = EXIT_FAILED
+
+
+class UsageError(RecipeError):
+    """The command line itself is wrong (exit status 2)."""
+
+    exit_status = EXIT_USAGE
+
+
+def at(path: object, line: int | None = None) -> str:
+    """``file:line`` in the form that editors and terminals make clickable."""
+    return f"{path}:{line}" if line is not None else f"{path}"
+
+
+def run(main: Callable[[], int | None]) -> None:
+    """Run a command's ``main`` and exit with the recipe's statuses: 0 done, 1 failed, 2 usage, 130 interrupted.
+
+    A RecipeError, a full disk, a missing file or a refused one becomes one line on stderr. Anything else is a
+    fault in the recipe and keeps its traceback.
+    """
+    if os.environ.get("ASR_TRACEBACK"):
+        sys.exit(main() or 0)
+    try:
+        status = main() or 0
+        sys.stdout.flush()
+    except RecipeError as error:
+        print(f"error: {error}", file=sys.stderr)
+        status = error.exit_status
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        status = EXIT_INTERRUPTED
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"error: {where}{error.strerror or error}", file=sys.stderr)
+        status = EXIT_FAILED
+    sys.exit(status)

@@ -1,0 +1,119 @@
+"""The manifest: one JSON object a line, the form in which every stage after preparation sees a corpus.
+
+    {"key", "source", "target", "source_len", "target_len", "speaker", "duration", "num_samples", …}
+
+``source`` is an absolute path; ``source_len`` counts 10-ms frames at 16 kHz, before any low-frame-rate stacking (what
+FunASR's samplers count); ``target_len`` counts the tokenizer's tokens, characters where no tokenizer is known yet;
+``duration`` is in seconds; ``num_samples`` is the sample count at the file's own rate. There is never a field
+named ``text``: FunASR 1.4.16 reads such a line as a text-only item and crashes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from asr.errors import RecipeError, at
+from asr.files import atomic_open
+
+FRAMES_PER_SECOND = 100
+MODEL_SAMPLE_RATE = 16000
+
+
+@dataclass(frozen=True, slots=True)
+class Utterance:
+    """One clip and what was said in it."""
+
+    key: str
+    source: str
+    target: str
+    source_len: int
+    target_len: int
+    speaker: str
+    duration: float
+    num_samples: int
+    extra: dict[str, Any] = field(default_factory=dict, compare=False)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The manifest line's object, known fields first."""
+        known = {name: getattr(self, name) for name in FIELDS}
+        return {**known, **self.extra}
+
+
+FIELDS = ("key", "source", "target", "source_len", "target_len", "speaker", "duration", "num_samples")
+_TYPES: dict[str, type | tuple[type, ...]] = {
+    "key": str,
+    "source": str,
+    "target": str,
+    "source_len": int,
+    "target_len": int,
+    "speaker": str,
+    "duration": (int, float),
+    "num_samples": int,
+}
+
+
+def source_len(num_samples: int, sample_rate: int) -> int:
+    """10-ms frames of a clip once it is at 16 kHz: ``num_samples * 100 // sample_rate``."""
+    return num_samples * FRAMES_PER_SECOND // sample_rate
+
+
+def _parse(line: bytes, path: object, number: int) -> Utterance:
+    try:
+        value = json.loads(line.decode("utf-8"))
+    except UnicodeDecodeError:
+        raise RecipeError(f"{at(path, number)}: not UTF-8; rerun stage 1") from None
+    except json.JSONDecodeError as error:
+        raise RecipeError(f"{at(path, number)}: not JSON ({error.msg}); rerun stage 1") from None
+    if not isinstance(value, dict):
+        raise RecipeError(f"{at(path, number)}: a manifest line must be a JSON object")
+    for name in FIELDS:
+        if name not in value:
+            raise RecipeError(f"{at(path, number)}: field '{name}' is missing; rerun stage 1")
+        if not isinstance(value[name], _TYPES[name]) or isinstance(value[name], bool):
+            raise RecipeError(f"{at(path, number)}: field '{name}' has the wrong type: {value[name]!r}")
+    if not value["key"] or value["key"].split() != [value["key"]]:
+        raise RecipeError(f"{at(path, number)}: key {value['key']!r} is empty or holds whitespace")
+    if "text" in value:
+        raise RecipeError(f"{at(path, number)}: a field named 'text' makes FunASR crash; call it 'target'")
+    extra = {name: item for name, item in value.items() if name not in _TYPES}
+    return Utterance(**{name: value[name] for name in FIELDS}, extra=extra)
+
+
+def read_manifest(path: str | os.PathLike[str]) -> list[Utterance]:
+    """Read and check a manifest. A bad line, a key that occurs twice or an empty file is a RecipeError."""
+    path = Path(path)
+    if not path.is_file():
+        raise RecipeError(f"{path}: no such manifest; run stage 1 first")
+    utterances: list[Utterance] = []
+    seen: dict[str, int] = {}
+    with open(path, "rb") as stream:
+        for number, line in enumerate(stream, 1):
+            utterance = _parse(line, path, number)
+            if utterance.key in seen:
+                raise RecipeError(f"{at(path, number)}: key {utterance.key} stands on line {seen[utterance.key]} too")
+            seen[utterance.key] = number
+            utterances.append(utterance)
+    if not utterances:
+        raise RecipeError(f"{path}: no utterance in it; see problems.tsv beside it, and rerun stage 1")
+    return utterances
+
+
+def write_manifest(path: str | os.PathLike[str], utterances: Iterable[Utterance]) -> None:
+    """Write a manifest as a whole or not at all."""
+    with atomic_open(path) as stream:
+        for utterance in utterances:
+            stream.write(json.dumps(utterance.as_dict(), ensure_ascii=False) + "\n")
+
+
+def corpus_digest(utterances: Iterable[Utterance]) -> str:
+    """sha256 over the sorted (key, target, sample count): the same corpus has the same digest on every machine."""
+    digest = hashlib.sha256()
+    for row in sorted((item.key, item.target, item.num_samples) for item in utterances):
+        digest.update("\t".join(map(str, row)).encode() + b"\n")
+    return digest.hexdigest()

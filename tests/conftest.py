@@ -1,0 +1,36 @@
+"""For every test: in CI nothing skips, but for want of hardware or of material that is not in the repository."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import pytest
+
+MAY_SKIP_IN_CI = ("needs a GPU", "needs ../shared")
+
+
+def forbid_skip(report: Any) -> Any:
+    """Turn a skipped report into a failed one where CI is set and its reason is not one of the two that may be."""
+    if not os.environ.get("CI") or not report.skipped or hasattr(report, "wasxfail"):
+        return report
+    reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    reason = reason.removeprefix("Skipped: ")
+    if not reason.startswith(MAY_SKIP_IN_CI):
+        report.outcome = "failed"
+        report.longrepr = f"in CI nothing skips: {reason}"
+    return report
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport():
+    """A test that skips itself, or whose mark does."""
+    outcome = yield
+    forbid_skip(outcome.get_result())
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_make_collect_report():
+    """A whole file that skips itself (importorskip)."""
+    outcome = yield
+    forbid_skip(outcome.get_result())

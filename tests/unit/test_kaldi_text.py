@@ -1,0 +1,48 @@
+"""Kaldi text files: a key, a blank, and whatever was recognised."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from asr.errors import RecipeError
+from asr.kaldi_text import read_text, write_text
+
+
+def test_an_empty_hypothesis_is_the_bare_key(tmp_path):
+    write_text(tmp_path / "hyp.txt", [("a", "你 好"), ("S037T2，3E0", ""), ("c", "x")])
+    assert (tmp_path / "hyp.txt").read_text(encoding="utf-8") == "a 你 好\nS037T2，3E0\nc x\n"
+    assert read_text(tmp_path / "hyp.txt") == {"a": "你 好", "S037T2，3E0": "", "c": "x"}
+
+
+def test_line_breaks_in_a_text_do_not_make_lines(tmp_path):
+    write_text(tmp_path / "hyp.txt", [("a", "one\ntwo\r\nthree\u2028four"), ("b", "<script>alert('\u202e')</script>")])
+    assert read_text(tmp_path / "hyp.txt") == {"a": "one two three four", "b": "<script>alert('\u202e')</script>"}
+
+
+@given(texts=st.dictionaries(st.text("abcS01，", min_size=1), st.text("你好 a\u3000\u0301，<>\"'\U0001f44d")))
+def test_round_trip(tmp_path_factory, texts):
+    path = tmp_path_factory.mktemp("text") / "hyp.txt"
+    write_text(path, texts.items())
+    assert read_text(path) == {key: text.rstrip(" ") for key, text in texts.items()}
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        (b"a x\na y\n", "hyp.txt:2: key a occurs twice"),
+        (b"a x\n\nb y\n", "hyp.txt:2: the line has no key"),
+        (b"a x\n y\n", "hyp.txt:2: the line has no key"),
+        (b"a x\nb \xff\n", "hyp.txt:2: not UTF-8"),
+    ],
+)
+def test_a_wrong_line_is_named(tmp_path, raw, message):
+    (tmp_path / "hyp.txt").write_bytes(raw)
+    with pytest.raises(RecipeError, match=message):
+        read_text(tmp_path / "hyp.txt")
+
+
+def test_missing_and_empty(tmp_path):
+    with pytest.raises(RecipeError, match="no such file"):
+        read_text(tmp_path / "none.txt")
+    (tmp_path / "empty.txt").touch()
+    assert read_text(tmp_path / "empty.txt") == {}
