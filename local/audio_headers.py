@@ -1,0 +1,115 @@
+"""Sample count, rate and channels of a clip from its header, without decoding the sound.
+
+Plain WAV (PCM, float, A-law, mu-law) is read here, about ten times faster than through libsndfile, which takes
+everything else: flac, ogg, opus, compressed or very large WAV.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from typing import NamedTuple
+
+EXTENSIONS = (".wav", ".flac", ".ogg", ".opus")  # in order of preference where one id has several
+
+_FIXED_SIZE_CODECS = {1, 3, 6, 7}  # PCM, IEEE float, A-law, mu-law: every sample takes the same room
+_EXTENSIBLE = 0xFFFE
+_STREAMED = 0x7FFF0000  # encoders that write to a pipe leave a length near 2 or 4 GiB in the header
+_MAX_CHUNKS = 100  # garbage after a RIFF header could otherwise be walked for minutes
+_MAX_SAMPLES = 1 << 40  # libsndfile's answer where a file does not say how long it is
+
+
+class Header(NamedTuple):
+    """``num_samples`` counts one channel, at the file's own rate."""
+
+    num_samples: int
+    sample_rate: int
+    channels: int
+
+
+class AudioError(Exception):
+    """The clip cannot be used; ``kind`` is a row's kind in problems.tsv."""
+
+    def __init__(self, kind: str, detail: str) -> None:
+        super().__init__(detail)
+        self.kind = kind
+        self.detail = detail
+
+
+def read_header(path: str) -> Header:
+    """Read a clip's header. AudioError where it is unreadable, without sound, or shorter than its header says."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise AudioError("unreadable audio", error.strerror or str(error)) from None
+    try:
+        size = os.fstat(descriptor).st_size
+        head = os.read(descriptor, 128)
+        if not head:
+            raise AudioError("zero-length audio", "the file has 0 bytes")
+        header = _wav_header(descriptor, head, size)
+    except OSError as error:
+        raise AudioError("unreadable audio", error.strerror or str(error)) from None
+    finally:
+        os.close(descriptor)
+    header = header or _any_header(path)
+    if header.num_samples <= 0:
+        raise AudioError("zero-length audio", "the header counts 0 samples")
+    return header
+
+
+def _wav_header(descriptor: int, head: bytes, size: int) -> Header | None:
+    """Walk a RIFF file's chunks to its ``data``; None where libsndfile should look instead."""
+    if head[:4] != b"RIFF" or head[8:12] != b"WAVE":
+        return None
+    position, layout = 12, None
+    for _ in range(_MAX_CHUNKS):
+        if position + 8 > size:
+            break
+        chunk = _bytes(descriptor, head, position, 8)
+        length = int.from_bytes(chunk[4:8], "little")
+        if chunk[:4] == b"fmt ":
+            layout = _layout(_bytes(descriptor, head, position + 8, min(length, 40)))
+        elif chunk[:4] == b"data":
+            return _sized(layout, length, size - position - 8)
+        position += 8 + length + length % 2
+    return None
+
+
+def _bytes(descriptor: int, head: bytes, position: int, count: int) -> bytes:
+    end = position + count
+    return head[position:end] if end <= len(head) else os.pread(descriptor, count, position)
+
+
+def _layout(body: bytes) -> tuple[int, int, int] | None:
+    """(sample rate, channels, bytes for one sample of all channels) of a ``fmt `` chunk."""
+    if len(body) < 16:
+        return None
+    codec, channels, rate, _, block, bits = struct.unpack_from("<HHIIHH", body)
+    if codec == _EXTENSIBLE and len(body) >= 26:
+        codec = int.from_bytes(body[24:26], "little")
+    if codec not in _FIXED_SIZE_CODECS or not rate or not channels or block != channels * ((bits + 7) // 8):
+        return None
+    return rate, channels, block
+
+
+def _sized(layout: tuple[int, int, int] | None, length: int, there: int) -> Header | None:
+    if layout is None or length >= _STREAMED:
+        return None
+    rate, channels, block = layout
+    if length > there:
+        raise AudioError("truncated audio", f"the header says {length:,} bytes of sound, the file has {there:,}")
+    return Header(length // block, rate, channels)
+
+
+def _any_header(path: str) -> Header:
+    import soundfile  # 0.3 s to import, and seldom needed
+
+    try:
+        info = soundfile.info(path)
+    except (soundfile.SoundFileError, RuntimeError) as error:
+        detail = str(getattr(error, "error_string", "") or error).removeprefix("Error : ").rstrip(". ")
+        raise AudioError("unreadable audio", detail) from None
+    if info.frames > _MAX_SAMPLES or info.samplerate <= 0:
+        raise AudioError("unreadable audio", "the header does not say how long the clip is")
+    return Header(info.frames, info.samplerate, info.channels)

@@ -1,0 +1,77 @@
+"""CDSD's label files: ``<utt> <transcript>`` a line, where the first blank splits."""
+
+from __future__ import annotations
+
+import codecs
+from pathlib import Path
+from typing import NamedTuple
+
+from asr.errors import RecipeError, at
+from problems import ERROR, WARNING, Problem
+
+BOM = "\ufeff"
+FIRST_HAN = "\u2e80"  # a short GBK word can be UTF-8 by chance, but not for characters from here on
+
+
+class Label(NamedTuple):
+    """One transcript, as it was said: outer blanks and byte-order marks are gone, nothing else is changed."""
+
+    utt: str
+    text: str
+    file: str
+    line: int
+
+
+def read_label_file(path: Path) -> tuple[list[Label], list[Problem]]:
+    """Read one label file; a line without a transcript becomes a Problem.
+
+    An empty file, or bytes that are neither UTF-8 nor GB18030, are a RecipeError that names the file (and line).
+    """
+    raw = path.read_bytes()
+    lines, problems = _decode(path, raw)
+    labels: list[Label] = []
+    for number, line in enumerate(lines, 1):
+        utt, text = _parse(line)
+        if not utt:
+            continue
+        if text:
+            labels.append(Label(utt, text, str(path), number))
+        else:
+            problems.append(Problem(ERROR, "empty transcript", str(path), number, utt, "no words after the id"))
+    if not labels and not any(problem.kind == "empty transcript" for problem in problems):
+        raise RecipeError(f"{path}: the label file is empty; restore it, or move this speaker's folders away")
+    return labels, problems
+
+
+def _parse(line: str) -> tuple[str, str]:
+    parts = line.replace(BOM, " ").split(None, 1)
+    return (parts[0], parts[1].strip()) if len(parts) == 2 else ("".join(parts), "")
+
+
+def _decode(path: Path, raw: bytes) -> tuple[list[str], list[Problem]]:
+    """Lines as text: UTF-8, else GB18030 with a warning.
+
+    GB18030 accepts almost any bytes, so a UTF-8 file with one damaged line would turn into nonsense as a whole. It is
+    taken for GB18030 only where lines that are not UTF-8 outnumber those with Han characters in UTF-8.
+    """
+    lines = raw.removeprefix(codecs.BOM_UTF8).splitlines()
+    texts = [_text(line, "utf-8") for line in lines]
+    bad = [number for number, text in enumerate(texts, 1) if text is None]
+    if not bad:
+        return texts, []
+    han = sum(text is not None and any(char >= FIRST_HAN for char in text) for text in texts)
+    if han >= len(bad):
+        raise RecipeError(f"{at(path, bad[0])}: not UTF-8, while other lines of the file are; restore or correct it")
+    decoded = [_text(line, "gb18030") for line in lines]
+    if None in decoded:
+        number = decoded.index(None) + 1
+        raise RecipeError(f"{at(path, number)}: neither UTF-8 nor GB18030; save the label file as UTF-8")
+    detail = "read as GB18030 (GBK); save it as UTF-8 to be sure"
+    return decoded, [Problem(WARNING, "label file not UTF-8", str(path), None, "", detail)]
+
+
+def _text(line: bytes, encoding: str) -> str | None:
+    try:
+        return line.decode(encoding)
+    except UnicodeDecodeError:
+        return None

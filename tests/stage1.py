@@ -1,0 +1,41 @@
+"""Stage 1 run as a user runs it, for tests: the command, its refusals, and what it wrote."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from asr.manifest import read_manifest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def command(*arguments: object) -> list[str]:
+    return [sys.executable, str(ROOT / "local/prepare_1h_dataset.py"), *map(str, arguments)]
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(ROOT / "scripts"), "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def prepare(corpus, out, *more, **options) -> subprocess.CompletedProcess:
+    arguments = command("--corpus", corpus, "--out", out, *more)
+    return subprocess.run(arguments, env=environment(), capture_output=True, text=True, timeout=60, **options)
+
+
+def refused(done: subprocess.CompletedProcess, status: int = 1) -> str:
+    """The one line of a refusal."""
+    assert done.returncode == status, done.stderr
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1, done.stderr
+    return done.stderr
+
+
+def keys(folder: Path, split: str) -> set[str]:
+    return {item.key for item in read_manifest(folder / f"{split}.jsonl")}
+
+
+def problems(folder: Path) -> list[dict[str, str]]:
+    header, *rows = [line.split("\t") for line in (folder / "problems.tsv").read_text(encoding="utf-8").splitlines()]
+    assert header == ["severity", "kind", "file", "line", "key", "detail"]
+    return [dict(zip(header, row, strict=True)) for row in rows]

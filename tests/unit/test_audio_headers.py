@@ -1,0 +1,93 @@
+"""Header lengths agree with libsndfile wherever both read a file, and no damaged file passes for a whole one."""
+
+import os
+import struct
+import time
+
+import numpy as np
+import pytest
+import soundfile
+
+from audio_headers import AudioError, read_header
+from tests import cdsd_tree
+
+WAVE = np.linspace(-0.5, 0.5, 4000)
+
+
+def file_of(tmp_path, raw: bytes, name: str = "a.wav") -> str:
+    path = tmp_path / name
+    path.write_bytes(raw)
+    return str(path)
+
+
+def whole(samples: int = 4000) -> bytes:
+    return cdsd_tree.wav_header(samples) + b"\1\0" * samples
+
+
+def kind_of(path: str) -> str:
+    with pytest.raises(AudioError) as caught:
+        read_header(path)
+    return caught.value.kind
+
+
+@pytest.mark.parametrize("rate", [8000, 16000, 44100])
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize(
+    ("container", "subtype"),
+    [("WAV", name) for name in ("PCM_16", "PCM_24", "PCM_U8", "FLOAT", "DOUBLE", "ULAW", "ALAW", "IMA_ADPCM")]
+    + [("WAVEX", "PCM_16"), ("WAVEX", "FLOAT"), ("RF64", "PCM_16"), ("FLAC", "PCM_16"), ("OGG", "VORBIS")],
+)
+def test_same_answer_as_libsndfile(tmp_path, container, subtype, rate, channels):
+    path = str(tmp_path / "clip")
+    soundfile.write(path, np.stack([WAVE] * channels, axis=1), rate, subtype=subtype, format=container)
+    info = soundfile.info(path)
+    assert read_header(path) == (info.frames, info.samplerate, info.channels)
+
+
+def test_opus(tmp_path):
+    path = str(tmp_path / "a.opus")
+    soundfile.write(path, WAVE, 16000, format="OGG", subtype="OPUS")
+    assert read_header(path) == (4000, 16000, 1)
+
+
+def test_chunks_before_and_after_the_sound(tmp_path):
+    raw = whole()
+    odd = b"LIST" + struct.pack("<I", 3) + b"abc\0"
+    assert read_header(file_of(tmp_path, raw[:12] + odd * 20 + raw[12:] + odd)).num_samples == 4000
+
+
+@pytest.mark.parametrize("cut", [1, 2, 1000, 7999])
+def test_truncated(tmp_path, cut):
+    assert kind_of(file_of(tmp_path, whole()[:-cut])) == "truncated audio"
+
+
+@pytest.mark.parametrize("raw", [b"", whole(0)])
+def test_without_sound(tmp_path, raw):
+    assert kind_of(file_of(tmp_path, raw)) == "zero-length audio"
+
+
+@pytest.mark.parametrize("raw", [b"hello", whole()[:30], whole()[:36], b"RIFF\0\0\0\0WAVE", b"fLaC" + b"\0" * 50])
+def test_not_audio(tmp_path, raw):
+    assert kind_of(file_of(tmp_path, raw)) == "unreadable audio"
+
+
+def test_not_a_file(tmp_path):
+    (tmp_path / "dir.wav").mkdir()
+    (tmp_path / "dangling.wav").symlink_to("nowhere.wav")
+    os.mkfifo(tmp_path / "pipe.wav")
+    assert kind_of(str(tmp_path / "dir.wav")) == "unreadable audio"
+    assert kind_of(str(tmp_path / "dangling.wav")) == "unreadable audio"
+    assert kind_of(str(tmp_path / "pipe.wav")) in ("unreadable audio", "zero-length audio")  # and does not wait
+
+
+def test_length_left_open_by_an_encoder_that_wrote_to_a_pipe(tmp_path):
+    raw = whole()
+    assert read_header(file_of(tmp_path, raw[:40] + b"\xff" * 4 + raw[44:])).num_samples == 4000
+
+
+def test_garbage_after_a_riff_header_is_not_walked_for_ever(tmp_path):
+    path = file_of(tmp_path, b"RIFF\0\0\0\0WAVE")
+    os.truncate(path, 1 << 30)
+    begun = time.monotonic()
+    assert kind_of(path) == "unreadable audio"
+    assert time.monotonic() - begun < 5

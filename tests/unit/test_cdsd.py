@@ -1,0 +1,236 @@
+"""CDSD as people have it on disk: every irregularity, wherever --corpus points, and label files in any state."""
+
+import os
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+import cdsd
+from asr.errors import RecipeError
+from labels import read_label_file
+from tests import cdsd_tree
+
+
+def kinds(part):
+    return Counter((problem.severity, problem.kind) for problem in part.problems)
+
+
+def small_part(root: Path) -> Path:
+    return cdsd_tree.small(root) / "after_catting" / "1h"
+
+
+def labels_of(folder: Path, speaker: str = "01") -> Path:
+    return folder / "Text" / f"{speaker}_label.txt"
+
+
+def rewrite(path: Path, change) -> None:
+    path.write_text(change(path.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A hundredth of CDSD, with its irregularities."""
+    return cdsd_tree.one_in_hundred(tmp_path_factory.mktemp("disk") / "data" / "CDSD")
+
+
+@pytest.mark.parametrize("given", [".", "..", "../..", "after_catting", "after_catting/1h", "after_catting/1h/Audio"])
+def test_corpus_may_be_given_too_high_or_too_low(whole, given):
+    assert cdsd.find_part(whole / given, "1h") == whole / "after_catting" / "1h"
+    assert cdsd.corpus_root(whole / "after_catting" / "1h") == whole
+
+
+@pytest.mark.parametrize("given", ["after_catting/1h", "after_catting/1h/Text"])
+def test_the_other_part_is_found_beside_a_part(whole, given):
+    assert cdsd.find_part(whole / given, "10h") == whole / "after_catting" / "10h"
+
+
+def test_a_copy_that_starts_one_level_lower(tmp_path):
+    small_part(tmp_path / "a").rename(tmp_path / "1h")
+    assert cdsd.find_part(tmp_path, "1h") == tmp_path / "1h"
+    assert cdsd.corpus_root(tmp_path / "1h") == tmp_path
+
+
+def test_two_corpora_below_the_folder_are_not_guessed_between(tmp_path):
+    cdsd_tree.small(tmp_path / "one"), cdsd_tree.small(tmp_path / "two")
+    with pytest.raises(RecipeError, match=r"several corpora below it: .*one.* and .*two"):
+        cdsd.find_part(tmp_path, "1h")
+
+
+def test_a_wrong_path_says_what_was_looked_for_and_what_is_there(tmp_path):
+    (tmp_path / "music").mkdir()
+    with pytest.raises(RecipeError, match=r"looked for after_catting/1h/Audio.*there is: music"):
+        cdsd.find_part(tmp_path, "1h")
+    with pytest.raises(RecipeError, match="no such folder"):
+        cdsd.find_part(tmp_path / "nowhere", "1h")
+
+
+def test_symlinks_stay_as_the_user_wrote_them(tmp_path):
+    cdsd_tree.small(tmp_path / "disk7" / "real")
+    (tmp_path / "CDSD").symlink_to("disk7/real")
+    part = cdsd.read_part(cdsd.find_part(tmp_path / "CDSD", "1h"), "1h")
+    assert part.clips[0].audio.startswith(str(tmp_path / "CDSD"))
+
+
+def test_dotdot_after_a_symlink_names_the_same_folder(tmp_path):
+    cdsd_tree.small(tmp_path / "far" / "corpus")
+    (tmp_path / "far" / "inside").mkdir()
+    (tmp_path / "link").symlink_to("far/inside")
+    found = cdsd.find_part(f"{tmp_path}/link/../corpus", "1h")
+    assert found.samefile(tmp_path / "far" / "corpus" / "after_catting" / "1h")
+
+
+def test_every_labelled_clip_of_1h_is_found_and_the_others_are_listed(whole):
+    part = cdsd.read_part(whole / "after_catting" / "1h", "1h")
+    assert len(part.speakers) == 44
+    assert len(part.clips) == sum(count // 100 for count in cdsd_tree.counts_1h().values())
+    assert kinds(part) == {("warning", "wav without transcript"): 3}
+    commas = [clip for clip in part.clips if "，" in clip.key]
+    assert len(commas) == 7
+    assert {clip.speaker for clip in commas} == {"37"}
+
+
+def test_speaker_20_of_10h_has_a_dash_and_another_scheme_and_is_still_speaker_20(whole):
+    part = cdsd.read_part(whole / "after_catting" / "10h", "10h")
+    own = [clip for clip in part.clips if clip.speaker == "20"]
+    assert len(own) == 11
+    assert {clip.key[:4] for clip in own} == {"S001", "S002", "S003"}
+    assert not part.problems
+
+
+def test_lower_case_folders(tmp_path):
+    folder = small_part(tmp_path)
+    (folder / "Text").rename(folder / "text")
+    (folder / "Audio").rename(folder / "audio")
+    assert len(cdsd.read_part(folder, "1h").clips) == 24
+
+
+def test_both_spellings_at_once_are_not_guessed_between(tmp_path):
+    folder = small_part(tmp_path)
+    (folder / "text").mkdir()
+    with pytest.raises(RecipeError, match="both Text/ and text/"):
+        cdsd.read_part(folder, "1h")
+
+
+def test_transcript_without_wav_and_wav_without_transcript(tmp_path):
+    folder = small_part(tmp_path)
+    (folder / "Audio/01" / f"{cdsd_tree.utt_id('01', 2)}.wav").rename(folder / "Audio/01/other.wav")
+    part = cdsd.read_part(folder, "1h")
+    assert len(part.clips) == 23
+    lost, unknown = sorted(part.problems)
+    assert (lost.severity, lost.kind, lost.line) == ("error", "transcript without wav", 2)
+    assert lost.file.endswith("Text/01_label.txt")
+    assert (unknown.kind, unknown.key) == ("wav without transcript", "other")
+
+
+def test_a_transcript_twice_is_kept_once_but_two_texts_for_one_id_are_not_chosen_between(tmp_path):
+    folder = small_part(tmp_path)
+    first, second = (cdsd_tree.utt_id("01", number) for number in (1, 2))
+    with labels_of(folder).open("a", encoding="utf-8") as stream:
+        stream.write(f"{first} 今天天气很好\n{second} 完全不同的话\n")
+    part = cdsd.read_part(folder, "1h")
+    assert kinds(part) == {("warning", "duplicate id"): 1, ("error", "duplicate id"): 1}
+    keys = [clip.key for clip in part.clips]
+    assert keys.count(first) == 1
+    assert second not in keys
+
+
+def test_an_id_that_two_speakers_have_keeps_both_clips(tmp_path):
+    cdsd_tree.add_speaker(tmp_path, "01", {"same": "你好", "a": "你"})
+    cdsd_tree.add_speaker(tmp_path, "02", {"same": "再见"})
+    part = cdsd.read_part(tmp_path, "1h")
+    assert {clip.key: clip.label.text for clip in part.clips} == {"01-same": "你好", "a": "你", "02-same": "再见"}
+    assert kinds(part) == {("warning", "id of two speakers"): 2}
+
+
+def test_a_speaker_without_label_file_is_named_and_the_others_go_on(tmp_path):
+    folder = small_part(tmp_path)
+    labels_of(folder, "03").unlink()
+    part = cdsd.read_part(folder, "1h")
+    assert kinds(part) == {("error", "no label file"): 1}
+    assert len(part.clips) == 20
+    assert "03" in part.speakers
+
+
+def test_no_label_file_at_all_and_no_speaker_at_all_stop(tmp_path):
+    folder = small_part(tmp_path)
+    for path in (folder / "Text").iterdir():
+        path.unlink()
+    with pytest.raises(RecipeError, match=r"Text: no label file; expected <speaker>_label.txt; there is: nothing"):
+        cdsd.read_part(folder, "1h")
+    (tmp_path / "b/Audio").mkdir(parents=True), (tmp_path / "b/Text").mkdir()
+    with pytest.raises(RecipeError, match="no speaker's folder"):
+        cdsd.read_part(tmp_path / "b", "1h")
+
+
+def test_other_formats_hidden_files_and_strays(tmp_path):
+    folder = small_part(tmp_path)
+    audio = folder / "Audio/01"
+    first = cdsd_tree.utt_id("01", 1)
+    (audio / f"{first}.wav").rename(audio / f"{first}.FLAC")
+    (audio / f"{cdsd_tree.utt_id('01', 2)}.ogg").touch()
+    (audio / "._hidden.wav").touch()
+    cdsd_tree.write_wav(folder / "Audio/lost.wav")
+    (folder / "Text/readme.txt").touch()
+    part = cdsd.read_part(folder, "1h")
+    assert kinds(part) == {
+        ("warning", "clip in two formats"): 1,
+        ("warning", "audio without speaker"): 1,
+        ("note", "other file"): 1,
+    }
+    assert [clip.audio for clip in part.clips if clip.key == first] == [f"{audio}/{first}.FLAC"]
+
+
+def test_a_folder_whose_name_is_not_utf8_is_refused_by_name(tmp_path):
+    folder = small_part(tmp_path)
+    os.rename(os.fsencode(folder / "Audio/02"), os.fsencode(folder / "Audio") + b"/\xd5\xc5")
+    problem = next(item for item in cdsd.read_part(folder, "1h").problems if item.kind == "name not UTF-8")
+    assert problem.severity == "error"
+
+
+# Label files ----------------------------------------------------------------------------------------------------------
+
+
+def read_bytes(tmp_path, raw):
+    path = tmp_path / "01_label.txt"
+    path.write_bytes(raw)
+    labels, problems = read_label_file(path)
+    return {label.utt: label.text for label in labels}, [problem.kind for problem in problems]
+
+
+@pytest.mark.parametrize(
+    ("raw", "texts"),
+    [
+        ("a 你好\nb 再见\n".encode(), {"a": "你好", "b": "再见"}),
+        ("\ufeffa 你好\r\n\r\n  b\t再见 \u3000\r\n".encode(), {"a": "你好", "b": "再见"}),
+        ("a \ufeff你好\nb 你 好，ＯＫ 3\n".encode(), {"a": "你好", "b": "你 好，ＯＫ 3"}),  # inside, nothing is touched
+        ("S037T2，3E0 没有换行".encode(), {"S037T2，3E0": "没有换行"}),
+    ],
+)
+def test_what_was_said_is_kept_and_only_outer_blanks_and_boms_go(tmp_path, raw, texts):
+    assert read_bytes(tmp_path, raw) == (texts, [])
+
+
+def test_a_line_without_transcript_is_a_problem_and_no_label(tmp_path):
+    assert read_bytes(tmp_path, "a 你好\nb\nc  \n".encode()) == ({"a": "你好"}, ["empty transcript"] * 2)
+
+
+def test_gbk_is_read_with_a_warning(tmp_path):
+    texts, found = read_bytes(tmp_path, "a 今天天气很好\nb ok\nc 通\n".encode("gb18030"))
+    assert texts == {"a": "今天天气很好", "b": "ok", "c": "通"}
+    assert found == ["label file not UTF-8"]
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        (b"", "the label file is empty"),
+        (b"\xef\xbb\xbf \r\n\n", "the label file is empty"),
+        ("a 你好\n".encode("utf-16"), "01_label.txt:1: neither UTF-8 nor GB18030"),
+        ("a 你好\nb 再见\n".encode() + b"c \xe4\xbd\xe5\xa5\n", "01_label.txt:3: not UTF-8, while other lines"),
+        ("a 你好\n".encode("gbk") + b"b \xff\xff\n", "01_label.txt:2: neither UTF-8 nor GB18030"),
+    ],
+)
+def test_a_label_file_that_is_empty_or_no_text_stops_with_file_and_line(tmp_path, raw, message):
+    with pytest.raises(RecipeError, match=message):
+        read_bytes(tmp_path, raw)
