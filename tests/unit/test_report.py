@@ -1,0 +1,197 @@
+"""RESULTS.md: every figure from score.json, everything recorded from provenance.json, no path of any machine."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from asr.manifest import Utterance
+from asr.public import public
+from asr.report import results
+from asr.scoring import score, score_hypotheses
+
+ROOT = Path(__file__).resolve().parents[2]
+PROVENANCE = {
+    "command": ["bash", "run.sh", "--corpus", "/data/joe/CDSD copy", "--base", "mini/base", "++a.b=/home/joe/x"],
+    "commit": "0123abc",
+    "config": {"base": "/models/hub/paraformer", "train_conf": {"max_epoch": 50}, "optim_conf": {"lr": 0.0002}},
+    "corpus": {
+        "name": "CDSD",
+        "digest": "d1e2",
+        "splits": {"train": {"speakers": 35, "utterances": 45327, "hours": 35.7}, "test": {"speakers": 5}},
+        "simulated": False,
+    },
+    "base": {"id": "iic/speech_paraformer-large", "digest": "b4"},
+    "average": {
+        "file": "model.pt.avg2",
+        "ranked_by": "cer",
+        "checkpoints": [{"file": "model.pt.ep3", "value": 0.1234}, {"file": "model.pt.ep1.200", "value": 0.2}],
+    },
+    "processor": "Some CPU",
+    "gpu": "NVIDIA GeForce RTX 3090",
+    "versions": {"torch": "2.11.0"},
+    "times": {"3": 7300, "5": 61},
+}
+
+
+def scored(folder: Path, baseline: bool = True, speakers: int = 5) -> dict:
+    references = [
+        Utterance(f"{number}-{index}", "/a.wav", text, 100, len(text), f"{number:02d}", 1.0, 16000)
+        for number in range(speakers)
+        for index, text in enumerate(("今天天气很好", "数字"))
+    ]
+    systems = {}
+    for name, text in (("baseline", "今天"), ("tuned", "今天天气")):
+        (folder / f"{name}.txt").write_text("".join(f"{item.key} {text}\n" for item in references[1:]), "utf-8")
+        systems[name] = score_hypotheses(references, folder / f"{name}.txt")
+    if not baseline:
+        del systems["baseline"]
+    line = {"name": "human listeners", "cer": 0.2045, "note": "other clips, other listeners", "source": "a paper"}
+    return score(references, systems, references[:1], reference_lines=[line])
+
+
+def report(exp: Path) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", "asr.report", "--exp", str(exp)],
+        env={**os.environ, "PYTHONPATH": str(ROOT / "scripts")},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+@pytest.fixture
+def exp(tmp_path):
+    folder = tmp_path / "exp" / "mini_run"
+    (folder / "score").mkdir(parents=True)
+    (folder / "score/score.json").write_text(json.dumps(scored(tmp_path)), encoding="utf-8")
+    (folder / "provenance.json").write_text(json.dumps(PROVENANCE), encoding="utf-8")
+    return folder
+
+
+def test_the_page_has_the_figures_and_the_provenance(exp):
+    done = report(exp)
+    assert done.returncode == 0, done.stderr
+    page = (exp / "RESULTS.md").read_text(encoding="utf-8")
+    found = json.loads((exp / "score/score.json").read_text(encoding="utf-8"))
+    assert page.startswith("# Results of mini_run\n")
+    for name, row in found["systems"].items():
+        line = next(line for line in page.splitlines() if line.startswith(f"| {name}"))
+        cells = [cell.strip() for cell in line.split("|")[1:-1]]
+        assert cells[1] == f"**{100 * row['cer']:.2f}**"
+        assert cells[3:6] == [str(row[key]) for key in ("sub", "del", "ins")]
+    assert "human listeners: 20.45 % (other clips, other listeners; a paper)" in page
+    assert "a reference, never a test passed" in page
+    assert "1 missing hypotheses**, counted as deletions: 0-0." in page
+    for text in ("0123abc", "d1e2", "iic/speech_paraformer-large", "RTX 3090", "Some CPU", "torch 2.11.0", "45,327"):
+        assert text in page
+    assert "model.pt.avg2: the 2 best by cer: model.pt.ep3 (0.1234), model.pt.ep1.200 (0.2)" in page
+    assert "stage 3 2.0 h, stage 5 61 s" in page
+    assert "max_epoch: 50" in page
+    assert "simulated" not in page
+
+
+def test_no_path_of_a_machine_is_in_the_page(exp):
+    report(exp)
+    page = (exp / "RESULTS.md").read_text(encoding="utf-8")
+    assert "bash run.sh --corpus 'CDSD copy' --base mini/base ++a.b=x" in page
+    assert "base: paraformer\n" in page
+    assert not re.search(r"/(home|data|models|tmp|work)\b", page)
+    assert "joe" not in page
+
+
+def test_a_command_that_is_recorded_as_one_line(tmp_path):
+    page = results("x", scored(tmp_path), {"command": ["bash run.sh --corpus …/real_mandarin --tag 'a b'"]})
+    assert "```\nbash run.sh --corpus …/real_mandarin --tag 'a b'\n```" in page
+
+
+def test_simulated_speech_is_said_to_be_simulated(tmp_path):
+    page = results("mini", scored(tmp_path), {"corpus": {"simulated": True}})
+    assert "The speech of this corpus is simulated" in page
+    assert "stands for no clinical claim" in page
+
+
+def test_everything_is_optional_but_the_score(exp):
+    (exp / "provenance.json").unlink()
+    assert report(exp).returncode == 0
+    page = (exp / "RESULTS.md").read_text(encoding="utf-8")
+    for name in ("commit", "corpus digest", "base model", "averaged", "processor", "GPU"):
+        assert re.search(rf"^\| {name} +\| not recorded", page, re.MULTILINE), name
+    assert "Command: not recorded." in page
+
+
+def test_a_run_without_gpu_is_not_a_run_that_did_not_say(tmp_path):
+    assert re.search(r"\| GPU +\| none ", results("x", scored(tmp_path), {"gpu": None}))
+
+
+def test_without_baseline(tmp_path):
+    page = results("x", scored(tmp_path, baseline=False), {})
+    assert "baseline" not in page
+    assert "| tuned " in page
+
+
+def test_few_speakers_have_no_interval_and_five_have_one(tmp_path):
+    assert "No interval: 3 speakers" in results("x", scored(tmp_path, speakers=3), {})
+    page = results("x", scored(tmp_path), {})
+    assert "Intervals: two-level bootstrap over 5 speakers" in page
+    assert re.search(r"\*\*66\.67\*\* +\|", page) or re.search(r"\| +\d+\.\d\d to \d+\.\d\d \|", page)
+
+
+def test_a_worse_model_is_not_said_to_be_better(tmp_path):
+    found = scored(tmp_path)
+    found["comparison"].update(absolute_reduction=-0.02, relative_reduction=-0.1)
+    assert "**does not lower** the CER: reduction -2.00 points, **-10.0 % relative**" in results("x", found, {})
+
+
+def test_names_cannot_break_the_page(tmp_path):
+    found = scored(tmp_path)
+    found["by_speaker"]["<img src=x>|\n# h"] = found["by_speaker"].pop("00")
+    page = results("a<b>", found, {})
+    assert "<img" not in page
+    assert "&lt;img src=x&gt;\\| # h" in page
+    assert "# Results of a&lt;b&gt;" in page
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda exp: (exp / "score/score.json").unlink(), "score.json: no such file; run stage 5"),
+        (lambda exp: (exp / "score/score.json").write_text("{\n,"), "score.json:2: not JSON"),
+        (lambda exp: (exp / "score/score.json").write_text('{"schema_version": 99}'), "schema_version 99"),
+        (lambda exp: (exp / "provenance.json").write_text("[]"), "provenance.json: must be a JSON object"),
+    ],
+)
+def test_files_that_are_not_what_they_should_be(exp, change, message):
+    change(exp)
+    done = report(exp)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+    assert message in done.stderr
+    assert not (exp / "RESULTS.md").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ("/home/joe/corpus", "corpus"),
+        ("/repo/conf/mini.yaml", "conf/mini.yaml"),
+        ("/repo", "."),
+        ("../shared/real_mandarin/", "real_mandarin"),
+        ("~/models/big one", "big one"),
+        ("--out=/repo/exp/a", "--out=exp/a"),
+        ("++init_param=/home/joe/m.pt", "++init_param=m.pt"),
+        ("iic/speech_paraformer-large", "iic/speech_paraformer-large"),
+        ("mini/base", "mini/base"),
+        ("https://example.org/a/b", "https://example.org/a/b"),
+        ("see /var/log/train.log, please", "see train.log, please"),
+        ("50 % and/or 3/4", "50 % and/or 3/4"),
+        (["a", {"b": "/x/y"}, 3, None, True], ["a", {"b": "y"}, 3, None, True]),
+    ],
+)
+def test_public(given, shown):
+    assert public(given, Path("/repo")) == shown

@@ -1,0 +1,258 @@
+"""The scorer: figures worked out by hand, and files that are not what they should be."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from asr.cer import ErrorCounts
+from asr.manifest import Utterance, write_manifest
+from asr.scoring import Scored, score, score_hypotheses, total
+from asr.tables import markdown_table, text_table
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# key, speaker, reference, baseline, tuned
+CLIPS = [
+    ("a1", "02", "数字", "树子", "数字"),
+    ("a2", "02", "语音识别", "语音", "语音识别。"),
+    ("a3", "02", "好", "你好吗", "好"),
+    ("b1", "08", "今天天气很好", "今天天气很好", "今天天气好"),
+    ("b2", "08", "我要喝水", "", "我要喝水"),
+    ("b3", "08", "ＫＴＶ", "ktv", "K T V"),
+]
+TRAIN = ["数字", "今天天气很好。", "别的话"]
+
+
+def utterance(key: str, speaker: str, target: str) -> Utterance:
+    return Utterance(key, f"/audio/{key}.wav", target, 100, len(target), speaker, 1.0, 16000)
+
+
+REFERENCES = [utterance(key, speaker, text) for key, speaker, text, _, _ in CLIPS]
+
+
+@pytest.fixture
+def files(tmp_path):
+    """A folder with ref.jsonl, train.jsonl, baseline.txt and tuned.txt."""
+    write_manifest(tmp_path / "ref.jsonl", REFERENCES)
+    write_manifest(tmp_path / "train.jsonl", [utterance(f"t{n}", "01", text) for n, text in enumerate(TRAIN)])
+    for name, column in (("baseline", 3), ("tuned", 4)):
+        write_hypotheses(tmp_path / f"{name}.txt", {clip[0]: clip[column] for clip in CLIPS})
+    return tmp_path
+
+
+def write_hypotheses(path: Path, texts: dict[str, str]) -> None:
+    path.write_text("".join(f"{key} {text}".rstrip(" ") + "\n" for key, text in texts.items()), encoding="utf-8")
+
+
+def run(folder: Path, *more: object, baseline: bool = True) -> subprocess.CompletedProcess:
+    arguments = ["--ref", folder / "ref.jsonl", "--hyp", folder / "tuned.txt", "--out", folder / "score", *more]
+    arguments += ["--baseline", folder / "baseline.txt"] if baseline else []
+    return subprocess.run(
+        [sys.executable, str(ROOT / "local/score.py"), *map(str, arguments)],
+        env={**os.environ, "PYTHONPATH": str(ROOT / "scripts")},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def result_of(folder: Path) -> dict:
+    return json.loads((folder / "score/score.json").read_text(encoding="utf-8"))
+
+
+def refused(done: subprocess.CompletedProcess) -> str:
+    assert done.returncode == 1, done.stdout
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1, done.stderr
+    return done.stderr
+
+
+def test_golden(files):
+    done = run(files, "--train", files / "train.jsonl", "--seed", "7")
+    assert done.returncode == 0, done.stderr
+    found = result_of(files)
+    assert (found["schema_version"], found["seed"]) == (1, 7)
+    assert found["reference"]["n_utt"] == 6
+    baseline, tuned = found["systems"]["baseline"], found["systems"]["tuned"]
+    # 树子: 2 sub; 语音: 2 del; 你好吗: 2 ins; empty: 4 del; ktv is ＫＴＶ when normalised
+    assert [baseline[key] for key in ("sub", "del", "ins", "hits", "ref_len")] == [2, 6, 2, 12, 20]
+    assert baseline["cer"] == pytest.approx(10 / 20)
+    assert (baseline["ser"], baseline["n_empty"], baseline["n_missing"]) == (pytest.approx(4 / 6), 1, 0)
+    assert [tuned[key] for key in ("sub", "del", "ins", "hits", "ref_len")] == [0, 1, 0, 19, 20]
+    assert tuned["raw_cer"] == pytest.approx(
+        7 / 20
+    )  # 。 and 很 count, and K T V has no full-width letter: 3 sub, 2 ins
+    assert found["comparison"]["absolute_reduction"] == pytest.approx(9 / 20)
+    assert found["comparison"]["relative_reduction"] == pytest.approx(0.9)
+    counts = [found["comparison"][f"utterances_{name}"] for name in ("better", "worse", "same")]
+    assert counts == [4, 1, 1]
+
+
+def test_groups_are_by_speaker_by_text_and_by_length(files):
+    run(files, "--train", files / "train.jsonl")
+    found = result_of(files)
+    assert {name: row["baseline"]["cer"] for name, row in found["by_speaker"].items()} == {
+        "02": pytest.approx(6 / 7),
+        "08": pytest.approx(4 / 13),
+    }
+    text = found["groups"]["text"]
+    assert (text["seen"]["n_utt"], text["seen"]["ref_len"]) == (
+        2,
+        8,
+    )  # the mark at the end of a train text is no matter
+    assert text["unseen"]["n_utt"] == 4
+    lengths = {name: row["n_utt"] for name, row in found["groups"]["length"].items()}
+    assert lengths == {"1": 1, "2": 1, "3-5": 3, "6-10": 1, "11+": 0}
+    assert found["groups"]["length"]["11+"]["tuned"] is None
+    for groups in (found["by_speaker"], text, found["groups"]["length"]):
+        for key in ("sub", "del", "ins", "hits", "ref_len", "n_utt", "n_empty"):
+            parts = [row["baseline"][key] for row in groups.values() if row["baseline"]]
+            assert sum(parts) == found["systems"]["baseline"][key]
+
+
+def test_two_speakers_have_no_interval_and_the_reason_is_given(files):
+    done = run(files)
+    assert result_of(files)["systems"]["tuned"]["ci95"] is None
+    assert "no interval: 2 speakers: an interval over speakers needs at least 4" in done.stdout
+
+
+def test_without_baseline_and_without_train(files):
+    assert run(files, baseline=False).returncode == 0
+    found = result_of(files)
+    assert list(found["systems"]) == ["tuned"]
+    assert found["comparison"] is None
+    assert found["groups"]["text"] is None
+
+
+def test_the_human_line_says_that_it_is_no_comparison(files):
+    done = run(files)
+    human = result_of(files)["reference_lines"][0]
+    assert (human["cer"], human["note"]) == (0.2045, "other clips, other listeners")
+    assert "2310.15930" in human["source"]
+    assert "for reference, never a test passed:\n  human listeners 20.45 % (other clips, other listeners" in done.stdout
+
+
+def test_a_missing_hypothesis_is_all_deletions_and_is_named(files):
+    whole = run(files) and result_of(files)["systems"]["tuned"]
+    write_hypotheses(files / "tuned.txt", {clip[0]: clip[4] for clip in CLIPS if clip[0] != "a2"})
+    done = run(files)
+    assert done.returncode == 0
+    tuned = result_of(files)["systems"]["tuned"]
+    assert tuned["missing"] == ["a2"]
+    assert (tuned["del"], tuned["ref_len"], tuned["n_missing"]) == (whole["del"] + 4, whole["ref_len"], 1)
+    assert f"warning: {files}/tuned.txt: no hypothesis for a2: counted as deletions" in done.stderr
+    row = next(line for line in (files / "score/per_utterance.tsv").open(encoding="utf-8") if line.startswith("a2"))
+    assert "missing\t0\t4\t0\t0\t1.000000" in row
+
+
+def test_an_empty_file_of_hypotheses_is_100_percent_and_no_crash(files):
+    write_hypotheses(files / "tuned.txt", {})
+    done = run(files)
+    tuned = result_of(files)["systems"]["tuned"]
+    assert (tuned["cer"], tuned["n_missing"], tuned["ser"]) == (1, 6, 1)
+    assert "no hypothesis for a1, a2, a3, b1, b2 and 1 more" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        ("a1 x\nzz y\nzy y\n", "tuned.txt:2: key zz (and 1 more keys) is not in the reference"),
+        ("a1 x\na1 x\n", "tuned.txt:2: key a1 occurs twice"),
+        ("a1 x\n\n", "tuned.txt:2: the line has no key"),
+    ],
+)
+def test_wrong_hypotheses_stop_before_anything_is_written(files, texts, message):
+    (files / "tuned.txt").write_text(texts)
+    assert message in refused(run(files))
+    assert not (files / "score").exists()
+
+
+def test_files_that_are_not_there(files):
+    (files / "tuned.txt").unlink()
+    assert f"{files}/tuned.txt: no such file" in refused(run(files))
+    (files / "ref.jsonl").write_text("")
+    assert f"{files}/ref.jsonl: no utterance in it" in refused(run(files))
+
+
+def test_an_empty_reference_counts_its_insertions():
+    references = [utterance("a", "01", "。"), utterance("b", "01", "好的")]
+    scored = [
+        Scored(references[0], "啊", ErrorCounts(ins=1), ErrorCounts(sub=1)),
+        Scored(references[1], "好的", ErrorCounts(hits=2), ErrorCounts(hits=2)),
+    ]
+    found = score(references, {"tuned": scored})
+    assert found["systems"]["tuned"]["cer"] == 0.5
+    assert found["systems"]["tuned"]["n_empty_ref"] == 1
+    assert found["groups"]["length"]["0"]["n_utt"] == 1
+
+
+def test_hostile_texts_break_no_table(files):
+    odd = "<script>alert(1)</script>\t\"'|👍🏽\u202eمرحبا e\u0301" + "好" * 10_000
+    write_hypotheses(files / "tuned.txt", {"a1": odd, "b1": "\u2028\x0b\x1c今天"})
+    assert run(files).returncode == 0
+    lines = (files / "score/per_utterance.tsv").read_bytes().decode().split("\n")
+    assert len(lines) == 1 + len(CLIPS) + 1
+    assert len({line.count("\t") for line in lines[:-1]}) == 1
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("scoring")
+
+
+hypotheses = st.dictionaries(st.sampled_from([clip[0] for clip in CLIPS]), st.text("数字语音好今天 。", max_size=8))
+
+
+@settings(max_examples=50)
+@given(texts=hypotheses, data=st.data())
+def test_dropping_hypotheses_never_lowers_the_cer(folder, texts, data):
+    """A missing hypothesis is as bad as an empty one: all deletions.
+
+    Only one thing is worse, and dropping it would lower the CER: a hypothesis with more errors than its reference has
+    characters, that is one with insertions beyond its hits.
+    """
+    dropped = data.draw(st.sets(st.sampled_from(sorted(texts)))) if texts else set()
+    write_hypotheses(folder / "all.txt", texts)
+    write_hypotheses(folder / "empty.txt", {key: "" if key in dropped else text for key, text in texts.items()})
+    write_hypotheses(folder / "some.txt", {key: text for key, text in texts.items() if key not in dropped})
+    every, empty, some = (score_hypotheses(REFERENCES, folder / f"{name}.txt") for name in ("all", "empty", "some"))
+    assert total(some) == total(empty)
+    if all(item.counts.errors <= item.counts.ref_len for item in every):
+        assert total(some).cer >= total(every).cer
+
+
+@settings(max_examples=25)
+@given(texts=hypotheses, chance=st.randoms())
+def test_the_order_of_lines_changes_nothing(folder, texts, chance):
+    lines, references = list(texts.items()), list(REFERENCES)
+    chance.shuffle(lines), chance.shuffle(references)
+    write_hypotheses(folder / "a.txt", texts)
+    write_hypotheses(folder / "b.txt", dict(lines))
+    one = score(REFERENCES, {"tuned": score_hypotheses(REFERENCES, folder / "a.txt")})
+    assert one == score(references, {"tuned": score_hypotheses(references, folder / "b.txt")})
+
+
+def test_intervals_do_not_depend_on_the_order_of_lines(folder):
+    speakers = [f"{number:02d}" for number in range(6)]
+    references = [
+        utterance(f"{speaker}-{n}", speaker, "今天天气很好"[: n % 6 + 1]) for speaker in speakers for n in range(9)
+    ]
+    write_hypotheses(folder / "h.txt", {item.key: "今天很好" for item in references})
+    one, two = (
+        score(order, {"tuned": score_hypotheses(order, folder / "h.txt")}) for order in (references, references[::-1])
+    )
+    low, high = one["systems"]["tuned"]["ci95"]
+    assert low <= one["systems"]["tuned"]["cer"] <= high
+    assert one == two
+
+
+def test_tables_line_up_with_han_in_them():
+    table = text_table(("speaker", "n"), [("张三", 5), ("a", 12_000)])
+    assert table == "speaker      n\n--------------\n张三         5\na        12000"
+    assert markdown_table(("a", "b"), [("x|<b>", 1)]).splitlines()[2] == "| x\\|&lt;b&gt; |   1 |"
