@@ -1,0 +1,138 @@
+"""Stage 0's base model: a hub id or a folder becomes ``exp/<tag>/base``, checked, with a digest of what is in it.
+
+The digest is what a run is tied to: training goes on from a checkpoint only while its base model is the same.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import hashlib
+import json
+import os
+import re
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+from asr import errors
+from asr.errors import RecipeError
+from asr.files import sha256_file, write_json
+
+# Files that belong to a FunASR model folder. Weights come apart from the rest because they are large.
+WEIGHTS = "model.pt"
+CONFIGURATION = ("config.yaml", "configuration.json", "tokens.json", "tokens.txt", "am.mvn", "seg_dict", "bpe.model")
+
+
+def looks_like_a_path(name: str) -> bool:
+    """Whether the user meant a folder: ``./x``, ``/x``, ``~/x``, ``a/b/c``, or ``a/b`` where ``a`` is a folder here."""
+    return name.startswith((".", "/", "~")) or name.count("/") != 1 or Path(name.split("/")[0]).is_dir()
+
+
+def resolve(name: str) -> Path:
+    """The absolute folder of a base model: itself if it is a folder, else fetched from ModelScope by its id.
+
+    Raises RecipeError when the folder is not there or the hub does not answer: FunASR would print a line and go on.
+    """
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return folder.absolute()
+    if looks_like_a_path(name):
+        raise RecipeError(f"{name}: no such base model folder; give --base a folder or a ModelScope id like iic/NAME")
+    return _fetch(name)
+
+
+def _fetch(name: str) -> Path:
+    print(f"fetching {name} from ModelScope (cached in $MODELSCOPE_CACHE, else ~/.cache/modelscope)", flush=True)
+    try:
+        from modelscope.hub.snapshot_download import snapshot_download
+    except ImportError as error:
+        raise RecipeError(f"modelscope cannot be imported ({error}); run: bash scripts/install.sh") from None
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            return Path(snapshot_download(name)).absolute()
+    except Exception as error:  # whatever the hub's client raises, the user needs to know that there is no model
+        why = re.sub(r"\s+", " ", str(error)).strip()[:160] or type(error).__name__
+        raise RecipeError(
+            f"base model {name} could not be fetched from ModelScope ({why}); check the id and the network, or give"
+            " --base a folder that holds it"
+        ) from None
+
+
+def check(folder: Path, from_scratch: bool = False) -> None:
+    """Raise RecipeError unless ``folder`` holds a whole FunASR model (without weights when training from scratch)."""
+    if not (folder / "config.yaml").is_file():
+        raise RecipeError(f"{folder}: no config.yaml in it, so it is not a FunASR model folder")
+    if not any((folder / name).is_file() for name in ("tokens.json", "tokens.txt", "bpe.model")):
+        raise RecipeError(f"{folder}: no tokens.json (or tokens.txt, bpe.model) in it; fetch the model again")
+    weights = folder / WEIGHTS
+    if from_scratch:
+        return
+    if not weights.is_file():
+        raise RecipeError(f"{weights}: the base model's weights are not there; fetch the model again")
+    with open(weights, "rb") as stream:
+        zipped = stream.read(2) == b"PK"
+    if weights.stat().st_size < 1024 or (zipped and not zipfile.is_zipfile(weights)):
+        raise RecipeError(f"{weights}: truncated ({weights.stat().st_size} bytes); fetch the model again")
+
+
+def digest(folder: Path) -> dict[str, str]:
+    """sha256 of each file that makes the model what it is, and ``digest`` over them all; where it lies is no matter."""
+    files = {name: sha256_file(folder / name) for name in (*CONFIGURATION, WEIGHTS) if (folder / name).is_file()}
+    total = hashlib.sha256("".join(f"{name} {value}\n" for name, value in sorted(files.items())).encode())
+    return {"digest": total.hexdigest(), **files}
+
+
+def link(folder: Path, exp: Path) -> None:
+    """Make ``exp/base`` a symbolic link to ``folder``, replacing an older one in one step."""
+    exp.mkdir(parents=True, exist_ok=True)
+    temporary = exp / f".base.{os.getpid()}"
+    temporary.symlink_to(folder)
+    os.replace(temporary, exp / "base")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m asr.base_model", description=__doc__.splitlines()[0])
+    parser.add_argument("--base", required=True, help="ModelScope id, or a folder")
+    parser.add_argument("--exp", required=True, type=Path, help="exp/<tag>; gets base (a link) and base.json")
+    arguments = parser.parse_args()
+    from asr.config import read_stage_file
+
+    values: dict[str, Any] = read_stage_file(arguments.exp, "base")
+    folder = resolve(arguments.base)
+    check(folder, bool(values.get("from_scratch")))
+    found = digest(folder)
+    link(folder, arguments.exp)
+    total = found.pop("digest")
+    write_json(
+        arguments.exp / "base.json",
+        {
+            "id": arguments.base,
+            "from_scratch": bool(values.get("from_scratch")),
+            "digest": total,
+            "files": found,
+        },
+    )
+    print(f"base model {arguments.base}: {len(found)} files, digest {total[:12]}")
+
+
+def recorded(exp: Path) -> dict[str, Any]:
+    """exp/base.json: id, digest and files of the base model that stage 0 set up.
+
+    RecipeError when stage 0 has not run, or ran for another base than the configuration names now.
+    """
+    from asr.config import read_stage_file
+
+    path = exp / "base.json"
+    if not path.is_file():
+        raise RecipeError(f"{path}: not there; run stage 0 first")
+    record = json.loads(path.read_text(encoding="utf-8"))
+    wanted = read_stage_file(exp, "base")["base"]
+    if record["id"] != wanted:
+        raise RecipeError(f"{path}: stage 0 set up {record['id']}, the configuration names {wanted}; run stage 0 again")
+    return record
+
+
+if __name__ == "__main__":
+    errors.run(main)

@@ -1,0 +1,79 @@
+"""Checkpoints on disk: what is ranked, what is kept, and files that are whole or not there.
+
+model.pt.ep3, model.pt.ep3.200   weights only, one a validation: what stage 4 averages and FunASR's tools read
+model.pt                         the newest, with optimizer and scheduler: what a stopped run goes on from
+model.pt.best                    a link to the best of the ranked ones
+checkpoints.json                 the ranking: the metric of each, best first
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from asr.errors import RecipeError
+from asr.files import atomic_open, write_json
+
+RANKING = "checkpoints.json"
+LATEST = "model.pt"
+BEST = "model.pt.best"
+
+
+def save(state: dict[str, Any], path: str | os.PathLike[str]) -> None:
+    """torch.save under a temporary name, fsync, rename. A full disk is a RecipeError and leaves the old file."""
+    try:
+        with atomic_open(path, "wb") as stream:
+            torch.save(state, stream)
+    except (OSError, RuntimeError) as error:
+        # torch's zip writer reports a full disk as a RuntimeError of its own.
+        if isinstance(error, RuntimeError) and not any(
+            mark in str(error) for mark in ("inline_container", "StreamWriter")
+        ):
+            raise
+        disk = os.statvfs(Path(path).parent)
+        free = disk.f_bavail * disk.f_frsize >> 20
+        raise RecipeError(
+            f"{path}: could not be written ({str(error).splitlines()[0][:100]}; {free} MB free); make room and give the"
+            " same command again: training goes on from the checkpoint before"
+        ) from None
+
+
+def link(target: Path, name: Path) -> None:
+    """Make ``name`` the same file as ``target`` in one step: a hard link, a copy where the file system has none."""
+    temporary = name.with_name(f".{name.name}.{os.getpid()}")
+    temporary.unlink(missing_ok=True)
+    try:
+        os.link(target, temporary)
+    except OSError:
+        import shutil
+
+        shutil.copyfile(target, temporary)
+    os.replace(temporary, name)
+
+
+def write_ranking(exp: str | os.PathLike[str], metric: str, values: dict[str, float], finished: bool) -> None:
+    """Write checkpoints.json. ``values``: {file name: metric}; CER and loss rank low to high, accuracy high to low."""
+    order = sorted(values, key=lambda name: (-values[name] if metric == "acc" else values[name], name))
+    write_json(
+        Path(exp) / RANKING,
+        {
+            "ranked_by": metric,
+            "finished": finished,
+            "checkpoints": [{"file": name, "value": values[name]} for name in order],
+        },
+    )
+
+
+def read_ranking(exp: str | os.PathLike[str]) -> dict[str, Any]:
+    """checkpoints.json of a run. RecipeError when training has not saved anything yet."""
+    path = Path(exp) / RANKING
+    if not path.is_file():
+        raise RecipeError(f"{path}: not there, so no checkpoint has been ranked yet; run stage 3 first")
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError:
+        raise RecipeError(f"{path}: not JSON; run stage 3 again, it writes this file anew") from None

@@ -1,0 +1,190 @@
+"""Everything that builds or reads a FunASR model: composing its configuration, loading it whole, features, text.
+
+Only this module, the trainer's and the launcher's know FunASR (1.4.16); the rest of the recipe would survive another.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+import torch
+
+from asr.errors import RecipeError
+from asr.manifest import MODEL_SAMPLE_RATE
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Silence FunASR's prints and logging, which importing it configures; on an error they are shown after all."""
+    held = io.StringIO()
+    disabled = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with contextlib.redirect_stdout(held):
+            yield
+    except RecipeError:
+        raise
+    except BaseException:
+        sys.stderr.write(held.getvalue())
+        raise
+    finally:
+        logging.disable(disabled)
+
+
+def choose_device(ngpu: int) -> str:
+    """``cuda`` or ``cpu``; a GPU that was asked for and cannot be used is an error, never a silent fall to CPU."""
+    if ngpu == 0:
+        return "cpu"
+    if not torch.cuda.is_available():
+        raise RecipeError(
+            f"a GPU was asked for (--ngpu {ngpu}), and torch {torch.__version__} cannot use one: see"
+            " `python -m asr.machine`; --ngpu 0 runs on the processor"
+        )
+    return "cuda"
+
+
+def compose(folder: str | os.PathLike[str], blocks: dict[str, dict[str, Any]] | None = None) -> dict[str, Any]:
+    """The base model's configuration as FunASR's builders take it, with the YAML's model blocks merged in.
+
+    Args:
+        folder: a FunASR model folder.
+        blocks: e.g. {"encoder_conf": {"dropout_rate": 0.2}}; a key that the base's block does not have is an error,
+            because FunASR would swallow it.
+    """
+    import yaml
+    from funasr.download.download_model_from_hub import download_model
+
+    folder = Path(folder)
+    known = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    for block, values in (blocks or {}).items():
+        for key in values:
+            if key not in (known.get(block) or {}):
+                there = ", ".join(sorted(known.get(block) or {})) or "nothing"
+                raise RecipeError(f"{block}.{key}: the base model's {block} has no such key; it has {there}")
+    with quiet():
+        composed = download_model(model=str(folder), is_training=True, **(blocks or {}))
+    # A folder with configuration.json reports its weights only if they are there; without them it is from scratch.
+    composed.setdefault("init_param", None)
+    composed["disable_update"] = True
+    return composed
+
+
+def read_state(path: str | os.PathLike[str]) -> dict[str, torch.Tensor]:
+    """The tensors of a checkpoint file, memory-mapped where its format allows; a broken file is a RecipeError."""
+    try:
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        except (RuntimeError, TypeError, ValueError):
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise RecipeError(f"{path}: no such checkpoint") from None
+    except Exception as error:  # torch raises half a dozen types for a damaged file
+        raise RecipeError(f"{path}: cannot be read as a checkpoint ({str(error).splitlines()[0][:120]})") from None
+    for key in ("state_dict", "model_state_dict", "model"):
+        if isinstance(state, dict) and isinstance(state.get(key), dict):
+            state = state[key]
+    return {key.removeprefix("module."): value for key, value in state.items() if torch.is_tensor(value)}
+
+
+def check_loaded(model: torch.nn.Module, weights: str | os.PathLike[str]) -> int:
+    """Raise RecipeError unless every tensor of ``model`` came from ``weights``; return how many there are.
+
+    FunASR prints a line for a missing key, logs a wrong shape, and trains on from random values.
+    """
+    state, wrong = read_state(weights), []
+    for key, value in model.state_dict().items():
+        if key not in state:
+            wrong.append(f"{key} is missing")
+        elif state[key].shape != value.shape:
+            wrong.append(f"{key} is {tuple(state[key].shape)}, the model's is {tuple(value.shape)}")
+        elif not torch.equal(state[key].to(value.dtype), value.cpu()):
+            wrong.append(f"{key} was not loaded")
+    if wrong:
+        total = len(model.state_dict())
+        raise RecipeError(
+            f"{weights}: does not fit the model: {len(wrong)} of {total} tensors, first: {wrong[0]}; is it"
+            " this model's file, and whole?"
+        )
+    return len(model.state_dict())
+
+
+def read_audio(path: str | os.PathLike[str]) -> np.ndarray:
+    """(samples,) float32 mono at 16 kHz. An unreadable or empty file is a RecipeError that names it."""
+    try:
+        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    except (soundfile.LibsndfileError, OSError) as error:
+        raise RecipeError(f"{path}: cannot be read as audio ({error}); rerun stage 1 to leave it out") from None
+    if not len(samples):
+        raise RecipeError(f"{path}: holds no audio; rerun stage 1 to leave it out")
+    mono = samples.mean(axis=1)
+    if rate != MODEL_SAMPLE_RATE:
+        import torchaudio
+
+        mono = torchaudio.functional.resample(torch.from_numpy(mono), rate, MODEL_SAMPLE_RATE).numpy()
+    return mono
+
+
+@dataclass
+class Recogniser:
+    """A loaded model with its frontend and tokenizer; text depends on the audio alone, not on its batch."""
+
+    model: Any
+    frontend: Any
+    tokenizer: Any
+    device: str
+
+    def features(self, clips: Sequence[np.ndarray]) -> tuple[torch.Tensor, torch.Tensor]:
+        """(B, T, D) features and (B,) lengths of 16-kHz mono clips."""
+        from funasr.utils.load_utils import extract_fbank
+
+        speech, lengths = extract_fbank([torch.from_numpy(clip) for clip in clips], frontend=self.frontend)
+        return speech.to(self.device), lengths.to(self.device)
+
+    def text(self, ids: list[int]) -> str:
+        """Token ids as text, put together as FunASR's own inference does."""
+        from funasr.utils.postprocess_utils import sentence_postprocess
+
+        return sentence_postprocess(self.tokenizer.ids2tokens(ids))[0] if ids else ""
+
+    def transcribe(self, clips: Sequence[np.ndarray]) -> list[str]:
+        """One text a clip; an empty string where the model hears nothing."""
+        from asr.paraformer import greedy
+
+        speech, lengths = self.features(clips)
+        return [self.text(ids) for ids in greedy(self.model, speech, lengths)]
+
+
+def load(folder: str | os.PathLike[str], ngpu: int = 0, dither: float = 0.0) -> Recogniser:
+    """Load a FunASR model folder for decoding, whole or not at all.
+
+    Args:
+        folder: config.yaml, tokens, cmvn and model.pt.
+        ngpu: 0 for the processor, else the first GPU.
+        dither: noise in the filter bank; FunASR's default of 1.0 makes decoding random, so 0 here.
+    """
+    device = choose_device(ngpu)
+    weights = Path(folder) / "model.pt"
+    if not weights.is_file():
+        raise RecipeError(f"{weights}: no such file, so there is nothing to decode with")
+    with quiet():
+        from funasr import AutoModel
+
+        kwargs = compose(folder)
+        kwargs["init_param"] = str(weights)
+        kwargs.update(device=device, ncpu=torch.get_num_threads(), disable_pbar=True, disable_log=True)
+        loaded = AutoModel(**kwargs)
+    check_loaded(loaded.model, weights)
+    frontend = loaded.kwargs["frontend"]
+    frontend.dither = dither
+    loaded.model.eval()
+    return Recogniser(loaded.model, frontend, loaded.kwargs["tokenizer"], device)

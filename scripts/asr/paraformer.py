@@ -1,0 +1,56 @@
+"""Greedy decoding of Paraformer in one pass, with output that does not depend on what else is in the batch.
+
+FunASR 1.4.16 does not zero padded encoder frames before the CIF predictor's convolution, so the last frame of a short
+clip sees its padding and the recognised text changes with the batch. Here the encoder's output is multiplied by its
+padding mask first; a clip alone and the same clip in a batch then agree to rounding. Used by decoding and validation.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+
+def padding_mask(lengths: torch.Tensor, maximum: int) -> torch.Tensor:
+    """(B, T) mask, 1.0 where a frame is real: frame index < length."""
+    return (torch.arange(maximum, device=lengths.device)[None, :] < lengths[:, None]).float()
+
+
+@torch.inference_mode()
+def greedy(model: Any, speech: torch.Tensor, lengths: torch.Tensor) -> list[list[int]]:
+    """Token ids for each clip of a batch, without blank, sos and eos.
+
+    Args:
+        model: a FunASR Paraformer, in evaluation mode.
+        speech: (B, T, D) features after LFR and CMVN, zero-padded.
+        lengths: (B,) real frames of each clip.
+
+    Returns:
+        one list of ids a clip; an empty list where nothing fires.
+    """
+    encoded, encoded_lengths = model.encode(speech, lengths)
+    encoded = encoded * padding_mask(encoded_lengths, encoded.size(1)).to(encoded.dtype)[:, :, None]
+    return _decode(model, encoded, encoded_lengths)
+
+
+def _decode(model: Any, encoded: torch.Tensor, lengths: torch.Tensor) -> list[list[int]]:
+    encoded = encoded[:, : int(lengths.max())]  # FunASR's masks are as long as the longest clip, and no longer
+    try:
+        embeds, token_counts = model.calc_predictor(encoded, lengths)[:2]
+    except IndexError:
+        # FunASR's cif_v1 indexes past its end when the last clip of a batch fires nothing.
+        half = encoded.size(0) // 2
+        if half == 0:
+            return [[]]
+        return _decode(model, encoded[:half], lengths[:half]) + _decode(model, encoded[half:], lengths[half:])
+    counts = token_counts.round().long()
+    if int(counts.max()) < 1 or embeds.size(1) < 1:
+        return [[] for _ in range(encoded.size(0))]
+    scores, _ = model.cal_decoder_with_predictor(encoded, lengths, embeds, counts)
+    best = scores.argmax(dim=-1).tolist()
+    special = {model.blank_id, model.sos, model.eos}
+    return [
+        [token for token in row[:count] if token not in special]
+        for row, count in zip(best, counts.tolist(), strict=True)
+    ]

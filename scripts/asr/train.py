@@ -1,0 +1,196 @@
+"""Stage 3: check what can be checked, decide whether to start or go on, and run FunASR's train_ds under torchrun.
+
+``python -m asr.train --exp exp/<tag> --data data/… [--ngpu 1] [--restart]``
+
+What a run is tied to (base model, data, family, architecture) is kept in exp/<tag>/run.json. While that is the same, a
+run goes on from its newest checkpoint, with whatever batch size, learning rate or schedule the YAML says now.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from asr import errors
+from asr.base_model import recorded
+from asr.config import flatten, read_stage_file
+from asr.errors import RecipeError
+from asr.files import atomic_open, write_json
+from asr.manifest import Utterance, corpus_digest, read_manifest, write_manifest
+from asr.schema import BLOCKS
+
+RUN = "run.json"
+# The line after which torchrun prints its own account of a worker's failure, in a screenful of frames.
+TORCHRUN_NOISE = ("torch/distributed/elastic/", "ChildFailedError")
+
+
+def identity(base: dict[str, Any], values: dict[str, Any], data: dict[str, str]) -> dict[str, Any]:
+    """What may not change while a run goes on, in words for the user."""
+    return {
+        "base model": base["digest"],
+        "training data": data["train"],
+        "validation data": data["val"],
+        "family": values.get("family"),
+        "architecture": {block: values[block] for block in BLOCKS if values.get(block)},
+        "ranking": values["train_conf"].get("avg_keep_nbest_models_type", "cer"),
+    }
+
+
+def changes(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """``key old -> new`` for each setting that differs."""
+    before, after = flatten(old), flatten(new)
+    keys = sorted(before.keys() | after.keys())
+    return [f"{k} {before.get(k, 'unset')} -> {after.get(k, 'unset')}" for k in keys if before.get(k) != after.get(k)]
+
+
+def clear(exp: Path) -> None:
+    """Remove what an earlier training left: --restart."""
+    import shutil
+
+    for path in [*exp.glob("model.pt*"), exp / "checkpoints.json", exp / RUN, exp / "train.log"]:
+        path.unlink(missing_ok=True)
+    shutil.rmtree(exp / "tensorboard", ignore_errors=True)
+
+
+def start_or_continue(exp: Path, tied: dict[str, Any], values: dict[str, Any], restart: bool) -> None:
+    """Decide and say so. RecipeError when what the run is tied to has changed and --restart was not given."""
+    if restart:
+        clear(exp)
+    record = exp / RUN
+    if record.is_file() and (exp / "model.pt").is_file():
+        before = json.loads(record.read_text(encoding="utf-8"))
+        moved = [name for name, value in tied.items() if before["tied_to"].get(name) != value]
+        if moved:
+            raise RecipeError(
+                f"{exp}: this run was trained with another {' and '.join(moved)}; keep it and give --tag another"
+                " name, or give --restart to throw it away"
+            )
+        changed = changes(before["settings"], values)
+        print("going on with this run" + (": " + "; ".join(changed) if changed else ""), flush=True)
+    write_json(record, {"tied_to": tied, "settings": values})
+
+
+def fit(utterances: list[Utterance], conf: dict[str, Any], name: str, exp: Path) -> list[Utterance]:
+    """The utterances that the trainer's limits admit; the rest are listed in exp/left_out.tsv and counted aloud.
+
+    RecipeError when a clip is longer than a whole batch: FunASR's sampler would put out an empty batch before it.
+    """
+    low, high = conf.get("min_source_length", 0), conf.get("max_source_length")
+    kept = [item for item in utterances if low <= item.source_len and (high is None or item.source_len <= high)]
+    left_out = [
+        item for item in utterances if not (low <= item.source_len and (high is None or item.source_len <= high))
+    ]
+    path = exp / f"left_out.{name}.tsv"
+    path.unlink(missing_ok=True)
+    if left_out:
+        with atomic_open(path) as stream:
+            stream.writelines(f"{item.key}\t{item.duration:.2f}\t{item.source}\n" for item in left_out)
+        print(f"{name}: {len(left_out)} of {len(utterances)} clips are outside min/max_source_length: {path}")
+    if not kept:
+        raise RecipeError(f"{name}: no clip is between min_source_length {low} and max_source_length {high}")
+    longest = max(kept, key=lambda item: item.source_len)
+    if conf.get("batch_type", "token") != "example" and longest.source_len > conf["batch_size"]:
+        raise RecipeError(
+            f"{longest.source}: {longest.duration:.1f} s ({longest.source_len} frames) is longer than a whole batch"
+            f" (dataset_conf.batch_size {conf['batch_size']}); raise it, or set max_source_length to leave the clip out"
+        )
+    return kept
+
+
+def dataset_conf(values: dict[str, Any], manifests: dict[str, list[Utterance]]) -> dict[str, Any]:
+    """FunASR's dataset_conf with limits that drop nothing: its own are 20.48 s, silently."""
+    everything = [item for utterances in manifests.values() for item in utterances]
+    longest = max(item.source_len for item in everything)
+    longest_text = max(item.target_len for item in everything)
+    conf = {"index_ds": "IndexDSJsonl", **values["dataset_conf"]}
+    conf["max_source_length"] = longest
+    conf["max_target_length"] = longest_text
+    conf["max_token_length"] = longest + longest_text
+    return conf
+
+
+def prepare(exp: Path, data: Path, values: dict[str, Any]) -> tuple[dict[str, list[Utterance]], dict[str, str]]:
+    """Read and check the manifests, write those that training reads to exp/manifest/, and digest them."""
+    manifests, digests = {}, {}
+    for name in ("train", "val"):
+        utterances = read_manifest(data / f"{name}.jsonl")
+        missing = next((item for item in utterances if not os.path.exists(item.source)), None)
+        if missing:
+            raise RecipeError(f"{missing.source}: named in {data / name}.jsonl and not there; rerun stage 1")
+        manifests[name] = fit(utterances, values["dataset_conf"], name, exp)
+        digests[name] = corpus_digest(manifests[name])
+        write_manifest(exp / "manifest" / f"{name}.jsonl", manifests[name])
+    return manifests, digests
+
+
+def torchrun(exp: Path, ngpu: int) -> int:
+    """Run the worker under torchrun; its own output passes through, torchrun's account of a failure goes to a file."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={max(ngpu, 1)}"]
+    command += ["-m", "asr.train_worker", str(exp / "launch.json")]
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1", "TORCHELASTIC_ERROR_FILE": ""}
+    environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    environment.setdefault("OMP_NUM_THREADS", str(max((os.cpu_count() or 1) // max(ngpu, 1), 1)))
+    held = exp / "log" / "torchrun.log"
+    held.parent.mkdir(parents=True, exist_ok=True)
+    child = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment, text=True, errors="replace"
+    )
+    assert child.stdout is not None
+    # Ctrl-C reaches the whole process group; the worker answers it, and we wait for the worker.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: child.poll() is None and child.terminate())
+    noise = False
+    with open(held, "w", encoding="utf-8") as log:
+        for line in child.stdout:
+            log.write(line)
+            noise = noise or any(mark in line for mark in TORCHRUN_NOISE)
+            if not noise:
+                print(line, end="", flush=True)
+    return child.wait()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m asr.train", description=__doc__.splitlines()[0])
+    parser.add_argument("--exp", required=True, type=Path, help="exp/<tag>, with conf/ and base from stage 0")
+    parser.add_argument("--data", required=True, type=Path, help="folder with train.jsonl and val.jsonl")
+    parser.add_argument("--ngpu", type=int, default=1, help="processes, a GPU each; 0 is the processor")
+    parser.add_argument("--restart", action="store_true", help="throw away this tag's checkpoints and begin anew")
+    arguments = parser.parse_args()
+    exp = arguments.exp
+    values = read_stage_file(exp, "train")
+    base = recorded(exp)
+    manifests, digests = prepare(exp, arguments.data, values)
+    start_or_continue(exp, identity(base, values, digests), values, arguments.restart)
+    plan = {
+        "exp": str(exp.absolute()),
+        "base": os.path.realpath(exp / "base"),
+        "ngpu": arguments.ngpu,
+        "values": values,
+        "dataset_conf": dataset_conf(values, manifests),
+    }
+    write_json(exp / "launch.json", plan)
+    status = torchrun(exp, arguments.ngpu)
+    stopped = exp / "interrupted"
+    if stopped.exists():
+        stopped.unlink()
+        raise KeyboardInterrupt
+    if status:
+        raise SystemExit(errors.EXIT_FAILED)
+    ranking = json.loads((exp / "checkpoints.json").read_text(encoding="utf-8"))
+    if not ranking["finished"] or not ranking["checkpoints"]:
+        raise RecipeError(f"{exp}: training ended without a ranked checkpoint; see {exp / 'train.log'}")
+    best = ranking["checkpoints"][0]
+    print(
+        f"trained: {len(ranking['checkpoints'])} checkpoints ranked by {ranking['ranked_by']}, best {best['file']}"
+        f" ({best['value']:.4f})"
+    )
+
+
+if __name__ == "__main__":
+    errors.run(main)

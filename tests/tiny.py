@@ -1,0 +1,73 @@
+"""A tiny random Paraformer and a few clips of noise: the real classes, small enough for a unit test."""
+
+from __future__ import annotations
+
+import copy
+import sys
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import torch
+import yaml
+
+from asr.average import configuration
+from asr.files import write_json
+from asr.funasr_model import compose, quiet
+from asr.manifest import Utterance, source_len, write_manifest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "mini" / "make"))
+from base_skeleton import CONFIG, write_cmvn
+
+TOKENS = ["<blank>", "<s>", "</s>", *"一二三四五六七八九十", "<unk>"]
+WIDTH = 32
+
+
+def config() -> dict:
+    """The mini base's configuration with a width of 32 and one block a side."""
+    small = copy.deepcopy(CONFIG)
+    small["encoder_conf"] |= {"output_size": WIDTH, "linear_units": 2 * WIDTH, "num_blocks": 2}
+    small["decoder_conf"] |= {"linear_units": 2 * WIDTH, "num_blocks": 1, "att_layer_num": 1}
+    small["predictor_conf"] |= {"idim": WIDTH}
+    return small
+
+
+def make_model(folder: Path, seed: int = 0) -> Path:
+    """A FunASR model folder with random weights that fire about once in two frames."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / "tokens.json", TOKENS)
+    (folder / "config.yaml").write_text(yaml.safe_dump(config(), sort_keys=False), encoding="utf-8")
+    write_cmvn(folder / "am.mvn", np.full(560, -10.0), np.full(560, 0.3))
+    write_json(folder / "configuration.json", configuration(folder))
+    with quiet():
+        from funasr import AutoModel
+
+        torch.manual_seed(seed)
+        kwargs = compose(folder)
+        built = AutoModel(**{**kwargs, "device": "cpu", "ncpu": 1, "disable_log": True, "seed": seed})
+    torch.save({"state_dict": built.model.state_dict()}, folder / "model.pt")
+    return folder
+
+
+def make_clips(folder: Path, seconds: list[float], seed: int = 0) -> list[Utterance]:
+    """Clips of noise with a slow envelope, so that frames differ; the targets are digits."""
+    folder.mkdir(parents=True, exist_ok=True)
+    generator = np.random.default_rng(seed)
+    utterances = []
+    for number, length in enumerate(seconds):
+        count = int(length * 16000)
+        envelope = 0.2 + 0.2 * np.sin(np.arange(count) / 16000 * 2 * np.pi * generator.uniform(1, 5))
+        audio = (generator.standard_normal(count) * envelope * 0.3).astype("float32")
+        path = folder / f"S001T000E000N{number:05d}.wav"
+        soundfile.write(path, audio, 16000)
+        target = "".join(generator.choice(TOKENS[3:-1], size=1 + number % 4))
+        frames = source_len(count, 16000)
+        utterances.append(Utterance(path.stem, str(path), target, frames, len(target), "001", length, count))
+    return utterances
+
+
+def make_data(folder: Path, seconds: list[float], seed: int = 0) -> Path:
+    """A data folder: the same kind of clips as train, val and test."""
+    for number, name in enumerate(("train", "val", "test")):
+        write_manifest(folder / f"{name}.jsonl", make_clips(folder / name, seconds, seed + number))
+    return folder

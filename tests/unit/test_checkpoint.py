@@ -1,0 +1,61 @@
+"""Checkpoints are whole or not there, and the ranking says what is best."""
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from asr import checkpoint
+from asr.errors import RecipeError
+
+
+def test_a_failed_write_leaves_the_old_checkpoint_and_one_line(tmp_path):
+    # A file-size limit is a full disk that a test can have: the write fails in the middle.
+    path = tmp_path / "model.pt"
+    checkpoint.save({"w": torch.ones(10)}, path)
+    before = path.read_bytes()
+    code = (
+        "import torch; from asr import checkpoint, errors;"
+        f"errors.run(lambda: checkpoint.save({{'w': torch.ones(10**6)}}, {str(path)!r}))"
+    )
+
+    def limit():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, preexec_fn=limit)
+    assert done.returncode == 1, done.stderr
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith(f"error: {path}: could not be written")
+    assert "make room" in done.stderr
+    assert path.read_bytes() == before
+    assert os.listdir(tmp_path) == ["model.pt"]
+
+
+def test_a_link_replaces_the_old_one(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).write_text(name)
+        checkpoint.link(tmp_path / name, tmp_path / "best")
+        assert (tmp_path / "best").read_text() == name
+    assert sorted(os.listdir(tmp_path)) == ["a", "b", "best"]
+
+
+@pytest.mark.parametrize(
+    ("metric", "order"), [("cer", ["b", "a", "c"]), ("loss", ["b", "a", "c"]), ("acc", ["c", "a", "b"])]
+)
+def test_the_best_comes_first(tmp_path, metric, order):
+    checkpoint.write_ranking(tmp_path, metric, {"a": 0.2, "b": 0.1, "c": 0.3}, False)
+    assert [item["file"] for item in checkpoint.read_ranking(tmp_path)["checkpoints"]] == order
+
+
+def test_a_missing_or_broken_ranking_is_one_line(tmp_path):
+    with pytest.raises(RecipeError, match="run stage 3 first"):
+        checkpoint.read_ranking(tmp_path)
+    (tmp_path / checkpoint.RANKING).write_text(json.dumps({"a": 1})[:-1])
+    with pytest.raises(RecipeError, match="not JSON"):
+        checkpoint.read_ranking(tmp_path)

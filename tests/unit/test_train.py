@@ -1,0 +1,91 @@
+"""Stage 3 before the first step: what is checked, what may change while a run goes on, what may not."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from asr.errors import RecipeError
+from asr.manifest import Utterance
+from asr.train import changes, dataset_conf, fit, identity, start_or_continue
+
+VALUES = {
+    "family": "paraformer",
+    "dataset_conf": {"batch_size": 6000},
+    "train_conf": {"max_epoch": 5},
+    "optim_conf": {"lr": 1},
+}
+TIED = identity({"digest": "b"}, VALUES, {"train": "t", "val": "v"})
+
+
+def clip(frames, key="k", text="好"):
+    return Utterance(key, f"/corpus/{key}.wav", text, frames, len(text), "01", frames / 100, frames * 160)
+
+
+def trained(tmp_path):
+    start_or_continue(tmp_path, TIED, VALUES, False)
+    (tmp_path / "model.pt").write_bytes(b"x")
+    return tmp_path
+
+
+def test_lr_and_batch_size_may_change_and_are_named(tmp_path, capsys):
+    new = {**VALUES, "dataset_conf": {"batch_size": 4000}, "optim_conf": {"lr": 0.5}}
+    start_or_continue(trained(tmp_path), TIED, new, False)
+    said = capsys.readouterr().out
+    assert "dataset_conf.batch_size 6000 -> 4000" in said
+    assert "optim_conf.lr 1 -> 0.5" in said
+    assert json.loads((tmp_path / "run.json").read_text())["settings"] == new
+
+
+@pytest.mark.parametrize(
+    ("name", "tied"),
+    [
+        ("base model", identity({"digest": "c"}, VALUES, {"train": "t", "val": "v"})),
+        ("training data", identity({"digest": "b"}, VALUES, {"train": "u", "val": "v"})),
+        ("architecture", identity({"digest": "b"}, {**VALUES, "encoder_conf": {"a": 1}}, {"train": "t", "val": "v"})),
+    ],
+)
+def test_another_base_data_or_architecture_is_refused_and_restart_throws_away(tmp_path, name, tied):
+    trained(tmp_path)
+    before = (tmp_path / "run.json").read_bytes()
+    with pytest.raises(RecipeError, match=rf"another {name}; keep it and give --tag .*--restart"):
+        start_or_continue(tmp_path, tied, VALUES, False)
+    assert (tmp_path / "run.json").read_bytes() == before
+    start_or_continue(tmp_path, tied, VALUES, True)
+    assert not (tmp_path / "model.pt").exists()
+
+
+def test_a_run_that_never_saved_may_change_anything(tmp_path):
+    start_or_continue(tmp_path, TIED, VALUES, False)
+    start_or_continue(tmp_path, {**TIED, "base model": "other"}, VALUES, False)
+
+
+def test_changes_in_words():
+    assert changes({"a": {"b": 1, "c": 2}}, {"a": {"b": 1, "c": 3}, "d": 4}) == ["a.c 2 -> 3", "d unset -> 4"]
+
+
+def test_a_clip_longer_than_a_batch_is_named(tmp_path):
+    # FunASR's sampler would put out an empty batch before it, and crash.
+    with pytest.raises(RecipeError, match=r"/corpus/long\.wav: 61\.0 s .*batch_size 6000"):
+        fit([clip(100), clip(6100, "long")], {"batch_size": 6000}, "train", tmp_path)
+
+
+def test_clips_beyond_the_limit_are_listed_not_lost(tmp_path, capsys):
+    conf = {"batch_size": 6000, "max_source_length": 500, "min_source_length": 20}
+    kept = fit([clip(100), clip(501, "long"), clip(19, "short")], conf, "train", tmp_path)
+    assert [item.key for item in kept] == ["k"]
+    assert "2 of 3 clips" in capsys.readouterr().out
+    listed = (tmp_path / "left_out.train.tsv").read_text().splitlines()
+    assert [line.split("\t")[0] for line in listed] == ["long", "short"]
+    fit([clip(100)], conf, "train", tmp_path)
+    assert not (tmp_path / "left_out.train.tsv").exists()
+
+
+def test_funasrs_own_limits_drop_nothing():
+    # Its defaults drop clips above 20.48 s without a word: one of 25 s must stay in.
+    long, texty = clip(2500, "a"), replace(clip(300, "b"), target_len=3000)
+    conf = dataset_conf(VALUES, {"train": [long], "val": [texty]})
+    for item in (long, texty):
+        assert item.source_len <= conf["max_source_length"]
+        assert item.target_len <= conf["max_target_length"]
+        assert item.source_len + item.target_len <= conf["max_token_length"]
