@@ -1,0 +1,116 @@
+"""Where a result is from: exp/<tag>/provenance.json, which the report shows. Names and digests, no paths.
+
+``python -m asr.provenance --exp exp/<tag> --data data/… --conf conf/….yaml [--ngpu 1]``
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import json
+import os
+import platform
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from asr import errors, machine
+from asr.config import read_stage_file
+from asr.files import sha256_file, write_json
+from asr.manifest import corpus_digest, read_manifest
+from asr.schema import STAGE_FILES
+
+PACKAGES = ("torch", "torchaudio", "funasr", "modelscope", "jiwer", "soundfile", "numpy")
+
+
+def commit() -> str:
+    """The recipe's commit, marked where the working tree differs from it; "unknown" outside git."""
+    try:
+        found = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=12"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+    return found.stdout.strip().replace("-dirty", " with uncommitted changes")
+
+
+def load(path: Path) -> Any:
+    """A JSON file's content, or None where it is not there."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def public_name(value: str) -> str:
+    """An absolute path as its last part: a published file names models and corpora, never a path of one machine."""
+    return Path(value).name if value.startswith(("/", "~")) else value
+
+
+def public_command(command: str) -> str:
+    """A command line with absolute paths cut to their last part."""
+    return re.sub(r"(?<=[\s='\"])(?:~|/)[^\s'\"]*/([^\s/'\"]+)", r"…/\1", command)
+
+
+def corpus(data: Path) -> dict[str, Any]:
+    """Digest, sizes by split, and whether the speech is simulated."""
+    everything, splits = [], {}
+    for name in ("train", "val", "test"):
+        utterances = read_manifest(data / f"{name}.jsonl")
+        everything += utterances
+        splits[name] = {
+            "speakers": len({item.speaker for item in utterances}),
+            "utterances": len(utterances),
+            "hours": round(sum(item.duration for item in utterances) / 3600, 3),
+            "digest": corpus_digest(utterances),
+        }
+    statistics = load(data / "statistics.json") or {}
+    about = statistics.get("corpus", {})
+    return {
+        "name": about.get("name", data.name),
+        "simulated": about.get("simulated"),
+        "digest": corpus_digest(everything),
+        "split_sha256": sha256_file(data / "split.yaml") if (data / "split.yaml").is_file() else None,
+        "splits": splits,
+    }
+
+
+def gather(exp: Path, data: Path, conf: str, ngpu: int) -> dict[str, Any]:
+    """Everything that the report says about how its figures were made."""
+    base = load(exp / "base.json") or {}
+    gpus = machine.gpus()[:ngpu] if ngpu else []
+    return {
+        "tag": exp.name,
+        "command": [public_command(os.environ.get("ASR_COMMAND", f"python -m asr.provenance --exp exp/{exp.name}"))],
+        "commit": commit(),
+        "conf": public_name(conf),
+        "config": {name: read_stage_file(exp, name) for name in STAGE_FILES},
+        "corpus": corpus(data),
+        "base": {"id": public_name(base.get("id", "unknown")), "digest": base.get("digest")},
+        "average": load(exp / "avg.json"),
+        "decode": {name: load(exp / name / "decode.json") for name in ("baseline", "tuned")},
+        "processor": machine.processor(),
+        "gpu": ", ".join(item.name for item in gpus) or None,
+        "python": platform.python_version(),
+        "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m asr.provenance", description=__doc__.splitlines()[0])
+    parser.add_argument("--exp", required=True, type=Path)
+    parser.add_argument("--data", required=True, type=Path)
+    parser.add_argument("--conf", required=True)
+    parser.add_argument("--ngpu", type=int, default=1)
+    arguments = parser.parse_args()
+    record = gather(arguments.exp, arguments.data, arguments.conf, arguments.ngpu)
+    for part in record["config"].values():
+        if "base" in part:
+            part["base"] = public_name(part["base"])
+    write_json(arguments.exp / "provenance.json", record)
+
+
+if __name__ == "__main__":
+    errors.run(main)
