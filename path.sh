@@ -1,0 +1,23 @@
+# shellcheck shell=bash
+# Environment of the recipe; sourced by run.sh, and by you when you want to run a tool by hand: . ./path.sh
+
+# Where CDSD lies: the folder that holds after_catting/. Set it here once, or in the environment.
+export CDSD_ROOT="${CDSD_ROOT:-}"
+
+ASR_ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
+export ASR_ROOT
+
+# Python: .venv if scripts/install.sh made one, else the active conda or virtual environment.
+if [[ -x "$ASR_ROOT/.venv/bin/python" ]]; then
+  export PATH="$ASR_ROOT/.venv/bin:$PATH"
+  export ASR_ENVIRONMENT=".venv"
+else
+  export ASR_ENVIRONMENT="the active environment (${CONDA_PREFIX:-${VIRTUAL_ENV:-$(command -v python || echo none)}})"
+fi
+export PYTHONPATH="$ASR_ROOT/scripts${PYTHONPATH:+:$PYTHONPATH}"
+
+export LC_ALL=C.UTF-8 # one sort order and one encoding everywhere
+export PYTHONUTF8=1
+export OMP_WAIT_POLICY=PASSIVE # threads that wait do not spin: on a busy machine spinning made training 5 times slower
+export TOKENIZERS_PARALLELISM=false
+export TF_CPP_MIN_LOG_LEVEL=2

@@ -1,0 +1,106 @@
+#!/usr/bin/env bash
+# Fine-tune a FunASR model on impaired speech and say what it bought. Stages 0-5; see README.md.
+#
+#   bash run.sh                              the bundled mini corpus, or CDSD where CDSD_ROOT is set
+#   bash run.sh --stage 3 --stop-stage 3     one stage alone
+
+# options
+stage=0       # first stage to run
+stop_stage=5  # last stage to run
+corpus=       # folder of the corpus; CDSD_ROOT where it is set, else the bundled mini corpus
+part=1h       # parts of the corpus: 1h, 10h or 1h,10h
+split=        # YAML that says which speakers train, validate and test
+data=         # folder for the manifests; data/1h_dataset, data/mini_dataset or data/<corpus>_<part>_dataset
+conf=         # YAML to train by; conf/finetune_3090.yaml, or conf/mini.yaml for the mini corpus
+base=         # base model, a ModelScope id or a folder, in place of the YAML's
+tag=          # name of the run, exp/<tag>; must be given for a corpus of your own
+ngpu=         # GPUs to use, 0 for the processor, in place of the YAML's
+restart=false # stage 3 throws this tag's checkpoints away and begins anew
+# end of options
+
+cd "$(dirname "${BASH_SOURCE[0]}")" || exit 1
+. scripts/lib.sh
+parse_options run.sh "$@"
+check_number stage "$stage" 0 5
+check_number stop-stage "$stop_stage" "$stage" 5
+. ./path.sh
+
+mini=false
+if [[ -z $corpus && -z $CDSD_ROOT ]]; then
+  what="the bundled mini corpus of simulated speech (set CDSD_ROOT or --corpus for your own)" mini=true
+  corpus=data/mini data=${data:-data/mini_dataset} conf=${conf:-conf/mini.yaml} tag=${tag:-mini}
+elif [[ -z $corpus || $corpus == "$CDSD_ROOT" ]]; then
+  what="CDSD in $CDSD_ROOT, part $part" corpus=$CDSD_ROOT
+  data=${data:-data/${part//,/_}_dataset} tag=${tag:-paraformer_finetune_${part//,/_}}
+else
+  what="corpus $corpus, part $part"
+  [[ -n $tag ]] || die 2 "--corpus needs --tag NAME, the name of the run (exp/NAME)"
+  data=${data:-data/$(basename "$corpus")_${part//,/_}_dataset}
+fi
+conf=${conf:-conf/finetune_3090.yaml}
+exp=exp/$tag
+mkdir -p "$exp"
+lock "$exp/.lock"
+resolved=$(python -m asr.config --conf "$conf" --out "$exp/conf" ${base:+--base "$base"} ${ngpu:+--ngpu "$ngpu"} "${overrides[@]}")
+ngpu=${resolved%%$'\n'*} base=${resolved#*$'\n'}
+log "recipe: $what; data $data, conf $conf, base $base, tag $tag, GPUs $ngpu, Python of $ASR_ENVIRONMENT"
+export ASR_COMMAND="bash run.sh$(quoted "${command_line[@]}")"
+
+set_up() { # set_up NGPU BASE PYTHON
+  python -m asr.machine --ngpu "$1" --dir "$exp"
+  python -m asr.base_model --base "$2" --exp "$exp"
+  [[ $mini == false ]] || python mini/unpack.py --out "$corpus"
+}
+
+fine_tune() { # fine_tune NGPU; --restart is not among the words, or the stamp would change when it is taken away
+  local -a anew=()
+  [[ $restart == false ]] || anew=(--restart)
+  python -m asr.train --exp "$exp" --data "$data" --ngpu "$1" "${anew[@]}"
+}
+
+evaluate() { # evaluate NGPU
+  local -a against=()
+  [[ ! -f $exp/baseline/hyp.txt ]] || against=(--baseline "$exp/baseline/hyp.txt")
+  python -m asr.decode --model "$exp/model" --manifest "$data/test.jsonl" --out "$exp/tuned" --ngpu "$1" --exp "$exp"
+  python local/score.py --ref "$data/test.jsonl" --hyp "$exp/tuned/hyp.txt" "${against[@]}" --train "$data/train.jsonl" --out "$exp/score"
+  python -m asr.provenance --exp "$exp" --data "$data" --conf "$conf" --ngpu "$1"
+  python -m asr.report --exp "$exp"
+}
+
+if at_stage 0 "set up: environment, base model, mini corpus"; then
+  unpacked=()
+  [[ $mini == false ]] || unpacked=("$corpus/split.yaml")
+  once "$exp/conf/base.yaml" mini/corpus makes "$exp/base.json" "$exp/base/config.yaml" "${unpacked[@]}" \
+    by set_up "$ngpu" "$base" "$(command -v python)"
+fi
+
+if at_stage 1 "prepare: splits, validation, statistics"; then
+  once "$corpus" ${split:+"$split"} conf/split_cdsd_1h.yaml makes "$data"/{train,val,test}.jsonl "$data/data_statistics.txt" \
+    by python local/prepare_1h_dataset.py --corpus "$corpus" --part "$part" --out "$data" ${split:+--split "$split"}
+fi
+
+if at_stage 2 "baseline: decode the test set with the untouched base model"; then
+  if grep -qs '^from_scratch: true' "$exp/conf/base.yaml"; then
+    log "stage 2: skipped: a model trained from scratch has no baseline"
+  else
+    once "$data/test.jsonl" "$exp/base.json" "$exp/conf/decode.yaml" makes "$exp"/baseline/{hyp.txt,decode.json} \
+      by python -m asr.decode --model "$exp/base" --manifest "$data/test.jsonl" --out "$exp/baseline" --ngpu "$ngpu" --exp "$exp"
+  fi
+fi
+
+if at_stage 3 "fine-tune: torchrun on FunASR's train_ds"; then
+  [[ $restart == false ]] || rm -f "$exp/stamps/stage3"
+  once "$data"/{train,val}.jsonl "$exp/base.json" "$exp/conf/train.yaml" makes "$exp/checkpoints.json" "$exp/model.pt" \
+    by fine_tune "$ngpu"
+fi
+
+if at_stage 4 "average: the best checkpoints into one model"; then
+  once "$exp/checkpoints.json" "$exp/conf/average.yaml" makes "$exp/avg.json" "$exp"/model/{model.pt,config.yaml} \
+    by python -m asr.average --exp "$exp"
+fi
+
+if at_stage 5 "evaluate: decode, score, report"; then
+  once "$data"/{test,train}.jsonl "$exp/avg.json" "$exp/conf/decode.yaml" "$exp/baseline/hyp.txt" \
+    makes "$exp"/tuned/{hyp.txt,decode.json} "$exp/score/score.json" "$exp/RESULTS.md" by evaluate "$ngpu"
+  log "results: $exp/RESULTS.md"
+fi

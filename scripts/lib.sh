@@ -1,0 +1,189 @@
+# shellcheck shell=bash
+# The recipe's only shell library: strict mode, options, stages, stamps. Sourced by run.sh.
+
+set -Eeuo pipefail
+shopt -s inherit_errexit
+
+stage_running=""  # number of the stage at work, for the message when it fails
+stage_log=""      # its log
+command_line=()   # the options as they were given, without the stage range
+overrides=()      # ++a.b=c words, passed through to the configuration
+
+log() { printf '%s\n' "$*"; }
+
+die() { # die STATUS MESSAGE: one line on stderr, then out
+  printf 'error: %s\n' "$2" >&2
+  exit "$1"
+}
+
+print_help() { # print_help SCRIPT: made from its "name=default  # help" lines, so it cannot drift from them
+  local line
+  printf 'Usage: bash run.sh [options] [++section.key=value …]\n\n'
+  while IFS= read -r line; do
+    if [[ $line =~ ^([a-z_]+)=([^#]*[^#[:space:]])?[[:space:]]*#[[:space:]](.*)$ ]]; then
+      printf '  --%-12s %s (default: %s)\n' "${BASH_REMATCH[1]//_/-}" "${BASH_REMATCH[3]}" "${BASH_REMATCH[2]:-none}"
+    fi
+  done < <(sed -n '/^# options$/,/^# end of options$/p' "$1")
+  printf '  --%-12s %s\n' help "print this"
+  printf '\n++section.key=value changes one value of the YAML for this run, e.g. ++dataset_conf.batch_size=4000\n'
+}
+
+parse_options() { # parse_options SCRIPT "$@": --name value, --name=value, --flag, ++a.b=c
+  local script=$1 name value
+  shift
+  while (($#)); do
+    case $1 in
+      -h | --help)
+        print_help "$script"
+        exit 0
+        ;;
+      ++*=*)
+        overrides+=("$1")
+        command_line+=("$1")
+        shift
+        continue
+        ;;
+      --*) ;;
+      *) die 2 "'$1' is not an option; see: bash run.sh --help" ;;
+    esac
+    name=${1#--}
+    value=""
+    if [[ $name == *=* ]]; then
+      value=${name#*=}
+      name=${name%%=*}
+    fi
+    known_option "$script" "$name" || die 2 "unknown option --$name$(nearest_option "$script" "$name"); see: bash run.sh --help"
+    if [[ $(option_default "$script" "$name") == false ]]; then
+      [[ $1 != *=* || $value == true || $value == false ]] || die 2 "--$name takes no value"
+      value=${value:-true}
+    elif [[ $1 != *=* ]]; then
+      (($# > 1)) || die 2 "--$name needs a value"
+      value=$2
+      shift
+    fi
+    shift
+    printf -v "${name//-/_}" '%s' "$value"
+    case $name in
+      stage | stop-stage | restart) ;;
+      *) command_line+=("--$name" "$value") ;;
+    esac
+  done
+}
+
+option_lines() { sed -n '/^# options$/,/^# end of options$/p' "$1" | grep -E '^[a-z_]+='; }
+
+known_option() { option_lines "$1" | grep -q "^${2//-/_}="; }
+
+option_default() { option_lines "$1" | sed -n "s/^${2//-/_}=\([^ #]*\).*/\1/p"; }
+
+nearest_option() { # "; did you mean --x?" for an option that begins alike or differs by little
+  local wanted=${2//-/_} name
+  while IFS= read -r name; do
+    if [[ $name == "${wanted:0:4}"* || $wanted == "${name:0:4}"* ]]; then
+      printf '; did you mean --%s?' "${name//_/-}"
+      return
+    fi
+  done < <(option_lines "$1" | cut -d= -f1)
+}
+
+check_number() { # check_number NAME VALUE LOW HIGH
+  [[ $2 =~ ^[0-9]+$ ]] || die 2 "--$1 takes a whole number, not '$2'"
+  (($2 >= $3 && $2 <= $4)) || die 2 "--$1 is $2; it goes from $3 to $4"
+}
+
+at_stage() { # at_stage N TITLE: true when stage N is asked for; from here on a failure is stage N's
+  # shellcheck disable=SC2154 # stage and stop_stage are run.sh's options
+  ((stage <= $1 && $1 <= stop_stage)) || return 1
+  stage_running=$1
+  stage_title=$2
+  stage_log=$exp/log/stage$1.log
+  mkdir -p "$exp/log" "$exp/stamps"
+}
+
+fingerprint() { # one line for what a path holds: a file's content, a large file's or a folder's sizes and times
+  local path size
+  for path in "$@"; do
+    if [[ -d $path ]]; then
+      printf 'folder %s ' "$path"
+      find -L "$path" -type f -printf '%P %s %T@\n' | sort | sha256sum
+    elif [[ -f $path ]]; then
+      size=$(stat -L -c %s "$path")
+      if ((size < 67108864)); then
+        sha256sum <"$path"
+      else
+        stat -L -c '%n %s %Y' "$path"
+      fi
+    else
+      printf 'missing %s\n' "$path"
+    fi
+  done
+}
+
+once() { # once INPUT… makes OUTPUT… by COMMAND…: run COMMAND unless it, its inputs and its outputs are as they were
+  local -a inputs=() outputs=()
+  while [[ $1 != makes ]]; do
+    inputs+=("$1")
+    shift
+  done
+  shift
+  while [[ $1 != by ]]; do
+    outputs+=("$1")
+    shift
+  done
+  shift
+  local stamp=$exp/stamps/stage$stage_running wanted have began=$SECONDS
+  wanted=$(printf '%s\n' "$@" && fingerprint "${inputs[@]}")
+  have=$([[ ! -f $stamp ]] || cat "$stamp")
+  if [[ $have == "$wanted"$'\n'"$(fingerprint "${outputs[@]}")" ]]; then
+    log "stage $stage_running: $stage_title: up to date"
+    return
+  fi
+  log "stage $stage_running: $stage_title"
+  rm -f "$stamp"
+  printf '$ %s\n' "$*" >"$stage_log"
+  "$@" 2>&1 | tee -ai "$stage_log"
+  local path
+  for path in "${outputs[@]}"; do
+    [[ -e $path ]] || die 1 "$path: stage $stage_running ended without making it"
+  done
+  printf '%s\n' "$wanted" "$(fingerprint "${outputs[@]}")" >"$stamp.new"
+  mv "$stamp.new" "$stamp"
+  log "stage $stage_running: done in $((SECONDS - began)) s"
+}
+
+lock() { # lock FILE: one run.sh at a time on a tag; the lock dies with the processes that hold it
+  command -v flock >/dev/null || return 0
+  exec {lock_fd}>>"$1"
+  flock -n "$lock_fd" || die 1 "$1: another run.sh is at work on this tag (pid $(tail -n 1 "$1")); wait for it or stop it"
+  printf '%s\n' $$ >"$1"
+}
+
+quoted() { # the words as a shell would need them
+  local word
+  for word in "$@"; do
+    if [[ $word =~ ^[A-Za-z0-9_./:=,@%+-]+$ ]]; then printf ' %s' "$word"; else printf " '%s'" "${word//\'/\'\\\'\'}"; fi
+  done
+}
+
+on_exit() { # after a failed stage: the tail of its log, where the log is, how to rerun that stage alone
+  local status=$?
+  trap - ERR EXIT INT TERM
+  [[ $status == 0 || -z $stage_running ]] && exit "$status"
+  {
+    if [[ $status == 130 || $status == 143 ]]; then
+      printf '\nstage %s (%s) was interrupted; nothing half-written is left\n' "$stage_running" "$stage_title"
+      status=130
+    else
+      printf '\nstage %s (%s) failed; the end of %s:\n' "$stage_running" "$stage_title" "$stage_log"
+      [[ ! -f $stage_log ]] || tail -n 8 "$stage_log" | sed 's/^/  | /'
+    fi
+    printf 'log:   %s\nrerun: bash run.sh%s --stage %s --stop-stage %s\n' \
+      "$stage_log" "$(quoted "${command_line[@]}")" "$stage_running" "$stage_running"
+  } >&2
+  [[ $status == 2 || $status == 130 ]] || status=1
+  exit "$status"
+}
+
+trap on_exit EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
