@@ -1,0 +1,82 @@
+"""Unpacks the mini corpus to waves in CDSD's layout.
+
+    python mini/unpack.py --out DIR
+
+Needs only soundfile and numpy. Writes DIR/after_catting/1h/Audio/<speaker>/<utterance>.wav (16-bit, 16 kHz,
+mono), the transcripts in DIR/after_catting/1h/Text, split.yaml and speakers.tsv. The folder appears under
+its name only when it is whole.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+SAMPLE_RATE = 16000
+AUDIO = Path("after_catting", "1h", "Audio")
+TEXT = Path("after_catting", "1h", "Text")
+TABLES = ("split.yaml", "speakers.tsv")
+
+
+def unpack_clip(packed: Path, wave_path: Path) -> int:
+    """Decodes one clip to 16-bit PCM; returns its number of samples."""
+    wave, rate = soundfile.read(packed, dtype="float32")
+    if rate != SAMPLE_RATE or wave.ndim != 1:
+        raise ValueError(f"{packed}: {rate} Hz with shape {wave.shape}, wanted {SAMPLE_RATE} Hz mono")
+    samples = np.clip(np.rint(wave * 32767), -32768, 32767).astype(np.int16)
+    wave_path.parent.mkdir(parents=True, exist_ok=True)
+    partial = wave_path.with_suffix(".part")
+    soundfile.write(partial, samples, SAMPLE_RATE, subtype="PCM_16", format="WAV")
+    partial.rename(wave_path)
+    return len(samples)
+
+
+def is_whole(corpus: Path, out: Path) -> bool:
+    """Whether `out` holds every clip, transcript and table of the packed `corpus`."""
+    clips = (AUDIO / path.parent.name / f"{path.stem}.wav" for path in (corpus / AUDIO).glob("*/*.opus"))
+    texts = (TEXT / path.name for path in (corpus / TEXT).glob("*.txt"))
+    return all((out / path).is_file() for path in (*clips, *texts, *map(Path, TABLES)))
+
+
+def unpack(corpus: Path, out: Path) -> tuple[int, float]:
+    """Unpacks `corpus` to `out` by way of <out>.tmp; returns the numbers of clips and of seconds."""
+    partial = out.with_name(f"{out.name}.tmp")
+    shutil.rmtree(partial, ignore_errors=True)
+    packed = sorted((corpus / AUDIO).glob("*/*.opus"))
+    samples = sum(unpack_clip(clip, partial / AUDIO / clip.parent.name / f"{clip.stem}.wav") for clip in packed)
+    shutil.copytree(corpus / TEXT, partial / TEXT)
+    for table in TABLES:
+        shutil.copyfile(corpus / table, partial / table)
+    if out.exists():
+        shutil.rmtree(out)
+    partial.rename(out)
+    return len(packed), samples / SAMPLE_RATE
+
+
+def main() -> int:
+    """Reads the options and unpacks unless it is done already; an unrelated folder is never touched."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, help="folder to make")
+    parser.add_argument("--corpus", type=Path, default=Path(__file__).parent / "corpus", help="packed corpus")
+    parser.add_argument("--force", action="store_true", help="unpack again over an earlier unpacking")
+    options = parser.parse_args()
+    out = options.out.resolve()
+    # speakers.tsv tells an earlier unpacking from a real corpus in the same layout, which must never be removed.
+    if out.exists() and any(out.iterdir()) and not (out / "speakers.tsv").is_file():
+        print(f"{out} exists and is no unpacked mini corpus; choose another folder", file=sys.stderr)
+        return 1
+    if is_whole(options.corpus, out) and not options.force:
+        print(f"{out} is there already; --force unpacks it again")
+        return 0
+    clips, seconds = unpack(options.corpus, out)
+    print(f"{clips} clips, {seconds / 60:.1f} minutes in {out}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
