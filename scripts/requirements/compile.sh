@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# Pin the requirements anew: base.in, dev.in, deepspeed.in -> base.txt, dev.txt, deepspeed.txt.
+# One set of pins serves Python 3.10, 3.11 and 3.12 on Linux; dev.txt and deepspeed.txt hold only what base.txt lacks.
+# Needs uv (pip install uv) and a network. After it: bash scripts/install.sh --dev && bash tests/run.sh
+set -Eeuo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+
+for name in base dev deepspeed; do
+  constraint=()
+  [[ $name == base ]] || constraint=(-c base.txt)
+  DS_BUILD_OPS=0 uv pip compile --quiet --universal --fork-strategy fewest --python-version 3.10 \
+    --no-header --no-annotate --no-emit-index-url "${constraint[@]}" "$name.in" -o "$name.tmp"
+  {
+    echo "# Exact pins for Python 3.10-3.12 on Linux, made by compile.sh from $name.in. Not edited by hand."
+    sed -E -e "/sys_platform == '(win32|emscripten)'|python_full_version >= '3.13'/d" \
+      -e "s/ and (sys_platform [!=]= '[a-z]+'|implementation_name [!=]= '[A-Za-z]+')//" \
+      -e "s/ ; (sys_platform|implementation_name|platform_machine|python_full_version >= '3\.10') .*//" "$name.tmp" |
+      if [[ $name == base ]]; then cat; else grep -vxFf base.txt; fi
+  } >"$name.txt"
+  rm "$name.tmp"
+  echo "$name.txt: $(grep -c == "$name.txt") packages"
+done
