@@ -44,7 +44,8 @@ lock "$exp/.lock"
 resolved=$(python -m asr.config --conf "$conf" --out "$exp/conf" ${base:+--base "$base"} ${ngpu:+--ngpu "$ngpu"} "${overrides[@]}")
 ngpu=${resolved%%$'\n'*} base=${resolved#*$'\n'}
 log "recipe: $what; data $data, conf $conf, base $base, tag $tag, GPUs $ngpu, Python of $ASR_ENVIRONMENT"
-export ASR_COMMAND="bash run.sh$(quoted "${command_line[@]}")"
+ASR_COMMAND="bash run.sh$(quoted "${command_line[@]}")"
+export ASR_COMMAND
 
 set_up() { # set_up NGPU BASE PYTHON
   python -m asr.machine --ngpu "$1" --dir "$exp"

@@ -4,10 +4,12 @@
 set -Eeuo pipefail
 shopt -s inherit_errexit
 
-stage_running=""  # number of the stage at work, for the message when it fails
-stage_log=""      # its log
-command_line=()   # the options as they were given, without the stage range
-overrides=()      # ++a.b=c words, passed through to the configuration
+stage_running="" # number of the stage at work, for the message when it fails
+stage_log=""     # its log
+command_line=()  # the options as they were given, without the stage range
+overrides=()     # ++a.b=c words, passed through to the configuration
+
+if [[ -t 2 ]]; then export ASR_TTY=1; fi # a person is watching: bars may be drawn, on the terminal itself
 
 log() { printf '%s\n' "$*"; }
 
@@ -96,6 +98,7 @@ at_stage() { # at_stage N TITLE: true when stage N is asked for; from here on a 
   ((stage <= $1 && $1 <= stop_stage)) || return 1
   stage_running=$1
   stage_title=$2
+  # shellcheck disable=SC2154 # exp is run.sh's
   stage_log=$exp/log/stage$1.log
   mkdir -p "$exp/log" "$exp/stamps"
 }
@@ -148,6 +151,7 @@ once() { # once INPUT… makes OUTPUT… by COMMAND…: run COMMAND unless it, i
   done
   printf '%s\n' "$wanted" "$(fingerprint "${outputs[@]}")" >"$stamp.new"
   mv "$stamp.new" "$stamp"
+  printf '%s\n' $((SECONDS - began)) >"$exp/log/stage$stage_running.seconds"
   log "stage $stage_running: done in $((SECONDS - began)) s"
 }
 

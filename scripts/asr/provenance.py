@@ -10,7 +10,6 @@ import importlib.metadata
 import json
 import os
 import platform
-import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from asr import errors, machine
 from asr.config import read_stage_file
 from asr.files import sha256_file, write_json
 from asr.manifest import corpus_digest, read_manifest
+from asr.public import public
 from asr.schema import STAGE_FILES
 
 PACKAGES = ("torch", "torchaudio", "funasr", "modelscope", "jiwer", "soundfile", "numpy")
@@ -44,14 +44,10 @@ def load(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
 
-def public_name(value: str) -> str:
-    """An absolute path as its last part: a published file names models and corpora, never a path of one machine."""
-    return Path(value).name if value.startswith(("/", "~")) else value
-
-
-def public_command(command: str) -> str:
-    """A command line with absolute paths cut to their last part."""
-    return re.sub(r"(?<=[\s='\"])(?:~|/)[^\s'\"]*/([^\s/'\"]+)", r"…/\1", command)
+def times(exp: Path) -> dict[str, int]:
+    """Wall seconds of the stages before this one, as run.sh wrote them when each was last run."""
+    found = sorted((exp / "log").glob("stage[0-4].seconds"))
+    return {path.stem: int(path.read_text(encoding="utf-8")) for path in found}
 
 
 def corpus(data: Path) -> dict[str, Any]:
@@ -83,17 +79,18 @@ def gather(exp: Path, data: Path, conf: str, ngpu: int) -> dict[str, Any]:
     gpus = machine.gpus()[:ngpu] if ngpu else []
     return {
         "tag": exp.name,
-        "command": [public_command(os.environ.get("ASR_COMMAND", f"python -m asr.provenance --exp exp/{exp.name}"))],
+        "command": [os.environ.get("ASR_COMMAND", f"python -m asr.provenance --exp exp/{exp.name}")],
         "commit": commit(),
-        "conf": public_name(conf),
+        "conf": conf,
         "config": {name: read_stage_file(exp, name) for name in STAGE_FILES},
         "corpus": corpus(data),
-        "base": {"id": public_name(base.get("id", "unknown")), "digest": base.get("digest")},
+        "base": {"id": base.get("id", "unknown"), "digest": base.get("digest")},
         "average": load(exp / "avg.json"),
         "decode": {name: load(exp / name / "decode.json") for name in ("baseline", "tuned")},
         "processor": machine.processor(),
         "gpu": ", ".join(item.name for item in gpus) or None,
         "python": platform.python_version(),
+        "times": times(exp),
         "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
     }
 
@@ -106,10 +103,7 @@ def main() -> None:
     parser.add_argument("--ngpu", type=int, default=1)
     arguments = parser.parse_args()
     record = gather(arguments.exp, arguments.data, arguments.conf, arguments.ngpu)
-    for part in record["config"].values():
-        if "base" in part:
-            part["base"] = public_name(part["base"])
-    write_json(arguments.exp / "provenance.json", record)
+    write_json(arguments.exp / "provenance.json", public(record))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,8 @@ run goes on from its newest checkpoint, with whatever batch size, learning rate 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import ctypes
 import json
 import os
 import signal
@@ -26,6 +28,7 @@ from asr.manifest import Utterance, corpus_digest, read_manifest, write_manifest
 from asr.schema import BLOCKS
 
 RUN = "run.json"
+PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 # The line after which torchrun prints its own account of a worker's failure, in a screenful of frames.
 TORCHRUN_NOISE = ("torch/distributed/elastic/", "ChildFailedError")
 
@@ -129,17 +132,33 @@ def prepare(exp: Path, data: Path, values: dict[str, Any]) -> tuple[dict[str, li
     return manifests, digests
 
 
+def die_with_parent() -> None:
+    """Ask Linux to kill this process when its parent dies.
+
+    torchrun gives its workers a session of their own, so a kill of run.sh's process group would leave them training,
+    and writing checkpoints beside those of the next run.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def torchrun(exp: Path, ngpu: int) -> int:
     """Run the worker under torchrun; its own output passes through, torchrun's account of a failure goes to a file."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={max(ngpu, 1)}"]
     command += ["-m", "asr.train_worker", str(exp / "launch.json")]
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1", "TORCHELASTIC_ERROR_FILE": ""}
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     environment.setdefault("OMP_NUM_THREADS", str(max((os.cpu_count() or 1) // max(ngpu, 1), 1)))
     held = exp / "log" / "torchrun.log"
     held.parent.mkdir(parents=True, exist_ok=True)
     child = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment, text=True, errors="replace"
+        command,
+        preexec_fn=die_with_parent,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=environment,
+        text=True,
+        errors="replace",
     )
     assert child.stdout is not None
     # Ctrl-C reaches the whole process group; the worker answers it, and we wait for the worker.
@@ -175,8 +194,9 @@ def main() -> None:
         "dataset_conf": dataset_conf(values, manifests),
     }
     write_json(exp / "launch.json", plan)
-    status = torchrun(exp, arguments.ngpu)
     stopped = exp / "interrupted"
+    stopped.unlink(missing_ok=True)
+    status = torchrun(exp, arguments.ngpu)
     if stopped.exists():
         stopped.unlink()
         raise KeyboardInterrupt

@@ -18,6 +18,7 @@ from asr import errors
 from asr.errors import RecipeError
 from asr.funasr_model import check_loaded, choose_device, compose, quiet
 from asr.schema import BLOCKS
+from asr.train import die_with_parent
 
 PLAIN = ("seed", "freeze_param", "enable_tf32", "cudnn_benchmark", "optim", "optim_conf", "scheduler", "scheduler_conf")
 
@@ -113,6 +114,7 @@ def plug_in(plan: dict[str, Any], rank: int) -> Any:
 
 
 def main() -> None:
+    die_with_parent()
     plan = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     exp, rank = Path(plan["exp"]), int(os.environ.get("RANK", 0))
 
