@@ -53,13 +53,14 @@ _WORD = Key((str,))
 
 FAMILIES = ("paraformer",)
 RANKINGS = ("cer", "acc", "loss")
-BATCH_SAMPLERS = ("BatchSampler", "EspnetStyleBatchSampler")
+BATCH_SAMPLERS = ("ShuffledBatchSampler", "BatchSampler", "EspnetStyleBatchSampler")
 
 SCHEMA: dict[str, Any] = {
     "base": _WORD,
     "family": Key((str,), choices=FAMILIES),
     "from_scratch": _FLAG,
     "ngpu": _count(0),
+    "cpu_processes": _count(),
     "seed": _count(0),
     "freeze_param": Key((str, list)),
     "enable_tf32": _FLAG,
@@ -140,7 +141,7 @@ OWNED = {
 STAGE_FILES: dict[str, tuple[str, ...]] = {
     "base": ("base", "family", "from_scratch"),
     "train": (
-        *("family", "from_scratch", "seed", "freeze_param", "enable_tf32", "cudnn_benchmark"),
+        *("family", "from_scratch", "cpu_processes", "seed", "freeze_param", "enable_tf32", "cudnn_benchmark"),
         *("optim", "optim_conf", "scheduler", "scheduler_conf", "dataset_conf", "train_conf"),
         *BLOCKS,
     ),

@@ -111,7 +111,7 @@ def dataset_conf(values: dict[str, Any], manifests: dict[str, list[Utterance]]) 
     everything = [item for utterances in manifests.values() for item in utterances]
     longest = max(item.source_len for item in everything)
     longest_text = max(item.target_len for item in everything)
-    conf = {"index_ds": "IndexDSJsonl", **values["dataset_conf"]}
+    conf = {"index_ds": "IndexDSJsonl", "sampler_seed": values.get("seed", 0), **values["dataset_conf"]}
     conf["max_source_length"] = longest
     conf["max_target_length"] = longest_text
     conf["max_token_length"] = longest + longest_text
@@ -142,13 +142,13 @@ def die_with_parent() -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def torchrun(exp: Path, ngpu: int) -> int:
+def torchrun(exp: Path, processes: int) -> int:
     """Run the worker under torchrun; its own output passes through, torchrun's account of a failure goes to a file."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={max(ngpu, 1)}"]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
     command += ["-m", "asr.train_worker", str(exp / "launch.json")]
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    environment.setdefault("OMP_NUM_THREADS", str(max((os.cpu_count() or 1) // max(ngpu, 1), 1)))
+    environment.setdefault("OMP_NUM_THREADS", str(max((os.cpu_count() or 1) // processes, 1)))
     held = exp / "log" / "torchrun.log"
     held.parent.mkdir(parents=True, exist_ok=True)
     child = subprocess.Popen(
@@ -196,7 +196,7 @@ def main() -> None:
     write_json(exp / "launch.json", plan)
     stopped = exp / "interrupted"
     stopped.unlink(missing_ok=True)
-    status = torchrun(exp, arguments.ngpu)
+    status = torchrun(exp, arguments.ngpu or values.get("cpu_processes", 1))
     if stopped.exists():
         stopped.unlink()
         raise KeyboardInterrupt

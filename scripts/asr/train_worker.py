@@ -14,6 +14,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from asr import errors
 from asr.errors import RecipeError
 from asr.funasr_model import check_loaded, choose_device, compose, quiet
@@ -93,6 +95,7 @@ def plug_in(plan: dict[str, Any], rank: int) -> Any:
     from funasr import AutoModel
     from funasr.bin import train_ds
 
+    import asr.samplers  # noqa: F401 - registers ShuffledBatchSampler
     from asr.trainer import RecipeTrainer
 
     def checked_model(**kwargs: Any) -> Any:
@@ -108,6 +111,8 @@ def plug_in(plan: dict[str, Any], rank: int) -> Any:
 
     train_ds.AutoModel = checked_model
     train_ds.Trainer = RecipeTrainer
+    if plan["ngpu"] == 0:
+        torch.cuda.set_device = lambda *_: None  # train_ds calls it for every rank, with or without a GPU
     train_ds.tables.print = lambda *_, **__: None  # 300 lines of registered classes
     train_ds.average_checkpoints = lambda *_, **__: None  # stage 4 averages, and it alone
     return train_ds

@@ -1,0 +1,83 @@
+"""The recipe from end to end, in a copy of the repository: what a user would run, on the bundled mini corpus."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+class Recipe:
+    """A copy of the repository without anything generated, and run.sh in it."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        listed = ["git", "-C", str(REPOSITORY), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+        for name in subprocess.run(listed, capture_output=True, check=True).stdout.decode().split("\0"):
+            if name and (REPOSITORY / name).is_file():
+                (root / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(REPOSITORY / name, root / name)
+        # The environment that runs these tests is the copy's active one; a .venv is tied to its own folder.
+        folder = Path(sys.executable).parent
+        self.environment = {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"}
+        for name in ("CDSD_ROOT", "PYTHONPATH", "ASR_TTY"):
+            self.environment.pop(name, None)
+
+    def run(self, *words: str, command: tuple[str, ...] = ("bash", "run.sh"), **more: str):
+        """Run run.sh (or another command) to its end; both streams as text, apart."""
+        return subprocess.run(
+            [*command, *words],
+            cwd=self.root,
+            env={**self.environment, **more},
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+        )
+
+    def run_and_stop(
+        self, *words: str, when: Callable[[], bool], how: int, may_end_first: bool = False
+    ) -> tuple[int, str]:
+        """Start run.sh, send a signal to all its processes as soon as ``when`` holds; its status and its output."""
+        child = subprocess.Popen(
+            ["bash", "run.sh", *words],
+            cwd=self.root,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            start_new_session=True,
+        )
+        while not when() and child.poll() is None:
+            time.sleep(0.02)
+        if child.poll() is None:
+            os.killpg(child.pid, how)
+        elif not may_end_first:
+            pytest.fail(f"ended before it was stopped: {child.communicate()[0]}")
+        said = child.communicate()[0]
+        return child.returncode, said
+
+    def json(self, name: str):
+        return json.loads((self.root / name).read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="session")
+def recipe(tmp_path_factory) -> Recipe:
+    return Recipe(tmp_path_factory.mktemp("recipe"))
+
+
+@pytest.fixture(scope="session")
+def mini(recipe):
+    """``bash run.sh`` in an empty folder: the whole mini recipe, once for all tests that look at what it made."""
+    done = recipe.run()
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+    return done

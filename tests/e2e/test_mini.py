@@ -1,0 +1,117 @@
+"""The mini recipe: it runs, it helps, and what it leaves behind holds."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from asr.kaldi_text import read_text
+from asr.manifest import read_manifest
+
+pytestmark = pytest.mark.e2e
+
+
+def test_fine_tuning_helps_on_unseen_speakers(recipe, mini):
+    score = recipe.json("exp/mini/score/score.json")
+    baseline, tuned = score["systems"]["baseline"], score["systems"]["tuned"]
+    print(f"mini: CER {baseline['cer']:.4f} -> {tuned['cer']:.4f}")
+    assert tuned["cer"] < 0.7 * baseline["cer"]
+    assert baseline["cer"] > 0.3
+    assert (tuned["n_missing"], baseline["n_missing"]) == (0, 0)
+    train = {item.speaker for item in read_manifest(recipe.root / "data/mini_dataset/train.jsonl")}
+    assert not train & set(score["by_speaker"])
+
+
+def test_the_first_line_says_what_is_run(mini):
+    assert mini.stdout.splitlines()[0].startswith("recipe: the bundled mini corpus of simulated speech")
+
+
+def test_a_second_run_is_up_to_date_six_times(recipe, mini):
+    done = recipe.run()
+    assert done.returncode == 0
+    assert done.stdout.count(": up to date") == 6
+
+
+def test_results_say_where_they_are_from_and_name_no_path(recipe, mini):
+    text = (recipe.root / "exp/mini/RESULTS.md").read_text(encoding="utf-8")
+    digest = recipe.json("exp/mini/provenance.json")["corpus"]["digest"]
+    for wanted in ("20.45", "other clips", "simulated", "bash run.sh", "max_epoch", digest, "cores"):
+        assert wanted in text
+    for published in ("RESULTS.md", "score/score.json", "model/config.yaml", "model/configuration.json"):
+        assert str(recipe.root) not in (recipe.root / "exp/mini" / published).read_text(encoding="utf-8")
+
+
+def test_the_batch_size_changes_no_output(recipe, mini):
+    expected = read_text(recipe.root / "exp/mini/tuned/hyp.txt")
+    for seconds in ("0.01", "7", "1000"):
+        command = (sys.executable, "-m", "asr.decode", "--model", "exp/mini/model", "--ngpu", "0")
+        out = f"exp/batch{seconds}"
+        words = ("--manifest", "data/mini_dataset/test.jsonl", "--out", out, "--batch-seconds", seconds)
+        done = recipe.run(*words, command=command, PYTHONPATH="scripts")
+        assert done.returncode == 0, done.stderr
+        assert read_text(recipe.root / out / "hyp.txt") == expected
+
+
+def test_plain_funasr_loads_the_model_folder_anywhere(recipe, mini, tmp_path):
+    shutil.copytree(recipe.root / "exp/mini/model", tmp_path / "elsewhere")
+    expected = read_text(recipe.root / "exp/mini/tuned/hyp.txt")
+    clips = read_manifest(recipe.root / "data/mini_dataset/test.jsonl")[:8]
+    code = (
+        "import sys; from funasr import AutoModel; m = AutoModel(model=sys.argv[1], disable_update=True, device='cpu');"
+        "[print('TEXT', m.generate(input=p, disable_pbar=True)[0].get('text', '')) for p in sys.argv[2:]]"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "elsewhere"), *[item.source for item in clips]]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    texts = [line.removeprefix("TEXT").strip() for line in done.stdout.splitlines() if line.startswith("TEXT")]
+    assert texts == [expected[item.key] for item in clips], done.stderr[-2000:]
+
+
+def test_the_average_says_what_went_into_it(recipe, mini):
+    record = recipe.json("exp/mini/avg.json")
+    assert record["file"] == "model.pt.avg10"
+    assert len(record["checkpoints"]) == 10
+    values = [item["value"] for item in record["checkpoints"]]
+    assert values == sorted(values)
+    ranking = recipe.json("exp/mini/checkpoints.json")
+    assert ranking["finished"]
+    assert ranking["ranked_by"] == "cer"
+
+
+def test_training_left_progress_and_tensorboard_files(recipe, mini):
+    log = (recipe.root / "exp/mini/train.log").read_text(encoding="utf-8")
+    for word in ("epoch 1/", "step ", "loss ", "acc ", "lr ", "s/s left", "validation of model.pt.ep1:"):
+        assert word in log
+    assert list((recipe.root / "exp/mini/tensorboard").glob("events*"))
+    assert not (recipe.root / "outputs").exists()  # hydra's litter
+
+
+def test_a_changed_value_continues_and_reruns_only_what_depends_on_it(recipe, mini):
+    shutil.copytree(recipe.root / "exp/mini", recipe.root / "exp/changed", symlinks=True)
+    epochs = len(recipe.json("exp/mini/checkpoints.json")["checkpoints"])
+    assert epochs
+    more = ["--tag", "changed", "++train_conf.max_epoch=25", "++optim_conf.lr=0.0003", "++dataset_conf.batch_size=3000"]
+    done = recipe.run(*more)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "going on with this run: dataset_conf.batch_size 4000 -> 3000; optim_conf.lr 0.001 -> 0.0003" in done.stdout
+    assert "going on from changed/model.pt at epoch 25" in done.stdout
+    # The learning rate is the new one, on the new schedule, not the checkpoint's: FunASR's own resume keeps the old.
+    lines = [line for line in done.stdout.splitlines() if line.startswith("epoch 25/25")]
+    rates = [float(line.split(" lr ")[1].split()[0]) for line in lines]
+    assert rates
+    assert max(rates) < 0.0003
+    assert done.stdout.count("up to date") == 3
+
+
+def test_another_base_model_is_refused(recipe, mini):
+    shutil.copytree(recipe.root / "exp/mini", recipe.root / "exp/other", symlinks=True)
+    shutil.copytree(recipe.root / "mini/base", recipe.root / "data/base2")
+    config = recipe.root / "data/base2/config.yaml"
+    config.write_text(config.read_text(encoding="utf-8") + "# changed\n", encoding="utf-8")
+    done = recipe.run("--tag", "other", "--base", "data/base2", "--stop-stage", "3")
+    assert done.returncode == 1
+    assert "error: exp/other: this run was trained with another base model" in done.stdout
+    assert "--tag" in done.stdout
+    assert "--restart" in done.stdout
