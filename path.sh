@@ -1,8 +1,9 @@
 # shellcheck shell=bash
 # Environment of the recipe; sourced by run.sh, and by you when you want to run a tool by hand: . ./path.sh
 
-# Where CDSD lies: the folder that holds after_catting/. Set it here once, or in the environment.
-export CDSD_ROOT="${CDSD_ROOT:-}"
+# Where CDSD lies: the folder that holds after_catting/. Set it in the environment, or here, once, behind the minus:
+# "${CDSD_ROOT-/data/CDSD}". CDSD_ROOT= in the environment (empty) then still means the mini corpus.
+export CDSD_ROOT="${CDSD_ROOT-}"
 
 ASR_ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 export ASR_ROOT

@@ -10,7 +10,7 @@ stop_stage=5  # last stage to run
 corpus=       # folder of the corpus; CDSD_ROOT where it is set, else the bundled mini corpus
 part=1h       # parts of the corpus: 1h, 10h or 1h,10h
 split=        # YAML that says which speakers train, validate and test
-data=         # folder for the manifests; data/1h_dataset, data/mini_dataset or data/<corpus>_<part>_dataset
+data=         # folder for the manifests; data/1h_dataset, data/mini_dataset, data/<corpus>_<part>_<split>_dataset
 conf=         # YAML to train by; conf/finetune_3090.yaml, or conf/mini.yaml for the mini corpus
 base=         # base model, a ModelScope id or a folder, in place of the YAML's
 tag=          # name of the run, exp/<tag>; must be given for a corpus of your own
@@ -25,17 +25,17 @@ check_number stage "$stage" 0 5
 check_number stop-stage "$stop_stage" "$stage" 5
 . ./path.sh
 
-mini=false
+mini=false split_name=${split:+_$(basename "${split%.*}")}
 if [[ -z $corpus && -z $CDSD_ROOT ]]; then
   what="the bundled mini corpus of simulated speech (set CDSD_ROOT or --corpus for your own)" mini=true
   corpus=data/mini data=${data:-data/mini_dataset} conf=${conf:-conf/mini.yaml} tag=${tag:-mini}
 elif [[ -z $corpus || $corpus == "$CDSD_ROOT" ]]; then
   what="CDSD in $CDSD_ROOT, part $part" corpus=$CDSD_ROOT
-  data=${data:-data/${part//,/_}_dataset} tag=${tag:-paraformer_finetune_${part//,/_}}
+  data=${data:-data/${part//,/_}${split_name}_dataset} tag=${tag:-paraformer_finetune_${part//,/_}}
 else
   what="corpus $corpus, part $part"
   [[ -n $tag ]] || die 2 "--corpus needs --tag NAME, the name of the run (exp/NAME)"
-  data=${data:-data/$(basename "$corpus")_${part//,/_}_dataset}
+  data=${data:-data/$(basename "$corpus")_${part//,/_}${split_name}_dataset}
 fi
 conf=${conf:-conf/finetune_3090.yaml}
 exp=exp/$tag
@@ -48,9 +48,11 @@ ASR_COMMAND="bash run.sh$(quoted "${command_line[@]}")"
 export ASR_COMMAND
 
 set_up() { # set_up NGPU BASE PYTHON
-  python -m asr.machine --ngpu "$1" --dir "$exp"
-  python -m asr.base_model --base "$2" --exp "$exp"
-  [[ $mini == false ]] || python mini/unpack.py --out "$corpus"
+  local -a anew=()
+  [[ $restart == false ]] || anew=(--restart)
+  python -m asr.machine --ngpu "$1" --need-disk-gb 1 --dir "$exp"
+  python -m asr.base_model --base "$2" --exp "$exp" "${anew[@]}"
+  [[ $mini == false ]] || python mini/unpack.py --force --out "$corpus"
 }
 
 fine_tune() { # fine_tune NGPU; --restart is not among the words, or the stamp would change when it is taken away
@@ -71,7 +73,7 @@ evaluate() { # evaluate NGPU
 if at_stage 0 "set up: environment, base model, mini corpus"; then
   unpacked=()
   [[ $mini == false ]] || unpacked=("$corpus/split.yaml")
-  once "$exp/conf/base.yaml" mini/corpus makes "$exp/base.json" "$exp/base/config.yaml" "${unpacked[@]}" \
+  once "$exp/conf/base.yaml" "$base" mini/corpus makes "$exp/base.json" "$exp/base/config.yaml" "${unpacked[@]}" \
     by set_up "$ngpu" "$base" "$(command -v python)"
 fi
 
@@ -96,7 +98,7 @@ if at_stage 3 "fine-tune: torchrun on FunASR's train_ds"; then
 fi
 
 if at_stage 4 "average: the best checkpoints into one model"; then
-  once "$exp/checkpoints.json" "$exp/conf/average.yaml" makes "$exp/avg.json" "$exp"/model/{model.pt,config.yaml} \
+  once "$exp/checkpoints.json" "$exp/model.pt" "$exp/conf/average.yaml" makes "$exp/avg.json" "$exp"/model/{model.pt,config.yaml} \
     by python -m asr.average --exp "$exp"
 fi
 

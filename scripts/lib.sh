@@ -9,7 +9,9 @@ stage_log=""     # its log
 command_line=()  # the options as they were given, without the stage range
 overrides=()     # ++a.b=c words, passed through to the configuration
 
-if [[ -t 2 ]]; then export ASR_TTY=1; fi # a person is watching: bars may be drawn, on the terminal itself
+ASR_TTY="" # the terminal, where a person is watching: bars are drawn on it, past the logs
+if [[ -t 2 ]]; then ASR_TTY=$(tty <&2); fi
+export ASR_TTY
 
 log() { printf '%s\n' "$*"; }
 
@@ -158,7 +160,7 @@ once() { # once INPUT… makes OUTPUT… by COMMAND…: run COMMAND unless it, i
 lock() { # lock FILE: one run.sh at a time on a tag; the lock dies with the processes that hold it
   command -v flock >/dev/null || return 0
   exec {lock_fd}>>"$1"
-  flock -n "$lock_fd" || die 1 "$1: another run.sh is at work on this tag (pid $(tail -n 1 "$1")); wait for it or stop it"
+  flock -n "$lock_fd" || die 1 "$1: another run.sh is at work on this tag: pid $(tail -n 1 "$1"), or what it has started; wait for it or stop it"
   printf '%s\n' $$ >"$1"
 }
 

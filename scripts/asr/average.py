@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from asr import checkpoint, errors
+from asr.base_model import recorded
 from asr.config import read_stage_file
 from asr.errors import RecipeError
 from asr.files import sha256_file, write_json
@@ -53,6 +54,8 @@ def average(exp: Path, n: int) -> dict[str, Any]:
     ranking = checkpoint.read_ranking(exp)
     if not ranking["checkpoints"]:
         raise RecipeError(f"{exp}: no checkpoint has been ranked; run stage 3 first")
+    if not ranking["finished"]:
+        print(f"training is not finished ({ranking['epochs']} epochs done): averaging what there is")
     chosen = ranking["checkpoints"][:n]
     paths = [exp / item["file"] for item in chosen]
     for path in paths:
@@ -84,7 +87,7 @@ def package(exp: Path, weights: Path, folder: Path) -> None:
     """
     import yaml
 
-    base, values = (exp / "base").resolve(), read_stage_file(exp, "train")
+    base, values = (exp / "base").resolve(), json.loads((exp / "run.json").read_text(encoding="utf-8"))["settings"]
     building, old = folder.with_name(f".{folder.name}.new"), folder.with_name(f".{folder.name}.old")
     for leftover in (building, old):
         shutil.rmtree(leftover, ignore_errors=True)
@@ -132,6 +135,13 @@ def main() -> None:
     parser.add_argument("--exp", required=True, type=Path, help="exp/<tag>, trained by stage 3")
     parser.add_argument("--n", type=int, help="how many of the best (default: train_conf.avg_nbest_model)")
     arguments = parser.parse_args()
+    run, base = arguments.exp / "run.json", recorded(arguments.exp)
+    if not run.is_file():
+        raise RecipeError(f"{run}: not there, so nothing has been trained; run stage 3 first")
+    if json.loads(run.read_text(encoding="utf-8"))["tied_to"]["base model"] != base["digest"]:
+        raise RecipeError(
+            f"{arguments.exp}: trained with another base model than stage 0 set up; run stage 0 as it was"
+        )
     n = arguments.n or read_stage_file(arguments.exp, "average").get("avg_nbest_model", 10)
     record = average(arguments.exp, n)
     package(arguments.exp, arguments.exp / record["file"], arguments.exp / "model")

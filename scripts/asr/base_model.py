@@ -16,9 +16,12 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from asr import errors
 from asr.errors import RecipeError
 from asr.files import sha256_file, write_json
+from asr.schema import FAMILY_MODELS
 
 # Files that belong to a FunASR model folder. Weights come apart from the rest because they are large.
 WEIGHTS = "model.pt"
@@ -51,7 +54,12 @@ def _fetch(name: str) -> Path:
         raise RecipeError(f"modelscope cannot be imported ({error}); run: bash scripts/install.sh") from None
     try:
         with contextlib.redirect_stdout(sys.stderr):
-            return Path(snapshot_download(name)).absolute()
+            try:
+                return Path(snapshot_download(name)).absolute()
+            except Exception:  # without a network, what has been fetched before will do; the checks follow
+                folder = Path(snapshot_download(name, local_files_only=True)).absolute()
+                print(f"ModelScope did not answer; taking {name} as it was fetched before")
+                return folder
     except Exception as error:  # whatever the hub's client raises, the user needs to know that there is no model
         why = re.sub(r"\s+", " ", str(error)).strip()[:160] or type(error).__name__
         raise RecipeError(
@@ -60,10 +68,28 @@ def _fetch(name: str) -> Path:
         ) from None
 
 
-def check(folder: Path, from_scratch: bool = False) -> None:
-    """Raise RecipeError unless ``folder`` holds a whole FunASR model (without weights when training from scratch)."""
+def named_files(metas: Any) -> list[str]:
+    """The file names in configuration.json's file_path_metas, however deep."""
+    if isinstance(metas, dict):
+        return [name for value in metas.values() for name in named_files(value)]
+    return [metas] if isinstance(metas, str) else []
+
+
+def check(folder: Path, from_scratch: bool = False, family: str = "paraformer") -> None:
+    """Raise RecipeError unless ``folder`` holds a whole FunASR model of the family (without weights from scratch).
+
+    FunASR itself passes over a file that configuration.json names and that is not there, and the texts change.
+    """
     if not (folder / "config.yaml").is_file():
         raise RecipeError(f"{folder}: no config.yaml in it, so it is not a FunASR model folder")
+    found = (yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8")) or {}).get("model")
+    if found not in FAMILY_MODELS[family]:
+        raise RecipeError(f"{folder}: is a {found}, and family {family} covers {', '.join(FAMILY_MODELS[family])}")
+    if (folder / "configuration.json").is_file():
+        metas = json.loads((folder / "configuration.json").read_text(encoding="utf-8")).get("file_path_metas", {})
+        for name in named_files(metas):
+            if not (folder / name).is_file() and not (from_scratch and name == WEIGHTS):
+                raise RecipeError(f"{folder / name}: named in configuration.json and not there; fetch the model again")
     if not any((folder / name).is_file() for name in ("tokens.json", "tokens.txt", "bpe.model")):
         raise RecipeError(f"{folder}: no tokens.json (or tokens.txt, bpe.model) in it; fetch the model again")
     weights = folder / WEIGHTS
@@ -96,13 +122,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m asr.base_model", description=__doc__.splitlines()[0])
     parser.add_argument("--base", required=True, help="ModelScope id, or a folder")
     parser.add_argument("--exp", required=True, type=Path, help="exp/<tag>; gets base (a link) and base.json")
+    parser.add_argument("--restart", action="store_true", help="stage 3 will throw this tag's checkpoints away")
     arguments = parser.parse_args()
     from asr.config import read_stage_file
 
     values: dict[str, Any] = read_stage_file(arguments.exp, "base")
     folder = resolve(arguments.base)
-    check(folder, bool(values.get("from_scratch")))
+    check(folder, bool(values.get("from_scratch")), values["family"])
     found = digest(folder)
+    refuse_another_base(arguments.exp, found["digest"], arguments.restart)
     link(folder, arguments.exp)
     total = found.pop("digest")
     write_json(
@@ -115,6 +143,18 @@ def main() -> None:
         },
     )
     print(f"base model {arguments.base}: {len(found)} files, digest {total[:12]}")
+
+
+def refuse_another_base(exp: Path, found: str, restart: bool) -> None:
+    """RecipeError before anything of a trained run is replaced: its checkpoints are of another base model."""
+    run = exp / "run.json"
+    if restart or not run.is_file() or not (exp / "model.pt").is_file():
+        return
+    if json.loads(run.read_text(encoding="utf-8"))["tied_to"]["base model"] != found:
+        raise RecipeError(
+            f"{exp}: this run was trained with another base model; keep it and give --tag another name, or give"
+            " --restart to throw it away"
+        )
 
 
 def recorded(exp: Path) -> dict[str, Any]:

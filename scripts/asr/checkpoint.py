@@ -23,12 +23,23 @@ LATEST = "model.pt"
 BEST = "model.pt.best"
 
 
+def _interrupted(error: BaseException | None) -> bool:
+    """Whether a Ctrl-C is under the error: torch's zip writer raises one of its own while it is left."""
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt):
+            return True
+        error = error.__context__
+    return False
+
+
 def save(state: dict[str, Any], path: str | os.PathLike[str]) -> None:
     """torch.save under a temporary name, fsync, rename. A full disk is a RecipeError and leaves the old file."""
     try:
         with atomic_open(path, "wb") as stream:
             torch.save(state, stream)
     except (OSError, RuntimeError) as error:
+        if _interrupted(error):
+            raise KeyboardInterrupt from None
         # torch's zip writer reports a full disk as a RuntimeError of its own.
         if isinstance(error, RuntimeError) and not any(
             mark in str(error) for mark in ("inline_container", "StreamWriter")
@@ -55,14 +66,24 @@ def link(target: Path, name: Path) -> None:
     os.replace(temporary, name)
 
 
-def write_ranking(exp: str | os.PathLike[str], metric: str, values: dict[str, float], finished: bool) -> None:
-    """Write checkpoints.json. ``values``: {file name: metric}; CER and loss rank low to high, accuracy high to low."""
-    order = sorted(values, key=lambda name: (-values[name] if metric == "acc" else values[name], name))
+def write_ranking(
+    exp: str | os.PathLike[str], metric: str, values: dict[str, float], epochs: int, finished: bool
+) -> None:
+    """Write checkpoints.json.
+
+    Args:
+        values: {file name: metric}, oldest first; CER and loss rank low to high, accuracy high to low, and among equals
+            the newest is the better, as in FunASR.
+        epochs: whole epochs done.
+    """
+    newest_first = list(values)[::-1]
+    order = sorted(newest_first, key=lambda name: -values[name] if metric == "acc" else values[name])
     write_json(
         Path(exp) / RANKING,
         {
             "ranked_by": metric,
             "finished": finished,
+            "epochs": epochs,
             "checkpoints": [{"file": name, "value": values[name]} for name in order],
         },
     )

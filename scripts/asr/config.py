@@ -19,7 +19,7 @@ import yaml
 from asr import errors
 from asr.errors import RecipeError, UsageError, at
 from asr.files import write_text
-from asr.schema import OPEN, OWNED, SCHEMA, STAGE_FILES, Key
+from asr.schema import OPEN, OPTIMIZER_KEYS, OWNED, SCHEMA, STAGE_FILES, Key
 
 Lines = dict[tuple[str, ...], int]
 
@@ -166,8 +166,20 @@ def resolve(conf: str | os.PathLike[str], overrides: list[str], base: str | None
 def _check_together(values: dict[str, Any], conf: object) -> None:
     """Values that are fine alone and wrong together."""
     train = values["train_conf"]
-    if train.get("use_bf16") and train.get("use_fp16"):
-        raise RecipeError(f"{conf}: train_conf.use_bf16 and use_fp16 cannot both be true; take bf16 on a 3090")
+    if train.get("use_deepspeed"):
+        raise RecipeError(
+            f"{conf}: train_conf.use_deepspeed: training with DeepSpeed is not supported yet; set it false"
+        )
+    optim = values.get("optim", "adam")
+    for key in values["optim_conf"]:
+        if key not in OPTIMIZER_KEYS[optim]:
+            raise RecipeError(f"{conf}: optim_conf.{key}: {optim} takes {', '.join(OPTIMIZER_KEYS[optim])}")
+    validate, save = train.get("validate_interval", 5000), train.get("save_checkpoint_interval", 5000)
+    if save % validate:
+        raise RecipeError(
+            f"{conf}: train_conf.save_checkpoint_interval {save} must be a multiple of validate_interval {validate}:"
+            " a checkpoint that was not validated cannot be ranked, and would stay on disk"
+        )
     keep, average = train.get("keep_nbest_models", 10), train.get("avg_nbest_model", 10)
     if keep < average:
         raise RecipeError(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import time
 from collections.abc import Iterator
@@ -16,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from asr import errors, kaldi_text
-from asr.base_model import recorded
+from asr.base_model import digest, recorded
 from asr.config import read_stage_file
 from asr.errors import RecipeError
 from asr.files import sha256_file, write_json
 from asr.manifest import FRAMES_PER_SECOND, Utterance, read_manifest
+from asr.progress import open_terminal
 
 DEFAULTS = {"batch_seconds": 60.0, "dither": 0.0}
 # What a change of this module's output would be called; recorded so that a kept result is never an older method's.
@@ -63,20 +63,14 @@ def decode(recogniser: Any, utterances: list[Utterance], batch_seconds: float) -
 
 
 def _bar(tqdm: Any, total: int) -> Any:
-    stream = sys.stderr
-    if os.environ.get("ASR_TTY"):
-        try:
-            stream = open("/dev/tty", "w")  # noqa: SIM115 - lives as long as the bar
-        except OSError:
-            pass
+    stream = open_terminal() or sys.stderr
     return tqdm(total=total, unit="clip", file=stream, leave=False, disable=not stream.isatty())
 
 
 def fingerprint(model: Path, manifest: Path, conf: dict[str, Any]) -> dict[str, Any]:
-    """What hyp.txt depends on: the weights, the configuration, the clips asked for, the method."""
+    """What hyp.txt depends on: every file of the model, the clips asked for, the method."""
     return {
-        "weights": sha256_file(model / "model.pt"),
-        "model_config": sha256_file(model / "config.yaml"),
+        "model": digest(model)["digest"],
         "manifest": sha256_file(manifest),
         "dither": conf["dither"],
         "method": METHOD,
@@ -129,6 +123,20 @@ def run(model: Path, manifest: Path, out: Path, ngpu: int, conf: dict[str, Any])
     print(f"{len(texts)} clips, {audio / 60:.1f} min of audio in {seconds:.1f} s -> {out / 'hyp.txt'}")
 
 
+def refuse_trained_clips(exp: Path, manifest: Path) -> None:
+    """RecipeError when a clip to decode is one that the run was trained on: its score would be worth nothing."""
+    trained = exp / "manifest" / "train.jsonl"
+    if not trained.is_file():
+        return
+    seen = {(item.key, item.target, item.num_samples) for item in read_manifest(trained)}
+    both = [item.key for item in read_manifest(manifest) if (item.key, item.target, item.num_samples) in seen]
+    if both:
+        raise RecipeError(
+            f"{manifest}: {len(both)} of its clips were trained on in {exp}, first {both[0]}; the data folder now holds"
+            " another split: rerun stage 1 as it was, or give this split a --tag of its own"
+        )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m asr.decode", description=__doc__.splitlines()[0])
     parser.add_argument("--model", required=True, type=Path, help="FunASR model folder")
@@ -142,6 +150,8 @@ def main() -> None:
     conf = {**DEFAULTS, **given}
     if arguments.exp and arguments.model.name == "base":
         recorded(arguments.exp)
+    elif arguments.exp:
+        refuse_trained_clips(arguments.exp, arguments.manifest)
     if arguments.batch_seconds:
         conf["batch_seconds"] = arguments.batch_seconds
     run(arguments.model, arguments.manifest, arguments.out, arguments.ngpu, conf)

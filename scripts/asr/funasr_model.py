@@ -50,6 +50,8 @@ def choose_device(ngpu: int) -> str:
             f"a GPU was asked for (--ngpu {ngpu}), and torch {torch.__version__} cannot use one: see"
             " `python -m asr.machine`; --ngpu 0 runs on the processor"
         )
+    if ngpu > torch.cuda.device_count():
+        raise RecipeError(f"--ngpu {ngpu}: torch sees only {torch.cuda.device_count()} GPUs")
     return "cuda"
 
 

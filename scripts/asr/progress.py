@@ -7,7 +7,7 @@ import math
 import os
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TextIO
 
 from tqdm import tqdm
 
@@ -18,6 +18,21 @@ def clock(seconds: float) -> str:
     """Seconds as h:mm:ss."""
     minutes, second = divmod(int(max(seconds, 0)), 60)
     return f"{minutes // 60}:{minutes % 60:02d}:{second:02d}"
+
+
+def open_terminal() -> TextIO | None:
+    """The terminal of the person who watches, or None.
+
+    run.sh names it in ASR_TTY: its own output goes through tee into a log, and torchrun's workers have a session of
+    their own, for which there is no /dev/tty.
+    """
+    name = os.environ.get("ASR_TTY")
+    if not name:
+        return None
+    try:
+        return open(name, "w")
+    except OSError:
+        return None
 
 
 @dataclass
@@ -42,24 +57,23 @@ class Progress:
         log_interval: steps between lines.
         writer: a TensorBoard writer or None.
         world_size: processes that train side by side; audio seconds are multiplied by it.
+        shown: False on all ranks but the first, which shows the bar.
     """
 
-    def __init__(self, max_epoch: int, log_interval: int, writer: Any = None, world_size: int = 1) -> None:
+    def __init__(
+        self, max_epoch: int, log_interval: int, writer: Any = None, world_size: int = 1, shown: bool = True
+    ) -> None:
         self.max_epoch, self.log_interval = max_epoch, log_interval
         self.writer, self.world_size = writer, world_size
         self.began = time.monotonic()
         self.first_progress: float | None = None
         self.audio = self.window_audio = 0.0
         self.window_began = self.began
-        self.bar = self._bar()
+        self.bar = self._bar() if shown else None
 
     def _bar(self) -> Any:
-        """A bar if run.sh says that a person is watching (its own output goes through tee into a log)."""
-        if not os.environ.get("ASR_TTY"):
-            return None
-        try:
-            terminal = open("/dev/tty", "w")  # noqa: SIM115 - lives as long as the bar
-        except OSError:
+        terminal = open_terminal()
+        if terminal is None:
             return None
         shape = "{l_bar}{bar}| {elapsed}<{remaining} {postfix}"
         return tqdm(total=self.max_epoch, file=terminal, bar_format=shape, dynamic_ncols=True, leave=False)

@@ -44,6 +44,16 @@ def load(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
 
+def trained_config(exp: Path) -> dict[str, Any]:
+    """The configuration by stage; that of training as the run recorded it, with what changed while it went on."""
+    config = {name: read_stage_file(exp, name) for name in STAGE_FILES}
+    run = load(exp / "run.json") or {}
+    config["train"] = run.get("settings", config["train"])
+    if run.get("history"):
+        config["changed while training"] = run["history"]
+    return config
+
+
 def times(exp: Path) -> dict[str, int]:
     """Wall seconds of the stages before this one, as run.sh wrote them when each was last run."""
     found = sorted((exp / "log").glob("stage[0-4].seconds"))
@@ -82,7 +92,7 @@ def gather(exp: Path, data: Path, conf: str, ngpu: int) -> dict[str, Any]:
         "command": [os.environ.get("ASR_COMMAND", f"python -m asr.provenance --exp exp/{exp.name}")],
         "commit": commit(),
         "conf": conf,
-        "config": {name: read_stage_file(exp, name) for name in STAGE_FILES},
+        "config": trained_config(exp),
         "corpus": corpus(data),
         "base": {"id": base.get("id", "unknown"), "digest": base.get("digest")},
         "average": load(exp / "avg.json"),

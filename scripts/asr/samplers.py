@@ -45,6 +45,7 @@ class ShuffledBatchSampler(Sampler):
         self.batch_size, self.sort_size = batch_size, max(sort_size, 1)
         self.is_training, self.start_step = is_training, start_step
         self.seed, self.epoch = sampler_seed, 0
+        self.made_for, self.made = -1, []
         self.rank, self.world_size = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
 
     def all_batches(self) -> list[list[int]]:
@@ -63,14 +64,22 @@ class ShuffledBatchSampler(Sampler):
                     batch = []
                 batch.append(index)
             batches.append(batch)
+        while len(batches) < self.world_size and len(order) >= self.world_size:
+            # Every rank needs a batch: FunASR takes no metric of a validation in which one had none.
+            largest = max(batches, key=len)
+            batches.remove(largest)
+            batches += [largest[::2], largest[1::2]]
         if self.is_training:
             chance.shuffle(batches)
             batches += [batches[i % len(batches)] for i in range(-len(batches) % self.world_size)]
         return batches
 
     def mine(self) -> list[list[int]]:
-        """This rank's batches of this epoch, from ``start_step`` on."""
-        return self.all_batches()[self.rank :: self.world_size][self.start_step :]
+        """This rank's batches of this epoch, from ``start_step`` on; made once an epoch, asked for at every step."""
+        if self.made_for != self.epoch:
+            self.made_for = self.epoch
+            self.made = self.all_batches()[self.rank :: self.world_size][self.start_step :]
+        return self.made
 
     def __iter__(self) -> Iterator[list[int]]:
         return iter(self.mine())

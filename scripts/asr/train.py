@@ -40,6 +40,7 @@ def identity(base: dict[str, Any], values: dict[str, Any], data: dict[str, str])
         "training data": data["train"],
         "validation data": data["val"],
         "family": values.get("family"),
+        "optimizer": values.get("optim", "adam"),
         "architecture": {block: values[block] for block in BLOCKS if values.get(block)},
         "ranking": values["train_conf"].get("avg_keep_nbest_models_type", "cer"),
     }
@@ -61,11 +62,23 @@ def clear(exp: Path) -> None:
     shutil.rmtree(exp / "tensorboard", ignore_errors=True)
 
 
-def start_or_continue(exp: Path, tied: dict[str, Any], values: dict[str, Any], restart: bool) -> None:
-    """Decide and say so. RecipeError when what the run is tied to has changed and --restart was not given."""
+def epochs_done(exp: Path) -> int:
+    """Whole epochs of a finished training, 0 of one that was not finished or never begun."""
+    path = exp / "checkpoints.json"
+    if not path.is_file() or not (exp / "model.pt").is_file():
+        return 0
+    ranking = json.loads(path.read_text(encoding="utf-8"))
+    return ranking["epochs"] if ranking["finished"] else 0
+
+
+def start_or_continue(exp: Path, tied: dict[str, Any], values: dict[str, Any], restart: bool) -> bool:
+    """Decide and say so; False where there is nothing left to train.
+
+    RecipeError when what the run is tied to has changed and --restart was not given.
+    """
     if restart:
         clear(exp)
-    record = exp / RUN
+    record, history = exp / RUN, []
     if record.is_file() and (exp / "model.pt").is_file():
         before = json.loads(record.read_text(encoding="utf-8"))
         moved = [name for name, value in tied.items() if before["tied_to"].get(name) != value]
@@ -74,9 +87,19 @@ def start_or_continue(exp: Path, tied: dict[str, Any], values: dict[str, Any], r
                 f"{exp}: this run was trained with another {' and '.join(moved)}; keep it and give --tag another"
                 " name, or give --restart to throw it away"
             )
+        if not values["train_conf"].get("resume", True):
+            raise RecipeError(
+                f"{exp}: train_conf.resume is false and this tag has checkpoints; give --restart or --tag"
+            )
         changed = changes(before["settings"], values)
+        if (done := epochs_done(exp)) >= values["train_conf"]["max_epoch"]:
+            unused = f" ({'; '.join(changed)}: not used)" if changed else ""
+            print(f"nothing left to train: {done} epochs are done{unused}; raise train_conf.max_epoch, or --restart")
+            return False
         print("going on with this run" + (": " + "; ".join(changed) if changed else ""), flush=True)
-    write_json(record, {"tied_to": tied, "settings": values})
+        history = before.get("history", []) + ([changed] if changed else [])
+    write_json(record, {"tied_to": tied, "settings": values, "history": history})
+    return True
 
 
 def fit(utterances: list[Utterance], conf: dict[str, Any], name: str, exp: Path) -> list[Utterance]:
@@ -142,6 +165,29 @@ def die_with_parent() -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
+def warn_of_warm_up(values: dict[str, Any], train: list[Utterance], processes: int) -> None:
+    """Say so when the learning rate would rise for most of the run: the warm-up is in steps, whatever the corpus."""
+    conf, warm_up = values["dataset_conf"], values.get("scheduler_conf", {}).get("warmup_steps", 25000)
+    whole = len(train) if conf.get("batch_type", "token") == "example" else sum(item.source_len for item in train)
+    steps = max(whole // (conf["batch_size"] * processes), 1) * values["train_conf"]["max_epoch"]
+    if warm_up > steps / 2:
+        print(f"note: scheduler_conf.warmup_steps {warm_up} is more than half of the run's about {steps} steps")
+
+
+def failure(exp: Path, values: dict[str, Any]) -> BaseException:
+    """What to raise for a training that failed: nothing more than the status where the worker has told its error."""
+    log = exp / "log" / "torchrun.log"
+    text = log.read_text(encoding="utf-8", errors="replace")
+    if "\nerror: " in f"\n{text}":
+        return SystemExit(errors.EXIT_FAILED)
+    if "OutOfMemoryError" in text:
+        size = values["dataset_conf"]["batch_size"]
+        return RecipeError(f"out of GPU memory: lower dataset_conf.batch_size (now {size}); training goes on with it")
+    if "exitcode: -9" in text or "exitcode  : -9" in text:
+        return RecipeError(f"a training process was killed, most likely for want of memory; see {log}")
+    return RecipeError(f"training failed; its traceback is in {log}")
+
+
 def torchrun(exp: Path, processes: int) -> int:
     """Run the worker under torchrun; its own output passes through, torchrun's account of a failure goes to a file."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
@@ -185,7 +231,12 @@ def main() -> None:
     values = read_stage_file(exp, "train")
     base = recorded(exp)
     manifests, digests = prepare(exp, arguments.data, values)
-    start_or_continue(exp, identity(base, values, digests), values, arguments.restart)
+    processes = arguments.ngpu or values.get("cpu_processes", 1)
+    if arguments.ngpu == 0 and values["train_conf"].get("use_bf16"):
+        print("note: train_conf.use_bf16 is for GPUs; the processor trains in fp32")
+    warn_of_warm_up(values, manifests["train"], processes)
+    if not start_or_continue(exp, identity(base, values, digests), values, arguments.restart):
+        return
     plan = {
         "exp": str(exp.absolute()),
         "base": os.path.realpath(exp / "base"),
@@ -196,12 +247,12 @@ def main() -> None:
     write_json(exp / "launch.json", plan)
     stopped = exp / "interrupted"
     stopped.unlink(missing_ok=True)
-    status = torchrun(exp, arguments.ngpu or values.get("cpu_processes", 1))
+    status = torchrun(exp, processes)
     if stopped.exists():
         stopped.unlink()
         raise KeyboardInterrupt
     if status:
-        raise SystemExit(errors.EXIT_FAILED)
+        raise failure(exp, values)
     ranking = json.loads((exp / "checkpoints.json").read_text(encoding="utf-8"))
     if not ranking["finished"] or not ranking["checkpoints"]:
         raise RecipeError(f"{exp}: training ended without a ranked checkpoint; see {exp / 'train.log'}")

@@ -14,11 +14,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from asr import errors
 from asr.errors import RecipeError
-from asr.funasr_model import check_loaded, choose_device, compose, quiet
 from asr.schema import BLOCKS
 from asr.train import die_with_parent
 
@@ -35,8 +32,6 @@ def set_up_logging(exp: Path, rank: int) -> None:
     file.setFormatter(form)
     root.addHandler(file)
     screen = logging.StreamHandler(sys.stdout)
-    # The bar already shows the steps to a person at a terminal; the lines stay in train.log.
-    screen.addFilter(lambda record: not (os.environ.get("ASR_TTY") and record.getMessage().startswith("epoch ")))
     screen.setFormatter(logging.Formatter("%(message)s"))
     logging.getLogger("asr.progress").addHandler(screen)
     sys.stdout = file.stream
@@ -44,6 +39,8 @@ def set_up_logging(exp: Path, rank: int) -> None:
 
 def training_kwargs(plan: dict[str, Any], device: str) -> dict[str, Any]:
     """Arguments of ``train_ds.main``: the base model's configuration, with our training blocks for the hub's."""
+    from asr.funasr_model import compose
+
     values, exp, base = plan["values"], Path(plan["exp"]), Path(plan["base"])
     kwargs = compose(base, {block: values[block] for block in BLOCKS if values.get(block)})
     weights = base / "model.pt"
@@ -58,8 +55,7 @@ def training_kwargs(plan: dict[str, Any], device: str) -> dict[str, Any]:
     lfr_n = (kwargs.get("frontend_conf") or {}).get("lfr_n", 1)
     train_conf |= {"ranking": ranking, "lfr_n": lfr_n, "processor": device == "cpu"}
     if device == "cpu":
-        for key in ("use_bf16", "use_fp16"):
-            train_conf.pop(key, None)
+        train_conf.pop("use_bf16", None)
     kwargs |= {key: values[key] for key in PLAIN if key in values}
     kwargs |= {
         "train_data_set_list": str(exp / "manifest" / "train.jsonl"),
@@ -90,18 +86,30 @@ def check_disk(exp: Path, model: Any, keep: int) -> None:
         )
 
 
+def check_frozen(model: Any, names: str | list[str] | None) -> None:
+    """RecipeError for a freeze_param that names nothing: FunASR would train everything without a word."""
+    names = names.split(",") if isinstance(names, str) else names or []
+    for name in names:
+        if not any(key == name or key.startswith(f"{name}.") for key, _ in model.named_parameters()):
+            parts = ", ".join(sorted({key.split(".")[0] for key, _ in model.named_parameters()}))
+            raise RecipeError(f"freeze_param: the model has no part '{name}'; it has {parts}")
+
+
 def plug_in(plan: dict[str, Any], rank: int) -> Any:
     """FunASR's train_ds module with our parts in it."""
+    import torch
     from funasr import AutoModel
     from funasr.bin import train_ds
 
     import asr.samplers  # noqa: F401 - registers ShuffledBatchSampler
+    from asr.funasr_model import check_loaded
     from asr.trainer import RecipeTrainer
 
     def checked_model(**kwargs: Any) -> Any:
         """The base model, or an error where FunASR would go on from random weights."""
         built = AutoModel(**kwargs)
         count = check_loaded(built.model, kwargs["init_param"]) if kwargs.get("init_param") else 0
+        check_frozen(built.model, kwargs.get("freeze_param"))
         parameters = sum(value.numel() for value in built.model.parameters())
         if rank == 0:
             check_disk(Path(plan["exp"]), built.model, plan["values"]["train_conf"].get("keep_nbest_models", 10))
@@ -119,7 +127,10 @@ def plug_in(plan: dict[str, Any], rank: int) -> Any:
 
 
 def main() -> None:
+    # At once, before the seconds that the imports take; then make sure that the parent had not gone before.
     die_with_parent()
+    if os.getppid() == 1:
+        os._exit(errors.EXIT_FAILED)
     plan = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     exp, rank = Path(plan["exp"]), int(os.environ.get("RANK", 0))
 
@@ -131,6 +142,8 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
     try:
+        from asr.funasr_model import choose_device, quiet
+
         with quiet():
             train_ds = plug_in(plan, rank)
             kwargs = training_kwargs(plan, choose_device(plan["ngpu"]))

@@ -1,4 +1,4 @@
-"""FunASR's Trainer with what it lacks: CPU, checkpoints that are whole, ranking by CER, progress, exact continuation.
+"""FunASR's Trainer with what it lacks: CPU, checkpoints that are whole, ranking by CER, progress.
 
 ``train_ds.main`` stays in charge; the launcher puts this class in place of FunASR's. What is overridden, and why:
 
@@ -45,10 +45,14 @@ class RecipeTrainer(trainer_ds.Trainer):
         if self.rank != 0 and self.writer is not None:
             self.writer.close()
             self.writer = None
-        self.progress = Progress(self.max_epoch, self.log_interval, self.writer, self.world_size)
+        self.progress = Progress(self.max_epoch, self.log_interval, self.writer, self.world_size, self.rank == 0)
+        if self.progress.bar is not None:  # the bar shows the steps; their lines stay in train.log
+            for handler in logger.handlers:
+                handler.addFilter(lambda record: not record.getMessage().startswith("epoch "))
         self.errors = ErrorCounts()
         self.audio_frames = 0
         self.first_step = 0
+        self.epochs_done = 0
         self.validating = False
 
     @property
@@ -139,8 +143,6 @@ class RecipeTrainer(trainer_ds.Trainer):
 
     def save_checkpoint(self, epoch: Any, step: Any = None, model: Any = None, **kwargs: Any) -> None:
         """Weights under their own name, then the state to go on from, then the ranking; each whole or not there."""
-        if self.use_deepspeed:
-            raise RecipeError("use_deepspeed: DeepSpeed checkpoints are not supported by this recipe yet")
         if self.use_ddp:
             dist.barrier()
         if self.rank == 0:
@@ -186,6 +188,7 @@ class RecipeTrainer(trainer_ds.Trainer):
         checkpoint.save(state, folder / checkpoint.LATEST)
         if self.best_step_or_epoch == name:
             checkpoint.link(folder / name, folder / checkpoint.BEST)
+        self.epochs_done = epoch
         self._write_ranking()
         for old in pruned:
             (folder / old).unlink(missing_ok=True)
@@ -213,27 +216,34 @@ class RecipeTrainer(trainer_ds.Trainer):
         values = dict(self.saved_ckpts)
         if self.ranking == "cer":
             values = {name: 1.0 - value for name, value in values.items()}
-        checkpoint.write_ranking(self.output_dir, self.ranking, values, finished)
+        checkpoint.write_ranking(self.output_dir, self.ranking, values, self.epochs_done, finished)
 
     def resume_checkpoint(
         self, model: Any = None, optim: Any = None, scheduler: Any = None, scaler: Any = None
     ) -> None:
-        """Go on from model.pt, with the learning rate and schedule that the YAML says now."""
+        """Go on from model.pt, with the optimizer's settings and the schedule that the YAML says now."""
         latest = Path(self.output_dir) / checkpoint.LATEST
-        rates = [group["lr"] for group in optim.param_groups]
-        base_rates = list(scheduler.base_lrs)
+        groups = [{key: value for key, value in group.items() if key != "params"} for group in optim.param_groups]
         settings = {k: v for k, v in vars(scheduler).items() if k not in (*SCHEDULER_STATE, "optimizer")}
         super().resume_checkpoint(model=model, optim=optim, scheduler=scheduler, scaler=scaler)
         if not (self.resume and latest.is_file()):
             return
+        self.epochs_done = self.start_epoch
         vars(scheduler).update(settings)
-        for group, rate, base in zip(optim.param_groups, rates, base_rates, strict=True):
-            group["initial_lr"], group["lr"] = base, rate
+        for group, configured in zip(optim.param_groups, groups, strict=True):
+            group.update(configured)
         for group, rate in zip(optim.param_groups, scheduler.get_lr(), strict=True):
             group["lr"] = rate
         if self.rank == 0:
+            self._sweep()
             where = f"epoch {self.start_epoch + 1}" + (f", step {self.start_step + 1}" if self.start_step else "")
             logger.info(f"going on from {os.path.basename(self.output_dir)}/{latest.name} at {where}")
+
+    def _sweep(self) -> None:
+        """Remove checkpoints that a kill left between the writing of model.pt and the pruning, or before it."""
+        for path in Path(self.output_dir).glob("model.pt.ep*"):
+            if path.name not in self.saved_ckpts:
+                path.unlink()
 
     def close(self, writer: Any = None) -> None:
         """The run is complete: say so in checkpoints.json."""

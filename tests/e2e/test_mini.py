@@ -90,19 +90,25 @@ def test_training_left_progress_and_tensorboard_files(recipe, mini):
 
 def test_a_changed_value_continues_and_reruns_only_what_depends_on_it(recipe, mini):
     shutil.copytree(recipe.root / "exp/mini", recipe.root / "exp/changed", symlinks=True)
-    epochs = len(recipe.json("exp/mini/checkpoints.json")["checkpoints"])
-    assert epochs
-    more = ["--tag", "changed", "++train_conf.max_epoch=25", "++optim_conf.lr=0.0003", "++dataset_conf.batch_size=3000"]
+    epochs = recipe.json("exp/mini/checkpoints.json")["epochs"]
+    last = f"++train_conf.max_epoch={epochs + 1}"
+    more = ["--tag", "changed", last, "++optim_conf.lr=0.0003", "++dataset_conf.batch_size=1500"]
     done = recipe.run(*more)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "going on with this run: dataset_conf.batch_size 4000 -> 3000; optim_conf.lr 0.001 -> 0.0003" in done.stdout
-    assert "going on from changed/model.pt at epoch 25" in done.stdout
+    assert "going on with this run: dataset_conf.batch_size 2000 -> 1500; optim_conf.lr 0.001 -> 0.0003" in done.stdout
+    assert f"going on from changed/model.pt at epoch {epochs + 1}" in done.stdout
     # The learning rate is the new one, on the new schedule, not the checkpoint's: FunASR's own resume keeps the old.
-    lines = [line for line in done.stdout.splitlines() if line.startswith("epoch 25/25")]
+    lines = [line for line in done.stdout.splitlines() if line.startswith(f"epoch {epochs + 1}/{epochs + 1}")]
     rates = [float(line.split(" lr ")[1].split()[0]) for line in lines]
     assert rates
     assert max(rates) < 0.0003
     assert done.stdout.count("up to date") == 3
+    # Another learning rate with nothing left to train must not look as if it had been used.
+    done = recipe.run("--tag", "changed", last, "++optim_conf.lr=0.5", "--stage", "3", "--stop-stage", "3")
+    assert done.returncode == 0
+    assert "nothing left to train" in done.stdout
+    assert recipe.json("exp/changed/run.json")["settings"]["optim_conf"]["lr"] == 0.0003
+    assert recipe.json("exp/changed/provenance.json")["config"]["train"]["optim_conf"]["lr"] == 0.0003
 
 
 def test_another_base_model_is_refused(recipe, mini):

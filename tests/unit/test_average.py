@@ -46,7 +46,7 @@ def test_checkpoints_of_another_model_are_refused_by_name(tmp_path, other):
 def ranked(tmp_path, values):
     for name, value in values.items():
         save(tmp_path / name, w=torch.tensor([value]))
-    checkpoint.write_ranking(tmp_path, "cer", values, True)
+    checkpoint.write_ranking(tmp_path, "cer", values, len(values), True)
 
 
 def test_the_n_best_go_in_and_avg_json_says_which(tmp_path, capsys):

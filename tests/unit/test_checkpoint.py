@@ -49,8 +49,30 @@ def test_a_link_replaces_the_old_one(tmp_path):
     ("metric", "order"), [("cer", ["b", "a", "c"]), ("loss", ["b", "a", "c"]), ("acc", ["c", "a", "b"])]
 )
 def test_the_best_comes_first(tmp_path, metric, order):
-    checkpoint.write_ranking(tmp_path, metric, {"a": 0.2, "b": 0.1, "c": 0.3}, False)
+    checkpoint.write_ranking(tmp_path, metric, {"a": 0.2, "b": 0.1, "c": 0.3}, 3, False)
     assert [item["file"] for item in checkpoint.read_ranking(tmp_path)["checkpoints"]] == order
+
+
+def test_among_equals_the_newest_comes_first(tmp_path):
+    checkpoint.write_ranking(
+        tmp_path, "cer", {"model.pt.ep9": 0.0, "model.pt.ep10": 0.0, "model.pt.ep11": 0.1}, 11, True
+    )
+    files = [item["file"] for item in checkpoint.read_ranking(tmp_path)["checkpoints"]]
+    assert files == ["model.pt.ep10", "model.pt.ep9", "model.pt.ep11"]
+
+
+def test_ctrl_c_in_the_middle_of_a_save_is_not_a_full_disk(tmp_path):
+    checkpoint.save({"w": torch.ones(10)}, tmp_path / "model.pt")
+    before = (tmp_path / "model.pt").read_bytes()
+
+    class Stops:
+        def __reduce__(self):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        checkpoint.save({"w": torch.ones(10), "x": Stops()}, tmp_path / "model.pt")
+    assert (tmp_path / "model.pt").read_bytes() == before
+    assert os.listdir(tmp_path) == ["model.pt"]
 
 
 def test_a_missing_or_broken_ranking_is_one_line(tmp_path):

@@ -160,9 +160,17 @@ def test_base_model_check(model, tmp_path):
     with pytest.raises(RecipeError, match=r"model\.pt: truncated"):
         base_model.check(broken)
     (broken / "model.pt").unlink()
-    with pytest.raises(RecipeError, match="weights are not there"):
+    with pytest.raises(RecipeError, match=r"model\.pt: named in configuration\.json and not there"):
         base_model.check(broken)
     base_model.check(broken, from_scratch=True)
+    # FunASR passes over a missing am.mvn, and the texts change without a word.
+    (broken / "am.mvn").unlink()
+    with pytest.raises(RecipeError, match=r"am\.mvn: named in configuration\.json and not there"):
+        base_model.check(broken, from_scratch=True)
+    config = (broken / "config.yaml").read_text()
+    (broken / "config.yaml").write_text(config.replace("model: Paraformer", "model: SenseVoiceSmall"))
+    with pytest.raises(RecipeError, match="is a SenseVoiceSmall, and family paraformer covers Paraformer"):
+        base_model.check(broken)
     with pytest.raises(RecipeError, match="no such base model folder"):
         base_model.resolve(str(tmp_path / "none"))
     assert base_model.digest(model)["digest"] == base_model.digest(shutil.copytree(model, tmp_path / "copy"))["digest"]

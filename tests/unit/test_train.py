@@ -5,9 +5,10 @@ from dataclasses import replace
 
 import pytest
 
+from asr.checkpoint import write_ranking
 from asr.errors import RecipeError
 from asr.manifest import Utterance
-from asr.train import changes, dataset_conf, fit, identity, start_or_continue
+from asr.train import changes, dataset_conf, failure, fit, identity, start_or_continue, warn_of_warm_up
 
 VALUES = {
     "family": "paraformer",
@@ -89,3 +90,44 @@ def test_funasrs_own_limits_drop_nothing():
         assert item.source_len <= conf["max_source_length"]
         assert item.target_len <= conf["max_target_length"]
         assert item.source_len + item.target_len <= conf["max_token_length"]
+
+
+def test_a_finished_run_does_not_take_new_settings_for_its_own(tmp_path, capsys):
+    trained(tmp_path)
+    write_ranking(tmp_path, "cer", {"model.pt.ep5": 0.1}, 5, True)
+    new = {**VALUES, "optim_conf": {"lr": 0.5}}
+    assert start_or_continue(tmp_path, TIED, new, False) is False
+    assert "nothing left to train: 5 epochs are done (optim_conf.lr 1 -> 0.5: not used)" in capsys.readouterr().out
+    assert json.loads((tmp_path / "run.json").read_text())["settings"] == VALUES
+    assert start_or_continue(tmp_path, TIED, {**new, "train_conf": {"max_epoch": 6}}, False) is True
+
+
+def test_what_changed_while_training_went_on_is_kept(tmp_path):
+    trained(tmp_path)
+    for rate in (0.5, 0.25):
+        start_or_continue(tmp_path, TIED, {**VALUES, "optim_conf": {"lr": rate}}, False)
+    history = json.loads((tmp_path / "run.json").read_text())["history"]
+    assert history == [["optim_conf.lr 1 -> 0.5"], ["optim_conf.lr 0.5 -> 0.25"]]
+
+
+def test_a_warm_up_longer_than_half_the_run_is_said(capsys):
+    values = {**VALUES, "scheduler_conf": {"warmup_steps": 2000}}
+    warn_of_warm_up(values, [clip(300)] * 1000, 1)  # 50 steps an epoch, 5 epochs
+    assert "warmup_steps 2000 is more than half of the run's about 250 steps" in capsys.readouterr().out
+    warn_of_warm_up({**values, "scheduler_conf": {"warmup_steps": 100}}, [clip(300)] * 1000, 1)
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("log", "says"),
+    [
+        ("torch.OutOfMemoryError: CUDA out of memory.", r"lower dataset_conf\.batch_size \(now 6000\)"),
+        ("failed (exitcode: -9) local_rank: 0", "was killed, most likely for want of memory"),
+        ("Traceback (most recent call last):", r"its traceback is in .*torchrun\.log"),
+    ],
+)
+def test_a_failure_that_the_worker_did_not_explain_is_one_line(tmp_path, log, says):
+    (tmp_path / "log").mkdir()
+    (tmp_path / "log/torchrun.log").write_text(log)
+    with pytest.raises(RecipeError, match=says):
+        raise failure(tmp_path, VALUES)
