@@ -90,7 +90,11 @@ class Progress:
         if self.bar is not None:
             self.bar.n = min(done, self.max_epoch)
             self.bar.set_description_str(f"epoch {step.epoch + 1}/{self.max_epoch}", refresh=False)
-            self.bar.set_postfix_str(f"loss {step.loss:.3f} lr {step.lr:.1e}")
+            accuracy = "" if step.accuracy is None else f" acc {step.accuracy:.2f}"
+            self.bar.set_postfix_str(
+                f"step {step.step}/{step.steps_in_epoch} loss {step.loss:.3f}{accuracy} lr {step.lr:.1e}"
+                f" audio {self.audio / max(now - self.began, 1e-9):.0f} s/s"
+            )
         last_of_epoch = step.step >= step.steps_in_epoch
         if step.step % self.log_interval and not last_of_epoch and not force:
             return

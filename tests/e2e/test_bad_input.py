@@ -107,6 +107,6 @@ def test_a_gpu_that_is_not_there_is_never_a_silent_cpu(recipe, mini):
 
 
 def test_a_stage_before_the_ones_it_needs(recipe, mini):
-    for stage, needs in (("2", "stage 0"), ("3", "stage 0"), ("4", "stage 3"), ("5", "stage 4")):
+    for stage, needs in (("2", "stage 0"), ("3", "stage 0"), ("4", "stage 0"), ("5", "stage 4")):
         done = recipe.run("--tag", f"early{stage}", "--stage", stage, "--stop-stage", stage)
         one_error(done, needs)
