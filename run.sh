@@ -52,7 +52,7 @@ set_up() { # set_up NGPU BASE PYTHON
   [[ $restart == false ]] || anew=(--restart)
   python -m asr.machine --ngpu "$1" --need-disk-gb 1 --dir "$exp"
   python -m asr.base_model --base "$2" --exp "$exp" "${anew[@]}"
-  [[ $mini == false ]] || python mini/unpack.py --force --out "$corpus"
+  [[ $mini == false ]] || python mini/unpack.py --out "$corpus"
 }
 
 fine_tune() { # fine_tune NGPU; --restart is not among the words, or the stamp would change when it is taken away

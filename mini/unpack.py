@@ -10,6 +10,7 @@ its name only when it is whole.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import shutil
 import sys
 from pathlib import Path
@@ -20,6 +21,7 @@ import soundfile
 SAMPLE_RATE = 16000
 AUDIO = Path("after_catting", "1h", "Audio")
 TEXT = Path("after_catting", "1h", "Text")
+SOURCE = "packed.sha256"  # which packed corpus an unpacked folder is of
 TABLES = ("split.yaml", "speakers.tsv")
 
 
@@ -36,8 +38,18 @@ def unpack_clip(packed: Path, wave_path: Path) -> int:
     return len(samples)
 
 
+def digest(corpus: Path) -> str:
+    """sha256 over the names and bytes of the packed corpus."""
+    total = hashlib.sha256()
+    for path in sorted(path for path in corpus.rglob("*") if path.is_file()):
+        total.update(f"{path.relative_to(corpus)}\0".encode() + path.read_bytes())
+    return total.hexdigest()
+
+
 def is_whole(corpus: Path, out: Path) -> bool:
-    """Whether `out` holds every clip, transcript and table of the packed `corpus`."""
+    """Whether `out` is of this very packed `corpus`, and holds every clip, transcript and table of it."""
+    if not (out / SOURCE).is_file() or (out / SOURCE).read_text(encoding="utf-8") != digest(corpus):
+        return False
     clips = (AUDIO / path.parent.name / f"{path.stem}.wav" for path in (corpus / AUDIO).glob("*/*.opus"))
     texts = (TEXT / path.name for path in (corpus / TEXT).glob("*.txt"))
     return all((out / path).is_file() for path in (*clips, *texts, *map(Path, TABLES)))
@@ -52,6 +64,7 @@ def unpack(corpus: Path, out: Path) -> tuple[int, float]:
     shutil.copytree(corpus / TEXT, partial / TEXT)
     for table in TABLES:
         shutil.copyfile(corpus / table, partial / table)
+    (partial / SOURCE).write_text(digest(corpus), encoding="utf-8")
     if out.exists():
         shutil.rmtree(out)
     partial.rename(out)

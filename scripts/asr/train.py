@@ -207,16 +207,18 @@ def torchrun(exp: Path, processes: int) -> int:
         errors="replace",
     )
     assert child.stdout is not None
-    # Ctrl-C reaches the whole process group; the worker answers it, and we wait for the worker.
+    # Ctrl-C reaches this process and torchrun; the workers are told by torchrun, and we wait for them.
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: child.poll() is None and child.terminate())
-    noise = False
+        signal.signal(number, lambda *_: (exp / "interrupted").touch() or (child.poll() is None and child.terminate()))
+    noise, told = False, set()
     with open(held, "w", encoding="utf-8") as log:
         for line in child.stdout:
             log.write(line)
             noise = noise or any(mark in line for mark in TORCHRUN_NOISE)
-            if not noise:
+            is_error = line.startswith("error: ")  # each rank tells the same one
+            if (is_error and line not in told) or not (is_error or noise):
                 print(line, end="", flush=True)
+            told |= {line} if is_error else set()
     return child.wait()
 
 
@@ -250,6 +252,8 @@ def main() -> None:
     status = torchrun(exp, processes)
     if stopped.exists():
         stopped.unlink()
+        newest = "the newest checkpoint" if (exp / "model.pt").is_file() else "the beginning (none saved yet)"
+        print(f"stopped; the same command goes on from {newest}", flush=True)
         raise KeyboardInterrupt
     if status:
         raise failure(exp, values)

@@ -152,8 +152,6 @@ def main() -> None:
     except KeyboardInterrupt:
         if rank == 0:
             (exp / "interrupted").touch()
-            newest = "the newest checkpoint" if (exp / "model.pt").is_file() else "the beginning (none saved yet)"
-            print(f"stopped; the same command goes on from {newest}", file=sys.stderr, flush=True)
         # DataLoader workers and gloo threads may hang in their own clean-up; every file is already whole.
         os._exit(errors.EXIT_INTERRUPTED)
 
