@@ -71,6 +71,8 @@ evaluate() { # evaluate NGPU
 }
 
 if at_stage 0 "set up: environment, base model, mini corpus"; then
+  # said now, not after the base model has been fetched
+  [[ $mini == true || -d $corpus ]] || die 1 "$corpus: no such corpus folder; give --corpus or CDSD_ROOT the one that holds after_catting"
   unpacked=()
   [[ $mini == false ]] || unpacked=("$corpus/split.yaml")
   once "$exp/conf/base.yaml" "$base" mini/corpus makes "$exp/base.json" "$exp/base/config.yaml" "${unpacked[@]}" \
