@@ -30,7 +30,7 @@ from asr.schema import BLOCKS
 RUN = "run.json"
 PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 # The line after which torchrun prints its own account of a worker's failure, in a screenful of frames.
-TORCHRUN_NOISE = ("torch/distributed/elastic/", "ChildFailedError")
+TORCHRUN_NOISE = ("torch/distributed/elastic/", "ChildFailedError", "--- Logging error ---")
 
 
 def identity(base: dict[str, Any], values: dict[str, Any], data: dict[str, str]) -> dict[str, Any]:
@@ -207,9 +207,11 @@ def torchrun(exp: Path, processes: int) -> int:
         errors="replace",
     )
     assert child.stdout is not None
-    # Ctrl-C reaches this process and torchrun; the workers are told by torchrun, and we wait for them.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: (exp / "interrupted").touch() or (child.poll() is None and child.terminate()))
+    # Ctrl-C reaches torchrun as well, which tells its workers; a second signal would catch it in the middle of that.
+    signal.signal(signal.SIGINT, lambda *_: (exp / "interrupted").touch())
+    signal.signal(
+        signal.SIGTERM, lambda *_: (exp / "interrupted").touch() or (child.poll() is None and child.terminate())
+    )
     noise, told = False, set()
     with open(held, "w", encoding="utf-8") as log:
         for line in child.stdout:
