@@ -207,11 +207,9 @@ def torchrun(exp: Path, processes: int) -> int:
         errors="replace",
     )
     assert child.stdout is not None
-    # Ctrl-C reaches torchrun as well, which tells its workers; a second signal would catch it in the middle of that.
-    signal.signal(signal.SIGINT, lambda *_: (exp / "interrupted").touch())
-    signal.signal(
-        signal.SIGTERM, lambda *_: (exp / "interrupted").touch() or (child.poll() is None and child.terminate())
-    )
+    # Ctrl-C reaches this process and torchrun; the workers are told by torchrun, and we wait for them.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: (exp / "interrupted").touch() or (child.poll() is None and child.terminate()))
     noise, told = False, set()
     with open(held, "w", encoding="utf-8") as log:
         for line in child.stdout:
