@@ -13,9 +13,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from asr.errors import RecipeError, at
@@ -23,6 +24,7 @@ from asr.files import atomic_open
 
 FRAMES_PER_SECOND = 100
 MODEL_SAMPLE_RATE = 16000
+_NOTHING: Mapping[str, Any] = MappingProxyType({})  # one for all, as a million empty dicts take 64 MB
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,7 @@ class Utterance:
     speaker: str
     duration: float
     num_samples: int
-    extra: dict[str, Any] = field(default_factory=dict, compare=False)
+    extra: Mapping[str, Any] = field(default_factory=lambda: _NOTHING, compare=False)
 
     def as_dict(self) -> dict[str, Any]:
         """The manifest line's object, known fields first."""
@@ -82,7 +84,7 @@ def _parse(line: bytes, path: object, number: int) -> Utterance:
     if "text" in value:
         raise RecipeError(f"{at(path, number)}: a field named 'text' makes FunASR crash; call it 'target'")
     extra = {name: item for name, item in value.items() if name not in _TYPES}
-    return Utterance(**{name: value[name] for name in FIELDS}, extra=extra)
+    return Utterance(**{name: value[name] for name in FIELDS}, extra=extra or _NOTHING)
 
 
 def read_manifest(path: str | os.PathLike[str]) -> list[Utterance]:
@@ -116,4 +118,12 @@ def corpus_digest(utterances: Iterable[Utterance]) -> str:
     digest = hashlib.sha256()
     for row in sorted((item.key, item.target, item.num_samples) for item in utterances):
         digest.update("\t".join(map(str, row)).encode() + b"\n")
+    return digest.hexdigest()
+
+
+def split_digest(splits: Mapping[str, Iterable[Utterance]]) -> str:
+    """sha256 over the sorted (key, split): two runs with the same digest trained and tested on the same utterances."""
+    digest = hashlib.sha256()
+    for key, name in sorted((item.key, name) for name, utterances in splits.items() for item in utterances):
+        digest.update(f"{key}\t{name}\n".encode())
     return digest.hexdigest()

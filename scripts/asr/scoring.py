@@ -61,9 +61,10 @@ def score_hypotheses(references: Iterable[Utterance], path: str | os.PathLike[st
 
 
 def _scored(utterance: Utterance, hypothesis: str | None) -> Scored:
-    said, heard = utterance.target, hypothesis or ""
-    counts = align(normalize(said), normalize(heard)).counts
-    raw = counts if (said, heard) == (normalize(said), normalize(heard)) else align(said, heard).counts
+    said, heard = normalize(utterance.target), hypothesis or ""
+    written = str(utterance.extra.get("transcript", utterance.target))  # before stage 1 normalised it
+    counts = align(said, normalize(heard)).counts
+    raw = counts if (written, heard) == (said, normalize(heard)) else align(written, heard).counts
     return Scored(utterance, hypothesis, counts, raw)
 
 

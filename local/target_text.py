@@ -1,0 +1,104 @@
+"""From transcripts to training targets, and a table of every change that was made on the way.
+
+Targets keep what was said (erhua, fillers, repetitions, digits as they stand); marks, blanks and ways of writing go.
+The normaliser is the scorer's, so that a model is trained towards what it is scored on.
+"""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from asr.files import atomic_open
+from asr.normalize import normalize, normalize_target
+from corpus import Clip
+from problems import NOTE, WARNING, Problem, tsv_field
+
+COLUMNS = ("from", "code points", "name", "to", "occurrences", "utterances", "first")
+_FULL_WIDTH = frozenset("０１２３４５６７８９") | {
+    chr(code) for start in (0xFF21, 0xFF41) for code in range(start, start + 26)
+}
+
+
+class Change(NamedTuple):
+    """``old`` became ``new`` (empty: it was removed). ``old`` is one character, or a sequence that changed as one."""
+
+    old: str
+    new: str
+
+
+def changes(text: str, target: str) -> list[Change]:
+    """What was done to ``text``, character by character, to make ``target`` of it, in order."""
+    pieces = [(char, normalize(char)) for char in text]
+    if "".join(piece for _, piece in pieces) != target.replace(" ", ""):
+        return [Change(text, target)]  # characters that were put together, such as a letter and its accent
+    found, at = [], 0
+    for char, piece in pieces:
+        if not piece and char.isspace() and target[at : at + 1] == " ":
+            piece = " "
+        if piece != char:
+            found.append(Change(char, piece))
+        at += len(piece)
+    return found
+
+
+@dataclass
+class _Row:
+    occurrences: int = 0
+    utterances: int = 0
+    first: str = ""
+
+
+class TargetText:
+    """Makes targets and remembers every change, for text_changes.tsv and problems.tsv."""
+
+    def __init__(self) -> None:
+        self.rows: dict[Change, _Row] = {}
+
+    def target(self, clip: Clip, key: str, problems: list[Problem]) -> str:
+        """The training target of ``clip``, empty where no word is left; ``problems`` gets what should be known."""
+        target = normalize_target(clip.text)
+        if target and target != clip.text:
+            self._remember(clip, key, changes(clip.text, target), problems)
+        if any(char.isdecimal() for char in target):
+            detail = f"{clip.text}: kept as they stand, though nobody can tell how they were read"
+            problems.append(Problem(WARNING, "digits in transcript", clip.file, clip.line, key, detail))
+        return target
+
+    def _remember(self, clip: Clip, key: str, made: list[Change], problems: list[Problem]) -> None:
+        for change in dict.fromkeys(made):
+            row = self.rows.setdefault(change, _Row(first=f"{os.path.basename(clip.file)}:{clip.line}"))
+            row.occurrences += made.count(change)
+            row.utterances += 1
+        wide = any(change.old in _FULL_WIDTH for change in made)
+        kind = "full-width letter or digit" if wide else "transcript normalised"
+        detail = ", ".join(describe(change) for change in dict.fromkeys(made))
+        problems.append(Problem(NOTE, kind, clip.file, clip.line, key, detail))
+
+    def write(self, path: str | os.PathLike[str]) -> None:
+        """Write the table, the most frequent change first; only its header where nothing was changed."""
+        ordered = sorted(self.rows.items(), key=lambda item: (-item[1].occurrences, item[0]))
+        with atomic_open(path) as stream:
+            stream.write("\t".join(COLUMNS) + "\n")
+            for change, row in ordered:
+                points = " ".join(f"U+{ord(char):04X}" for char in change.old[:8]) + "…" * (len(change.old) > 8)
+                cells = (change.old, points, _name(change.old), _shown(change.new))
+                cells += (row.occurrences, row.utterances, row.first)
+                stream.write("\t".join(map(tsv_field, cells)) + "\n")
+
+
+def _name(old: str) -> str:
+    return unicodedata.name(old, "control character") if len(old) == 1 else "sequence"
+
+
+def describe(change: Change) -> str:
+    """One change in words: ``， -> removed``, ``Ａ -> a``; what cannot be seen is named by its code point."""
+    hidden = any(unicodedata.category(char)[0] in "CZ" for char in change.old)
+    old = " ".join(f"U+{ord(char):04X}" for char in change.old) if hidden else change.old
+    return f"{old} -> {_shown(change.new)}"
+
+
+def _shown(new: str) -> str:
+    return {"": "removed", " ": "a blank"}.get(new, new)

@@ -1,0 +1,80 @@
+"""Targets keep what was said; every change is counted, with the first place it was made."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from asr.normalize import normalize, normalize_target
+from corpus import Clip
+from target_text import Change, TargetText, changes, describe
+
+EXAMPLES = {
+    "nothing to do": ("今天天气很好", "今天天气很好"),
+    "erhua, fillers and repetitions were said": ("嗯那儿那那儿", "嗯那儿那那儿"),
+    "marks and blanks go": ("你 好，世 界！", "你好世界"),
+    "full width becomes half width": ("ＫＴＶ１２", "ktv12"),
+    "digits are not read out": ("3点15分", "3点15分"),
+    "one blank beside a Latin word": ("我 要\u3000 听  Hello， World 吗", "我要听 hello world 吗"),
+    "no blank is put in": ("我要听Hello吗", "我要听hello吗"),
+    "a mark between Latin letters goes": ("don't", "dont"),
+    "blanks outside go": (" 你好 \u3000", "你好"),
+    "a mark alone between blanks": ("你 ， 好", "你好"),
+    "marks alone": ("，。 ！", ""),
+}
+
+
+@pytest.mark.parametrize(("text", "target"), EXAMPLES.values(), ids=EXAMPLES)
+def test_example(text, target):
+    assert normalize_target(text) == target
+
+
+@given(st.text(st.sampled_from("你好aＢ1 \u3000，'\u0301\u200b中e")))
+def test_a_target_is_scored_as_the_transcript_is_and_is_its_own_target(text):
+    target = normalize_target(text)
+    assert normalize(target) == normalize(text)
+    assert normalize_target(target) == target
+    assert "  " not in target
+
+
+@given(st.text(st.sampled_from("你好aＢ1 \u3000，'\u0301\u200b中e①")))
+def test_the_changes_lead_from_the_transcript_to_the_target(text):
+    target = normalize_target(text)
+    made = changes(text, target)
+    assert bool(made) == (text != target)
+    if made != [Change(text, target)]:
+        rest, out = list(made), ""
+        for char in text:
+            if rest and rest[0].old == char:
+                out += rest.pop(0).new
+            else:
+                out += char
+        assert (out, rest) == (target, [])
+
+
+def clip(text: str, line: int = 1) -> Clip:
+    return Clip(f"u{line}", "01", "/a.wav", text, "/corpus/Text/01_label.txt", line)
+
+
+def test_every_change_is_counted_and_located(tmp_path):
+    texts, problems = TargetText(), []
+    for line, text in enumerate(("你好", "Ａ，好，", "好，吧", "你 好", "1号"), 1):
+        texts.target(clip(text, line), f"u{line}", problems)
+    texts.write(tmp_path / "changes.tsv")
+    rows = [line.split("\t") for line in (tmp_path / "changes.tsv").read_text(encoding="utf-8").splitlines()]
+    assert rows == [
+        ["from", "code points", "name", "to", "occurrences", "utterances", "first"],
+        ["，", "U+FF0C", "FULLWIDTH COMMA", "removed", "3", "2", "01_label.txt:2"],
+        [" ", "U+0020", "SPACE", "removed", "1", "1", "01_label.txt:4"],
+        ["Ａ", "U+FF21", "FULLWIDTH LATIN CAPITAL LETTER A", "a", "1", "1", "01_label.txt:2"],
+    ]
+    assert [(item.severity, item.kind, item.line, item.detail) for item in problems] == [
+        ("note", "full-width letter or digit", 2, "Ａ -> a, ， -> removed"),
+        ("note", "transcript normalised", 3, "， -> removed"),
+        ("note", "transcript normalised", 4, "U+0020 -> removed"),
+        ("warning", "digits in transcript", 5, "1号: kept as they stand, though nobody can tell how they were read"),
+    ]
+
+
+def test_what_cannot_be_seen_is_named_by_its_code_point():
+    assert describe(Change("\u200b", "")) == "U+200B -> removed"
+    assert describe(Change("\u3000", " ")) == "U+3000 -> a blank"

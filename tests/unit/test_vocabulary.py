@@ -1,0 +1,91 @@
+"""What a base model can spell: the same tokens as FunASR's own tokenizer makes, without importing FunASR."""
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from asr.errors import RecipeError
+from vocabulary import Vocabulary, read_vocabulary
+
+TOKENS = ["<blank>", "<s>", "</s>", "你", "好", "a", "ktv", "he@@", "llo", "1", "〇", "<unk>"]
+SEG_DICT = {"你": "你", "好": "好", "a": "a", "hello": "he@@ llo", "k": "k", "1": "1", "〇": "〇", "啊": "啊"}
+WORDS = st.text(st.sampled_from("你好天a1k〇啊"), min_size=1) | st.sampled_from(
+    ["hello", "Hello", "你hello", "〇你好", "ktv"]
+)
+TEXTS = st.lists(WORDS, min_size=1).map(" ".join)  # as targets are: one blank between words, none outside
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A model folder with a seg_dict, named as the hub's models name it."""
+    root = tmp_path_factory.mktemp("model")
+    (root / "tokens.json").write_text(json.dumps(TOKENS, ensure_ascii=False), encoding="utf-8")
+    (root / "seg_dict").write_text("".join(f"{key} {value}\n" for key, value in SEG_DICT.items()), encoding="utf-8")
+    (root / "config.yaml").write_text("tokenizer: CharTokenizer\ntokenizer_conf: {unk_symbol: <unk>}\n")
+    metas = {"tokenizer_conf": {"token_list": "tokens.json", "seg_dict_file": "seg_dict"}}
+    (root / "configuration.json").write_text(json.dumps({"file_path_metas": metas}))
+    return root
+
+
+@given(text=TEXTS)
+def test_tokens_are_those_of_funasr_with_a_seg_dict(folder, text):
+    from funasr.tokenizer.char_tokenizer import CharTokenizer
+
+    theirs = CharTokenizer(token_list=TOKENS, seg_dict_file=str(folder / "seg_dict"), unk_symbol="<unk>")
+    ours = read_vocabulary(folder)
+    ids = [TOKENS.index(token) for token, _ in ours.tokenize(text)]
+    assert ids == theirs.encode(text)
+    assert ours.count(text) == len(ids)
+    assert bool(ours.unknown(text)) == (theirs.unk_id in ids)
+
+
+@given(text=TEXTS)
+def test_tokens_are_those_of_funasr_without_one(text):
+    from funasr.tokenizer.char_tokenizer import CharTokenizer
+
+    theirs = CharTokenizer(token_list=TOKENS, unk_symbol="<unk>")
+    ours = Vocabulary(frozenset(TOKENS))
+    assert [TOKENS.index(token) for token, _ in ours.tokenize(text)] == theirs.encode(text)
+    assert ours.count(text) == len(theirs.encode(text))
+    assert bool(ours.unknown(text)) == (theirs.unk_id in theirs.encode(text))
+
+
+def test_a_sentence_that_begins_outside_the_dictionarys_range_is_one_unknown_word(folder):
+    vocabulary = read_vocabulary(folder)
+    assert vocabulary.unknown("㐂你好") == ["㐂你好"]
+    assert vocabulary.unknown("你㐂好") == ["㐂"]
+    assert vocabulary.characters == {"你", "好", "a", "1", "〇"}
+
+
+def test_the_bundled_base_model_is_read_from_its_folder():
+    vocabulary = read_vocabulary(Path(__file__).parents[2] / "mini/base")
+    assert len(vocabulary.characters) == 350
+    assert vocabulary.unknown("今天龘") == ["龘"]
+
+
+def test_a_tokenizer_that_is_none_by_character_is_not_checked(tmp_path):
+    (tmp_path / "config.yaml").write_text("tokenizer: SentencepiecesTokenizer\n")
+    assert read_vocabulary(tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("config.yaml", None, "config.yaml: not there: .* is no FunASR model folder"),
+        ("config.yaml", "a: [", "config.yaml: not YAML"),
+        ("configuration.json", "[1]", "configuration.json: not the configuration.json of a FunASR model"),
+        ("tokens.json", None, "tokens.json: no such token list"),
+        ("tokens.json", '{"a": 1}', "tokens.json: not a token list"),
+        ("tokens.json", "[]", "tokens.json: the token list is empty"),
+        ("seg_dict", None, "seg_dict: no such seg_dict"),
+    ],
+)
+def test_a_broken_model_folder_is_named(folder, tmp_path, name, text, message):
+    for path in folder.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    (tmp_path / name).unlink() if text is None else (tmp_path / name).write_text(text)
+    with pytest.raises(RecipeError, match=message):
+        read_vocabulary(tmp_path)
