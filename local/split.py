@@ -1,11 +1,9 @@
-"""Which speaker is in which split: from a file, from the corpus itself, the default, or drawn by ratio."""
+"""Which speaker is in which split, as a YAML says it: reading one, and writing down the split that was used."""
 
 from __future__ import annotations
 
 import difflib
-import hashlib
 import json
-import math
 import os
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -18,15 +16,20 @@ from asr.files import write_text
 
 SPLITS = ("train", "val", "test")
 REST = "rest"
-DEFAULT_RATIOS = (8.0, 1.0, 1.0)
-DEFAULT_SEED = 2024
-DEFAULT_FILE = Path(__file__).resolve().parents[1] / "conf" / "split_cdsd_1h.yaml"
-_WRITTEN = ("origin", "file", "seed", "ratios")  # what write_split adds, so that its file can be given back
+METHODS = ("speakers", "speaker-dependent", "own")
+DEFAULTS = {part: Path(__file__).resolve().parents[1] / "conf" / f"split_cdsd_{part}.yaml" for part in ("1h", "10h")}
+_WRITTEN = ("origin", "file", "digest")  # what write_split adds, so that its file can be given back
+_SETTINGS = ("method", "speakers", "seed", "ratios", "text_disjoint")
 
 
 @dataclass(frozen=True)
 class Split:
-    """Speakers by split, and where that came from: ``file``, ``corpus``, ``default`` or ``seeded``."""
+    """Speakers by split, and where that came from.
+
+    ``origin`` is file, corpus (its split.yaml), default, own (its sets), seeded, loso or speaker-dependent. ``method``
+    says how utterances are divided: by ``speakers``, ``speaker-dependent`` (by text, all speakers in all splits), or
+    ``own`` (as the corpus's sets are). ``text_disjoint``: train loses what the test set says.
+    """
 
     speakers: Mapping[str, tuple[str, ...]]
     origin: str
@@ -35,19 +38,32 @@ class Split:
     ratios: tuple[float, ...] | None = None
     expected: Mapping[str, int] = field(default_factory=dict)  # labelled utterances by speaker, where published
     note: str = ""
+    method: str = "speakers"
+    text_disjoint: bool = False
 
     def of_speaker(self) -> dict[str, str]:
-        """{speaker: split}."""
+        """{speaker: split}, for a split by speakers."""
         return {speaker: split for split in SPLITS for speaker in self.speakers[split]}
 
     def describe(self) -> str:
         """One phrase for the screen and the statistics."""
-        if self.origin == "seeded":
-            ratios = ":".join(f"{ratio:g}" for ratio in self.ratios or ())
-            note = f"; {self.note}" if self.note else ""
-            return f"drawn by speaker, {ratios}, seed {self.seed}{note}"
-        words = {"file": "given", "corpus": "the corpus's own", "default": "default for CDSD 1h"}
-        return f"{os.path.basename(self.file or '')} ({words[self.origin]})"
+        ratios = ":".join(f"{ratio:g}" for ratio in self.ratios or ())
+        words = {
+            "seeded": f"drawn by speaker, {ratios}, seed {self.seed}",
+            "loso": f"leave one speaker out ({', '.join(self.speakers['test'])}), validation drawn by seed {self.seed}",
+            "speaker-dependent": f"speaker-dependent, by text, {ratios}, seed {self.seed}",
+            "own": "the corpus's own sets",
+        }
+        name = os.path.basename(self.file or "")
+        part = "10h" if name == DEFAULTS["10h"].name else "1h"
+        sources = {"file": "given", "corpus": "the corpus's own", "default": f"default for CDSD {part}"}
+        if self.origin in sources:
+            said = f"{name} ({sources[self.origin]})"
+            said += f": {words['speaker-dependent']}" if self.method == "speaker-dependent" else ""
+        else:
+            said = words[self.origin]
+        said += "; train without the test set's texts" if self.text_disjoint else ""
+        return said + (f"; {self.note}" if self.note else "")
 
 
 class _Document:
@@ -78,26 +94,98 @@ class _Document:
         return RecipeError(f"{at(self.path, node.start_mark.line + 1 if node else 1)}: {message}")
 
     def _known(self, key: yaml.Node) -> None:
-        known = (*SPLITS, "expected", *_WRITTEN)
+        known = (*SPLITS, "expected", *_SETTINGS, *_WRITTEN)
         if key.value not in known:
             near = difflib.get_close_matches(str(key.value), known, 1)
             hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(SPLITS)}"
             raise self.error(key, f"unknown key '{key.value}'; {hint}")
 
+    def word(self, name: str) -> str | None:
+        """A scalar's text, or None where the key is not there."""
+        node = self.fields.get(name)
+        if node is not None and not isinstance(node, yaml.ScalarNode):
+            raise self.error(node, f"'{name}' must be one word or number")
+        return None if node is None else node.value
 
-def read_split(path: Path, speakers: Collection[str], origin: str = "file") -> Split:
-    """Read a split file for a corpus of ``speakers``. Anything wrong in it is a RecipeError naming file and line.
 
-    A speaker that the corpus does not have, one that stands twice, a missing split, and an unknown key are wrong.
+def read_split(path: Path, speakers: Collection[str] | None, origin: str = "file") -> Split:
+    """Read a split file for a corpus of ``speakers`` (None: whatever it names is right).
+
+    Anything wrong in it is a RecipeError naming file and line: a speaker that the corpus does not have, one that stands
+    twice, a missing split, an unknown key.
     """
     document = _Document(path)
+    method = document.word("method") or METHODS[0]
+    if method not in METHODS:
+        raise document.error(document.fields["method"], f"'method' is {method}; it takes {', '.join(METHODS)}")
+    if method != "speaker-dependent" and "speakers" in document.fields:
+        raise document.error(document.fields["speakers"], "'speakers' goes with method: speaker-dependent only")
+    if (text_disjoint := document.word("text_disjoint") or "false") not in ("true", "false"):
+        raise document.error(document.fields["text_disjoint"], f"'text_disjoint' is {text_disjoint}, not true or false")
+    seed, ratios = _seed(document), _ratios(document)
+    dependent = method == "speaker-dependent"
+    chosen = _same_everywhere(document, speakers) if dependent else _by_split(document, speakers, method == "own")
+    return Split(
+        chosen,
+        origin,
+        str(path),
+        seed=seed,
+        ratios=ratios,
+        expected=_expected(document),
+        method=method,
+        text_disjoint=text_disjoint == "true",
+    )
+
+
+def _seed(document: _Document) -> int | None:
+    word = document.word("seed")
+    try:
+        return None if word is None else int(word)
+    except ValueError:
+        raise document.error(document.fields["seed"], f"'seed' is {word}; it must be a whole number") from None
+
+
+def _ratios(document: _Document) -> tuple[float, ...] | None:
+    node = document.fields.get("ratios")
+    if node is None:
+        return None
+    words = [item.value for item in node.value] if isinstance(node, yaml.SequenceNode) else []
+    try:
+        return parse_ratios(words)
+    except ValueError:
+        raise document.error(node, "'ratios' must be three numbers above 0: train, val, test") from None
+
+
+def parse_ratios(words: Iterable[str]) -> tuple[float, ...]:
+    """Three numbers above 0, for train, val and test; ValueError for anything else."""
+    ratios = tuple(map(float, words))
+    if len(ratios) != len(SPLITS) or not all(0 < ratio < float("inf") for ratio in ratios):
+        raise ValueError(ratios)
+    return ratios
+
+
+def _same_everywhere(document: _Document, speakers: Collection[str] | None) -> dict[str, tuple[str, ...]]:
+    """The speakers of a speaker-dependent split: those under ``speakers``, else none, which means all."""
+    for name in SPLITS:
+        if name in document.fields:
+            node = document.fields[name]
+            raise document.error(node, f"'{name}' does not go with method: speaker-dependent; list 'speakers', if any")
+    node = document.fields.get("speakers")
+    if node is not None and not isinstance(node, yaml.SequenceNode):
+        raise document.error(node, "'speakers' must be a list of speakers")
+    seen: dict[str, str] = {}
+    named = [_speaker(document, item, "speakers", speakers, seen) for item in node.value] if node else []
+    return dict.fromkeys(SPLITS, tuple(sorted(named)))
+
+
+def _by_split(document: _Document, speakers: Collection[str] | None, may_share: bool) -> dict[str, tuple[str, ...]]:
     chosen: dict[str, tuple[str, ...]] = {}
     seen: dict[str, str] = {}
     rest = None
     for name in SPLITS:
         node = document.fields.get(name)
         if node is None:
-            raise RecipeError(f"{path}: no '{name}' in it; a split file has train, val and test")
+            raise RecipeError(f"{document.path}: no '{name}' in it; a split file has train, val and test")
         if isinstance(node, yaml.ScalarNode) and node.value == REST:
             if rest:
                 raise document.error(node, f"both {rest} and {name} are '{REST}'; only one of them can be")
@@ -105,17 +193,20 @@ def read_split(path: Path, speakers: Collection[str], origin: str = "file") -> S
             continue
         if not isinstance(node, yaml.SequenceNode):
             raise document.error(node, f"'{name}' must be a list of speakers or {REST}")
-        chosen[name] = tuple(_speaker(document, item, name, speakers, seen) for item in node.value)
+        known = {} if may_share else seen
+        chosen[name] = tuple(_speaker(document, item, name, speakers, known) for item in node.value)
     if rest:
-        chosen[rest] = tuple(sorted(set(speakers) - set(seen)))
-    return Split(chosen, origin, str(path), expected=_expected(document))
+        chosen[rest] = tuple(sorted(set(speakers or ()) - set(seen)))
+    return chosen
 
 
-def _speaker(document: _Document, node: yaml.Node, split: str, speakers: Collection[str], seen: dict[str, str]) -> str:
+def _speaker(
+    document: _Document, node: yaml.Node, split: str, speakers: Collection[str] | None, seen: dict[str, str]
+) -> str:
     speaker = node.value
     if not isinstance(speaker, str):
         raise document.error(node, f"'{split}' must be a plain list of speakers")
-    if speaker not in speakers:
+    if speakers is not None and speaker not in speakers:
         near = difflib.get_close_matches(speaker, sorted(speakers), 1)
         hint = f"; did you mean {near[0]}?" if near else ""
         raise document.error(node, f"the corpus has no speaker {speaker}{hint}")
@@ -140,45 +231,24 @@ def _expected(document: _Document) -> dict[str, int]:
     return expected
 
 
-def missing_from_default(speakers: Collection[str]) -> list[str]:
-    """Speakers that CDSD's default split names and the corpus does not have."""
-    named = yaml.load(DEFAULT_FILE.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)
-    return sorted({speaker for name in SPLITS for speaker in named[name]} - set(speakers))
-
-
-def default_split(speakers: Collection[str]) -> Split | None:
-    """The default for CDSD's 1h part, where the corpus has every speaker that it names; else None."""
-    return None if missing_from_default(speakers) else read_split(DEFAULT_FILE, speakers, "default")
-
-
-def seeded_split(
-    speakers: Iterable[str], ratios: tuple[float, ...] = DEFAULT_RATIOS, seed: int = DEFAULT_SEED
-) -> Split:
-    """Draw whole speakers by ratio (train, val, test), at least one into each; at least three speakers are needed.
-
-    Each speaker's place is a hash of the seed and the name, so the order in which speakers are found does not matter.
-    """
-    ranked = sorted(set(speakers), key=lambda name: (hashlib.sha256(f"{seed}\t{name}".encode()).hexdigest(), name))
-    if len(ranked) < len(SPLITS):
-        names = ", ".join(sorted(ranked)) or "none"
-        raise RecipeError(f"too few speakers for a split by speaker: {len(ranked)} ({names}), at least 3 are needed")
-    _, n_val, n_test = (max(1, math.floor(len(ranked) * ratio / sum(ratios) + 0.5)) for ratio in ratios)
-    n_test = min(n_test, len(ranked) - 2)
-    n_val = min(n_val, len(ranked) - n_test - 1)
-    parts = {"test": ranked[:n_test], "val": ranked[n_test : n_test + n_val], "train": ranked[n_test + n_val :]}
-    chosen = {name: tuple(sorted(parts[name])) for name in SPLITS}
-    return Split(chosen, "seeded", seed=seed, ratios=tuple(ratios))
-
-
-def write_split(path: str | os.PathLike[str], split: Split, comment: str) -> None:
-    """Write the split as used, in the form that --split reads."""
+def write_split(path: str | os.PathLike[str], split: Split, comment: str, digest: str) -> None:
+    """Write the split as used, in the form that --split reads; ``digest`` is that of the utterances' split."""
     lines = [f"# {line}" for line in comment.splitlines()]
     lines.append(f"origin: {split.origin}")
     if split.file:
         lines.append(f"file: {_quoted([os.path.basename(split.file)])[1:-1]}")
-    if split.origin == "seeded":
-        lines += [f"seed: {split.seed}", f"ratios: [{', '.join(f'{ratio:g}' for ratio in split.ratios or ())}]"]
-    lines += [f"{name}: {_quoted(split.speakers[name])}" for name in SPLITS]
+    lines.append(f"digest: {digest}")
+    lines.append(f"method: {split.method}")
+    if split.seed is not None:
+        lines.append(f"seed: {split.seed}")
+    if split.ratios is not None:
+        lines.append(f"ratios: [{', '.join(f'{ratio:g}' for ratio in split.ratios)}]")
+    if split.text_disjoint:
+        lines.append("text_disjoint: true")
+    if split.method == "speaker-dependent":
+        lines.append(f"speakers: {_quoted(split.speakers['train'])}")
+    else:
+        lines += [f"{name}: {_quoted(split.speakers[name])}" for name in SPLITS]
     write_text(path, "\n".join(lines) + "\n")
 
 

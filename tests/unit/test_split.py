@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import split
+import split_rules
 from asr.errors import RecipeError
 from tests import cdsd_tree
 
@@ -20,7 +21,7 @@ def read(tmp_path, text, speakers=SPEAKERS):
 
 def test_default_split_has_the_published_counts():
     counts = cdsd_tree.counts_1h()
-    default = split.default_split(list(counts))
+    default = split_rules.default_split(list(counts))
     assert default.speakers["val"] == ("07", "09", "15", "35")
     assert default.speakers["test"] == ("02", "08", "16", "18", "41")
     utterances = {name: sum(counts[speaker] for speaker in default.speakers[name]) for name in split.SPLITS}
@@ -30,9 +31,9 @@ def test_default_split_has_the_published_counts():
 
 def test_default_split_needs_all_of_its_speakers():
     names = sorted(cdsd_tree.counts_1h())
-    assert split.default_split(names[:-1]) is None
-    assert split.missing_from_default(names[:-1]) == ["44"]
-    assert split.default_split([*names, "45"]).of_speaker().get("45") is None
+    assert split_rules.default_split(names[:-1]) is None
+    assert split_rules.missing_from_default(names[:-1]) == ["44"]
+    assert split_rules.default_split([*names, "45"]).of_speaker().get("45") is None
 
 
 def test_unquoted_speakers_are_not_numbers(tmp_path):
@@ -54,6 +55,13 @@ def test_unquoted_speakers_are_not_numbers(tmp_path):
         ("train: rest\nval: '02'\ntest: ['01']\n", r"s.yaml:2: 'val' must be a list of speakers or rest"),
         ("train: rest\nval: [['02']]\ntest: ['01']\n", r"s.yaml:2: 'val' must be a plain list"),
         ("train: rest\nval: ['02'\ntest: ['01']\n", r"s.yaml:3: not YAML"),
+        ("method: magic\n", r"s.yaml:1: 'method' is magic; it takes speakers, speaker-dependent, own"),
+        ("train: rest\nval: ['01']\ntest: ['02']\nspeakers: ['03']\n", r"s.yaml:4: 'speakers' goes with method"),
+        ("train: rest\nval: ['01']\ntest: ['02']\ntext_disjoint: yes\n", r"s.yaml:4: 'text_disjoint' is yes"),
+        ("method: speaker-dependent\ntrain: ['01']\n", r"s.yaml:2: 'train' does not go with method"),
+        ("method: speaker-dependent\nspeakers: ['77']\n", r"s.yaml:2: the corpus has no speaker 77"),
+        ("method: speaker-dependent\nseed: many\n", r"s.yaml:2: 'seed' is many"),
+        ("method: speaker-dependent\nratios: [8, 1]\n", r"s.yaml:2: 'ratios' must be three numbers"),
         ("- 01\n", r"s.yaml:1: a split file maps"),
         ("", r"s.yaml:1: a split file maps"),
         ("train: rest\nval: ['02']\ntest: ['01']\nexpected: {'01': many}\n", r"s.yaml:4: expected utterances"),
@@ -71,8 +79,8 @@ def test_no_split_file(tmp_path):
 
 def test_the_split_as_written_can_be_given_back(tmp_path):
     names = ["07", 'the "loud" one', "张三", "a: b", "no", "x#y"]
-    drawn = split.seeded_split(names, seed=5)
-    split.write_split(tmp_path / "split.yaml", drawn, "a comment\nof two lines")
+    drawn = split_rules.seeded_split(names, seed=5)
+    split.write_split(tmp_path / "split.yaml", drawn, "a comment\nof two lines", "abc")
     again = split.read_split(tmp_path / "split.yaml", names)
     assert again.speakers == drawn.speakers
     assert yaml.safe_load((tmp_path / "split.yaml").read_text())["seed"] == 5
@@ -80,28 +88,28 @@ def test_the_split_as_written_can_be_given_back(tmp_path):
 
 @given(st.sets(st.text(min_size=1), min_size=3, max_size=40), st.integers(), st.randoms())
 def test_the_draw_is_disjoint_complete_and_blind_to_order(names, seed, chance):
-    drawn = split.seeded_split(names, seed=seed)
+    drawn = split_rules.seeded_split(names, seed=seed)
     assert set(drawn.of_speaker()) == names
     assert sum(map(len, drawn.speakers.values())) == len(names)
     assert all(drawn.speakers[name] for name in split.SPLITS)
     shuffled = sorted(names)
     chance.shuffle(shuffled)
-    assert split.seeded_split(shuffled, seed=seed) == drawn
+    assert split_rules.seeded_split(shuffled, seed=seed) == drawn
 
 
 @pytest.mark.parametrize(("count", "sizes"), [(3, (1, 1, 1)), (10, (8, 1, 1)), (34, (28, 3, 3)), (44, (36, 4, 4))])
 def test_the_draw_keeps_the_ratio(count, sizes):
-    drawn = split.seeded_split([f"{number:02d}" for number in range(count)])
+    drawn = split_rules.seeded_split([f"{number:02d}" for number in range(count)])
     assert tuple(len(drawn.speakers[name]) for name in split.SPLITS) == sizes
 
 
 def test_an_extreme_ratio_still_leaves_a_speaker_for_each_split():
-    drawn = split.seeded_split(["a", "b", "c", "d"], ratios=(1, 1000, 1000))
+    drawn = split_rules.seeded_split(["a", "b", "c", "d"], ratios=(1, 1000, 1000))
     assert {name: len(drawn.speakers[name]) for name in split.SPLITS} == {"train": 1, "val": 1, "test": 2}
 
 
 def test_the_seed_matters_and_two_speakers_are_too_few():
     names = [f"{number:02d}" for number in range(20)]
-    assert len({split.seeded_split(names, seed=seed).speakers["test"] for seed in range(10)}) > 5
+    assert len({split_rules.seeded_split(names, seed=seed).speakers["test"] for seed in range(10)}) > 5
     with pytest.raises(RecipeError, match=r"2 \(a, b\), at least 3"):
-        split.seeded_split(["a", "b"])
+        split_rules.seeded_split(["a", "b"])

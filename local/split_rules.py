@@ -1,0 +1,174 @@
+"""What --split takes: a file, or a rule by name; and which split an utterance falls into by it.
+
+    FILE                             a YAML of speakers (split.py)
+    default                          CDSD's: conf/split_cdsd_1h.yaml; conf/split_cdsd_10h.yaml for the 10h part alone
+    own                              the one that the corpus comes with
+    seeded                           speakers drawn by --ratios and --seed
+    loso:SPEAKER                     leave one speaker out: that one is the test set, some others validate
+    speaker-dependent[:SPEAKER,…]    every speaker (or these) in all three splits, no text in two of them
+
+Behind any of them: ``+text-disjoint`` takes from train what the test set says too; ``+shared-speakers`` lets a speaker
+be in two splits of a corpus that comes split so.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from asr.errors import RecipeError, UsageError
+from split import DEFAULTS, SPLITS, Split, read_split
+
+DEFAULT_RATIOS = (8.0, 1.0, 1.0)
+DEFAULT_SEED = 2024
+TEXT_DISJOINT, SHARED_SPEAKERS = "+text-disjoint", "+shared-speakers"
+RULES = ("default", "own", "seeded", "loso", "speaker-dependent")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked for: ``rule`` is one of RULES, ``file``, or empty (whatever suits the corpus)."""
+
+    rule: str = ""
+    argument: str = ""
+    ratios: tuple[float, ...] = DEFAULT_RATIOS
+    seed: int = DEFAULT_SEED
+    text_disjoint: bool = False
+    shared_speakers: bool = False
+
+
+def parse_request(text: str, ratios: tuple[float, ...] | None = None, seed: int | None = None) -> Request:
+    """The value of --split. UsageError for a rule without its argument, or one that takes none."""
+    text_disjoint = shared = False
+    while True:
+        if text.endswith(TEXT_DISJOINT):
+            text, text_disjoint = text.removesuffix(TEXT_DISJOINT), True
+        elif text.endswith(SHARED_SPEAKERS):
+            text, shared = text.removesuffix(SHARED_SPEAKERS), True
+        else:
+            break
+    rule, colon, argument = text.partition(":")
+    if rule not in RULES and text:
+        rule, argument = "file", text
+    elif rule == "loso" and not argument:
+        raise UsageError(f"--split {text}: which speaker to leave out? e.g. --split loso:02")
+    elif colon and rule in ("default", "own", "seeded"):
+        raise UsageError(f"--split {text}: {rule} takes nothing behind a colon")
+    if not rule and ratios:
+        rule = "seeded"
+    if ratios and rule not in ("seeded", "loso", "speaker-dependent"):
+        raise UsageError(f"--ratios goes with --split seeded, loso or speaker-dependent, not with {text}")
+    drawn = DEFAULT_SEED if seed is None else seed
+    return Request(rule, argument, ratios or DEFAULT_RATIOS, drawn, text_disjoint, shared)
+
+
+def missing_from_default(speakers: Collection[str]) -> list[str]:
+    """Speakers that CDSD's default split names and the corpus does not have."""
+    default = read_split(DEFAULTS["1h"], None)
+    return sorted(set(default.of_speaker()) - set(speakers))
+
+
+def default_split(speakers: Collection[str]) -> Split | None:
+    """The default for CDSD's 1h part, where the corpus has every speaker that it names; else None."""
+    return None if missing_from_default(speakers) else read_split(DEFAULTS["1h"], speakers, "default")
+
+
+def _place(seed: int, name: str) -> str:
+    return hashlib.sha256(f"{seed}\t{name}".encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def seeded_split(
+    speakers: Iterable[str], ratios: tuple[float, ...] = DEFAULT_RATIOS, seed: int = DEFAULT_SEED
+) -> Split:
+    """Draw whole speakers by ratio (train, val, test), at least one into each; at least three speakers are needed.
+
+    Each speaker's place is a hash of the seed and the name, so the order in which speakers are found does not matter.
+    """
+    ranked = sorted(set(speakers), key=lambda name: (_place(seed, name), name))
+    if len(ranked) < len(SPLITS):
+        names = ", ".join(sorted(ranked)) or "none"
+        few = f"too few speakers for a split by speaker: {len(ranked)} ({names}), at least 3 are needed"
+        raise RecipeError(f"{few}; give --split FILE, or --split speaker-dependent")
+    _, n_val, n_test = (max(1, math.floor(len(ranked) * ratio / sum(ratios) + 0.5)) for ratio in ratios)
+    n_test = min(n_test, len(ranked) - 2)
+    n_val = min(n_val, len(ranked) - n_test - 1)
+    parts = {"test": ranked[:n_test], "val": ranked[n_test : n_test + n_val], "train": ranked[n_test + n_val :]}
+    chosen = {name: tuple(sorted(parts[name])) for name in SPLITS}
+    return Split(chosen, "seeded", seed=seed, ratios=tuple(ratios))
+
+
+def loso_split(
+    speakers: Collection[str], left_out: str, ratios: tuple[float, ...] = DEFAULT_RATIOS, seed: int = DEFAULT_SEED
+) -> Split:
+    """Leave ``left_out`` out for the test; of the others the seed draws who validates, as train : val of ``ratios``."""
+    if left_out not in speakers:
+        raise RecipeError(f"--split loso:{left_out}: the corpus has no such speaker; it has {_some(speakers)}")
+    others = sorted(set(speakers) - {left_out}, key=lambda name: (_place(seed, name), name))
+    if len(others) < 2:
+        raise RecipeError(f"--split loso:{left_out}: needs two speakers besides, to train and to validate")
+    n_val = max(1, math.floor(len(others) * ratios[1] / (ratios[0] + ratios[1]) + 0.5))
+    n_val = min(n_val, len(others) - 1)
+    chosen = {"train": tuple(sorted(others[n_val:])), "val": tuple(sorted(others[:n_val])), "test": (left_out,)}
+    return Split(chosen, "loso", seed=seed, ratios=tuple(ratios))
+
+
+def dependent_split(
+    speakers: Collection[str], named: str = "", ratios: tuple[float, ...] = DEFAULT_RATIOS, seed: int = DEFAULT_SEED
+) -> Split:
+    """Every speaker (or those of ``named``, separated by commas) in all three splits; ``text_split`` divides."""
+    chosen = tuple(sorted(named.split(","))) if named else tuple(sorted(speakers))
+    unknown = [name for name in chosen if name not in speakers]
+    if unknown:
+        raise RecipeError(
+            f"--split speaker-dependent:{named}: the corpus has no speaker {unknown[0]}; it has {_some(speakers)}"
+        )
+    everywhere = dict.fromkeys(SPLITS, chosen)
+    return Split(everywhere, "speaker-dependent", seed=seed, ratios=tuple(ratios), method="speaker-dependent")
+
+
+def _some(speakers: Collection[str], most: int = 12) -> str:
+    names = sorted(speakers)
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def text_split(text: str, split: Split) -> str:
+    """Which split a normalised text falls into by a speaker-dependent split: a draw by text, by all speakers alike.
+
+    So no text is in two splits, whoever says it; each speaker's share is the ratio's but for chance.
+    """
+    assert split.ratios is not None
+    drawn = int(_place(split.seed or 0, text)[:13], 16) / 16**13 * sum(split.ratios)
+    if drawn < split.ratios[2]:
+        return "test"
+    return "val" if drawn < split.ratios[2] + split.ratios[1] else "train"
+
+
+def own_split(speakers: dict[str, set[str]]) -> Split:
+    """The split that a corpus comes with, from {split: speakers}."""
+    return Split({name: tuple(sorted(speakers.get(name, ()))) for name in SPLITS}, "own", method="own")
+
+
+def refuse_shared_speakers(splits: dict[str, set[str]], where: object, unknown: str) -> None:
+    """RecipeError where a speaker is in two splits: the scores would not be of unseen speakers."""
+    for number, first in enumerate(SPLITS):
+        for second in SPLITS[number + 1 :]:
+            if shared := sorted((splits[first] & splits[second]) - {unknown}):
+                more = f" and {len(shared) - 1} more" if len(shared) > 1 else ""
+                raise RecipeError(
+                    f"{where}: speaker {shared[0]}{more} in both {first} and {second}: not disjoint by speaker; draw"
+                    " anew with --split seeded, or keep it with --split own+shared-speakers"
+                )
+
+
+def read_for(path: Path, speakers: Collection[str], origin: str = "file") -> Split:
+    """The split of a file; a speaker-dependent one that names no speakers is of all of them."""
+    found = read_split(path, speakers, origin)
+    if found.method != "speaker-dependent":
+        return found
+    named = ",".join(found.speakers["train"])
+    seed = DEFAULT_SEED if found.seed is None else found.seed
+    drawn = dependent_split(speakers, named, found.ratios or DEFAULT_RATIOS, seed)
+    return replace(found, speakers=drawn.speakers, ratios=drawn.ratios, seed=drawn.seed)

@@ -1,0 +1,112 @@
+"""The rules of --split: what each one takes, and what holds of every draw."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from asr.errors import RecipeError, UsageError
+from split import SPLITS, read_split, write_split
+from split_rules import Request, dependent_split, loso_split, parse_request, refuse_shared_speakers, text_split
+
+SPEAKERS = [f"{number:02d}" for number in range(1, 21)]
+NAMES = st.sets(st.text("abc张三1", min_size=1, max_size=3), min_size=3, max_size=30)
+
+
+@pytest.mark.parametrize(
+    ("text", "request_"),
+    [
+        ("", Request()),
+        ("default", Request("default")),
+        ("own", Request("own")),
+        ("seeded", Request("seeded")),
+        ("loso:02", Request("loso", "02")),
+        ("speaker-dependent", Request("speaker-dependent")),
+        ("speaker-dependent:02,08", Request("speaker-dependent", "02,08")),
+        ("my/split.yaml", Request("file", "my/split.yaml")),
+        ("./default", Request("file", "./default")),
+        ("default+text-disjoint", Request("default", text_disjoint=True)),
+        ("+text-disjoint", Request(text_disjoint=True)),
+        ("a+b.yaml+text-disjoint", Request("file", "a+b.yaml", text_disjoint=True)),
+        ("own+shared-speakers+text-disjoint", Request("own", text_disjoint=True, shared_speakers=True)),
+    ],
+)
+def test_what_split_takes(text, request_):
+    assert parse_request(text) == request_
+
+
+@pytest.mark.parametrize("text", ["loso", "loso:", "default:8,1,1", "own:x", "seeded:3"])
+def test_a_rule_with_too_little_or_too_much_is_wrong_usage(text):
+    with pytest.raises(UsageError):
+        parse_request(text)
+
+
+def test_ratios_alone_mean_a_seeded_split_and_go_with_drawn_ones_only():
+    assert parse_request("", (6, 2, 2), 7) == Request("seeded", "", (6, 2, 2), 7)
+    assert parse_request("loso:02", (6, 2, 2)).ratios == (6, 2, 2)
+    with pytest.raises(UsageError, match="--ratios goes with"):
+        parse_request("s.yaml", (6, 2, 2))
+
+
+@given(NAMES, st.integers())
+def test_leaving_one_speaker_out_tests_on_that_one_alone(names, seed):
+    left_out = sorted(names)[0]
+    found = loso_split(names, left_out, seed=seed)
+    assert found.speakers["test"] == (left_out,)
+    assert set(found.of_speaker()) == names
+    assert sum(map(len, found.speakers.values())) == len(names)
+    assert found.speakers["train"]
+    assert found.speakers["val"]
+
+
+def test_leaving_each_of_20_speakers_out_keeps_two_for_validation():
+    assert {len(loso_split(SPEAKERS, name).speakers["val"]) for name in SPEAKERS} == {2}
+    with pytest.raises(RecipeError, match=r"loso:99: the corpus has no such speaker; it has 01, 02, .* and 8 more"):
+        loso_split(SPEAKERS, "99")
+    with pytest.raises(RecipeError, match="needs two speakers besides"):
+        loso_split(["01", "02"], "01")
+
+
+@given(st.lists(st.text("你好天气", min_size=1), unique=True), st.integers())
+def test_a_text_falls_into_the_same_split_whoever_says_it(texts, seed):
+    split = dependent_split(SPEAKERS, seed=seed)
+    assert [text_split(text, split) for text in texts] == [text_split(text, split) for text in texts]
+    assert {text_split(text, split) for text in texts} <= set(SPLITS)
+
+
+def test_the_share_of_texts_is_the_ratios():
+    split = dependent_split(SPEAKERS, ratios=(6, 1, 3), seed=1)
+    drawn = [text_split(str(number), split) for number in range(10_000)]
+    shares = {name: drawn.count(name) / 10_000 for name in SPLITS}
+    assert shares["train"] == pytest.approx(0.6, abs=0.02)
+    assert shares["val"] == pytest.approx(0.1, abs=0.02)
+    assert shares["test"] == pytest.approx(0.3, abs=0.02)
+
+
+def test_a_speaker_dependent_split_names_speakers_or_takes_all():
+    assert dependent_split(SPEAKERS).speakers["test"] == tuple(SPEAKERS)
+    assert dependent_split(SPEAKERS, "08,02").speakers["train"] == ("02", "08")
+    with pytest.raises(RecipeError, match="the corpus has no speaker 99"):
+        dependent_split(SPEAKERS, "02,99")
+
+
+def test_a_speaker_in_two_splits_is_an_error_that_says_what_to_do():
+    splits = {"train": {"a", "b"}, "val": {"c"}, "test": {"b", "a"}}
+    with pytest.raises(RecipeError, match=r"speaker a and 1 more in both train and test.*own\+shared-speakers"):
+        refuse_shared_speakers(splits, "corpus", "unknown")
+    refuse_shared_speakers({"train": {"unknown"}, "val": {"c"}, "test": {"unknown"}}, "corpus", "unknown")
+
+
+@pytest.mark.parametrize(
+    "split",
+    [dependent_split(SPEAKERS, "02,08", (6, 2, 2), 5), loso_split(SPEAKERS, "02", seed=3)],
+    ids=["speaker-dependent", "loso"],
+)
+def test_a_drawn_split_as_written_can_be_given_back(tmp_path, split):
+    write_split(tmp_path / "split.yaml", split, "a comment", "abc")
+    again = read_split(tmp_path / "split.yaml", SPEAKERS)
+    assert (again.speakers, again.method, again.seed, again.ratios) == (
+        split.speakers,
+        split.method,
+        split.seed,
+        split.ratios,
+    )
