@@ -20,11 +20,15 @@ _MAX_SAMPLES = 1 << 40  # libsndfile's answer where a file does not say how long
 
 
 class Header(NamedTuple):
-    """``num_samples`` counts one channel, at the file's own rate."""
+    """``num_samples`` counts one channel, at the file's own rate.
+
+    ``unread``: bytes behind the sound that no chunk of the file accounts for, where they would last 10 ms or more.
+    """
 
     num_samples: int
     sample_rate: int
     channels: int
+    unread: int = 0
 
 
 class AudioError(Exception):
@@ -71,7 +75,7 @@ def _wav_header(descriptor: int, head: bytes, size: int) -> Header | None:
         if chunk[:4] == b"fmt ":
             layout = _layout(_bytes(descriptor, head, position + 8, min(length, 40)))
         elif chunk[:4] == b"data":
-            return _sized(layout, length, size - position - 8)
+            return _sized(descriptor, layout, length, position + 8, size)
         position += 8 + length + length % 2
     return None
 
@@ -93,13 +97,34 @@ def _layout(body: bytes) -> tuple[int, int, int] | None:
     return rate, channels, block
 
 
-def _sized(layout: tuple[int, int, int] | None, length: int, there: int) -> Header | None:
+def _sized(descriptor: int, layout: tuple[int, int, int] | None, length: int, start: int, size: int) -> Header | None:
     if layout is None or length >= _STREAMED:
         return None
     rate, channels, block = layout
+    there = size - start
     if length > there:
         raise AudioError("truncated audio", f"the header says {length:,} bytes of sound, the file has {there:,}")
-    return Header(length // block, rate, channels)
+    piece = block * max(rate // 100, 1)  # 10 ms: recorders pad
+    unread = 0
+    if there - length >= piece and not _are_chunks(descriptor, start + length + length % 2, size):
+        unread = there - length
+    if unread and length < block:
+        detail = f"the header counts 0 samples, and {unread:,} bytes follow: was the length never written?"
+        raise AudioError("header disagrees with size", detail)
+    return Header(length // block, rate, channels, unread)
+
+
+def _are_chunks(descriptor: int, position: int, size: int) -> bool:
+    """Whether what follows the sound is RIFF chunks: four printable characters and a length that fits, each."""
+    for _ in range(_MAX_CHUNKS):
+        if position + 8 > size:
+            return True
+        chunk = os.pread(descriptor, 8, position)
+        length = int.from_bytes(chunk[4:8], "little")
+        if not all(0x20 <= byte < 0x7F for byte in chunk[:4]) or position + 8 + length > size:
+            return False
+        position += 8 + length + length % 2
+    return False
 
 
 def _any_header(path: str) -> Header:

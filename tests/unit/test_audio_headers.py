@@ -41,19 +41,33 @@ def test_same_answer_as_libsndfile(tmp_path, container, subtype, rate, channels)
     path = str(tmp_path / "clip")
     soundfile.write(path, np.stack([WAVE] * channels, axis=1), rate, subtype=subtype, format=container)
     info = soundfile.info(path)
-    assert read_header(path) == (info.frames, info.samplerate, info.channels)
+    assert read_header(path) == (info.frames, info.samplerate, info.channels, 0)
 
 
 def test_opus(tmp_path):
     path = str(tmp_path / "a.opus")
     soundfile.write(path, WAVE, 16000, format="OGG", subtype="OPUS")
-    assert read_header(path) == (4000, 16000, 1)
+    assert read_header(path) == (4000, 16000, 1, 0)
 
 
 def test_chunks_before_and_after_the_sound(tmp_path):
     raw = whole()
     odd = b"LIST" + struct.pack("<I", 3) + b"abc\0"
-    assert read_header(file_of(tmp_path, raw[:12] + odd * 20 + raw[12:] + odd)).num_samples == 4000
+    long = b"bext" + struct.pack("<I", 602) + b"\xff" * 602
+    for after in (odd, long, odd + long, long + b"\0" * 7):
+        assert read_header(file_of(tmp_path, raw[:12] + odd * 20 + raw[12:] + after)) == (4000, 16000, 1, 0)
+
+
+@pytest.mark.parametrize(("more", "unread"), [(2, 0), (318, 0), (320, 320), (8000, 8000)])
+def test_sound_that_the_header_does_not_count_is_said_from_ten_milliseconds_on(tmp_path, more, unread):
+    assert read_header(file_of(tmp_path, whole() + b"\x80" * more)) == (4000, 16000, 1, unread)
+
+
+def test_a_length_that_was_never_written(tmp_path):
+    path = file_of(tmp_path, cdsd_tree.wav_header(0) + b"\x80" * 8000)
+    with pytest.raises(AudioError, match="counts 0 samples, and 8,000 bytes follow") as caught:
+        read_header(path)
+    assert caught.value.kind == "header disagrees with size"
 
 
 @pytest.mark.parametrize("cut", [1, 2, 1000, 7999])
