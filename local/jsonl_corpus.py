@@ -1,29 +1,36 @@
-"""JSONL manifests as a corpus: FunASR's ``{"key", "source", "target"}``, and what this recipe writes."""
+"""JSONL manifests as a corpus: FunASR's ``{"key", "source", "target"}`` a line, and what this recipe writes.
+
+``speaker`` (or ``spk``) says who speaks, where it is known; ``text`` stands for a missing ``target``. A relative
+``source`` is meant from the manifest's own folder.
+"""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from asr.errors import RecipeError
+from asr.normalize import normalize_target
 from corpus import OWN_SPLITS, UNKNOWN_SPEAKER, Clip, Part
-from joining import Clips
-from problems import ERROR, NOTE, Problem
+from joining import Clips, audio_path, decoded, json_object, list_other
+from problems import ERROR, Problem
 
 _LHOTSE = ("recordings", "supervisions", "cuts")
 
 
 def is_jsonl(path: Path) -> bool:
-    """Whether ``path`` is a .jsonl file, or a folder that holds one (which is none of lhotse's)."""
-    return (path.is_file() and path.suffix == ".jsonl") or bool(_files(path))
+    """Whether ``path`` is a .jsonl file, or a folder that holds one which is none of lhotse's."""
+    return bool(_files(path))
 
 
 def _files(path: Path) -> list[Path]:
+    if path.is_file():
+        return [path] if path.suffix == ".jsonl" else []
     if not path.is_dir():
         return []
-    return [file for file in sorted(path.glob("*.jsonl")) if not any(word in file.name for word in _LHOTSE)]
+    found = (file for file in sorted(path.glob("*.jsonl")) if file.is_file() and file.name[0] != ".")
+    return [file for file in found if not any(word in file.name for word in _LHOTSE)]
 
 
 def read_jsonl(path: Path) -> Part:
@@ -32,19 +39,17 @@ def read_jsonl(path: Path) -> Part:
     A line that cannot be used is a problem. RecipeError where none can. Audio is not looked at here.
     """
     part = Part("", path if path.is_dir() else path.parent, path)
-    files = [path] if path.is_file() else _files(path)
-    named = [file for file in files if path.is_dir() and file.stem.lower() in OWN_SPLITS]
     clips = Clips(part)
-    for file in files:
-        if named and file not in named:
-            detail = f"is none of {', '.join(OWN_SPLITS)}; not read"
-            part.problems.append(Problem(NOTE, "other file", str(file), None, "", detail))
-            continue
-        _read_file(clips, file, OWN_SPLITS[file.stem.lower()] if named else "")
-    if not clips.found:
+    splits = {file: OWN_SPLITS.get(file.stem.lower(), "") if path.is_dir() else "" for file in _files(path)}
+    for file, split in splits.items():
+        if split or not any(splits.values()):
+            _read_file(clips, file, split)
+        else:
+            list_other(part, "other file", file)
+    if not clips.finish().clips:
         first = next((f"; first {item.file}:{item.line}: {item.detail}" for item in part.problems if item.line), "")
         raise RecipeError(f'{path}: no usable line; a line is {{"key": …, "source": …, "target": …}}{first}')
-    return clips.finish()
+    return part
 
 
 def _read_file(clips: Clips, path: Path, split: str) -> None:
@@ -53,47 +58,53 @@ def _read_file(clips: Clips, path: Path, split: str) -> None:
             if not raw.strip():
                 continue
             try:
-                clips.add(_clip(raw, path, number, split))
+                clips.add(_clip(clips.part, raw, path, number, split))
             except _BadLineError as error:
-                clips.part.problems.append(Problem(ERROR, error.kind, str(path), number, error.key, error.detail))
+                clips.part.problems.append(Problem(ERROR, error.kind, str(path), number, error.key, str(error)))
 
 
 class _BadLineError(Exception):
-    def __init__(self, kind: str, detail: str, key: str = "") -> None:
+    """A line that is left out; ``kind`` is a row's kind in problems.tsv."""
+
+    def __init__(self, detail: str, key: str = "", kind: str = "bad JSONL line") -> None:
         super().__init__(detail)
-        self.kind, self.detail, self.key = kind, detail, key
+        self.key, self.kind = key, kind
 
 
-def _clip(raw: bytes, path: Path, number: int, split: str) -> Clip:
+def _clip(part: Part, raw: bytes, path: Path, number: int, split: str) -> Clip:
     try:
-        value = json.loads(raw.decode("utf-8-sig"))
+        value = json_object(decoded(part, path, number, raw))
     except UnicodeDecodeError:
-        raise _BadLineError("bad JSONL line", "not UTF-8") from None
-    except (ValueError, RecursionError) as error:
-        raise _BadLineError("bad JSONL line", f"not JSON: {error}") from None
-    if not isinstance(value, dict):
-        raise _BadLineError("bad JSONL line", "not a JSON object")
-    key = _word(value, ("key",))
-    source = value.get("source")
-    if source is not None and (not isinstance(source, str) or "://" in source or not source or "\0" in source):
-        raise _BadLineError("bad source", f"{source!r}: must be the path of one audio file", key)
-    if source is None:
-        raise _BadLineError("bad JSONL line", f"no 'source' among {_names(value)}", key)
-    text = value.get("transcript") if isinstance(value.get("transcript"), str) else _word(value, ("target", "text"))
-    speaker = _word(value, ("speaker", "spk")) if {"speaker", "spk"} & value.keys() else UNKNOWN_SPEAKER
-    audio = source if source.startswith("/") else str(path.parent / source)
-    return Clip(key, speaker, audio, str(text), str(path), number, None, split)
+        raise _BadLineError("not UTF-8") from None
+    except ValueError as error:
+        raise _BadLineError(str(error)) from None
+    key = _word(value, "", "key")
+    source = value.get("source", "") if "source" in value else _missing(value, key, "source")
+    if not isinstance(source, str) or not source or "://" in source:
+        raise _BadLineError(f"{source!r}: must be the path of one audio file", key, "bad source")
+    known = [name for name in ("speaker", "spk") if value.get(name) not in (None, "")]
+    speaker = _word(value, key, *known) if known else UNKNOWN_SPEAKER
+    audio = audio_path(source, path.parent, working_directory=False)
+    return Clip(key, speaker, audio, _transcript(value, key), str(path), number, None, split)
 
 
-def _word(value: Mapping[str, Any], names: tuple[str, ...]) -> str:
+def _transcript(value: Mapping[str, Any], key: str) -> str:
+    """The target, or what it was normalised from (our own manifests keep that) as long as the two belong together."""
+    target = _word(value, key, "target", "text")
+    written = value.get("transcript")
+    same = isinstance(written, str) and written != target and normalize_target(written) == target
+    return written if same else target
+
+
+def _word(value: Mapping[str, Any], key: str, *names: str) -> str:
     """The string under the first of ``names`` that is there."""
     for name in names:
         if name in value:
             if not isinstance(value[name], str):
-                raise _BadLineError("bad JSONL line", f"'{name}' is {value[name]!r}, not a string")
+                raise _BadLineError(f"'{name}' is {value[name]!r}, not a string", key)
             return value[name]
-    raise _BadLineError("bad JSONL line", f"no '{names[0]}' among {_names(value)}", str(value.get("key", "")))
+    return _missing(value, key, names[0])
 
 
-def _names(value: Mapping[str, Any]) -> str:
-    return ", ".join(map(str, value)) or "nothing"
+def _missing(value: Mapping[str, Any], key: str, name: str) -> str:
+    raise _BadLineError(f"no '{name}' among its fields: {', '.join(value) or 'there is none'}", key)

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import gzip
 import json
+import math
 import re
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,20 +22,23 @@ from asr.errors import RecipeError, at
 from asr.files import atomic_open
 from asr.manifest import Utterance
 from corpus import OWN_SPLITS, UNKNOWN_SPEAKER, Clip, Cut, Part
-from joining import Clips, audio_path
-from problems import ERROR, NOTE, WARNING, Problem
+from joining import Clips, Table, audio_path, decoded, json_object, list_other
+from problems import ERROR, NOTE, Problem
 
-_NAME = re.compile(r"(.*)recordings(.*)\.jsonl(\.gz)?")
+_NAME = re.compile(r"([^.].*)?recordings(.*)\.jsonl(\.gz)?")
 _PARTS = ("1h", "10h")
 _SAME = 0.01  # seconds by which a supervision may miss its recording's end and still be the whole of it
+_BEFORE = 0.001  # seconds by which rounding may put a start before 0; lhotse bears as much
+_encode = json.JSONEncoder(ensure_ascii=False).encode
+
+Channels = tuple[int, ...]
 
 
 class _Recording(NamedTuple):
-    """Path and channels of each file of a recording, its length in seconds, and its line; no files: it was refused."""
+    """Path and channels of each file, and the length in seconds."""
 
-    files: tuple[tuple[str, tuple[int, ...]], ...]
+    files: tuple[tuple[str, Channels], ...]
     seconds: float
-    line: int
 
 
 class _Pair(NamedTuple):
@@ -43,16 +47,22 @@ class _Pair(NamedTuple):
     suffix: str
 
 
-def _pairs(path: Path) -> list[_Pair]:
-    if not path.is_dir():
-        return []
-    found = []
-    for recordings in sorted(path.iterdir()):
+class _RefusedError(Exception):
+    """A recording that is sound but not read."""
+
+
+def _pairs(path: Path, alone: list[Path] | None = None) -> list[_Pair]:
+    """The pairs in a folder; files for which there is no other half are put into ``alone``."""
+    pairs: dict[str, _Pair] = {}
+    for recordings in sorted(path.iterdir(), reverse=True) if path.is_dir() else ():  # .gz, then the same without
         if match := _NAME.fullmatch(recordings.name):
-            name = f"{match[1]}supervisions{match[2]}.jsonl"
-            there = [path / f"{name}{ending}" for ending in (".gz", "") if (path / f"{name}{ending}").is_file()]
-            found += [_Pair(recordings, there[0], match[2].strip("_-."))] if there else []
-    return found
+            name = f"{match[1] or ''}supervisions{match[2]}.jsonl"
+            there = [path / f"{name}{end}" for end in (match[3] or "", ".gz", "") if (path / f"{name}{end}").is_file()]
+            if there and name not in pairs:
+                pairs[name] = _Pair(recordings, there[0], match[2].strip("_-."))
+            elif alone is not None:
+                alone.append(recordings)
+    return sorted(pairs.values())
 
 
 def is_lhotse(path: Path) -> bool:
@@ -68,138 +78,182 @@ def lhotse_parts(path: Path) -> list[str]:
 def read_lhotse(path: Path, part: str = "") -> Part:
     """Read the recordings and supervisions of a folder: of ``part``, or all, sets for train, val and test as the split.
 
-    RecipeError with file and line for a file that is damaged or no JSON. Audio is not looked at here.
+    RecipeError where there are none, and with file and line for a file that is damaged or no JSON. Audio is not looked
+    at here.
     """
-    found = Part(part, path, path)
+    found, alone = Part(part, path, path), []
     clips = Clips(found)
-    pairs = [pair for pair in _pairs(path) if not part or pair.suffix == part]
-    split_so = not part and any(pair.suffix.lower() in OWN_SPLITS for pair in pairs)
-    for pair in pairs:
-        split = OWN_SPLITS.get(pair.suffix.lower(), "") if split_so else ""
-        if split_so and not split:
-            detail = f"is none of {', '.join(OWN_SPLITS)}; not read"
-            found.problems.append(Problem(NOTE, "other set", str(pair.recordings), None, "", detail))
-            continue
-        _read_pair(clips, pair, split)
+    pairs = [pair for pair in _pairs(path, alone) if not part or pair.suffix == part]
+    if not pairs:
+        raise RecipeError(f"{path}: no recordings{part and f'_{part}'}.jsonl.gz with supervisions; prepare them again")
+    splits = {pair: "" if part else OWN_SPLITS.get(pair.suffix.lower(), "") for pair in pairs}
+    for pair, split in splits.items():
+        if split or not any(splits.values()):
+            _read_pair(clips, pair, split)
+        else:
+            list_other(found, "other set", pair.recordings)
+    detail = "not read: no supervisions belong to it, or the same set is there twice"
+    found.problems += [Problem(NOTE, "other file", str(file), None, "", detail) for file in alone if not part]
     return clips.finish()
 
 
 def _read_pair(clips: Clips, pair: _Pair, split: str) -> None:
-    problems, file = clips.part.problems, str(pair.supervisions)
-    recordings = _recordings(problems, pair.recordings)
-    used = set()
-    for number, value in _lines(pair.supervisions):
-        key, where = str(value.get("id", "")), str(value.get("recording_id", ""))
-        used.add(where)
-        recording = recordings.get(where)
-        if recording is None:
-            detail = f"its recording {where} is not in {pair.recordings.name}"
-            problems.append(Problem(ERROR, "transcript without wav", file, number, key, detail))
-        elif recording.files:
-            try:
+    """Join supervisions with their recordings. Those of a recording that was refused are left out with it."""
+    recordings = _recordings(clips.part, pair.recordings)
+    used: set[str] = set()
+    for number, value in _objects(clips.part, pair.supervisions):
+        key, name = str(value.get("id", "")), str(value.get("recording_id", ""))
+        name = key if name == key else name  # one string for both (memory)
+        used.add(name)
+        kind = "bad JSONL line"
+        try:
+            speaker, text = _word(value, "speaker") or UNKNOWN_SPEAKER, _word(value, "text")
+            if name not in recordings.values:
+                kind = "transcript without wav"
+                raise ValueError(f"its recording {name!r} is not in {pair.recordings.name}")
+            kind = "bad segment"
+            if recording := recordings.values[name]:
                 audio, cut = _place(recording, value)
-            except ValueError as error:
-                problems.append(Problem(ERROR, "bad segment", file, number, key, str(error)))
-                continue
-            speaker, text = str(value.get("speaker") or UNKNOWN_SPEAKER), str(value.get("text") or "")
-            clips.add(Clip(key, speaker, audio, text, file, number, cut, split))
-    for name, recording in recordings.items():
-        if name not in used:
-            at_ = str(pair.recordings), recording.line
-            problems.append(Problem(WARNING, "wav without transcript", *at_, name, "no supervision is of it"))
+                clips.add(Clip(key, speaker, audio, text, str(pair.supervisions), number, cut, split))
+        except ValueError as error:
+            clips.part.problems.append(Problem(ERROR, kind, str(pair.supervisions), number, key, str(error)))
+    recordings.list_unused(used.__contains__, f"no supervision in {pair.supervisions.name} is of it")
 
 
-def _recordings(problems: list[Problem], path: Path) -> dict[str, _Recording]:
-    found: dict[str, _Recording] = {}
-    for number, value in _lines(path):
-        key, files = str(value.get("id", "")), []
-        refused = "has transforms, which are not applied here" if value.get("transforms") else ""
-        for source in value.get("sources") or [{}]:
-            name, kind = source.get("source"), source.get("type")
-            if kind != "file" or not isinstance(name, str) or "://" in name or "\0" in name:
-                refused = refused or f"a source of type {kind}: {name!r}; only files are read"
-            else:
-                files.append((audio_path(name, path.parent), tuple(source.get("channels") or (0,))))
-        if key in found:
-            refused = f"its id is also on line {found[key].line}: left out"
-        if refused:
-            detail = f"refused, not run: it {refused}"
-            problems.append(Problem(ERROR, "refused recording source", str(path), number, key, detail))
-            files = []
-        found[key] = _Recording(tuple(files), float(value.get("duration") or 0), number)
-    return found
+def _word(value: Mapping[str, Any], name: str) -> str:
+    """A field that is a string, or null or missing, which is an empty one."""
+    word = value.get(name)
+    if not isinstance(word, str | None):
+        raise ValueError(f"'{name}' is {word!r}, not a string")
+    return word or ""
+
+
+def _recordings(part: Part, path: Path) -> Table[_Recording]:
+    table: Table[_Recording] = Table(part, path)
+    shared: dict[Channels, Channels] = {}  # one tuple for all recordings with these channels (memory)
+    for number, value in _objects(part, path):
+        key, recording = str(value.get("id", "")), None
+        try:
+            recording = _recording(value, path.parent, shared)
+        except ValueError as error:
+            table.problem(ERROR, "bad JSONL line", number, key, str(error))
+        except _RefusedError as error:
+            detail = f"refused, not run or fetched: {error}; its supervisions are left out"
+            table.problem(ERROR, "refused recording source", number, key, detail)
+        table.put(number, key, recording)
+    return table
+
+
+def _recording(value: Mapping[str, Any], folder: Path, shared: dict[Channels, Channels]) -> _Recording:
+    sources, seconds = value.get("sources"), _seconds(value, "duration")
+    if not isinstance(sources, list) or not sources or not all(isinstance(source, dict) for source in sources):
+        raise ValueError(f"'sources' is {sources!r}, not a list of files")
+    if value.get("transforms"):
+        raise _RefusedError("it has transforms, and they are not applied here")
+    files = []
+    for source in sources:
+        kind, name = source.get("type"), source.get("source")
+        if kind != "file" or not isinstance(name, str) or "://" in name:
+            raise _RefusedError(f"a source of type {kind}, {name!r}; only files are read")
+        channels = _channels(source.get("channels"))
+        files.append((audio_path(name, folder), shared.setdefault(channels, channels)))
+    return _Recording(tuple(files), seconds)
+
+
+def _seconds(value: Mapping[str, Any], name: str) -> float:
+    number = value.get(name)
+    if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
+        raise ValueError(f"'{name}' is {number!r}, not a number of seconds")
+    return float(number)
+
+
+def _channels(value: Any) -> Channels:
+    channels = value if isinstance(value, list) else [value]
+    if not channels or not all(isinstance(channel, int) for channel in channels):
+        raise ValueError(f"channel {value!r}: not a number, or a list of numbers")
+    return tuple(channels)
 
 
 def _place(recording: _Recording, supervision: Mapping[str, Any]) -> tuple[str, Cut | None]:
     """The file of a supervision, and the cut where it is not the whole of it. ValueError says what is wrong."""
-    try:
-        start, seconds = float(supervision.get("start", 0)), float(supervision.get("duration", recording.seconds))
-    except (TypeError, ValueError):
-        raise ValueError("start and duration must be seconds") from None
-    if start < 0 or seconds <= 0:
-        raise ValueError(f"start {start:g}, duration {seconds:g}: must start at 0 or later and last")
-    channel = supervision.get("channel", 0)
-    wanted = tuple(channel) if isinstance(channel, list) else (channel,)
-    files = [(name, channels) for name, channels in recording.files if set(wanted) <= set(channels)]
-    if not files:
-        raise ValueError(f"its channel {channel} is in none of the recording's files")
-    name, channels = files[0]
-    one = channels.index(wanted[0]) if len(wanted) == 1 and len(channels) > 1 else None
-    if len(wanted) not in (1, len(channels)):
-        raise ValueError(f"channels {channel} of {len(channels)}: one of them or all can be used")
-    whole = start == 0 and abs(seconds - recording.seconds) <= _SAME
-    if whole:
-        return name, None if one is None else Cut(channel=one)
-    return name, Cut(start, seconds, one)
+    start, seconds = _seconds(supervision, "start"), _seconds(supervision, "duration")
+    if start < -_BEFORE or seconds <= 0:
+        raise ValueError(f"start {start:g}, duration {seconds:g}: must start at 0 or later, and last")
+    wanted = _channels(supervision.get("channel", 0))
+    found = [(path, channels) for path, channels in recording.files if set(wanted) <= set(channels)]
+    if not found:
+        raise ValueError(f"its channels {list(wanted)} are in no one file of its recording")
+    path, channels = found[0]
+    if len(set(wanted)) not in (1, len(channels)):
+        raise ValueError(f"its channels {list(wanted)} are some of the file's {list(channels)}: give one, or all")
+    channel = channels.index(wanted[0]) if len(channels) > 1 and len(set(wanted)) == 1 else None
+    whole = start <= 0 and abs(seconds - recording.seconds) <= _SAME
+    cut = Cut(channel=channel) if whole else Cut(max(start, 0.0), seconds, channel)
+    return path, None if cut == Cut() else cut
 
 
-def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def _objects(part: Part, path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(line number, object) of a manifest, plain or gzipped, one at a time."""
     number = 0
     try:
         with gzip.open(path, "rb") if path.suffix == ".gz" else open(path, "rb") as stream:
             for number, raw in enumerate(stream, 1):
-                if not raw.strip():
-                    continue
-                value = json.loads(raw.decode("utf-8"))
-                if not isinstance(value, dict):
-                    raise RecipeError(f"{at(path, number)}: not a JSON object; prepare the manifest again")
-                yield number, value
+                if raw.strip():
+                    yield number, json_object(decoded(part, path, number, raw))
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise RecipeError(f"{at(path, number + 1)}: the gzip file is damaged ({error}); prepare it again") from None
+        where = at(path, number + 1)
+        raise RecipeError(f"{where}: the gzip file is damaged ({error}); copy or prepare it again") from None
+    except UnicodeDecodeError:
+        raise RecipeError(f"{at(path, number)}: not UTF-8; prepare the manifest again") from None
     except ValueError as error:
-        raise RecipeError(f"{at(path, number)}: not JSON ({error}); prepare the manifest again") from None
+        raise RecipeError(f"{at(path, number)}: {error}; prepare the manifest again") from None
 
 
-def write_lhotse(folder: Path, split: str, utterances: Iterable[Utterance]) -> None:
-    """Write recordings_<split>.jsonl.gz and supervisions_<split>.jsonl.gz; the utterances' files have one channel.
+def _mono(_: Utterance) -> int:
+    return 1
 
-    The same utterances give the same bytes.
+
+def write_lhotse(
+    folder: Path, split: str, utterances: Iterable[Utterance], channels: Callable[[Utterance], int] = _mono
+) -> None:
+    """Write recordings_<split>.jsonl.gz and supervisions_<split>.jsonl.gz, each as a whole or not at all.
+
+    ``channels`` says how many an utterance's file has. The same utterances give the same bytes.
     """
     items = list(utterances)
-    _write(folder / f"recordings_{split}.jsonl.gz", (_as_recording(item) for item in items))
-    _write(folder / f"supervisions_{split}.jsonl.gz", (_as_supervision(item) for item in items))
+    _write(folder / f"recordings_{split}.jsonl.gz", (_as_recording(item, channels(item)) for item in items))
+    _write(folder / f"supervisions_{split}.jsonl.gz", (_as_supervision(item, channels(item)) for item in items))
 
 
-def _as_recording(item: Utterance) -> dict[str, Any]:
-    rate = round(item.num_samples / item.duration)
+def sampling_rate(item: Utterance) -> int:
+    """Samples a second, from their count and a duration that is rounded to microseconds.
+
+    For a short clip that leaves some doubt; then it is the multiple of 25 (8000, 11025, 44100, …) that fits.
+    """
+    exact = item.num_samples / item.duration
+    usual = 25 * round(exact / 25)
+    return usual if abs(usual - exact) <= exact * 1e-6 / item.duration else round(exact)
+
+
+def _as_recording(item: Utterance, channels: int) -> dict[str, Any]:
+    rate, ids = sampling_rate(item), list(range(channels))
     return {
         "id": item.key,
-        "sources": [{"type": "file", "channels": [0], "source": item.source}],
+        "sources": [{"type": "file", "channels": ids, "source": item.source}],
         "sampling_rate": rate,
         "num_samples": item.num_samples,
         "duration": item.num_samples / rate,
-        "channel_ids": [0],
+        "channel_ids": ids,
     }
 
 
-def _as_supervision(item: Utterance) -> dict[str, Any]:
-    seconds = item.num_samples / round(item.num_samples / item.duration)
+def _as_supervision(item: Utterance, channels: int) -> dict[str, Any]:
     return {
         "id": item.key,
         "recording_id": item.key,
         "start": 0.0,
-        "duration": seconds,
-        "channel": 0,
+        "duration": item.num_samples / sampling_rate(item),
+        "channel": 0 if channels == 1 else list(range(channels)),
         "text": item.target,
         "language": "Chinese",
         "speaker": item.speaker,
@@ -209,4 +263,4 @@ def _as_supervision(item: Utterance) -> dict[str, Any]:
 def _write(path: Path, values: Iterable[Mapping[str, Any]]) -> None:
     with atomic_open(path, "wb") as stream, gzip.GzipFile("", "wb", 1, stream, mtime=0) as packed:
         for value in values:
-            packed.write(json.dumps(value, ensure_ascii=False).encode() + b"\n")
+            packed.write(_encode(value).encode() + b"\n")

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from asr.errors import RecipeError
+from asr.manifest import Utterance, write_manifest
 from corpus import UNKNOWN_SPEAKER
 from jsonl_corpus import is_jsonl, read_jsonl
 
@@ -39,6 +40,20 @@ def test_a_manifest_of_this_recipe_gives_back_the_transcript_as_it_was_written(t
     assert (clip.text, clip.audio, clip.cut) == ("你好！", "/d/a.wav", None)
 
 
+@pytest.mark.parametrize("transcript", ["再见！", 7, None])
+def test_a_target_that_was_corrected_since_counts_and_not_the_old_transcript(tmp_path, transcript):
+    path = write(tmp_path / "a.jsonl", {**WHOLE, "transcript": transcript})
+    assert [clip.text for clip in read_jsonl(path).clips] == ["你好"]
+
+
+@pytest.mark.parametrize("who", [{}, {"speaker": None}, {"speaker": ""}, {"spk": None}])
+def test_a_speaker_who_is_not_named_is_not_known(tmp_path, who):
+    line = {"key": "a", "source": "/d/a.wav", "target": "好", **who}
+    part = read_jsonl(write(tmp_path / "a.jsonl", line))
+    assert part.speakers == [UNKNOWN_SPEAKER]
+    assert part.problems == []
+
+
 def test_text_for_target_and_spk_for_speaker_and_a_relative_source(tmp_path):
     (clip,) = read_jsonl(write(tmp_path / "a.jsonl", {"key": "a", "source": "x/a.wav", "text": "好", "spk": "s"})).clips
     assert (clip.audio, clip.text, clip.speaker) == (f"{tmp_path}/x/a.wav", "好", "s")
@@ -67,7 +82,16 @@ FAULTS = {
     "no source": ({"key": "b", "target": "好"}, "bad JSONL line", "b"),
     "no target": ({"key": "b", "source": "/d/a.wav"}, "bad JSONL line", "b"),
     "a number for a key": ({**WHOLE, "key": 7}, "bad JSONL line", ""),
-    "a number for a target": ({**WHOLE, "key": "b", "target": 7}, "bad JSONL line", ""),
+    "a number for a target": ({**WHOLE, "key": "b", "target": 7}, "bad JSONL line", "b"),
+    "a number for a speaker": ({**WHOLE, "key": "b", "speaker": 7}, "bad JSONL line", "b"),
+    "a number too long": (b'{"key": ' + b"9" * 5000 + b"}", "bad JSONL line", ""),
+    "no source but null": ({**WHOLE, "key": "b", "source": None}, "bad source", "b"),
+    "an empty source": ({**WHOLE, "key": "b", "source": ""}, "bad source", "b"),
+    "a line break in a source": ({**WHOLE, "key": "b", "source": "/d/a\nb.wav"}, "bad source", "b"),
+    "a command": ({**WHOLE, "key": "b", "source": "touch /tmp/x |"}, "bad source", "b"),
+    "half a character in a source": (b'{"key": "b", "source": "/d/\\ud83d.wav", "target": "a"}', "bad source", "b"),
+    "half a character": (b'{"key": "b", "source": "/d/a.wav", "target": "a\\ud83d"}', "bad JSONL line", "b"),
+    "half a character in a key": (b'{"key": "\\ud83d", "source": "/d/a.wav", "target": "a"}', "unsafe id", "\ud83d"),
     "two sources": ({**WHOLE, "key": "b", "source": ["/d/a.wav", "/d/b.wav"]}, "bad source", "b"),
     "an address": ({**WHOLE, "key": "b", "source": "https://example.org/a.wav"}, "bad source", "b"),
     "a NUL": ({**WHOLE, "key": "b", "source": "/d/a\0.wav"}, "bad source", "b"),
@@ -93,6 +117,40 @@ def test_an_id_in_two_sets_is_left_out_of_both(tmp_path):
     part = read_jsonl(tmp_path)
     assert sorted(clip.key for clip in part.clips) == ["b", "c"]
     assert [item.kind for item in part.problems] == ["id in two sets"]
+
+
+def test_the_same_line_twice_is_used_once_and_a_byte_order_mark_is_taken_away(tmp_path):
+    path = write(tmp_path / "a.jsonl", "\ufeff".encode() + json.dumps(WHOLE).encode(), b"", WHOLE)
+    part = read_jsonl(path)
+    assert rows(part) == [("note", "byte-order mark", 1, ""), ("warning", "duplicate id", 3, "a")]
+    assert [(clip.key, clip.line) for clip in part.clips] == [("a", 1)]
+
+
+def test_what_is_no_manifest(tmp_path):
+    for name in ("cdsd_recordings_1h.jsonl", "supervisions.jsonl", "cuts_train.jsonl", "._a.jsonl", "a.json"):
+        write(tmp_path / name, WHOLE)
+    (tmp_path / "folder.jsonl").mkdir()
+    assert not is_jsonl(tmp_path)
+    assert not is_jsonl(tmp_path / "folder.jsonl")
+    assert not is_jsonl(tmp_path / "nowhere.jsonl")
+    assert not is_jsonl(tmp_path / "a.json")
+    write(tmp_path / "a.jsonl", WHOLE)
+    assert is_jsonl(tmp_path)
+
+
+def test_manifests_as_this_recipe_writes_them(tmp_path):
+    items = [Utterance(f"k{n}", f"/d/{n} 张.wav", "你好 ok", 100, 4, "s 1", 1.0, 16000) for n in range(3)]
+    write_manifest(tmp_path / "val.jsonl", items)
+    part = read_jsonl(tmp_path)
+    assert [(clip.key, clip.audio, clip.text, clip.speaker, clip.split) for clip in part.clips] == [
+        (item.key, item.source, item.target, item.speaker, "val") for item in items
+    ]
+    assert part.problems == []
+
+
+def test_an_empty_manifest_stops(tmp_path):
+    with pytest.raises(RecipeError, match=r"a.jsonl: no usable line"):
+        read_jsonl(write(tmp_path / "a.jsonl"))
 
 
 def test_no_usable_line_says_the_form_and_the_first_fault(tmp_path):
