@@ -44,8 +44,8 @@ def read_header(path: str) -> Header:
     """Read a clip's header. AudioError where it is unreadable, without sound, or shorter than its header says."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as error:
-        raise AudioError("unreadable audio", error.strerror or str(error)) from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name, or a lone surrogate
+        raise AudioError("unreadable audio", getattr(error, "strerror", None) or str(error)) from None
     try:
         size = os.fstat(descriptor).st_size
         head = os.read(descriptor, 128)

@@ -1,8 +1,8 @@
 """What is known of each audio file, kept beside the data folder, so that an unchanged file is not read again.
 
-A row holds while the file's size, modification time and change time are what they were; the change time notices a file
-that was put back with its old modification time. The cache is never needed: a database that is damaged, locked or
-cannot be written is done without, and a damaged one is made anew.
+A row holds while the file's size, modification time and change time are what they were; the change time, which no
+program can set, notices a file that was put back with its old modification time. The cache is never needed: a database
+that is locked or cannot be written is done without, and one that is damaged or of another version is made anew.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import contextlib
 import json
 import os
 import sqlite3
-from collections.abc import Iterator
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,157 +20,26 @@ from audio_headers import AudioError, Header, read_header
 from corpus import Cut
 
 VERSION = 1  # of the tables; a file of another version is thrown away
-_TABLES = """
-CREATE TABLE IF NOT EXISTS headers (folder TEXT, name TEXT, size INT, mtime INT, ctime INT, samples INT, rate INT,
-  channels INT, unread INT, kind TEXT, detail TEXT, PRIMARY KEY (folder, name)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS sounds (folder TEXT, name TEXT, cut TEXT, size INT, mtime INT, ctime INT, found TEXT,
-  PRIMARY KEY (folder, name, cut)) WITHOUT ROWID;
-"""
-_AT_ONCE = 5000  # rows a transaction; a killed run loses at most these
+# Whole paths are the keys: a lookup by (folder, name) is no faster, and the folder would stand in every row as well.
+_TABLES = (
+    "CREATE TABLE headers (path BLOB PRIMARY KEY, size INT, mtime INT, ctime INT, samples INT, rate INT, channels INT,"
+    " unread INT, kind TEXT, detail TEXT) WITHOUT ROWID",
+    "CREATE TABLE sounds (path BLOB, cut TEXT, size INT, mtime INT, ctime INT, found TEXT, PRIMARY KEY (path, cut))"
+    " WITHOUT ROWID",
+)
+_HEADERS_FROM = "SELECT * FROM headers WHERE path>=? ORDER BY path"
+_PUT_HEADER = "INSERT OR REPLACE INTO headers VALUES (?,?,?,?,?,?,?,?,?,?)"
+_SOUND = "SELECT size, mtime, ctime, found FROM sounds WHERE path=? AND cut=?"
+_PUT_SOUND = "INSERT OR REPLACE INTO sounds VALUES (?,?,?,?,?,?)"
+_AT_ONCE = 5000  # rows a transaction: a run that is killed loses no more headers than these
+_CLOCK_TICK = 20_000_000  # ns. A file that changes twice within a tick of the kernel's clock has the same times twice
+_BITS = 1 << 27  # 16 MB: of a million files unasked for, one in a hundred and thirty stays in the cache
 
 Stamp = tuple[int, int, int]  # size, mtime_ns, ctime_ns
 
 
-class HeaderCache(contextlib.AbstractContextManager["HeaderCache"]):
-    """Headers, and what decoding found, by file. ``path`` None: nothing is kept.
-
-    ``reused`` and ``read`` count the headers taken from the cache and from files.
-    """
-
-    def __init__(self, path: Path | None) -> None:
-        self.reused = self.read = 0
-        self._database = _open(path) if path else None
-        self._folder: str | None = None
-        self._rows: dict[str, tuple[Any, ...]] = {}
-        self._new: list[tuple[Any, ...]] = []
-        self._seen: set[str] = set()
-        self._used_folders: set[str] = set()
-
-    def __exit__(self, *_: object) -> None:
-        """Write what is new, also when the run failed: what was read need not be read again."""
-        self._leave_folder()
-        if self._database:
-            with _without_it():
-                self._forget_other_folders()
-                self._database.commit()
-            self._database.close()
-            self._database = None
-
-    def header(self, path: str) -> Header:
-        """``read_header`` of ``path``, from the cache where the file is unchanged; AudioErrors are kept as well."""
-        if self._database is None:
-            self.read += 1
-            return read_header(path)
-        folder, name = os.path.split(path)
-        if folder != self._folder:
-            self._enter_folder(folder)
-        self._seen.add(name)
-        stamp = _stamp(path)
-        row = self._rows.get(name)
-        if row is not None and row[:3] == stamp:
-            self.reused += 1
-            return _made(row[3:])
-        self.read += 1
-        try:
-            header = read_header(path)
-        except AudioError as error:
-            self._keep((folder, name, *(stamp or (-1, -1, -1)), 0, 0, 0, 0, error.kind, error.detail), stamp)
-            raise
-        self._keep((folder, name, *(stamp or (-1, -1, -1)), *header, None, None), stamp)
-        return header
-
-    def sound(self, path: str, cut: Cut | None) -> Any:
-        """What ``put_sound`` kept for this clip of this very file, or None."""
-        stamp = _stamp(path)
-        if self._database is None or stamp is None:
-            return None
-        query = "SELECT found FROM sounds WHERE folder=? AND name=? AND cut=? AND size=? AND mtime=? AND ctime=?"
-        try:
-            row = self._database.execute(query, (*os.path.split(path), _cut(cut), *stamp)).fetchone()
-            return None if row is None else json.loads(row[0])
-        except (sqlite3.Error, ValueError):
-            return None
-
-    def put_sound(self, path: str, cut: Cut | None, found: Any) -> None:
-        """Keep ``found`` (anything JSON can hold) for a clip, as long as its file is unchanged."""
-        stamp = _stamp(path)
-        if self._database is None or stamp is None:
-            return
-        row = (*os.path.split(path), _cut(cut), *stamp, json.dumps(found, ensure_ascii=False))
-        with _without_it():
-            self._database.execute("INSERT OR REPLACE INTO sounds VALUES (?,?,?,?,?,?,?)", row)
-
-    def commit(self) -> None:
-        """Make safe what was kept so far: a run that is killed later loses only what comes after."""
-        if self._database:
-            with _without_it():
-                self._write()
-                self._database.commit()
-
-    def _enter_folder(self, folder: str) -> None:
-        self._leave_folder()
-        self._folder = folder
-        self._used_folders.add(folder)
-        assert self._database is not None
-        query = (
-            "SELECT name, size, mtime, ctime, samples, rate, channels, unread, kind, detail FROM headers WHERE folder=?"
-        )
-        try:
-            self._rows = {row[0]: row[1:] for row in self._database.execute(query, (folder,))}
-        except (sqlite3.Error, UnicodeEncodeError):
-            self._rows = {}
-
-    def _leave_folder(self) -> None:
-        """Forget the files of the folder that were not asked for: they are gone, or have no transcript any more."""
-        gone = [(self._folder, name) for name in self._rows.keys() - self._seen]
-        if self._database and gone:
-            with _without_it():
-                self._database.executemany("DELETE FROM headers WHERE folder=? AND name=?", gone)
-                self._database.executemany("DELETE FROM sounds WHERE folder=? AND name=?", gone)
-        self._rows, self._seen = {}, set()
-        self._write()
-
-    def _forget_other_folders(self) -> None:
-        assert self._database is not None
-        known = {row[0] for row in self._database.execute("SELECT DISTINCT folder FROM headers")}
-        for folder in known - self._used_folders:
-            self._database.execute("DELETE FROM headers WHERE folder=?", (folder,))
-            self._database.execute("DELETE FROM sounds WHERE folder=?", (folder,))
-
-    def _keep(self, row: tuple[Any, ...], stamp: Stamp | None) -> None:
-        if stamp is None:
-            return
-        self._new.append(row)
-        if len(self._new) >= _AT_ONCE:
-            self._write()
-            self.commit()
-
-    def _write(self) -> None:
-        rows, self._new = self._new, []
-        if self._database and rows:
-            with _without_it():
-                self._database.executemany("INSERT OR REPLACE INTO headers VALUES (?,?,?,?,?,?,?,?,?,?,?)", rows)
-
-
-@contextlib.contextmanager
-def _without_it() -> Iterator[None]:
-    """Go on without the cache where the database fails, but not where this module is wrong."""
-    try:
-        yield
-    except sqlite3.ProgrammingError:
-        raise
-    except (sqlite3.Error, UnicodeEncodeError):
-        pass
-
-
-def _made(row: tuple[Any, ...]) -> Header:
-    *numbers, kind, detail = row
-    if kind is not None:
-        raise AudioError(kind, detail)
-    return Header(*numbers)
-
-
-def _stamp(path: str) -> Stamp | None:
+def stamp_of(path: str) -> Stamp | None:
+    """What changes when a file's content does; None where there is no such file. Follows symlinks."""
     try:
         about = os.stat(path)
     except (OSError, ValueError):
@@ -177,26 +47,179 @@ def _stamp(path: str) -> Stamp | None:
     return about.st_size, about.st_mtime_ns, about.st_ctime_ns
 
 
-def _cut(cut: Cut | None) -> str:
+class HeaderCache(contextlib.AbstractContextManager["HeaderCache"]):
+    """Headers, and what decoding found, by file. ``path`` None: nothing is kept.
+
+    ``reused`` and ``read`` count the headers taken from the cache and from files. Memory does not grow with the
+    corpus: rows stay in the database, and which files were asked for is kept as one bit each. One process at a time
+    uses the file; a second one does without.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self.reused = self.read = 0
+        self._path = path
+        self._database = _open(path) if path else None
+        self._waiting = 0  # rows since the last commit
+        self._asked = bytearray(_BITS // 8 if self._database else 0)
+        self._rows: sqlite3.Cursor | None = None
+        self._next: tuple[Any, ...] | None = None
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self.close(prune=kind is None)
+
+    def close(self, prune: bool) -> None:
+        """Make safe what is new. ``prune``: forget the files that were not asked for; not after half a run."""
+        if prune:
+            self._prune()
+        self.commit()
+        if self._database:
+            self._database.close()
+            self._database = None
+
+    def header(self, path: str) -> Header:
+        """``read_header`` of ``path``, from the cache where the file is unchanged; AudioErrors are kept as well."""
+        stamp = stamp_of(path) if self._database else None
+        if stamp is None:
+            self.read += 1
+            return read_header(path)
+        number = hash(path) % _BITS
+        self._asked[number >> 3] |= 1 << (number & 7)
+        row = self._row(os.fsencode(path))
+        if row is not None and row[1:4] == stamp:
+            self.reused += 1
+            if row[8] is not None:
+                raise AudioError(row[8], row[9])
+            return Header(*row[4:8])
+        self.read += 1
+        try:
+            header = read_header(path)
+        except AudioError as error:
+            if not isinstance(error.__context__, OSError):  # what the system refused once it may allow the next time
+                self._put(_PUT_HEADER, path, stamp, (0, 0, 0, 0, error.kind, error.detail))
+            raise
+        self._put(_PUT_HEADER, path, stamp, (*header, None, None))
+        return header
+
+    def sound(self, path: str, cut: Cut | None) -> list[Any] | None:
+        """What ``put_sound`` kept of this clip of this very file, or None."""
+        stamp = stamp_of(path) if self._database else None
+        if self._database is None or stamp is None:
+            return None
+        try:
+            row = self._database.execute(_SOUND, (os.fsencode(path), _name(cut))).fetchone()
+            return json.loads(row[3]) if row is not None and row[:3] == stamp else None
+        except sqlite3.Error as error:
+            self._failed(error)
+        except (ValueError, TypeError):
+            pass
+        return None
+
+    def put_sound(self, path: str, cut: Cut | None, stamp: Stamp | None, found: Sequence[Any]) -> None:
+        """Keep ``found`` (what JSON can hold) of a clip; ``stamp`` is the file's from before it was decoded."""
+        if stamp is not None:
+            self._put(_PUT_SOUND, path, stamp, (json.dumps(found, ensure_ascii=False),), (_name(cut),))
+
+    def commit(self) -> None:
+        """Make safe what was kept so far: a run that is killed later loses only what comes after."""
+        self._waiting = 0
+        if self._database:
+            try:
+                self._database.commit()
+            except sqlite3.Error as error:
+                self._failed(error)
+
+    def _row(self, key: bytes) -> tuple[Any, ...] | None:
+        """A file's row. Clips come in the order of their paths: then it is the next one, and nothing is searched."""
+        try:
+            if self._next is None or self._next[0] != key:
+                self._rows = self._database.execute(_HEADERS_FROM, (key,))
+                self._next = self._rows.fetchone()
+            row = self._next
+            if row is None or row[0] != key:
+                return None
+            self._next = self._rows.fetchone()
+            return row
+        except sqlite3.Error as error:
+            self._failed(error)
+            return None
+
+    def _put(self, query: str, path: str, stamp: Stamp, found: tuple[Any, ...], key: tuple[str, ...] = ()) -> None:
+        if self._database is None or abs(time.time_ns() - stamp[2]) < _CLOCK_TICK:
+            return
+        try:
+            self._database.execute(query, (os.fsencode(path), *key, *stamp, *found))
+        except sqlite3.Error as error:
+            self._failed(error)
+        except UnicodeEncodeError:  # a detail that quotes a name in another encoding
+            return
+        self._waiting += 1
+        if self._waiting >= _AT_ONCE:
+            self.commit()
+
+    def _failed(self, error: sqlite3.Error) -> None:
+        """Go on without the database; with a new one where it was damaged and not, say, the disk full."""
+        damaged = not isinstance(error, sqlite3.OperationalError)
+        if self._database:
+            with contextlib.suppress(sqlite3.Error):
+                self._database.close()
+        self._database = self._rows = self._next = None
+        path, self._path = self._path, None  # once: a disk that damages each new one is not to be fought
+        if damaged and path and _unlink(path):
+            self._database = _open(path)
+
+    def _prune(self) -> None:
+        if self._database is None:
+            return
+        try:
+            paths = (row[0] for row in self._database.execute("SELECT path FROM headers"))
+            gone = [(path,) for path in paths if not self._was_asked(os.fsdecode(path))]
+            for table in ("headers", "sounds"):
+                self._database.executemany(f"DELETE FROM {table} WHERE path=?", gone)
+        except sqlite3.Error as error:
+            self._failed(error)
+
+    def _was_asked(self, path: str) -> int:
+        number = hash(path) % _BITS
+        return self._asked[number >> 3] & 1 << (number & 7)
+
+
+def _name(cut: Cut | None) -> str:
     return "" if cut is None else json.dumps(cut)
 
 
+def _unlink(path: Path) -> bool:
+    """Take a database away, its journal first: a new database would be rolled back by it."""
+    try:
+        path.with_name(f"{path.name}-journal").unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
+    except OSError:
+        return False
+    return True
+
+
 def _open(path: Path) -> sqlite3.Connection | None:
+    """The database, held by this process alone, or None where there can be none."""
     for _ in range(2):
+        database = None
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             database = sqlite3.connect(path, timeout=0)
-            if database.execute("PRAGMA user_version").fetchone()[0] not in (0, VERSION):
-                raise sqlite3.DatabaseError("another version")
-            database.executescript(_TABLES)
-            database.execute(f"PRAGMA user_version={VERSION}")
-            database.execute("BEGIN IMMEDIATE")  # a second run at the same time does without
+            database.execute("PRAGMA locking_mode=EXCLUSIVE")
+            database.execute("BEGIN EXCLUSIVE")
+            version = database.execute("PRAGMA user_version").fetchone()[0]
+            if version != VERSION and database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+                raise sqlite3.DatabaseError(f"version {version}")
+            if version != VERSION:
+                for table in _TABLES:
+                    database.execute(table)
+                database.execute(f"PRAGMA user_version={VERSION}")
+            database.commit()
             return database
-        except sqlite3.OperationalError:  # locked, or not to be written
+        except (OSError, sqlite3.OperationalError):  # locked, or not to be written
             return None
         except sqlite3.DatabaseError:
-            with contextlib.suppress(OSError):
-                path.unlink()
-        except OSError:
-            return None
+            if database:
+                database.close()
+            if not _unlink(path):
+                return None
     return None

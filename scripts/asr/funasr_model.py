@@ -16,11 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soundfile
 import torch
 
+from asr.audio import UnreadableError, resampled
 from asr.errors import RecipeError
-from asr.manifest import MODEL_SAMPLE_RATE
 
 
 @contextlib.contextmanager
@@ -123,17 +122,10 @@ def check_loaded(model: torch.nn.Module, weights: str | os.PathLike[str]) -> int
 def read_audio(path: str | os.PathLike[str]) -> np.ndarray:
     """(samples,) float32 mono at 16 kHz. An unreadable or empty file is a RecipeError that names it."""
     try:
-        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
-    except (soundfile.LibsndfileError, OSError) as error:
-        raise RecipeError(f"{path}: cannot be read as audio ({error}); rerun stage 1 to leave it out") from None
-    if not len(samples):
-        raise RecipeError(f"{path}: holds no audio; rerun stage 1 to leave it out")
-    mono = samples.mean(axis=1)
-    if rate != MODEL_SAMPLE_RATE:
-        import torchaudio
-
-        mono = torchaudio.functional.resample(torch.from_numpy(mono), rate, MODEL_SAMPLE_RATE).numpy()
-    return mono
+        pieces = list(resampled(os.fspath(path)))
+    except UnreadableError as error:
+        raise RecipeError(f"{path}: {error}; rerun stage 1 to leave it out") from None
+    return np.concatenate(pieces)
 
 
 @dataclass

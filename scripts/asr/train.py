@@ -9,8 +9,6 @@ run goes on from its newest checkpoint, with whatever batch size, learning rate 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import ctypes
 import json
 import os
 import signal
@@ -25,10 +23,10 @@ from asr.config import flatten, read_stage_file
 from asr.errors import RecipeError
 from asr.files import atomic_open, write_json
 from asr.manifest import Utterance, corpus_digest, read_manifest, write_manifest
+from asr.processes import die_with_parent
 from asr.schema import BLOCKS
 
 RUN = "run.json"
-PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 # The line after which torchrun prints its own account of a worker's failure, in a screenful of frames.
 TORCHRUN_NOISE = ("torch/distributed/elastic/", "ChildFailedError", "--- Logging error ---")
 
@@ -153,16 +151,6 @@ def prepare(exp: Path, data: Path, values: dict[str, Any]) -> tuple[dict[str, li
         digests[name] = corpus_digest(manifests[name])
         write_manifest(exp / "manifest" / f"{name}.jsonl", manifests[name])
     return manifests, digests
-
-
-def die_with_parent() -> None:
-    """Ask Linux to kill this process when its parent dies.
-
-    torchrun gives its workers a session of their own, so a kill of run.sh's process group would leave them training,
-    and writing checkpoints beside those of the next run.
-    """
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def warn_of_warm_up(values: dict[str, Any], train: list[Utterance], processes: int) -> None:

@@ -16,8 +16,8 @@ from typing import Any
 
 from asr import errors
 from asr.errors import RecipeError
+from asr.processes import die_with_parent
 from asr.schema import BLOCKS
-from asr.train import die_with_parent
 
 PLAIN = ("seed", "freeze_param", "enable_tf32", "cudnn_benchmark", "optim", "optim_conf", "scheduler", "scheduler_conf")
 

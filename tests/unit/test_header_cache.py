@@ -1,5 +1,6 @@
 """The cache of headers: an unchanged file is not read again, a changed one is, and nothing depends on it."""
 
+import contextlib
 import os
 import signal
 import sqlite3
@@ -12,9 +13,11 @@ import pytest
 
 from audio_headers import AudioError, Header
 from corpus import Cut
-from header_cache import HeaderCache
+from header_cache import HeaderCache, stamp_of
 from tests import cdsd_tree
 from tests.stage1 import ROOT, environment
+
+TICK = 0.03  # seconds: what has only just changed is not kept, as it might change again within a tick of the clock
 
 
 @pytest.fixture
@@ -22,6 +25,7 @@ def clips(tmp_path) -> list[str]:
     """Three clips in each of two folders."""
     for speaker in ("01", "02"):
         cdsd_tree.add_speaker(tmp_path / "part", speaker, {f"{speaker}-{number}": "你好" for number in range(3)})
+    time.sleep(TICK)
     return sorted(str(path) for path in (tmp_path / "part/Audio").rglob("*.wav"))
 
 
@@ -54,9 +58,9 @@ def test_a_changed_file_of_the_same_size_and_modification_time_is_noticed(clips,
     database, path = tmp_path / "headers.sqlite", Path(clips[0])
     read(database, clips)
     times, raw = path.stat(), path.read_bytes()
-    time.sleep(0.02)  # file systems keep time in ticks
     path.write_bytes(raw[:24] + (8000).to_bytes(4, "little") + raw[28:])
     os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    time.sleep(TICK)
     assert (path.stat().st_size, path.stat().st_mtime_ns) == (times.st_size, times.st_mtime_ns)
     found, read_, reused = read(database, clips)
     assert (read_, reused) == (1, 5)
@@ -67,6 +71,7 @@ def test_what_was_wrong_with_a_file_is_kept_and_forgotten_when_it_is_mended(clip
     database, path = tmp_path / "headers.sqlite", Path(clips[0])
     whole = path.read_bytes()
     path.write_bytes(whole[:-100])
+    time.sleep(TICK)
     for expected in ((1, 0), (0, 1)):
         with HeaderCache(database) as cache:
             with pytest.raises(AudioError, match="the header says") as caught:
@@ -90,22 +95,61 @@ def test_files_and_folders_that_are_no_longer_asked_for_are_forgotten(clips, tmp
     read(database, clips)
     read(database, clips[1:3])
     with sqlite3.connect(database) as connection:
-        names = {row[0] for row in connection.execute("SELECT name FROM headers")}
-    assert names == {os.path.basename(path) for path in clips[1:3]}
+        paths = {os.fsdecode(row[0]) for row in connection.execute("SELECT path FROM headers")}
+    assert paths == set(clips[1:3])
+
+
+def test_a_run_that_failed_half_way_forgets_nothing(clips, tmp_path):
+    database = tmp_path / "headers.sqlite"
+    read(database, clips)
+    with contextlib.suppress(KeyboardInterrupt), HeaderCache(database) as cache:
+        cache.header(clips[4])
+        raise KeyboardInterrupt
+    assert read(database, clips)[1:] == (0, 6)
+
+
+def test_the_order_of_asking_does_not_matter(clips, tmp_path):
+    database = tmp_path / "headers.sqlite"
+    first = read(database, clips)[0]
+    assert read(database, [*clips[::-1], clips[3], clips[3], *clips]) == (
+        [*first[::-1], first[3], first[3], *first],
+        0,
+        14,
+    )
+    new = tmp_path / "part/Audio/01/01-1a.wav"  # among the others, in the middle of their rows
+    cdsd_tree.write_wav(new)
+    time.sleep(TICK)
+    assert read(database, sorted([*clips, str(new)]))[1:] == (1, 6)
+    assert read(database, sorted([*clips, str(new)]))[1:] == (0, 7)
+
+
+def test_a_name_that_is_not_utf8_is_a_name_like_others(tmp_path):
+    path = os.fsdecode(os.fsencode(tmp_path) + b"/\xd5\xc5.wav")
+    cdsd_tree.write_wav(path)
+    time.sleep(TICK)
+    read(tmp_path / "headers.sqlite", [path])
+    assert read(tmp_path / "headers.sqlite", [path])[1:] == (0, 1)
+
+
+def test_a_file_that_has_only_just_changed_is_not_kept(tmp_path):
+    """It could change again within the same tick of the clock, with nothing to tell it by."""
+    path = tmp_path / "a.wav"
+    for _ in range(3):
+        cdsd_tree.write_wav(path)
+        assert read(tmp_path / "headers.sqlite", [str(path)])[1:] == (1, 0)
 
 
 def test_what_decoding_found_is_kept_by_clip_until_the_file_changes(clips, tmp_path):
     database, path = tmp_path / "headers.sqlite", clips[0]
     with HeaderCache(database) as cache:
         cache.header(path)
-        cache.put_sound(path, None, [["warning", "clipping", "99 samples"]])
-        cache.put_sound(path, Cut(1.0, 2.0), [])
+        cache.put_sound(path, None, stamp_of(path), [["warning", "clipping", "99 samples"]])
+        cache.put_sound(path, Cut(1.0, 2.0), stamp_of(path), [])
     with HeaderCache(database) as cache:
         cache.header(path)
         assert cache.sound(path, None) == [["warning", "clipping", "99 samples"]]
         assert cache.sound(path, Cut(1.0, 2.0)) == []
         assert cache.sound(path, Cut(1.0, 2.5)) is None
-    time.sleep(0.02)
     Path(path).touch()
     with HeaderCache(database) as cache:
         assert cache.sound(path, None) is None
@@ -126,6 +170,7 @@ def test_a_database_damaged_in_its_middle_gives_no_wrong_answer(clips, tmp_path)
     raw[4096:] = b"\xff" * (len(raw) - 4096)
     database.write_bytes(raw)
     assert read(database, clips)[0] == right
+    assert read(database, clips) == (right, 0, 6)
 
 
 def test_another_version_is_thrown_away(clips, tmp_path):
@@ -149,10 +194,12 @@ def test_one_that_is_locked_or_cannot_be_written_is_done_without(clips, tmp_path
 def test_a_killed_run_leaves_a_database_that_works(clips, tmp_path):
     database = tmp_path / "headers.sqlite"
     code = (
-        "import sys, time; sys.path.insert(0, 'local'); from pathlib import Path; from header_cache import HeaderCache\n"
+        "import sys, time; sys.path.insert(0, 'local')\n"
+        "from pathlib import Path; from header_cache import HeaderCache\n"
         "with HeaderCache(Path(sys.argv[1])) as cache:\n"
         "    for path in sys.argv[2:]: cache.header(path)\n"
-        "    cache.commit(); cache.put_sound(sys.argv[2], None, [1]); print('now', flush=True); time.sleep(60)\n"
+        "    cache.commit(); cache.put_sound(sys.argv[2], None, (1, 2, 3), [1])\n"
+        "    print('now', flush=True); time.sleep(60)\n"
     )
     words = [sys.executable, "-c", code, str(database), *clips]
     child = subprocess.Popen(words, cwd=ROOT, env=environment(), stdout=subprocess.PIPE)

@@ -1,0 +1,259 @@
+"""--check-audio: golden counts on clips made by hand, sense on real ones, and no hang when a process is killed."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from asr.audio import BLOCK, UnreadableError
+from audio_check import Sound, check_all, findings, measure
+from corpus import Cut
+from header_cache import HeaderCache, stamp_of
+from tests.stage1 import ROOT, environment
+
+REAL = ROOT.parent / "shared/real_mandarin/after_catting/1h/Audio"
+
+
+def tone(seconds=1.0, level=0.3, rate=16000, hertz=440.0):
+    return level * np.sin(2 * np.pi * hertz * np.arange(round(seconds * rate)) / rate)
+
+
+def file_of(tmp_path, samples, rate=16000, name="a.wav", **how) -> str:
+    soundfile.write(tmp_path / name, samples, rate, **how)
+    return str(tmp_path / name)
+
+
+def kinds(path: str, cut: Cut | None = None) -> list[tuple[str, str]]:
+    return [found[:2] for found in findings(measure(path, cut))]
+
+
+def with_plateaus(value: float, runs: list[int]) -> np.ndarray:
+    """Quiet sound with runs of samples at ``value``, 100 samples apart."""
+    samples = tone()
+    for number, run in enumerate(runs):
+        samples[1000 + 100 * number :][:run] = value
+    return samples
+
+
+def test_a_clean_clip_has_no_finding_and_its_level_is_measured(tmp_path):
+    sound = measure(file_of(tmp_path, tone(level=0.5)))
+    assert sound.peak == pytest.approx(0.5, abs=1e-3)
+    assert sound.loudest_db == pytest.approx(20 * np.log10(0.5 / np.sqrt(2)), abs=0.05)
+    assert (sound.clipped, sound.not_finite, findings(sound)) == (0, 0, [])
+
+
+@pytest.mark.parametrize(
+    ("value", "runs", "clipped"),
+    [
+        (1.0, [3, 4, 5], 12),
+        (-1.0, [3, 4, 5], 12),
+        (0.6, [10], 10),  # a recorder or a volume control that clips below full scale
+        (-0.6, [10], 10),
+        (1.0, [2] * 50, 0),  # two samples at the top are no plateau
+        (0.9, [1] * 50, 0),
+        (0.2, [], 0),
+        (1.0, [3, 2, 1, 3], 6),
+    ],
+)
+def test_clipping_counts_the_samples_that_stand_still_at_the_limit(tmp_path, value, runs, clipped):
+    samples = with_plateaus(value, runs) * (0.5 if value == 0.2 else 1)
+    sound = measure(file_of(tmp_path, samples))
+    assert sound.clipped == clipped
+    assert ("warning", "clipping") in [found[:2] for found in findings(sound)] or clipped < 10
+
+
+def test_what_stands_still_below_the_limit_is_not_clipping(tmp_path):
+    samples = with_plateaus(0.6, [200])
+    samples[5000] = 0.7
+    assert measure(file_of(tmp_path, samples)).clipped == 0
+    assert measure(file_of(tmp_path, np.where(np.abs(tone()) > 0.1, 0.1, 0))).clipped == 0  # a quarter of full scale
+
+
+@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "FLOAT", "PCM_U8", "ULAW", "ALAW"])
+def test_clipped_and_clean_in_every_way_that_samples_are_stored(tmp_path, subtype):
+    speech = tone(level=0.4) + tone(level=0.2, hertz=130)
+    assert kinds(file_of(tmp_path, speech, subtype=subtype)) == []
+    loud = np.clip(4 * speech, -1, 1)
+    assert kinds(file_of(tmp_path, loud, subtype=subtype)) == [("warning", "clipping")]
+
+
+@pytest.mark.parametrize("name", ["a.flac", "a.ogg"])
+def test_clipping_is_still_seen_after_a_codec(tmp_path, name):
+    rng = np.random.default_rng(1)
+    speech = tone(3) + 0.05 * rng.standard_normal(48000)
+    assert kinds(file_of(tmp_path, speech, name=name)) == []
+    assert kinds(file_of(tmp_path, np.clip(5 * speech, -1, 1), name=name)) == [("warning", "clipping")]
+
+
+def test_runs_and_windows_cross_the_blocks_in_which_a_file_is_read(tmp_path):
+    samples = tone(10)
+    samples[BLOCK - 5 : BLOCK + 6] = 1.0
+    assert measure(file_of(tmp_path, samples)).clipped == 11
+    quiet = np.zeros(2 * BLOCK)
+    quiet[BLOCK - 200 : BLOCK + 200] = 0.5 * (-1.0) ** np.arange(400)
+    assert measure(file_of(tmp_path, quiet)).loudest_db > -12
+    samples = tone(10)
+    samples[-4:] = -1.0  # up to the last sample
+    samples[:6] = -1.0
+    assert measure(file_of(tmp_path, samples)).clipped == 10
+
+
+def test_silence(tmp_path):
+    assert kinds(file_of(tmp_path, np.zeros(16000))) == [("warning", "silence")]
+    assert "digital zero" in findings(measure(file_of(tmp_path, np.zeros(16000))))[0][2]
+    assert kinds(file_of(tmp_path, tone(level=0.0013))) == [("warning", "silence")]  # -60.7 dB
+    assert kinds(file_of(tmp_path, tone(level=0.0016))) == []  # -58.9 dB
+    assert kinds(file_of(tmp_path, 0.2 + tone(level=0.0005))) == [("warning", "silence")]  # a constant is no sound
+    one_word = np.zeros(160000)
+    one_word[80000:81600] = tone(0.1, 0.1)
+    assert kinds(file_of(tmp_path, one_word)) == []
+
+
+def test_a_cut_is_judged_by_what_it_takes(tmp_path):
+    left, right = with_plateaus(1.0, [50]), np.zeros(16000)
+    path = file_of(tmp_path, np.stack([left, right], axis=1))
+    assert kinds(path) == [("warning", "clipping")]
+    assert kinds(path, Cut(channel=1)) == [("warning", "silence")]
+    assert kinds(path, Cut(0.5, 0.25, 0)) == []
+
+
+def test_values_that_are_no_numbers(tmp_path):
+    samples = tone()
+    samples[[100, 200, 300]] = np.nan, np.inf, -np.inf
+    sound = measure(file_of(tmp_path, samples, subtype="FLOAT"))
+    assert (sound.not_finite, sound.peak) == (3, pytest.approx(0.3, abs=1e-3))
+    assert [found[:2] for found in findings(sound)] == [("error", "samples not finite")]
+
+
+@pytest.mark.parametrize("at", [0.1, 0.5, 0.9])
+def test_a_flac_damaged_in_the_middle_or_broken_off(tmp_path, at):
+    rng = np.random.default_rng(0)
+    path = Path(file_of(tmp_path, 0.1 * rng.standard_normal(320000), name="a.flac"))
+    whole = path.read_bytes()
+    place = round(at * len(whole))
+    for raw in (whole[:place], whole[:place] + bytes(100) + whole[place + 100 :], whole[:place] + whole[place + 500 :]):
+        path.write_bytes(raw)
+        with pytest.raises(UnreadableError):
+            measure(str(path))
+
+
+def checked(paths, cache=None, workers=2) -> list[list[tuple[str, str]]]:
+    with HeaderCache(cache) as headers:
+        for path in paths:
+            headers.header(path)
+        found = list(check_all(((path, None) for path in paths), headers, len(paths), workers))
+    return [[item[:2] for item in items] for items in found]
+
+
+@pytest.fixture
+def clips(tmp_path) -> list[str]:
+    """A hundred clips: every tenth silent, every one that ends in 5 clipped, number 42 a broken flac."""
+    paths = []
+    for number in range(100):
+        if number == 42:
+            path = Path(file_of(tmp_path, np.random.default_rng(0).standard_normal(9000) / 9, name="42.flac"))
+            path.write_bytes(path.read_bytes()[:6000])
+            paths.append(str(path))
+            continue
+        samples = np.zeros(8000) if number % 10 == 0 else tone(0.5)
+        samples = np.clip(9 * samples, -1, 1) if number % 10 == 5 else samples
+        paths.append(file_of(tmp_path, samples, name=f"{number}.wav"))
+    time.sleep(0.03)
+    return paths
+
+
+def test_all_clips_in_order_by_any_number_of_processes_and_from_the_cache(clips, tmp_path):
+    right = [[] for _ in clips]
+    right[::10] = [[("warning", "silence")]] * 10
+    right[5::10] = [[("warning", "clipping")]] * 10
+    right[42] = [("error", "unreadable audio")]
+    cache = tmp_path / "cache.sqlite"
+    for workers in (1, 3):
+        assert checked(clips, workers=workers) == right
+    assert checked(clips, cache) == right
+    assert checked(clips, cache) == right
+
+
+def test_an_unchanged_clip_is_not_decoded_again_and_a_changed_one_is(clips, tmp_path):
+    cache = tmp_path / "cache.sqlite"
+    first = checked(clips, cache)
+    with HeaderCache(cache) as headers:  # what was found is changed in the cache: only the cache can say so
+        headers.header(clips[1])
+        assert headers.sound(clips[1], None)[0] == 1
+        headers.put_sound(clips[1], None, stamp_of(clips[1]), [1, *Sound(0.1, 0, -99.0, 0)])
+        for path in clips:
+            headers.header(path)
+    assert checked(clips, cache)[1] == [("warning", "silence")]
+    about = os.stat(clips[1])
+    soundfile.write(clips[1], tone(0.5), 16000)
+    os.utime(clips[1], ns=(about.st_atime_ns, about.st_mtime_ns))
+    assert checked(clips, cache) == first
+
+
+def run_stuck(tmp_path) -> tuple[subprocess.Popen, list[int]]:
+    """check_all at a named pipe, which is waited for without end; its process and those of its workers."""
+    paths = [file_of(tmp_path, tone(0.1), name=f"{number}.wav") for number in range(40)]
+    os.mkfifo(tmp_path / "stuck.wav")
+    paths[20] = str(tmp_path / "stuck.wav")
+    code = (
+        "import sys; sys.path.insert(0, 'local'); from asr import errors; from header_cache import HeaderCache\n"
+        "from audio_check import check_all\n"
+        "jobs = [(path, None) for path in sys.argv[1:]]\n"
+        "errors.run(lambda: print(len(list(check_all(jobs, HeaderCache(None), len(jobs), 2)))))\n"
+    )
+    words = [sys.executable, "-c", code, *paths]
+    child = subprocess.Popen(words, cwd=ROOT, env=environment(), stderr=subprocess.PIPE, text=True)
+    children = Path(f"/proc/{child.pid}/task/{child.pid}/children")
+    deadline = time.monotonic() + 30
+    while len(children.read_text().split()) < 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(0.5)
+    return child, [int(pid) for pid in children.read_text().split()]
+
+
+def test_a_killed_process_is_one_line_that_names_the_clip(tmp_path):
+    child, workers = run_stuck(tmp_path)
+    for pid in workers:
+        os.kill(pid, signal.SIGKILL)
+    _, said = child.communicate(timeout=20)
+    assert child.returncode == 1
+    assert said.count("\n") == 1
+    assert said.startswith(f"error: {tmp_path}/stuck.wav: the process that was reading it was ended by signal 9")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL, signal.SIGTERM])
+def test_ctrl_c_stops_at_once_and_no_process_outlives_the_command(tmp_path, number):
+    child, workers = run_stuck(tmp_path)
+    child.send_signal(number)
+    _, said = child.communicate(timeout=20)
+    assert child.returncode == (130 if number == signal.SIGINT else -number)
+    assert said == ("interrupted\n" if number == signal.SIGINT else "")
+    deadline = time.monotonic() + 10
+    while any(map(alive, workers)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(map(alive, workers))
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="needs ../shared/real_mandarin")
+def test_of_real_recordings_the_clipped_ones_are_named():
+    """All of speaker 01, whose waveforms stand still at full scale; 24 others reach it without."""
+    paths = sorted(map(str, REAL.glob("*/*.wav")))
+    found = dict(zip(paths, checked(paths), strict=True))
+    flagged = {path: kinds for path, kinds in found.items() if kinds}
+    assert len(paths) == 1632
+    assert len(flagged) == 26
+    assert {Path(path).parent.name for path in flagged} == {"01"}
+    assert {tuple(kinds) for kinds in flagged.values()} == {(("warning", "clipping"),)}
