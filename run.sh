@@ -5,17 +5,19 @@
 #   bash run.sh --stage 3 --stop-stage 3     one stage alone
 
 # options
-stage=0       # first stage to run
-stop_stage=5  # last stage to run
-corpus=       # folder of the corpus; CDSD_ROOT where it is set, else the bundled mini corpus
-part=1h       # parts of the corpus: 1h, 10h or 1h,10h
-split=        # YAML that says which speakers train, validate and test
-data=         # folder for the manifests; data/1h_dataset, data/mini_dataset, data/<corpus>_<part>_<split>_dataset
-conf=         # YAML to train by; conf/finetune_3090.yaml, or conf/mini.yaml for the mini corpus
-base=         # base model, a ModelScope id or a folder, in place of the YAML's
-tag=          # name of the run, exp/<tag>; must be given for a corpus of your own
-ngpu=         # GPUs to use, 0 for the processor, in place of the YAML's
-restart=false # stage 3 throws this tag's checkpoints away and begins anew
+stage=0           # first stage to run
+stop_stage=5      # last stage to run
+corpus=           # folder of the corpus (or .jsonl file); CDSD_ROOT where it is set, else the bundled mini corpus
+part=1h           # parts of the corpus: 1h, 10h or 1h,10h
+split=            # YAML of speakers, or default, own, seeded, loso:SPEAKER, speaker-dependent; +text-disjoint behind it
+data=             # folder for the manifests; data/1h_dataset, data/mini_dataset, data/<corpus>_<part>_<split>_dataset
+check_audio=false # stage 1 decodes every clip: clipping, silence, damage that headers do not show
+strict=false      # stage 1 fails where it has anything to warn of
+conf=             # YAML to train by; conf/finetune_3090.yaml, or conf/mini.yaml for the mini corpus
+base=             # base model, a ModelScope id or a folder, in place of the YAML's
+tag=              # name of the run, exp/<tag>; must be given for a corpus of your own
+ngpu=             # GPUs to use, 0 for the processor, in place of the YAML's
+restart=false     # stage 3 throws this tag's checkpoints away and begins anew
 # end of options
 
 cd "$(dirname "${BASH_SOURCE[0]}")" || exit 1
@@ -25,7 +27,8 @@ check_number stage "$stage" 0 5
 check_number stop-stage "$stop_stage" "$stage" 5
 . ./path.sh
 
-mini=false split_name=${split:+_$(basename "${split%.*}")}
+mini=false split_name=$(basename "${split/.yaml/}")
+split_name=${split:+_${split_name//[:,+]/_}}
 if [[ -z $corpus && -z $CDSD_ROOT ]]; then
   what="the bundled mini corpus of simulated speech (set CDSD_ROOT or --corpus for your own)" mini=true
   corpus=data/mini data=${data:-data/mini_dataset} conf=${conf:-conf/mini.yaml} tag=${tag:-mini}
@@ -35,7 +38,7 @@ elif [[ -z $corpus || $corpus == "$CDSD_ROOT" ]]; then
 else
   what="corpus $corpus, part $part"
   [[ -n $tag ]] || die 2 "--corpus needs --tag NAME, the name of the run (exp/NAME)"
-  data=${data:-data/$(basename "$corpus")_${part//,/_}${split_name}_dataset}
+  data=${data:-data/$(basename "$corpus" .jsonl)_${part//,/_}${split_name}_dataset}
 fi
 conf=${conf:-conf/finetune_3090.yaml}
 exp=exp/$tag
@@ -72,7 +75,7 @@ evaluate() { # evaluate NGPU
 
 if at_stage 0 "set up: environment, base model, mini corpus"; then
   # said now, not after the base model has been fetched
-  [[ $mini == true || -d $corpus ]] || die 1 "$corpus: no such corpus folder; give --corpus or CDSD_ROOT the one that holds after_catting"
+  [[ $mini == true || -e $corpus ]] || die 1 "$corpus: no such corpus folder; give --corpus or CDSD_ROOT the one that holds after_catting"
   unpacked=()
   [[ $mini == false ]] || unpacked=("$corpus/split.yaml")
   once "$exp/conf/base.yaml" "$base" mini/corpus makes "$exp/base.json" "$exp/base/config.yaml" "${unpacked[@]}" \
@@ -80,8 +83,14 @@ if at_stage 0 "set up: environment, base model, mini corpus"; then
 fi
 
 if at_stage 1 "prepare: splits, validation, statistics"; then
-  once "$corpus" ${split:+"$split"} conf/split_cdsd_1h.yaml makes "$data"/{train,val,test}.jsonl "$data/data_statistics.txt" \
-    by python local/prepare_1h_dataset.py --corpus "$corpus" --part "$part" --out "$data" ${split:+--split "$split"}
+  words=(--corpus "$corpus" --part "$part" --out "$data")
+  [[ -z $split ]] || words+=(--split "$split")
+  [[ $check_audio == false ]] || words+=(--check-audio)
+  [[ $strict == false ]] || words+=(--strict)
+  [[ ! -d $exp/base ]] || words+=(--tokens "$exp/base")
+  once "$corpus" ${split:+"${split%+text-disjoint}"} conf/split_cdsd_{1h,10h}.yaml "$exp"/base/{config.yaml,tokens.json} \
+    makes "$data"/{train,val,test}.jsonl "$data"/data_statistics.{txt,html} "@$data/audio_elsewhere.txt" \
+    by python local/prepare_1h_dataset.py "${words[@]}"
 fi
 
 if at_stage 2 "baseline: decode the test set with the untouched base model"; then

@@ -9,51 +9,21 @@ hundreds occur in both parts with different texts. What does not fit is listed a
 
 from __future__ import annotations
 
-import csv
 import os
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
 from asr.errors import RecipeError
 from audio_headers import EXTENSIONS
-from labels import Label, read_label_file
+from corpus import Clip, Part, absolute, unsafe_name
+from labels import Label, LabelFileError, read_label_file
 from problems import ERROR, NOTE, WARNING, Problem
 
 PARTS = ("1h", "10h")
 LAYOUT = "after_catting/{part}/Audio"
 _LABEL_FILE = re.compile(r"(.+?)[_-]label\.txt", re.IGNORECASE)  # speaker 20 of 10h has a dash
-
-
-class Clip(NamedTuple):
-    """A clip and its transcript. ``key`` is unique within the part."""
-
-    key: str
-    speaker: str
-    audio: str
-    label: Label
-
-
-@dataclass
-class Part:
-    """What one part holds: usable pairs so far (headers are not read yet), the speakers' names, the problems."""
-
-    name: str
-    folder: Path
-    speakers: list[str] = field(default_factory=list)
-    clips: list[Clip] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
-
-
-def absolute(path: str | os.PathLike[str]) -> Path:
-    """An absolute path with symlinks left as the user wrote them, so that paths stay those the user knows."""
-    tidy = os.path.abspath(path)  # collapses a/../b by the letter, which a symlinked `a` would make another folder
-    if os.path.exists(path) and not (os.path.exists(tidy) and os.path.samefile(path, tidy)):
-        return Path.cwd() / path
-    return Path(tidy)
 
 
 def find_part(corpus: str | os.PathLike[str], part: str) -> Path:
@@ -77,15 +47,6 @@ def corpus_root(folder: Path) -> Path:
     """The corpus's own folder, given a part's: above after_catting and 1h where they are there."""
     root = folder.parent if folder.name in PARTS else folder
     return root.parent if root.name == "after_catting" else root
-
-
-def is_simulated(root: Path) -> bool:
-    """Whether the corpus says of itself, in the ``kind`` column of its speakers.tsv, that its speech is simulated."""
-    table = root / "speakers.tsv"
-    if not table.is_file():
-        return False
-    with open(table, encoding="utf-8", errors="replace", newline="") as stream:
-        return any(row.get("kind") == "simulated" for row in csv.DictReader(stream, delimiter="\t"))
 
 
 def child(folder: Path, name: str) -> Path | None:
@@ -124,52 +85,65 @@ def _listing(folder: Path, most: int = 8) -> str:
 
 
 def read_part(folder: Path, name: str) -> Part:
-    """Join the clips of a part with its transcripts. Headers are not read here.
+    """Join the clips of a part with its transcripts. Audio is not looked at here.
 
-    RecipeError where there is no speaker, no label file at all, or a label file that is empty or not text.
+    RecipeError where there is no speaker, or no label file at all. A label file that is empty or no text is one of
+    ``faults``, with which nothing can be prepared.
     """
-    part = Part(name, folder)
+    part = Part(name, folder, corpus_root(folder))
     audio, text = child(folder, "audio"), child(folder, "text")
     if audio is None or text is None:
         raise RecipeError(f"{folder}: no folder {'Text' if audio else 'Audio'}; there is: {_listing(folder)}")
     label_files = _label_files(part, text)
-    folders = {speaker.name: speaker for speaker in _folders(audio) if _nameable(part, speaker)}
+    folders = {speaker.name: speaker for speaker in _folders(audio) if _nameable(part, speaker.name, speaker)}
     if not folders:
         raise RecipeError(f"{audio}: no speaker's folder in it; expected {audio}/<speaker>/<utterance>.wav")
     if not label_files:
         raise RecipeError(f"{text}: no label file; expected <speaker>_label.txt; there is: {_listing(text)}")
     _stray_audio(part, audio)
     part.speakers = sorted({*folders, *label_files})
-    pairs: list[tuple[str, str, Label]] = []
+    clips = {speaker: _clips(part, path) for speaker, path in folders.items()}
+    read = {speaker: _labels(part, files) for speaker, files in label_files.items()}
     for speaker in part.speakers:
-        clips = _clips(part, folders[speaker]) if speaker in folders else {}
-        pairs += _join(part, speaker, clips, label_files.get(speaker))
-    part.clips = _with_keys(part, pairs)
+        if speaker not in read:
+            _without_label_file(part, speaker, clips[speaker])
+    _join(part, clips, {speaker: found for speaker, found in read.items() if found})
+    _make_keys_unique(part)
     return part
 
 
-def _nameable(part: Part, folder: Path) -> bool:
-    try:
-        folder.name.encode()
-    except UnicodeEncodeError:
-        detail = "left out: its name is not UTF-8; rename the speaker's folder and label file"
-        part.problems.append(Problem(ERROR, "name not UTF-8", str(folder), None, "", detail))
-        return False
-    return True
+def _nameable(part: Part, speaker: str, where: Path) -> bool:
+    reason = unsafe_name(speaker)
+    if reason:
+        kind = "name not UTF-8" if "UTF-8" in reason else "unsafe name"
+        detail = f"left out: {reason}; rename the speaker's folder and label file"
+        part.problems.append(Problem(ERROR, kind, str(where), None, "", detail))
+    return not reason
 
 
 def _label_files(part: Part, text: Path) -> dict[str, list[Path]]:
     files: dict[str, list[Path]] = {}
+    inside = (os.path.realpath(part.root), os.path.realpath(text))
     for path in sorted(text.iterdir()):
         match = _LABEL_FILE.fullmatch(path.name)
         if path.name.startswith(".") or not path.is_file():
             continue
-        if match and _nameable(part, path):
-            files.setdefault(match[1], []).append(path)
-        elif not match:
+        if not match:
             detail = "not called <speaker>_label.txt, so not read"
             part.problems.append(Problem(NOTE, "other file", str(path), None, "", detail))
+        elif _nameable(part, match[1], path) and _lies_in(part, path, inside):
+            files.setdefault(match[1], []).append(path)
     return files
+
+
+def _lies_in(part: Part, path: Path, folders: tuple[str, ...]) -> bool:
+    """Whether a label file is within the corpus: a link to somewhere else could bring any file into the manifests."""
+    real = os.path.realpath(path)
+    within = any(os.path.commonpath([real, folder]) == folder for folder in folders)
+    if not within:
+        detail = f"refused: it points outside the corpus, to {real}; put the file itself here"
+        part.problems.append(Problem(ERROR, "label file outside the corpus", str(path), None, "", detail))
+    return within
 
 
 def _stray_audio(part: Part, audio: Path) -> None:
@@ -183,9 +157,9 @@ def _clips(part: Part, folder: Path) -> dict[str, str]:
     """{id: path} of a speaker's clips. Of one id in several formats the first of EXTENSIONS is taken."""
     clips: dict[str, str] = {}
     with os.scandir(folder) as entries:
-        found = [(entry.name, entry.path) for entry in entries if not entry.name.startswith(".")]
+        found = sorted((entry.name, entry.path) for entry in entries if not entry.name.startswith("."))
     for extension in EXTENSIONS:
-        for name, path in sorted(found):
+        for name, path in found:
             if not name.lower().endswith(extension):
                 continue
             utt = name[: -len(extension)]
@@ -197,33 +171,56 @@ def _clips(part: Part, folder: Path) -> dict[str, str]:
     return clips
 
 
-def _join(part: Part, speaker: str, clips: dict[str, str], files: list[Path] | None) -> list[tuple[str, str, Label]]:
-    """(speaker, clip, label) of each id that has both; whatever has only one is a problem."""
-    if files is None:
-        where = os.path.dirname(next(iter(clips.values()), str(part.folder / "Audio" / speaker / "")))
-        detail = f"no {speaker}_label.txt: the speaker's {len(clips)} clips are left out"
-        part.problems.append(Problem(ERROR, "no label file", where, None, "", detail))
-        return []
-    labels: dict[str, list[Label]] = {}
-    named = set()
+Labels = dict[str, list[Label]]  # by id; an id that stands twice has two
+
+
+def _labels(part: Part, files: list[Path]) -> tuple[Path, Labels, set[str]] | None:
+    """A speaker's first label file, all labels, and the ids on lines that are no labels. None if one is broken."""
+    labels: Labels = {}
+    named: set[str] = set()
     for file in files:
-        found, problems = read_label_file(file)
+        try:
+            found, problems = read_label_file(file)
+        except LabelFileError as error:
+            part.problems.append(Problem(ERROR, "broken label file", error.file, error.line, "", error.reason))
+            part.faults.append(str(error))
+            return None
         part.problems += problems
         named.update(problem.key for problem in problems)
         for label in found:
             labels.setdefault(label.utt, []).append(label)
-    for utt, path in clips.items():
-        if utt not in labels and utt not in named:
-            detail = f"its id is not in {files[0].name}"
-            part.problems.append(Problem(WARNING, "wav without transcript", path, None, utt, detail))
-    pairs = []
-    for utt, same in labels.items():
-        if utt not in clips:
-            detail = f"no {utt}.wav (or flac, ogg, opus) in Audio/{speaker}"
-            part.problems += [Problem(ERROR, "transcript without wav", at.file, at.line, utt, detail) for at in same]
-        elif _unambiguous(part, same):
-            pairs.append((speaker, clips[utt], same[0]))
-    return pairs
+    return files[0], labels, named
+
+
+def _join(part: Part, clips: dict[str, dict[str, str]], labels: dict[str, tuple[Path, Labels, set[str]]]) -> None:
+    """Put together what has both a clip and a transcript; whatever has only one is a problem."""
+    for speaker, (file, said, named) in sorted(labels.items()):
+        own = clips.get(speaker, {})
+        for utt, path in own.items():
+            if utt not in said and utt not in named:
+                detail = f"its id is not in {file.name}"
+                part.problems.append(Problem(WARNING, "wav without transcript", path, None, utt, detail))
+        for utt, same in said.items():
+            if utt not in own:
+                _without_wav(part, speaker, same, labels)
+            elif _unambiguous(part, same):
+                part.clips.append(Clip(utt, speaker, own[utt], same[0].text, same[0].file, same[0].line))
+
+
+def _without_label_file(part: Part, speaker: str, clips: dict[str, str]) -> None:
+    where = os.path.dirname(next(iter(clips.values()), str(part.folder / "Audio" / speaker / "")))
+    detail = f"no {speaker}_label.txt: the speaker's {len(clips)} clips are left out"
+    part.problems.append(Problem(ERROR, "no label file", where, None, "", detail))
+
+
+def _without_wav(part: Part, speaker: str, same: list[Label], labels: dict[str, tuple[Path, Labels, set[str]]]) -> None:
+    utt = same[0].utt
+    others = [labels[other][1][utt][0] for other in labels if other != speaker and utt in labels[other][1]]
+    kind, detail = "transcript without wav", f"no {utt}.wav (or flac, ogg, opus) in Audio/{speaker}"
+    if others:
+        also = f"{os.path.basename(others[0].file)}:{others[0].line}"
+        kind, detail = "id in two label files", f"{detail}; the id is in {also} too"
+    part.problems += [Problem(ERROR, kind, at.file, at.line, utt, detail) for at in same]
 
 
 def _unambiguous(part: Part, same: list[Label]) -> bool:
@@ -233,19 +230,19 @@ def _unambiguous(part: Part, same: list[Label]) -> bool:
     for label in same[1:]:
         also = f"also in {os.path.basename(same[0].file)}:{same[0].line}"
         detail = f"{also}, with the same text" if agree else f"{also}, with another text: the id is left out"
-        part.problems.append(Problem(severity, "duplicate id", label.file, label.line, label.utt, detail))
+        kind = "duplicate id" if label.file == same[0].file else "id in two label files"
+        part.problems.append(Problem(severity, kind, label.file, label.line, label.utt, detail))
     return agree
 
 
-def _with_keys(part: Part, pairs: list[tuple[str, str, Label]]) -> list[Clip]:
+def _make_keys_unique(part: Part) -> None:
     """The id is the key; an id that two speakers have becomes ``<speaker>-<id>`` for both."""
-    uses = Counter(label.utt for _, _, label in pairs)
-    clips = []
-    for speaker, path, label in pairs:
-        key = label.utt
-        if uses[key] > 1:
-            key = f"{''.join(speaker.split())}-{key}"
-            detail = f"{uses[label.utt]} speakers have this id: the key is {key}"
-            part.problems.append(Problem(WARNING, "id of two speakers", label.file, label.line, label.utt, detail))
-        clips.append(Clip(key, speaker, path, label))
-    return clips
+    uses = Counter(clip.key for clip in part.clips)
+    if len(uses) == len(part.clips):
+        return
+    for number, clip in enumerate(part.clips):
+        if uses[clip.key] > 1:
+            key = f"{''.join(clip.speaker.split())}-{clip.key}"
+            detail = f"{uses[clip.key]} speakers have this id: the key is {key}"
+            part.problems.append(Problem(WARNING, "id of two speakers", clip.file, clip.line, clip.key, detail))
+            part.clips[number] = clip._replace(key=key)

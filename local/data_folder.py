@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import filecmp
 import os
 import shutil
 import signal
@@ -15,12 +16,15 @@ from asr.errors import RecipeError
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # linux/fcntl.h, linux/fs.h
 
 
-def write_folder(out: Path, names: Sequence[str], fill: Callable[[Path], None]) -> None:
-    """Let ``fill`` write the files ``names`` into an empty folder beside ``out``, then put it in ``out``'s place.
+def write_folder(out: Path, names: Sequence[str], fill: Callable[[Path], None]) -> bool:
+    """Let ``fill`` write ``names`` (files and folders) into an empty folder beside ``out``, then put it in its place.
+
+    False where ``out`` holds the same already: then nothing in it is touched. Of ``names``, what ``fill`` does not
+    write is taken away from ``out`` as well.
 
     The two folders are exchanged in one step (renameat2), what else was in ``out`` being linked into the new one
-    before. Where that cannot be done (a file system without it, a subfolder in ``out``) the files are renamed one by
-    one in the order of ``names``, with signals held back: then only SIGKILL or a power cut within that
+    before. Where that cannot be done (a file system without it, a subfolder of somebody's in ``out``) they are renamed
+    one by one in the order of ``names``, with signals held back: then only SIGKILL or a power cut within that
     moment can leave a mixture.
     """
     out = Path(os.path.realpath(out))
@@ -32,12 +36,25 @@ def write_folder(out: Path, names: Sequence[str], fill: Callable[[Path], None]) 
         fill(staging)
         if not out.exists():
             os.rename(staging, out)
+        elif all(_same(staging / name, out / name) for name in names):
+            return False
         elif not _exchanged(staging, out, names):
             with _signals_held():
                 for name in names:
-                    os.replace(staging / name, out / name)
+                    _replace(staging, out, name)
+        return True
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def _same(one: Path, two: Path) -> bool:
+    """Whether two files, or two folders of files, hold the same bytes; also where neither is there."""
+    if one.is_dir() and two.is_dir():
+        names = os.listdir(one)
+        return sorted(names) == sorted(os.listdir(two)) and all(_same(one / name, two / name) for name in names)
+    if one.is_file() and two.is_file():
+        return filecmp.cmp(one, two, shallow=False)
+    return not one.exists() and not two.exists()
 
 
 def _exchanged(staging: Path, out: Path, names: Sequence[str]) -> bool:
@@ -49,6 +66,14 @@ def _exchanged(staging: Path, out: Path, names: Sequence[str]) -> bool:
     except (OSError, AttributeError):
         return False
     return renameat2(_AT_FDCWD, os.fsencode(staging), _AT_FDCWD, os.fsencode(out), _RENAME_EXCHANGE) == 0
+
+
+def _replace(staging: Path, out: Path, name: str) -> None:
+    new, old = staging / name, out / name
+    if old.is_dir() or (old.exists() and not new.exists()):
+        os.rename(old, staging / f".old.{name}")  # a folder is not replaced while it holds something
+    if new.exists():
+        os.replace(new, old)
 
 
 @contextlib.contextmanager

@@ -7,10 +7,19 @@ from pathlib import Path
 from typing import NamedTuple
 
 from asr.errors import RecipeError, at
-from problems import ERROR, WARNING, Problem
+from corpus import unsafe_id
+from problems import ERROR, NOTE, WARNING, Problem
 
 BOM = "\ufeff"
 FIRST_HAN = "\u2e80"  # a short GBK word can be UTF-8 by chance, but not for characters from here on
+
+
+class LabelFileError(RecipeError):
+    """A label file that cannot be read; ``reason`` is the message without the place."""
+
+    def __init__(self, path: Path, line: int | None, reason: str) -> None:
+        super().__init__(f"{at(path, line)}: {reason}")
+        self.file, self.line, self.reason = str(path), line, reason
 
 
 class Label(NamedTuple):
@@ -23,23 +32,29 @@ class Label(NamedTuple):
 
 
 def read_label_file(path: Path) -> tuple[list[Label], list[Problem]]:
-    """Read one label file; a line without a transcript becomes a Problem.
+    """Read one label file; a line without a transcript, or with an id that may not be one, becomes a Problem.
 
-    An empty file, or bytes that are neither UTF-8 nor GB18030, are a RecipeError that names the file (and line).
+    An empty file, or bytes that are neither UTF-8 nor GB18030, are a LabelFileError that names the file (and line).
     """
     raw = path.read_bytes()
     lines, problems = _decode(path, raw)
     labels: list[Label] = []
+    file, empty = str(path), True
     for number, line in enumerate(lines, 1):
+        if BOM in line:
+            problems.append(Problem(NOTE, "byte-order mark", file, number, "", "taken away"))
         utt, text = _parse(line)
         if not utt:
             continue
-        if text:
-            labels.append(Label(utt, text, str(path), number))
+        empty = False
+        if reason := unsafe_id(utt):
+            problems.append(Problem(ERROR, "unsafe id", file, number, utt, f"refused: {reason}"))
+        elif text:
+            labels.append(Label(utt, text, file, number))
         else:
-            problems.append(Problem(ERROR, "empty transcript", str(path), number, utt, "no words after the id"))
-    if not labels and not any(problem.kind == "empty transcript" for problem in problems):
-        raise RecipeError(f"{path}: the label file is empty; restore it, or move this speaker's folders away")
+            problems.append(Problem(ERROR, "empty transcript", file, number, utt, "no words after the id"))
+    if empty:
+        raise LabelFileError(path, None, "the label file is empty; restore it, or move this speaker's folders away")
     return labels, problems
 
 
@@ -54,18 +69,18 @@ def _decode(path: Path, raw: bytes) -> tuple[list[str], list[Problem]]:
     GB18030 accepts almost any bytes, so a UTF-8 file with one damaged line would turn into nonsense as a whole. It is
     taken for GB18030 only where lines that are not UTF-8 outnumber those with Han characters in UTF-8.
     """
-    lines = raw.removeprefix(codecs.BOM_UTF8).splitlines()
-    texts = [_text(line, "utf-8") for line in lines]
+    lines = raw.splitlines()
+    texts = [_text(line, "utf-8") for line in lines]  # a byte-order mark stays, to be told of
     bad = [number for number, text in enumerate(texts, 1) if text is None]
     if not bad:
         return texts, []
     han = sum(text is not None and any(char >= FIRST_HAN for char in text) for text in texts)
     if han >= len(bad):
-        raise RecipeError(f"{at(path, bad[0])}: not UTF-8, while other lines of the file are; restore or correct it")
-    decoded = [_text(line, "gb18030") for line in lines]
+        raise LabelFileError(path, bad[0], "not UTF-8, while other lines of the file are; restore or correct it")
+    decoded = [_text(line.removeprefix(codecs.BOM_UTF8), "gb18030") for line in lines]
     if None in decoded:
         number = decoded.index(None) + 1
-        raise RecipeError(f"{at(path, number)}: neither UTF-8 nor GB18030; save the label file as UTF-8")
+        raise LabelFileError(path, number, "neither UTF-8 nor GB18030; save the label file as UTF-8")
     detail = "read as GB18030 (GBK); save it as UTF-8 to be sure"
     return decoded, [Problem(WARNING, "label file not UTF-8", str(path), None, "", detail)]
 

@@ -1,101 +1,135 @@
-"""Stage 1's work: read the parts, split them by speaker, and write a consistent data folder."""
+"""Stage 1's work: read a corpus, check it, split it, and make its audio what training takes."""
 
 from __future__ import annotations
 
-import os
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import corpus_statistics
 from asr.errors import RecipeError
-from asr.files import write_json, write_text
-from asr.manifest import Utterance, write_manifest
-from asr.tables import text_table
-from cdsd import Part, corpus_root, find_part, is_simulated, read_part
-from data_folder import write_folder
-from problems import ERROR, NOTE, WARNING, Problem, count_kinds, tsv_field, write_problems
-from split import (
-    DEFAULT_RATIOS,
-    DEFAULT_SEED,
-    SPLITS,
-    Split,
-    default_split,
-    missing_from_default,
-    read_split,
-    seeded_split,
-    write_split,
-)
-from utterances import Limits, make_utterances
-
-# The manifests, which later stages read, come last: see write_folder.
-OUTPUTS = (
-    "problems.tsv",
-    "split.yaml",
-    "statistics.json",
-    "data_statistics.txt",
-    "val.jsonl",
-    "test.jsonl",
-    "train.jsonl",
-)
-EVALUATION_PART = "1h"  # where two parts meet, val and test are made of this one
+from asr.manifest import FRAMES_PER_SECOND, MODEL_SAMPLE_RATE, Utterance, split_digest
+from assignment import EVALUATION_PART, Corpus, Splits, assign, choose_split
+from corpora import is_simulated, open_corpus, within
+from corpus import Cut
+from header_cache import HeaderCache
+from problems import ERROR, NOTE, SEVERITIES, WARNING, Problem, count_kinds
+from split import SPLITS, Split
+from split_rules import Request
+from target_text import TargetText
+from utterances import Read, Reader, read_utterances
+from vocabulary import Vocabulary, read_vocabulary
 
 
 @dataclass(frozen=True)
 class Options:
-    """What was asked for."""
+    """What was asked for. ``out`` may be None where the corpus is only checked."""
 
     corpus: Path
     parts: tuple[str, ...]
-    out: Path
-    split_file: Path | None = None
-    ratios: tuple[float, ...] | None = None
-    seed: int = DEFAULT_SEED
-    limits: Limits = field(default_factory=Limits)
+    out: Path | None
+    request: Request = field(default_factory=Request)
+    tokens: Path | None = None
+    max_seconds: float | None = None
+    check_audio: bool = False
+    check_only: bool = False
+    strict: bool = False
+    lhotse: bool = False
 
 
 @dataclass
 class Prepared:
-    """A corpus, split: what goes into the data folder."""
+    """A corpus, checked and split: what goes into the data folder."""
 
     name: str
-    parts: tuple[str, ...]
+    root: Path
     split: Split
-    splits: dict[str, list[Utterance]]
+    splits: Splits
     problems: list[Problem]
-    statistics: dict[str, Any]
+    texts: TargetText
+    to_convert: dict[str, Cut | None]
+    about: dict[str, Any]
+    vocabulary: Vocabulary | None
     differences: list[str] | None  # from the published counts; None where there are none for this split
+    statistics: dict[str, Any] = field(default_factory=dict)
 
 
 def prepare(options: Options) -> Prepared:
-    """Read, check and split the corpus. A RecipeError where the result could not be used; nothing is written."""
-    parts = [read_part(find_part(options.corpus, name), name) for name in options.parts]
-    problems = [problem for part in parts for problem in part.problems]
-    found: dict[str, list[Utterance]] = {}
-    for part in parts:
-        prefix = f"{part.name}-" if len(parts) > 1 else ""
-        found[part.name], remarks = make_utterances(part, prefix.__add__, options.limits)
+    """Read, check and split the corpus. A RecipeError where the result could not be used; nothing is written.
+
+    With ``check_only`` whatever can be put on the list of problems is put there instead.
+    """
+    parts = open_corpus(options.corpus, options.parts)
+    faults = [fault for part in parts for fault in part.faults]
+    if faults and not options.check_only:
+        more = f" ({len(faults) - 1} more such: --check-only lists them)" if len(faults) > 1 else ""
+        raise RecipeError(faults[0] + more)
+    vocabulary, problems = _vocabulary(options.tokens)
+    problems += [problem for part in parts for problem in part.problems]
+    texts = TargetText()
+    cache = options.out and options.out.absolute().parent / f".{options.out.name}.headers.sqlite"
+    with HeaderCache(cache) as headers:
+        reader = Reader(headers, texts, vocabulary, options.max_seconds)
+        prefixes = [f"{part.name}-" if len(parts) > 1 else "" for part in parts]
+        reads = [read_utterances(part, prefix, reader) for part, prefix in zip(parts, prefixes, strict=True)]
+        if options.check_audio:
+            _check_audio(reads, headers)
+    problems += [problem for read in reads for problem in read.problems]
+    corpus = Corpus(parts, reads)
+    return _divided(options, corpus, problems, texts, vocabulary)
+
+
+def _vocabulary(path: Path | None) -> tuple[Vocabulary | None, list[Problem]]:
+    vocabulary = read_vocabulary(path) if path else None
+    if path and vocabulary is None:
+        detail = "this model's tokenizer does not work by character: transcripts are not checked against it"
+        return None, [Problem(NOTE, "vocabulary not checked", str(path), None, "", detail)]
+    return vocabulary, []
+
+
+def _check_audio(reads: Sequence[Read], headers: HeaderCache) -> None:
+    """Decode every clip; one that cannot be decoded is left out."""
+    from audio_check import check_all
+
+    clips = [(item, read) for read in reads for item in read.utterances]
+    bad: set[str] = set()
+    jobs = ((item.source, read.to_convert.get(item.key)) for item, read in clips)
+    for (item, read), found in zip(clips, check_all(jobs, headers, total=len(clips)), strict=True):
+        for severity, kind, detail in found:
+            read.problems.append(Problem(severity, kind, item.source, None, item.key, detail))
+            if severity == ERROR:
+                bad.add(item.key)
+    for read in reads:
+        read.utterances = [item for item in read.utterances if item.key not in bad]
+
+
+def _divided(
+    options: Options, corpus: Corpus, problems: list[Problem], texts: TargetText, vocabulary: Vocabulary | None
+) -> Prepared:
+    splits: Splits = {name: [] for name in SPLITS}
+    split = Split(dict.fromkeys(SPLITS, ()), "none")
+    try:
+        if not any(read.utterances for read in corpus.reads):
+            raise RecipeError(f"{corpus.parts[0].folder}: no usable utterance; {_main_problem(problems)}")
+        _refuse_double_keys(corpus.reads)
+        split = choose_split(options.request, corpus)
+        splits, remarks = assign(split, corpus, options.request)
         problems += remarks
-    if not any(found.values()):
-        raise RecipeError(f"{parts[0].folder}: no usable utterance; {_main_problem(problems)}")
-    _refuse_double_keys(found)
-    split = choose_split(options, parts, found)
-    splits, remarks = assign(split, parts, found)
-    problems += remarks
-    for name in SPLITS:
-        if not splits[name]:
-            speakers = ", ".join(split.speakers[name]) or "no speaker"
-            where = split.file or options.corpus
-            raise RecipeError(f"{where}: the {name} split is empty ({speakers}): no usable utterance in it")
-    root = corpus_root(parts[0].folder)
-    about = {"name": root.name, "parts": list(options.parts), "simulated": is_simulated(root)}
-    statistics = corpus_statistics.collect(about, splits, split)
-    differences = None
-    if EVALUATION_PART in found:
-        counts = Counter(item.speaker for item in found[EVALUATION_PART])
+    except RecipeError as error:
+        if not options.check_only:
+            raise
+        problems.append(Problem(ERROR, "no split", str(corpus.root), None, "", str(error)))
+    differences, names = None, [part.name for part in corpus.parts]
+    if EVALUATION_PART in names:
+        counts = Counter(item.speaker for item in corpus.reads[corpus.evaluated].utterances)
         differences = corpus_statistics.compare_with_expected(counts, split)
-    return Prepared(root.name, options.parts, split, splits, problems, statistics, differences)
+    to_convert = {key: cut for read in corpus.reads for key, cut in read.to_convert.items()}
+    root = corpus.root
+    name = root.stem if root.is_file() else root.name
+    about = {"name": name, "parts": [part for part in names if part], "simulated": is_simulated(root)}
+    return Prepared(name, root, split, splits, problems, texts, to_convert, about, vocabulary, differences)
 
 
 def _main_problem(problems: list[Problem]) -> str:
@@ -103,129 +137,81 @@ def _main_problem(problems: list[Problem]) -> str:
     return ", ".join(f"{kind} {count:,}" for (_, kind), count in list(kinds.items())[:3]) or "no clip and no transcript"
 
 
-def _refuse_double_keys(found: dict[str, list[Utterance]]) -> None:
+def _refuse_double_keys(reads: Sequence[Read]) -> None:
     seen: dict[str, str] = {}
-    for utterances in found.values():
-        for item in utterances:
+    for read in reads:
+        for item in read.utterances:
             if item.key in seen:
                 raise RecipeError(f"{item.source}: its key {item.key} is also that of {seen[item.key]}; rename one")
             seen[item.key] = item.source
 
 
-def choose_split(options: Options, parts: list[Part], found: dict[str, list[Utterance]]) -> Split:
-    """The first of: --split, --ratios, the corpus's own split.yaml, CDSD's default, 8:1:1 by speaker."""
-    everyone = sorted({speaker for part in parts for speaker in part.speakers})
-    if options.split_file:
-        return read_split(options.split_file, everyone, "file")
-    evaluated = EVALUATION_PART if EVALUATION_PART in found else parts[0].name
-    if options.ratios is None:
-        own = corpus_root(parts[0].folder) / "split.yaml"
-        if own.is_file():
-            return read_split(own, everyone, "corpus")
-        default = next((default_split(part.speakers) for part in parts if part.name == EVALUATION_PART), None)
-        if default:
-            return default
-    try:
-        drawn = seeded_split(
-            {item.speaker for item in found[evaluated]}, options.ratios or DEFAULT_RATIOS, options.seed
-        )
-    except RecipeError as error:
-        raise RecipeError(f"{parts[0].folder}: {error}; give --split FILE") from None
-    more = {item.speaker for utterances in found.values() for item in utterances} - set(drawn.of_speaker())
-    train = tuple(sorted({*drawn.speakers["train"], *more}))
-    return replace(drawn, speakers={**drawn.speakers, "train": train}, note=_almost_default(options, everyone))
+def refuse_if_strict(prepared: Prepared, where: str) -> None:
+    """--strict: a RecipeError where there is any error or warning."""
+    counts = Counter(problem.severity for problem in prepared.problems)
+    if counts[ERROR] or counts[WARNING]:
+        first = min((item for item in prepared.problems if item.severity != NOTE), key=_severity)
+        place = f"{first.file}:{first.line}" if first.line else first.file
+        found = f"{counts[ERROR]:,} errors and {counts[WARNING]:,} warnings"
+        raise RecipeError(f"--strict: {found}, first {place}: {first.kind}: {first.detail}; {where}")
 
 
-def _almost_default(options: Options, speakers: list[str]) -> str:
-    """A word where the default split was not taken because a few of its speakers are not there."""
-    missing = missing_from_default(speakers)
-    if options.ratios or EVALUATION_PART not in options.parts or len(missing) > 4:
-        return ""
-    return f"CDSD's default split needs {', '.join(missing)} too"
+def _severity(problem: Problem) -> int:
+    return SEVERITIES.index(problem.severity)
 
 
-def assign(
-    split: Split, parts: list[Part], found: dict[str, list[Utterance]]
-) -> tuple[dict[str, list[Utterance]], list[Problem]]:
-    """Utterances by split, and who is left out.
+def convert_audio(prepared: Prepared, out: Path) -> Path | None:
+    """Make 16-kHz mono files of the clips that are none, beside ``out``; their utterances then point to these.
 
-    Of two parts only 1h goes into val and test; what their speakers said in 10h is left out, not trained on.
+    Returns their folder, None where no clip needs it. A clip that cannot be converted is left out, and listed.
     """
-    of_speaker = split.of_speaker()
-    splits: dict[str, list[Utterance]] = {name: [] for name in SPLITS}
-    problems = []
-    for part in parts:
-        groups: dict[str, list[Utterance]] = {speaker: [] for speaker in part.speakers}
-        for item in found[part.name]:
-            groups[item.speaker].append(item)
-        for speaker, utterances in groups.items():
-            name = of_speaker.get(speaker)
-            if name is None:
-                detail = f"speaker {speaker} is in no split: {len(utterances):,} utterances left out"
-                problems.append(Problem(WARNING, "speaker in no split", str(part.folder), None, speaker, detail))
-            elif name != "train" and len(parts) > 1 and part.name != EVALUATION_PART:
-                detail = f"{name} speaker {speaker}: {len(utterances):,} utterances of {part.name} left out of train"
-                problems.append(Problem(NOTE, "10h of a val or test speaker", str(part.folder), None, speaker, detail))
-            else:
-                splits[name] += utterances
-                if not utterances:
-                    detail = f"{name} speaker {speaker} has no usable utterance"
-                    problems.append(
-                        Problem(WARNING, "speaker without utterance", str(part.folder), None, speaker, detail)
-                    )
-    return splits, problems
+    wanted = [item for name in SPLITS for item in prepared.splits[name] if item.key in prepared.to_convert]
+    if not wanted:
+        return None
+    from audio_convert import Job, convert
+
+    folder = out.absolute().with_name(f"{out.name}_audio")
+    jobs = [Job(item.key, item.speaker, item.source, prepared.to_convert[item.key], item.duration) for item in wanted]
+    made, failed = convert(jobs, folder)
+    prepared.problems += [Problem(ERROR, kind, path, None, key, detail) for key, path, kind, detail in failed]
+    lost = {key for key, _, _, _ in failed}
+    for name in SPLITS:
+        utterances = prepared.splits[name]
+        prepared.splits[name] = [_converted(item, made, prepared) for item in utterances if item.key not in lost]
+        if not prepared.splits[name]:
+            raise RecipeError(f"{folder}: the {name} split is empty: none of its clips could be converted to 16 kHz")
+    return folder
 
 
-def write(prepared: Prepared, out: Path) -> None:
-    """Write the data folder, as a whole or not at all."""
-    write_folder(out, OUTPUTS, lambda folder: _write_files(prepared, folder))
+def _converted(item: Utterance, made: dict[str, Any], prepared: Prepared) -> Utterance:
+    if item.key not in made:
+        return item
+    path, samples = made[item.key]
+    cut = prepared.to_convert[item.key] or Cut()
+    original = {"source": item.source, "start": cut.start, "seconds": cut.seconds, "channel": cut.channel}
+    frames = samples * FRAMES_PER_SECOND // MODEL_SAMPLE_RATE
+    seconds, extra = round(samples / MODEL_SAMPLE_RATE, 6), {**item.extra, "original": original}
+    return replace(item, source=path, source_len=frames, duration=seconds, num_samples=samples, extra=extra)
 
 
-def _write_files(prepared: Prepared, folder: Path) -> None:
-    statistics, split = prepared.statistics, prepared.split
+def add_statistics(prepared: Prepared) -> None:
+    """Fill in ``prepared.statistics``: everything that data_statistics.txt and .html show."""
+    characters = prepared.vocabulary.characters if prepared.vocabulary else None
+    found = corpus_statistics.collect(prepared.about, prepared.splits, prepared.split, characters)
+    found["split"] |= {"digest": split_digest(prepared.splits), "method": prepared.split.method}
     kinds = [
         {"severity": severity, "kind": kind, "count": count}
         for (severity, kind), count in count_kinds(prepared.problems).items()
     ]
+    prepared.statistics = {**found, "differences": prepared.differences, "problems": kinds}
+
+
+def audio_elsewhere(prepared: Prepared) -> list[str]:
+    """Audio that the manifests need and that is not below the corpus's folder: run.sh watches these files too."""
+    paths = set()
     for name in SPLITS:
-        write_manifest(folder / f"{name}.jsonl", prepared.splits[name])
-    comment = "The split as used by local/prepare_1h_dataset.py; its --split reads this file.\n"
-    write_split(folder / "split.yaml", split, comment + f"Corpus {prepared.name}: {split.describe()}.")
-    write_problems(folder / "problems.tsv", prepared.problems)
-    write_json(folder / "statistics.json", {**statistics, "differences": prepared.differences, "problems": kinds})
-    page = corpus_statistics.render(statistics, prepared.differences, problem_lines(prepared.problems))
-    write_text(folder / "data_statistics.txt", page)
-
-
-def problem_lines(problems: list[Problem]) -> list[str]:
-    """The problems counted by kind, as lines of a table; none where there is no problem."""
-    examples = {(item.severity, item.kind): item for item in reversed(problems)}
-    rows = []
-    for (severity, kind), count in count_kinds(problems).items():
-        first = examples[severity, kind]
-        where = f"{os.path.basename(first.file)}{f':{first.line}' if first.line else ''}"
-        rows.append((severity, kind, f"{count:,}", _shortened(tsv_field(f"{where}: {first.detail}"))))
-    table = text_table(("", "kind", "count", "the first of them"), rows, left=(0, 1, 3)) if rows else ""
-    return table.splitlines()
-
-
-def _shortened(text: str, columns: int = 76) -> str:
-    return text if len(text) <= columns else text[: columns - 1] + "…"
-
-
-def summary(prepared: Prepared, out: Path) -> str:
-    """What a person sees at the end of stage 1."""
-    blocks = [corpus_statistics.split_table(prepared.statistics)]
-    blocks += corpus_statistics.manual_block(prepared.differences)
-    counts = Counter(problem.severity for problem in prepared.problems)
-    if counts:
-        kinds = f"{counts[ERROR]:,} errors (left out), {counts[WARNING]:,} warnings, {counts[NOTE]:,} notes"
-        title = f"problems: {kinds}; each one is in {out}/problems.tsv"
-        blocks.append("\n".join([title, *problem_lines(prepared.problems)]))
-    else:
-        blocks.append("no problem found")
-    head = f"corpus  {prepared.name}, part {' and '.join(prepared.parts)}\nsplit   {prepared.split.describe()}"
-    tail = (
-        f"written to {out}: train, val and test.jsonl, data_statistics.txt, statistics.json, problems.tsv, split.yaml"
-    )
-    return "\n\n".join([head, *blocks, tail])
+        for item in prepared.splits[name]:
+            for path in (item.source, item.extra.get("original", {}).get("source", "")):
+                if path and not within(path, prepared.root):
+                    paths.add(path)
+    return sorted(paths)

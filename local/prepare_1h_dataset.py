@@ -1,9 +1,12 @@
 #!/usr/bin/env python3
-"""Stage 1: from a corpus laid out as CDSD is to manifests, statistics and a list of what is wrong with it.
+"""Stage 1: from a corpus to manifests, statistics and a list of what is wrong with it.
 
-    python local/prepare_1h_dataset.py --corpus DIR --part 1h --out data/1h_dataset [--split FILE]
+    python local/prepare_1h_dataset.py --corpus DIR --part 1h --out data/1h_dataset [--split WHAT]
+    python local/prepare_1h_dataset.py --corpus DIR --part 1h --check-only [--check-audio] [--strict]
 
-Writes train.jsonl, val.jsonl, test.jsonl, data_statistics.txt, statistics.json, problems.tsv and split.yaml into --out.
+DIR is laid out as CDSD is, or is a Kaldi data folder, JSONL manifests, or lhotse's manifests. Writes train, val and
+test .jsonl (and Kaldi folders), data_statistics.txt and .html, statistics.json, problems.tsv, text_changes.tsv and
+split.yaml into --out.
 """
 
 from __future__ import annotations
@@ -11,30 +14,35 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import split_rules
 from asr import errors
 from asr.errors import UsageError
 from cdsd import PARTS
-from preparation import Options, prepare, summary, write
-from split import DEFAULT_SEED
-from utterances import Limits, read_vocabulary
+from preparation import Options, Prepared, add_statistics, convert_audio, prepare, refuse_if_strict
+from problems import write_problems
+from split import parse_ratios
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    add = parser.add_argument
-    add("--corpus", type=Path, required=True, metavar="DIR", help="the folder that holds after_catting")
-    add("--part", default="1h", metavar="1h|10h|1h,10h", help="which part of it (default: 1h)")
-    add("--out", type=Path, required=True, metavar="DIR", help="the data folder to write, e.g. data/1h_dataset")
-    add(
-        "--split",
-        type=Path,
-        metavar="FILE",
-        help="YAML: train, val, test -> speakers (default: see conf/split_cdsd_1h.yaml)",
+    rules = split_rules.__doc__.partition("\n\n")[2]
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0],
+        epilog=f"--split takes:\n\n{rules}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    add("--ratios", metavar="8,1,1", help="draw speakers for train, val and test by ratio, whatever split there is")
-    add("--seed", type=int, default=DEFAULT_SEED, help=f"of a drawn split (default: {DEFAULT_SEED})")
-    add("--tokens", type=Path, metavar="FILE", help="the model's tokens.txt or tokens.json: list characters not in it")
+    add = parser.add_argument
+    add("--corpus", type=Path, required=True, metavar="PATH", help="CDSD's folder (with after_catting), or another's")
+    add("--part", default="1h", metavar="1h|10h|1h,10h", help="which part of CDSD (default: 1h)")
+    add("--out", type=Path, metavar="DIR", help="the data folder to write, e.g. data/1h_dataset")
+    add("--split", default="", metavar="WHAT", help="a YAML of speakers or a rule, see below")
+    add("--ratios", metavar="8,1,1", help="of a drawn split: train, val, test (default: 8,1,1)")
+    add("--seed", type=int, help=f"of a drawn split (default: {split_rules.DEFAULT_SEED})")
+    add("--tokens", type=Path, metavar="PATH", help="the base model's folder or token list: names characters not in it")
     add("--max-seconds", type=float, metavar="S", help="leave out longer clips (default: keep all)")
+    add("--check-only", action="store_true", help="list what is wrong and write no data (with --out: problems.tsv)")
+    add("--check-audio", action="store_true", help="decode every clip too, for clipping, silence and damage; minutes")
+    add("--strict", action="store_true", help="fail, and write no data, when there is an error or a warning")
+    add("--lhotse", action="store_true", help="write lhotse's recordings and supervisions too")
     return parser
 
 
@@ -42,32 +50,58 @@ def _options(arguments: argparse.Namespace) -> Options:
     parts = tuple(name for name in PARTS if name in arguments.part.split(","))
     if set(parts) != set(arguments.part.split(",")):
         raise UsageError(f"--part {arguments.part}: must be one of {', '.join(PARTS)} or {','.join(PARTS)}")
-    if arguments.split and arguments.ratios:
-        raise UsageError("--split and --ratios: give one of them")
     if arguments.max_seconds is not None and not arguments.max_seconds > 0:
         raise UsageError(f"--max-seconds {arguments.max_seconds}: must be above 0")
-    ratios = _ratios(arguments.ratios) if arguments.ratios else None
-    vocabulary = read_vocabulary(arguments.tokens) if arguments.tokens else None
-    limits = Limits(arguments.max_seconds, vocabulary)
-    return Options(arguments.corpus, parts, arguments.out, arguments.split, ratios, arguments.seed, limits)
+    if arguments.out is None and not arguments.check_only:
+        raise UsageError("--out DIR is missing: where should the data go? (--check-only needs none)")
+    request = split_rules.parse_request(arguments.split, _ratios(arguments.ratios), arguments.seed)
+    names = ("corpus", "out", "tokens", "max_seconds", "check_audio", "check_only", "strict", "lhotse")
+    return Options(parts=parts, request=request, **{name: getattr(arguments, name) for name in names})
 
 
-def _ratios(text: str) -> tuple[float, ...]:
+def _ratios(text: str | None) -> tuple[float, ...] | None:
     try:
-        ratios = tuple(float(item) for item in text.split(","))
+        return None if text is None else parse_ratios(text.split(","))
     except ValueError:
-        ratios = ()
-    if len(ratios) != 3 or not all(0 < ratio < float("inf") for ratio in ratios):
-        raise UsageError(f"--ratios {text}: must be three numbers above 0, for train, val and test, e.g. 8,1,1")
-    return ratios
+        raise UsageError(
+            f"--ratios {text}: must be three numbers above 0, for train, val and test, e.g. 8,1,1"
+        ) from None
+
+
+def _check(options: Options, prepared: Prepared) -> None:
+    from data_files import check_summary
+
+    file = options.out / "problems.tsv" if options.out else None
+    if file:
+        write_problems(file, prepared.problems)
+    print(check_summary(prepared, file))
+    if options.strict:
+        refuse_if_strict(prepared, "mend them, or leave --strict out")
+
+
+def _write(options: Options, prepared: Prepared, out: Path) -> None:
+    if options.strict:
+        refuse_if_strict(prepared, "no data was written; --check-only lists them all")
+    audio = convert_audio(prepared, out)
+    add_statistics(prepared)
+    from data_files import summary, write
+
+    written = write(prepared, out, options.lhotse)
+    if audio:
+        from audio_convert import prune
+
+        prune(audio, {item.source for utterances in prepared.splits.values() for item in utterances})
+    print(summary(prepared, out, written, audio))
 
 
 def main() -> None:
-    """Prepare the corpus that the command line names."""
-    arguments = _parser().parse_args()
-    prepared = prepare(_options(arguments))
-    write(prepared, arguments.out)
-    print(summary(prepared, arguments.out))
+    """Prepare, or only check, the corpus that the command line names."""
+    options = _options(_parser().parse_args())
+    prepared = prepare(options)
+    if options.check_only or options.out is None:
+        _check(options, prepared)
+    else:
+        _write(options, prepared, options.out)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,9 @@ WARNING = "warning"  # the item is kept, or there was nothing to keep: look at i
 NOTE = "note"  # nothing to do: it is said so that nobody is surprised later
 SEVERITIES = (ERROR, WARNING, NOTE)
 COLUMNS = ("severity", "kind", "file", "line", "key", "detail")
+_CONTROLS = (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029)
+_VISIBLE = {code: f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}" for code in _CONTROLS}
+_VISIBLE |= {ord("\\"): "\\\\", ord("\t"): "\\t", ord("\n"): "\\n", ord("\r"): "\\r"}
 
 
 class Problem(NamedTuple):
@@ -28,10 +31,12 @@ class Problem(NamedTuple):
 
 
 def tsv_field(value: object) -> str:
-    """A value as one TSV field: tabs, line breaks and bytes that are not UTF-8 become visible escapes."""
+    """A value as one TSV field: control characters and bytes that are not UTF-8 become visible escapes.
+
+    So a name can neither break a line nor speak to the terminal that shows it.
+    """
     text = "" if value is None else str(value)
-    text = text.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return text.translate(_VISIBLE).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def write_problems(path: str | os.PathLike[str], problems: Iterable[Problem]) -> None:

@@ -1,108 +1,125 @@
-"""From a clip and its transcript to a manifest's utterance: lengths from the header, and what to know about it."""
+"""From a clip and its transcript to a manifest's utterance: target, lengths, and what to know about it."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 
-from asr.errors import RecipeError
 from asr.manifest import FRAMES_PER_SECOND, MODEL_SAMPLE_RATE, Utterance, source_len
-from audio_headers import AudioError, Header, read_header
-from cdsd import Clip, Part
+from audio_headers import AudioError, Header
+from corpus import Clip, Cut, Part
+from header_cache import HeaderCache
 from problems import ERROR, NOTE, WARNING, Problem
+from target_text import TargetText
+from vocabulary import Vocabulary
 
 LFR_FRAMES = 6  # 10-ms frames to one frame of the encoder, in the hub's Paraformer models
 WINDOW_MS = 25  # the feature window: a shorter clip has no frame at all
 TRAINER_LIMIT = 2048  # 10-ms frames: FunASR's default max_source_length, above which it drops clips silently
 
 
-@dataclass(frozen=True)
-class Limits:
-    """What to check beside the headers: the longest clip to keep, and the model's characters, where known."""
+@dataclass
+class Reader:
+    """What making utterances needs beside the clips: the longest clip to keep, the model's tokens, what is cached."""
 
+    headers: HeaderCache
+    texts: TargetText = field(default_factory=TargetText)
+    vocabulary: Vocabulary | None = None
     max_seconds: float | None = None
-    vocabulary: frozenset[str] | None = None
 
 
-def read_vocabulary(path: Path) -> frozenset[str]:
-    """The tokens of a model: a tokens.json (a list), or a tokens.txt (one a line)."""
-    try:
-        text = path.read_text(encoding="utf-8")
-        tokens = json.loads(text) if path.suffix == ".json" else text.split("\n")
-    except FileNotFoundError:
-        raise RecipeError(f"{path}: no such token list") from None
-    except ValueError as error:
-        raise RecipeError(f"{path}: not a token list: {error}") from None
-    if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
-        raise RecipeError(f"{path}: not a token list: a JSON list of strings is needed")
-    vocabulary = frozenset(token.rstrip() for token in tokens) - {""}
-    if not vocabulary:
-        raise RecipeError(f"{path}: the token list is empty")
-    return vocabulary
+@dataclass
+class Read:
+    """One part as utterances, by speaker and key."""
+
+    utterances: list[Utterance] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    to_convert: dict[str, Cut | None] = field(
+        default_factory=dict
+    )  # by key: clips that training cannot take as they are
+    own_split: dict[str, str] = field(default_factory=dict)  # by key, where the corpus says it
 
 
-def target_len(target: str) -> int:
-    """Tokens of a transcript as FunASR's CharTokenizer counts them: one a character, blanks none.
-
-    Models with a seg_dict (the hub's Paraformer-large) may cut Latin words into fewer pieces; Han is the same.
-    """
-    return len(target) - target.count(" ")
-
-
-def make_utterances(part: Part, key_of: Callable[[str], str], limits: Limits) -> tuple[list[Utterance], list[Problem]]:
-    """Read every header of ``part``. Clips that cannot be used become problems; the others utterances, by speaker."""
-    utterances: list[Utterance] = []
-    problems: list[Problem] = []
-    for clip in part.clips:
+def read_utterances(part: Part, prefix: str, reader: Reader) -> Read:
+    """Read every header of ``part``, and empty ``part.clips`` on the way (memory). What cannot be used is a problem."""
+    read = Read()
+    part.clips.sort(key=lambda clip: clip.audio, reverse=True)  # folder by folder, as the header cache likes it
+    while part.clips:
+        clip = part.clips.pop()
+        key = prefix + clip.key
         try:
-            utterance = _utterance(clip, key_of(clip.key), limits, problems)
+            read.utterances.append(_utterance(clip, key, reader, read))
         except AudioError as error:
-            key, where = clip.label.utt, clip.audio
-            problems.append(Problem(ERROR, error.kind, where, None, key, error.detail))
-        else:
-            utterances.append(utterance)
-    return sorted(utterances, key=lambda item: (item.speaker, item.key)), problems
+            read.problems.append(Problem(ERROR, error.kind, clip.audio, None, key, error.detail))
+            continue
+        except _NoWordsError as error:
+            read.problems.append(Problem(ERROR, "empty transcript", clip.file, clip.line, key, str(error)))
+            continue
+        if clip.split:
+            read.own_split[key] = clip.split
+    read.utterances.sort(key=lambda item: (item.speaker, item.key))
+    return read
 
 
-def _utterance(clip: Clip, key: str, limits: Limits, problems: list[Problem]) -> Utterance:
-    header = read_header(clip.audio)
-    seconds = header.num_samples / header.sample_rate
+class _NoWordsError(Exception):
+    """Nothing is left of a transcript when it is normalised."""
+
+
+def _utterance(clip: Clip, key: str, reader: Reader, read: Read) -> Utterance:
+    header = reader.headers.header(clip.audio)
+    samples = _samples(clip.cut, header)
+    seconds = samples / header.sample_rate
     if seconds * 1000 < WINDOW_MS:
         raise AudioError("too short audio", f"{seconds * 1000:.1f} ms, less than one {WINDOW_MS}-ms feature window")
-    if limits.max_seconds is not None and seconds > limits.max_seconds:
-        raise AudioError("clip above --max-seconds", f"{seconds:.2f} s, more than {limits.max_seconds:g} s")
-    text = clip.label.text
-    frames = source_len(header.num_samples, header.sample_rate)
-    utterance = Utterance(
-        key, clip.audio, text, frames, target_len(text), clip.speaker, round(seconds, 6), header.num_samples
-    )
-    problems += _remarks(clip, utterance, header, limits.vocabulary)
+    if reader.max_seconds is not None and seconds > reader.max_seconds:
+        raise AudioError("clip above --max-seconds", f"{seconds:.2f} s, more than {reader.max_seconds:g} s")
+    target = reader.texts.target(clip, key, read.problems)
+    if not target:
+        raise _NoWordsError(f"no word is left of {clip.text!r} when it is normalised")
+    vocabulary = reader.vocabulary
+    count = vocabulary.count(target) if vocabulary else len(target) - target.count(" ")
+    frames = source_len(samples, header.sample_rate)
+    utterance = Utterance(key, clip.audio, target, frames, count, clip.speaker, round(seconds, 6), samples)
+    if target != clip.text:
+        utterance = replace(utterance, extra={"transcript": clip.text})
+    if clip.cut or header.sample_rate != MODEL_SAMPLE_RATE or header.channels != 1:
+        read.to_convert[key] = clip.cut
+    _remark(read.problems, utterance, header, vocabulary)
     return utterance
 
 
-def _remarks(clip: Clip, utterance: Utterance, header: Header, vocabulary: Collection[str] | None) -> list[Problem]:
-    found: list[Problem] = []
+def _samples(cut: Cut | None, header: Header) -> int:
+    """Samples of the clip at the file's own rate; AudioError for a cut that the file does not have."""
+    if cut is None:
+        return header.num_samples
+    if cut.channel is not None and cut.channel >= header.channels:
+        raise AudioError("cut beyond the end", f"channel {cut.channel} of a file that has {header.channels}")
+    first = round(cut.start * header.sample_rate)
+    last = header.num_samples if cut.seconds is None else first + round(cut.seconds * header.sample_rate)
+    tolerated = header.num_samples + header.sample_rate // 50  # 20 ms: times in manifests are rounded
+    if first >= header.num_samples or last > tolerated:
+        times = (first / header.sample_rate, last / header.sample_rate, header.num_samples / header.sample_rate)
+        raise AudioError("cut beyond the end", "{:.2f} s to {:.2f} s of a file of {:.2f} s".format(*times))
+    return min(last, header.num_samples) - first
 
+
+def _remark(problems: list[Problem], item: Utterance, header: Header, vocabulary: Vocabulary | None) -> None:
     def add(severity: str, kind: str, detail: str) -> None:
-        found.append(Problem(severity, kind, clip.audio, None, utterance.key, detail))
+        problems.append(Problem(severity, kind, item.source, None, item.key, detail))
 
-    if utterance.target_len * LFR_FRAMES > utterance.source_len:
-        room = utterance.source_len // LFR_FRAMES
-        text = f"{utterance.target_len} characters, but {utterance.source_len / FRAMES_PER_SECOND:.2f} s carry {room}"
+    if header.unread:
+        add(WARNING, "header disagrees with size", f"{header.unread:,} bytes behind the sound that the header counts")
+    if item.target_len * LFR_FRAMES > item.source_len:
+        seconds, room = item.source_len / FRAMES_PER_SECOND, item.source_len // LFR_FRAMES
+        text = f"{item.target_len} characters, but {seconds:.2f} s carry {room}"
         add(WARNING, "more characters than frames", f"{text}: is the transcript this clip's?")
-    if vocabulary is not None and (unknown := set(utterance.target) - vocabulary - {" "}):
-        add(WARNING, "character not in vocabulary", f"{' '.join(sorted(unknown))}: becomes <unk>")
+    if vocabulary is not None and (unknown := vocabulary.unknown(item.target)):
+        add(WARNING, "character not in vocabulary", f"{' '.join(unknown)}: becomes <unk>")
     if header.sample_rate != MODEL_SAMPLE_RATE:
-        add(NOTE, "rate not 16 kHz", f"{header.sample_rate} Hz: FunASR resamples on reading")
+        below = ", and stays without what a telephone takes away" if header.sample_rate < MODEL_SAMPLE_RATE else ""
+        add(NOTE, "rate not 16 kHz", f"{header.sample_rate} Hz: converted to 16 kHz once, in stage 1{below}")
     if header.channels != 1:
-        add(NOTE, "not mono", f"{header.channels} channels: FunASR takes their mean on reading")
-    if utterance.source_len > TRAINER_LIMIT:
+        add(NOTE, "not mono", f"{header.channels} channels: made one once, in stage 1")
+    if item.source_len > TRAINER_LIMIT:
         limit = TRAINER_LIMIT / FRAMES_PER_SECOND
-        add(
-            NOTE,
-            f"clip above {limit} s",
-            f"{utterance.duration:.2f} s: FunASR drops it unless max_source_length is set",
-        )
-    return found
+        detail = f"{item.duration:.2f} s: FunASR would drop it without a word; here training's limit is set to keep it"
+        add(NOTE, f"clip above {limit} s", detail)

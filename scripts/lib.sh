@@ -105,10 +105,13 @@ at_stage() { # at_stage N TITLE: true when stage N is asked for; from here on a 
   mkdir -p "$exp/log" "$exp/stamps"
 }
 
-fingerprint() { # one line for what a path holds: a file's content, a large file's or a folder's sizes and times
-  local path size
+fingerprint() {   # one line for what a path holds: a file's content, a large file's or a folder's sizes and times
+  local path size # @FILE: the sizes and times of the files that FILE lists, one a line
   for path in "$@"; do
-    if [[ -d $path ]]; then
+    if [[ $path == @* && -f ${path#@} ]]; then
+      printf 'list %s ' "$path"
+      { xargs -r -d '\n' -a "${path#@}" stat -L -c '%n %s %Y' -- 2>&1 || true; } | sha256sum
+    elif [[ -d $path ]]; then
       printf 'folder %s ' "$path"
       find -L "$path" -type f -printf '%P %s %T@\n' | sort | sha256sum
     elif [[ -f $path ]]; then
@@ -149,7 +152,7 @@ once() { # once INPUT… makes OUTPUT… by COMMAND…: run COMMAND unless it, i
   "$@" 2>&1 | tee -ai "$stage_log"
   local path
   for path in "${outputs[@]}"; do
-    [[ -e $path ]] || die 1 "$path: stage $stage_running ended without making it"
+    [[ -e ${path#@} ]] || die 1 "${path#@}: stage $stage_running ended without making it"
   done
   printf '%s\n' "$wanted" "$(fingerprint "${outputs[@]}")" >"$stamp.new"
   mv "$stamp.new" "$stamp"

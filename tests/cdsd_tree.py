@@ -1,8 +1,10 @@
 """Makes corpora with CDSD's shape out of silent clips, whole or with what is wrong with real copies.
 
-    python tests/cdsd_tree.py DIR            # a tree of CDSD's size: 44 speakers in 1h, 8 in 10h (a tenth of its clips)
+    python tests/cdsd_tree.py DIR        # a tree of CDSD's size: 44 speakers in 1h, 8 in 10h, 148,581 labelled clips
 
-Clips are sparse files: a true header and a hole. Texts are random Han characters, no prompt of CDSD.
+Clips are sparse files: a true header and a hole. Texts are random Han characters, no prompt of CDSD. What is known to
+be irregular in real copies is in it: ids with a full-width comma, a label file with a dash, ids of another scheme, ids
+that both parts have, wavs without transcript and transcripts without wav, blanks, Latin letters, full-width marks.
 """
 
 from __future__ import annotations
@@ -19,9 +21,14 @@ import yaml
 ROOT = Path(__file__).resolve().parents[1]
 HAN = [chr(0x4E00 + 7 * number) for number in range(400)]
 SECONDS_PER_CHARACTER = 0.15  # enough for the clip to carry its text
-TENTH_OF_10H = {"01": 1160, "02": 1159, "04": 1159, "06": 1159, "08": 1159, "09": 1159, "12": 1159, "20": 1159}
-WITHOUT_TRANSCRIPT = 315  # wavs of the 1h part that no label file names
+# The released total of 92,730 over its eight speakers; how many each one has is not known.
+COUNTS_10H = {
+    speaker: 11_591 + (speaker in ("01", "02")) for speaker in ("01", "02", "04", "06", "08", "09", "12", "20")
+}
+WITHOUT_TRANSCRIPT = {"1h": 315, "10h": 69}  # wavs that no label file names
+WITHOUT_WAV = 12  # lines of the 1h part that no wav is there for
 COMMA_IDS = 727  # ids of speaker 37 with a full-width comma
+ODD_TEXTS = 33  # utterances of the 1h part that hold a blank or a Latin letter; as many of 10h hold a full-width mark
 
 
 def counts_1h() -> dict[str, int]:
@@ -72,31 +79,49 @@ def utt_id(speaker: str, number: int) -> str:
     return f"S{int(speaker):03d}T010E000N{number:05d}"
 
 
-def small(root: Path, speakers: int = 6, utterances: int = 4, part: str = "1h") -> Path:
-    """A whole, small corpus; its root is returned. Every speaker says the same first text."""
+def small(root: Path, speakers: int = 6, utterances: int = 4, part: str = "1h", said: str = "") -> Path:
+    """A whole, small corpus; its root is returned. Every speaker says the same first text, or always ``said``."""
     folder = root / "after_catting" / part
     for number in range(1, speakers + 1):
         speaker = f"{number:02d}"
-        said = ["今天天气很好", *texts(utterances - 1, f"{part} {speaker}")]
-        add_speaker(folder, speaker, {utt_id(speaker, index): text for index, text in enumerate(said, 1)})
+        words = [said] * utterances if said else ["今天天气很好", *texts(utterances - 1, f"{part} {speaker}")]
+        add_speaker(folder, speaker, {utt_id(speaker, index): text for index, text in enumerate(words, 1)})
     return root
 
 
-def full_1h(root: Path, counts: Mapping[str, int], without_transcript: int, comma_ids: int) -> None:
-    """CDSD's 1h part with its irregularities."""
+def odd(said: list[str], count: int, marks: str) -> list[str]:
+    """``said`` with something that is no Han character in the first ``count`` texts of at least two characters."""
+    places = [number for number, text in enumerate(said) if len(text) > 1][:count]
+    for turn, number in enumerate(places):
+        said[number] = said[number][:1] + marks[turn % len(marks)] + said[number][1:]
+    return said
+
+
+def strays(folder: Path, speakers: Sequence[str], without_transcript: int, without_wav: int) -> None:
+    """Wavs that no label file names, and lines of label files that no wav is there for."""
+    for number in range(without_transcript):
+        speaker = speakers[number % len(speakers)]
+        write_wav(folder / "Audio" / speaker / f"{utt_id(speaker, 90000 + number)}.wav")
+    for number in range(without_wav):
+        speaker = speakers[number % len(speakers)]
+        with open(folder / "Text" / f"{speaker}_label.txt", "a", encoding="utf-8") as stream:
+            stream.write(f"{utt_id(speaker, 80000 + number)} 没有录音\n")
+
+
+def make_1h(root: Path, counts: Mapping[str, int], comma_ids: int, odd_texts: int) -> Path:
+    """CDSD's 1h part; its folder is returned."""
     folder = root / "after_catting" / "1h"
     prompts = texts(2000, "prompts")
     for speaker, count in counts.items():
         ids = [utt_id(speaker, number) for number in range(1, count + 1)]
         if speaker == "37":
             ids[:comma_ids] = [f"S037T2，3E000N{number:05d}" for number in range(1, comma_ids + 1)]
-        add_speaker(folder, speaker, dict(zip(ids, texts(count, f"1h {speaker}", prompts), strict=True)))
-    for number in range(without_transcript):
-        speaker = sorted(counts)[number % len(counts)]
-        write_wav(folder / "Audio" / speaker / f"{utt_id(speaker, 90000 + number)}.wav")
+        said = texts(count, f"1h {speaker}", prompts)
+        add_speaker(folder, speaker, dict(zip(ids, odd(said, odd_texts * (speaker == "01"), " A"), strict=True)))
+    return folder
 
 
-def full_10h(root: Path, counts: Mapping[str, int]) -> None:
+def make_10h(root: Path, counts: Mapping[str, int], odd_texts: int) -> Path:
     """The 10h part: 1h's ids with other texts, and for speaker 20 another scheme of ids and a dash in the name."""
     folder = root / "after_catting" / "10h"
     for speaker, count in counts.items():
@@ -105,21 +130,24 @@ def full_10h(root: Path, counts: Mapping[str, int]) -> None:
             f"S{1 + number % 3:03d}F001P001W{number:05d}" if dash else utt_id(speaker, number)
             for number in range(1, count + 1)
         ]
-        said = texts(count, f"10h {speaker}")
+        said = odd(texts(count, f"10h {speaker}"), odd_texts * (speaker == "01"), "，Ａ")
         add_speaker(folder, speaker, dict(zip(ids, said, strict=True)), "20-label.txt" if dash else "")
+    return folder
 
 
-def full(root: Path) -> Path:
-    """A tree of CDSD's 1h size (55,851 labelled clips, 315 without a label) and a tenth of its 10h part."""
-    full_1h(root, counts_1h(), WITHOUT_TRANSCRIPT, COMMA_IDS)
-    full_10h(root, TENTH_OF_10H)
+def full(root: Path, share_of_10h: float = 1.0) -> Path:
+    """A tree of CDSD's size: 55,851 labelled clips in 1h, 92,730 (or a share of them) in 10h, and what is irregular."""
+    strays(make_1h(root, counts_1h(), COMMA_IDS, ODD_TEXTS), sorted(counts_1h()), WITHOUT_TRANSCRIPT["1h"], WITHOUT_WAV)
+    counts = {speaker: round(count * share_of_10h) for speaker, count in COUNTS_10H.items()}
+    strays(make_10h(root, counts, ODD_TEXTS), sorted(counts)[:-1], WITHOUT_TRANSCRIPT["10h"], 0)
     return root
 
 
 def one_in_hundred(root: Path) -> Path:
     """CDSD's 44 speakers, its irregularities, and a hundredth of its clips."""
-    full_1h(root, {speaker: count // 100 for speaker, count in counts_1h().items()}, 3, 7)
-    full_10h(root, {speaker: count // 100 for speaker, count in TENTH_OF_10H.items()})
+    counts = {speaker: count // 100 for speaker, count in counts_1h().items()}
+    strays(make_1h(root, counts, 7, 0), sorted(counts), 3, 0)
+    make_10h(root, {speaker: count // 1000 for speaker, count in COUNTS_10H.items()}, 0)
     return root
 
 

@@ -5,7 +5,11 @@ from __future__ import annotations
 import os
 from typing import Any
 
+import hypothesis
 import pytest
+
+hypothesis.settings.register_profile("recipe", deadline=None)  # no test asserts on wall time
+hypothesis.settings.load_profile("recipe")
 
 MAY_SKIP_IN_CI = ("needs a GPU", "needs ../shared")
 

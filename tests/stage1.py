@@ -18,9 +18,10 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(ROOT / "scripts"), "PYTHONDONTWRITEBYTECODE": "1"}
 
 
-def prepare(corpus, out, *more, **options) -> subprocess.CompletedProcess:
-    arguments = command("--corpus", corpus, "--out", out, *more)
-    return subprocess.run(arguments, env=environment(), capture_output=True, text=True, timeout=60, **options)
+def prepare(corpus, out, *more, timeout: float = 60) -> subprocess.CompletedProcess:
+    """``out`` None: without --out."""
+    arguments = command("--corpus", corpus, *(() if out is None else ("--out", out)), *more)
+    return subprocess.run(arguments, env=environment(), capture_output=True, text=True, timeout=timeout)
 
 
 def refused(done: subprocess.CompletedProcess, status: int = 1) -> str:
@@ -39,3 +40,13 @@ def problems(folder: Path) -> list[dict[str, str]]:
     header, *rows = [line.split("\t") for line in (folder / "problems.tsv").read_text(encoding="utf-8").splitlines()]
     assert header == ["severity", "kind", "file", "line", "key", "detail"]
     return [dict(zip(header, row, strict=True)) for row in rows]
+
+
+def state(folder: Path) -> dict[str, bytes]:
+    """Every file of a data folder, by its path in it."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def beside(folder: Path) -> set[str]:
+    """What lies in a folder, but for stage 1's cache of headers."""
+    return {path.name for path in folder.iterdir() if not path.name.endswith(".headers.sqlite")}

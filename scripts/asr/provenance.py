@@ -16,12 +16,12 @@ from typing import Any
 
 from asr import errors, machine
 from asr.config import read_stage_file
-from asr.files import sha256_file, write_json
-from asr.manifest import corpus_digest, read_manifest
+from asr.files import write_json
+from asr.manifest import corpus_digest, read_manifest, split_digest
 from asr.public import public
 from asr.schema import STAGE_FILES
 
-PACKAGES = ("torch", "torchaudio", "funasr", "modelscope", "jiwer", "soundfile", "numpy")
+PACKAGES = ("torch", "torchaudio", "funasr", "modelscope", "jiwer", "soundfile", "soxr", "numpy")
 
 
 def commit() -> str:
@@ -62,10 +62,9 @@ def times(exp: Path) -> dict[str, int]:
 
 def corpus(data: Path) -> dict[str, Any]:
     """Digest, sizes by split, and whether the speech is simulated."""
-    everything, splits = [], {}
-    for name in ("train", "val", "test"):
-        utterances = read_manifest(data / f"{name}.jsonl")
-        everything += utterances
+    manifests = {name: read_manifest(data / f"{name}.jsonl") for name in ("train", "val", "test")}
+    splits = {}
+    for name, utterances in manifests.items():
         splits[name] = {
             "speakers": len({item.speaker for item in utterances}),
             "utterances": len(utterances),
@@ -77,8 +76,9 @@ def corpus(data: Path) -> dict[str, Any]:
     return {
         "name": about.get("name", data.name),
         "simulated": about.get("simulated"),
-        "digest": corpus_digest(everything),
-        "split_sha256": sha256_file(data / "split.yaml") if (data / "split.yaml").is_file() else None,
+        "digest": corpus_digest(item for utterances in manifests.values() for item in utterances),
+        "split": statistics.get("split", {}).get("description"),
+        "split_digest": split_digest(manifests),
         "splits": splits,
     }
 

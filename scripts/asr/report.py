@@ -168,6 +168,8 @@ def _provenance(score: Mapping[str, Any], provenance: Mapping[str, Any]) -> str:
         ("commit", provenance.get("commit")),
         ("corpus", corpus.get("name")),
         ("corpus digest", corpus.get("digest")),
+        ("split", corpus.get("split")),
+        ("split digest", corpus.get("split_digest")),
         ("test set digest", score["reference"]["digest"]),
         ("config file", provenance.get("conf")),
         ("base model", base.get("id")),

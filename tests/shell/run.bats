@@ -100,6 +100,35 @@ count() { grep -c "$1" <<<"$output" || true; }
   [ "$(count 'stage 1: done')" -eq 1 ]
 }
 
+@test "files that a stage lists as @FILE are watched, wherever they lie" {
+  mkdir "$BATS_TEST_TMPDIR/else where"
+  echo sound >"$BATS_TEST_TMPDIR/else where/a clip.wav"
+  cat >"$BATS_TEST_TMPDIR/listing.sh" <<END
+# options
+stage=0      # first
+stop_stage=0 # last
+# end of options
+. "$root/scripts/lib.sh"
+exp=$exp
+list_it() { printf '%s\n' "$BATS_TEST_TMPDIR/else where/a clip.wav" >"\$exp/list"; }
+if at_stage 0 "list"; then once makes "@\$exp/list" by list_it; fi
+END
+  for wanted in 0 1; do
+    run bash "$BATS_TEST_TMPDIR/listing.sh"
+    [ "$status" -eq 0 ]
+    [ "$(count 'up to date')" -eq "$wanted" ]
+  done
+  echo louder >"$BATS_TEST_TMPDIR/else where/a clip.wav"
+  run bash "$BATS_TEST_TMPDIR/listing.sh"
+  [ "$(count 'stage 0: done')" -eq 1 ]
+  rm "$BATS_TEST_TMPDIR/else where/a clip.wav"
+  run bash "$BATS_TEST_TMPDIR/listing.sh"
+  [ "$(count 'stage 0: done')" -eq 1 ]
+  rm "$exp/list"
+  run bash "$BATS_TEST_TMPDIR/listing.sh"
+  [ "$(count 'stage 0: done')" -eq 1 ]
+}
+
 @test "a stage that fails leaves no stamp, shows the end of its log, and says how to rerun it alone" {
   recipe
   rm "$exp/extra"

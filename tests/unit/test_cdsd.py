@@ -139,8 +139,46 @@ def test_an_id_that_two_speakers_have_keeps_both_clips(tmp_path):
     cdsd_tree.add_speaker(tmp_path, "01", {"same": "你好", "a": "你"})
     cdsd_tree.add_speaker(tmp_path, "02", {"same": "再见"})
     part = cdsd.read_part(tmp_path, "1h")
-    assert {clip.key: clip.label.text for clip in part.clips} == {"01-same": "你好", "a": "你", "02-same": "再见"}
+    assert {clip.key: clip.text for clip in part.clips} == {"01-same": "你好", "a": "你", "02-same": "再见"}
     assert kinds(part) == {("warning", "id of two speakers"): 2}
+
+
+def test_an_id_in_two_label_files_is_named_in_the_one_that_has_no_clip_for_it(tmp_path):
+    folder = small_part(tmp_path)
+    first = cdsd_tree.utt_id("02", 1)
+    with labels_of(folder).open("a", encoding="utf-8") as stream:
+        stream.write(f"{first} 不是我说的\n")
+    part = cdsd.read_part(folder, "1h")
+    (problem,) = part.problems
+    assert (problem.severity, problem.kind, problem.line) == ("error", "id in two label files", 5)
+    assert "the id is in 02_label.txt:1 too" in problem.detail
+    assert len(part.clips) == 24
+
+
+def test_two_label_files_of_one_speaker_are_joined_and_what_both_have_is_named(tmp_path):
+    folder = small_part(tmp_path)
+    lines = labels_of(folder).read_text(encoding="utf-8").splitlines(keepends=True)
+    (folder / "Text/01-label.txt").write_text("".join(lines[2:]), encoding="utf-8")
+    labels_of(folder).write_text("".join(lines[:3]), encoding="utf-8")
+    part = cdsd.read_part(folder, "1h")
+    assert len(part.clips) == 24
+    assert kinds(part) == {("warning", "id in two label files"): 1}
+
+
+def test_a_label_file_that_points_outside_the_corpus_is_refused_and_linked_folders_are_not(tmp_path):
+    folder = small_part(tmp_path / "corpus")
+    secret = tmp_path / "secret.txt"
+    secret.write_text(f"{cdsd_tree.utt_id('01', 1)} 机密\n", encoding="utf-8")
+    labels_of(folder).unlink()
+    labels_of(folder).symlink_to(secret)
+    part = cdsd.read_part(folder, "1h")
+    assert kinds(part) == {("error", "label file outside the corpus"): 1, ("error", "no label file"): 1}
+    assert all(clip.speaker != "01" for clip in part.clips)
+    labels_of(folder).unlink()
+    (folder / "Text").rename(tmp_path / "Text on another disk")
+    (folder / "Text").symlink_to(tmp_path / "Text on another disk")
+    (folder / "Text/01_label.txt").symlink_to("02_label.txt")  # within the folder: nothing leads out
+    assert not kinds(cdsd.read_part(folder, "1h"))[("error", "label file outside the corpus")]
 
 
 def test_a_speaker_without_label_file_is_named_and_the_others_go_on(tmp_path):
@@ -198,17 +236,44 @@ def read_bytes(tmp_path, raw):
     return {label.utt: label.text for label in labels}, [problem.kind for problem in problems]
 
 
+BOM = "byte-order mark"
+
+
 @pytest.mark.parametrize(
-    ("raw", "texts"),
+    ("raw", "texts", "notes"),
     [
-        ("a 你好\nb 再见\n".encode(), {"a": "你好", "b": "再见"}),
-        ("\ufeffa 你好\r\n\r\n  b\t再见 \u3000\r\n".encode(), {"a": "你好", "b": "再见"}),
-        ("a \ufeff你好\nb 你 好，ＯＫ 3\n".encode(), {"a": "你好", "b": "你 好，ＯＫ 3"}),  # inside, nothing is touched
-        ("S037T2，3E0 没有换行".encode(), {"S037T2，3E0": "没有换行"}),
+        ("a 你好\nb 再见\n".encode(), {"a": "你好", "b": "再见"}, []),
+        ("\ufeffa 你好\r\n\r\n  b\t再见 \u3000\r\n".encode(), {"a": "你好", "b": "再见"}, [BOM]),
+        (
+            "a \ufeff你好\nb 你 好，ＯＫ 3\n".encode(),
+            {"a": "你好", "b": "你 好，ＯＫ 3"},
+            [BOM],
+        ),  # inside, nothing is touched
+        ("S037T2，3E0 没有换行".encode(), {"S037T2，3E0": "没有换行"}, []),
     ],
 )
-def test_what_was_said_is_kept_and_only_outer_blanks_and_boms_go(tmp_path, raw, texts):
-    assert read_bytes(tmp_path, raw) == (texts, [])
+def test_what_was_said_is_kept_and_only_outer_blanks_and_boms_go(tmp_path, raw, texts, notes):
+    assert read_bytes(tmp_path, raw) == (texts, notes)
+
+
+@pytest.mark.parametrize(
+    ("utt", "reason"),
+    [
+        ("../../etc/passwd", "it holds a slash"),
+        ("a\\b", "it holds a slash"),
+        ("a..b", "it holds '..'"),
+        ("a\0b", "it holds the control character U+0000"),
+        ("a\x1bb", "it holds the control character U+001B"),
+    ],
+)
+def test_an_id_that_could_lead_elsewhere_is_refused_by_name(tmp_path, utt, reason):
+    path = tmp_path / "01_label.txt"
+    path.write_bytes(f"a 你好\n{utt} 再见\n".encode())
+    labels, problems = read_label_file(path)
+    assert [label.utt for label in labels] == ["a"]
+    assert [(item.severity, item.kind, item.line, item.detail) for item in problems] == [
+        ("error", "unsafe id", 2, f"refused: {reason}")
+    ]
 
 
 def test_a_line_without_transcript_is_a_problem_and_no_label(tmp_path):

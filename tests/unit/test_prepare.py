@@ -1,26 +1,32 @@
 """Stage 1 as a user meets it: the command, what it prints and what it writes."""
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import soundfile
 import yaml
 
-from asr.manifest import read_manifest
+from asr.manifest import read_manifest, split_digest
 from tests import cdsd_tree
-from tests.stage1 import ROOT, environment, keys, prepare, problems
+from tests.stage1 import ROOT, beside, environment, keys, prepare, problems, refused
 
 OUTPUTS = {
-    "train.jsonl",
-    "val.jsonl",
-    "test.jsonl",
-    "data_statistics.txt",
-    "statistics.json",
-    "problems.tsv",
-    "split.yaml",
+    *(
+        "train.jsonl",
+        "val.jsonl",
+        "test.jsonl",
+        "split.yaml",
+        "problems.tsv",
+        "text_changes.tsv",
+        "audio_elsewhere.txt",
+    ),
+    *("data_statistics.txt", "data_statistics.html", "statistics.json", "train", "val", "test"),
 }
 
 
@@ -145,22 +151,164 @@ def test_almost_cdsd_says_why_its_split_is_not_the_default(tmp_path):
     assert "drawn by speaker, 8:1:1, seed 2024; CDSD's default split needs 44 too" in done.stdout
 
 
-def test_other_rates_channels_and_formats_are_counted_at_16_khz(part, corpus, tmp_path):
-    folder = part / "Audio/01"
-    first, second = sorted(folder.iterdir())[:2]
-    cdsd_tree.write_wav(first, 2.0, rate=44100, channels=2)
-    soundfile.write(second.with_suffix(".flac"), [0.0] * 24000, 8000)
-    second.unlink()
-    prepare(corpus, tmp_path / "data", "--ratios", "4,1,1", "--seed", "1")
-    lines = [json.loads(line) for path in (tmp_path / "data").glob("*.jsonl") for line in path.open(encoding="utf-8")]
+def test_other_rates_and_channels_are_converted_once_and_other_formats_are_taken_as_they_are(part, corpus, tmp_path):
+    folder, out = part / "Audio/01", tmp_path / "data"
+    first, second, third, _ = sorted(folder.iterdir())
+    sound = np.sin(np.arange(88200) / 20) / 2
+    soundfile.write(first, np.stack([sound, sound], axis=1), 44100)
+    soundfile.write(second.with_suffix(".flac"), sound[:24000], 8000)
+    soundfile.write(third.with_suffix(".ogg"), sound[:24000], 16000)
+    second.unlink(), third.unlink()
+    done = prepare(corpus, out, "--ratios", "4,1,1", "--seed", "1")
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for path in out.glob("*.jsonl") for line in path.open(encoding="utf-8")]
     found = {item["key"]: (item["source_len"], item["num_samples"], item["duration"]) for item in lines}
-    assert found[first.stem] == (200, 88200, 2.0)
-    assert found[second.stem] == (300, 24000, 3.0)
-    assert sorted(row["kind"] for row in problems(tmp_path / "data")) == [
-        "not mono",
-        "rate not 16 kHz",
-        "rate not 16 kHz",
-    ]
+    assert found[first.stem] == (200, 32000, 2.0)
+    assert found[second.stem] == (300, 48000, 3.0)
+    assert found[third.stem] == (150, 24000, 1.5)
+    sources = {item["key"]: Path(item["source"]) for item in lines}
+    for key in (first.stem, second.stem):
+        assert sources[key].parent == tmp_path / "data_audio/01"
+        assert soundfile.info(sources[key]).samplerate == 16000
+        assert soundfile.info(sources[key]).channels == 1
+    assert sources[third.stem] == third.with_suffix(".ogg")
+    originals = {item["key"]: item["original"] for item in lines if "original" in item}
+    assert originals[first.stem] == {"source": str(first), "start": 0.0, "seconds": None, "channel": None}
+    assert sorted(row["kind"] for row in problems(out)) == ["not mono", "rate not 16 kHz", "rate not 16 kHz"]
+    assert "converted audio (16 kHz, mono): 2 clips in" in done.stdout
+    assert (out / "audio_elsewhere.txt").read_text().splitlines() == sorted(
+        map(str, [sources[first.stem], sources[second.stem]])
+    )
+    times = {path: path.stat().st_mtime_ns for path in (tmp_path / "data_audio").rglob("*.wav")}
+    assert "unchanged: " in prepare(corpus, out, "--ratios", "4,1,1", "--seed", "1").stdout
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "data_audio").rglob("*.wav")} == times
+    first.unlink()
+    prepare(corpus, out, "--ratios", "4,1,1", "--seed", "1")
+    assert [path.name.split("-")[0] for path in (tmp_path / "data_audio").rglob("*.wav")] == [second.stem]
+
+
+def test_an_unchanged_corpus_leaves_everything_untouched_and_a_changed_clip_is_noticed(corpus, part, tmp_path):
+    out = tmp_path / "data"
+    prepare(corpus, out)
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
+    assert f"unchanged: {out} is as it was" in prepare(corpus, out).stdout
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
+    clip = sorted((part / "Audio/04").iterdir())[0]
+    times = clip.stat()
+    cdsd_tree.write_wav(clip, clip.stat().st_size // 32000 + 7)
+    os.utime(clip, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert f"written to {out}" in prepare(corpus, out).stdout
+    lengths = {
+        item.key: item.source_len for name in ("train", "val", "test") for item in read_manifest(out / f"{name}.jsonl")
+    }
+    assert lengths[clip.stem] == 100 * soundfile.info(clip).frames // 16000
+
+
+def test_kaldi_folders_stand_beside_the_manifests_and_can_be_given_back(corpus, tmp_path):
+    prepare(corpus, tmp_path / "data", "--lhotse")
+    folder = tmp_path / "data/test"
+    (speaker,) = {item.speaker for item in read_manifest(tmp_path / "data/test.jsonl")}
+    ids = sorted(keys(tmp_path / "data", "test"))
+    assert (folder / "utt2spk").read_text() == "".join(f"{key} {speaker}\n" for key in ids)
+    assert (folder / "spk2utt").read_text() == f"{speaker} {' '.join(ids)}\n"
+    again = {name: tmp_path / name for name in ("kaldi", "jsonl", "lhotse")}
+    (tmp_path / "only").mkdir()
+    for name in ("train", "val", "test"):
+        shutil.copytree(tmp_path / "data" / name, tmp_path / "only" / name)
+    for name, given in (("kaldi", "only"), ("jsonl", "data"), ("lhotse", "data/lhotse")):
+        done = prepare(tmp_path / given, again[name])
+        assert done.returncode == 0, done.stderr
+        assert "split   the corpus's own sets" in done.stdout
+        for split_ in ("train", "val", "test"):
+            assert read_manifest(again[name] / f"{split_}.jsonl") == read_manifest(tmp_path / f"data/{split_}.jsonl")
+    assert not (again["kaldi"] / "lhotse").exists()
+    prepare(corpus, tmp_path / "data")
+    assert not (tmp_path / "data/lhotse").exists()
+
+
+def test_leaving_a_speaker_out_and_a_speaker_dependent_split(corpus, tmp_path):
+    done = prepare(corpus, tmp_path / "loso", "--split", "loso:03")
+    assert {item.speaker for item in read_manifest(tmp_path / "loso/test.jsonl")} == {"03"}
+    assert "leave one speaker out (03)" in done.stdout
+    prepare(corpus, tmp_path / "own", "--split", "speaker-dependent", "--ratios", "1,1,1")
+    sets = {name: read_manifest(tmp_path / f"own/{name}.jsonl") for name in ("train", "val", "test")}
+    said = {name: {item.target for item in sets[name]} for name in sets}
+    assert not said["train"] & said["test"]
+    assert not said["train"] & said["val"]
+    assert not said["val"] & said["test"]
+    assert sum(map(len, sets.values())) == 24
+    used = yaml.safe_load((tmp_path / "own/split.yaml").read_text())
+    assert (
+        used["digest"]
+        == split_digest(sets)
+        == json.loads((tmp_path / "own/statistics.json").read_text())["split"]["digest"]
+    )
+    prepare(corpus, tmp_path / "again", "--split", tmp_path / "own/split.yaml")
+    assert keys(tmp_path / "again", "test") == keys(tmp_path / "own", "test")
+
+
+def test_text_disjoint_takes_the_test_sets_texts_from_train_alone_and_says_so(corpus, tmp_path):
+    prepare(corpus, tmp_path / "whole")
+    done = prepare(corpus, tmp_path / "data", "--split", "+text-disjoint")
+    assert "seed 2024; train without the test set's texts" in done.stdout
+    test = {item.target for item in read_manifest(tmp_path / "data/test.jsonl")}
+    train = read_manifest(tmp_path / "data/train.jsonl")
+    assert not test & {item.target for item in train}
+    gone = keys(tmp_path / "whole", "train") - {item.key for item in train}
+    assert gone
+    assert gone == {row["key"] for row in problems(tmp_path / "data") if row["kind"] == "text of the test set"}
+    assert keys(tmp_path / "data", "val") == keys(tmp_path / "whole", "val")
+    prepare(corpus, tmp_path / "again", "--split", tmp_path / "data/split.yaml")
+    assert keys(tmp_path / "again", "train") == {item.key for item in train}
+
+
+def test_10h_alone_is_divided_by_text_within_its_speakers(whole, tmp_path):
+    done = prepare(whole, tmp_path / "data", "--part", "10h", "--ratios", "1,1,1", "--split", "speaker-dependent")
+    assert done.returncode == 0, done.stderr
+    done = prepare(whole, tmp_path / "data", "--part", "10h")
+    assert "split_cdsd_10h.yaml (default for CDSD 10h): speaker-dependent, by text, 8:1:1, seed 2024" in done.stdout
+    sets = {
+        name: {item.target for item in read_manifest(tmp_path / f"data/{name}.jsonl")} for name in ("train", "test")
+    }
+    assert not sets["train"] & sets["test"]
+
+
+def test_targets_are_normalised_and_the_transcript_is_kept(corpus, part, tmp_path):
+    path = part / "Text/04_label.txt"
+    lines = path.read_text(encoding="utf-8").splitlines()
+    lines[1] = f"{lines[1].split()[0]} 我 要去，ＫＴＶ！"
+    path.write_text("\n".join(lines), encoding="utf-8")
+    prepare(corpus, tmp_path / "data")
+    found = {
+        item.key: item for name in ("train", "val", "test") for item in read_manifest(tmp_path / f"data/{name}.jsonl")
+    }
+    item = found[lines[1].split()[0]]
+    assert (item.target, item.target_len, item.extra["transcript"]) == ("我要去ktv", 6, "我 要去，ＫＴＶ！")
+    rows = (tmp_path / "data/text_changes.tsv").read_text(encoding="utf-8").splitlines()
+    assert rows[0].startswith("from\tcode points")
+    assert len(rows) == 1 + 6
+
+
+def test_check_only_lists_and_changes_nothing(corpus, part, tmp_path):
+    sorted((part / "Audio/04").iterdir())[0].write_text("no sound")
+    before = {path: path.stat().st_mtime_ns for path in corpus.rglob("*")}
+    done = prepare(corpus, None, "--check-only")
+    assert done.returncode == 0, done.stderr
+    assert "error  unreadable audio      1" in done.stdout
+    assert done.stdout.endswith("checked only: no data was written\n")
+    assert beside(tmp_path) == {"corpus"}
+    prepare(corpus, tmp_path / "list", "--check-only")
+    assert [path.name for path in (tmp_path / "list").iterdir()] == ["problems.tsv"]
+    assert [row["kind"] for row in problems(tmp_path / "list")] == ["unreadable audio"]
+    assert {path: path.stat().st_mtime_ns for path in corpus.rglob("*")} == before
+    assert "--strict: 1 errors and 0 warnings" in refused_after_listing(
+        prepare(corpus, None, "--check-only", "--strict")
+    )
+
+
+def refused_after_listing(done: subprocess.CompletedProcess) -> str:
+    assert "checked only" in done.stdout
+    return refused(done)
 
 
 def test_characters_that_the_model_does_not_have_are_named(corpus, part, tmp_path):

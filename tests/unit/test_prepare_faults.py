@@ -10,7 +10,7 @@ import pytest
 
 from asr.manifest import read_manifest
 from tests import cdsd_tree
-from tests.stage1 import command, environment, keys, prepare, problems, refused
+from tests.stage1 import beside, command, environment, keys, prepare, problems, refused, state
 
 
 @pytest.fixture
@@ -142,13 +142,17 @@ def test_a_structural_fault_stops_before_anything_is_written(corpus, part, tmp_p
     out = tmp_path / "data"
     assert expected in refused(prepare(corpus, out))
     assert not out.exists()
-    assert {path.name for path in tmp_path.iterdir()} == {"corpus"}
+    assert beside(tmp_path) == {"corpus"}
 
 
 def test_wrong_paths(corpus, tmp_path):
     (tmp_path / "a file").touch()
     (tmp_path / "empty").mkdir()
-    for wrong, expected in (("nowhere", "no such folder"), ("a file", "is not a folder"), ("empty", "is: nothing")):
+    for wrong, expected in (
+        ("nowhere", "no such folder"),
+        ("a file", "is a file, and not one called *.jsonl"),
+        ("empty", "is: nothing"),
+    ):
         assert expected in refused(prepare(tmp_path / wrong, tmp_path / "data"))
     assert "no part 10h of CDSD" in refused(prepare(corpus, tmp_path / "data", "--part", "10h"))
 
@@ -183,16 +187,16 @@ def test_a_token_list_that_is_none(corpus, tmp_path):
 
 def test_a_failed_run_leaves_the_previous_data_whole(corpus, part, tmp_path):
     prepare(corpus, tmp_path / "data")
-    before = {path.name: path.read_bytes() for path in (tmp_path / "data").iterdir()}
+    before = state(tmp_path / "data")
     empty_label_file(part)
     refused(prepare(corpus, tmp_path / "data"))
-    assert {path.name: path.read_bytes() for path in (tmp_path / "data").iterdir()} == before
+    assert state(tmp_path / "data") == before
 
 
 def test_a_folder_that_cannot_be_written(corpus, tmp_path):
     (tmp_path / "data").touch()
     assert f"{tmp_path}/data: " in refused(prepare(corpus, tmp_path / "data"))
-    assert {path.name for path in tmp_path.iterdir()} == {"corpus", "data"}
+    assert beside(tmp_path) == {"corpus", "data"}
 
 
 def test_what_else_is_in_the_data_folder_stays(corpus, tmp_path):
@@ -208,7 +212,7 @@ def test_what_else_is_in_the_data_folder_stays(corpus, tmp_path):
     assert prepare(corpus, out, "--seed", "1").returncode == 0
     assert (out / "folder/a").exists()
     assert "seed: 1\n" in (out / "split.yaml").read_text()
-    assert {path.name for path in tmp_path.iterdir()} == {"corpus", "data"}
+    assert beside(tmp_path) == {"corpus", "data"}
 
 
 def test_a_data_folder_that_is_a_link_stays_a_link(corpus, tmp_path):
@@ -221,9 +225,6 @@ def test_a_data_folder_that_is_a_link_stays_a_link(corpus, tmp_path):
 
 @pytest.mark.parametrize("blow", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_killed_run_leaves_one_state_or_the_other(whole, tmp_path, blow):
-    def state(folder: Path) -> dict[str, bytes]:
-        return {path.name: path.read_bytes() for path in folder.iterdir()}
-
     both = ("--part", "1h,10h")
     out = tmp_path / "data"
     begun = time.monotonic()
@@ -240,4 +241,4 @@ def test_a_killed_run_leaves_one_state_or_the_other(whole, tmp_path, blow):
         assert state(out) in (before, after)
     assert prepare(whole, out).returncode == 0
     assert state(out) == before
-    assert {path.name for path in tmp_path.iterdir()} == {"data", "other"}  # what the killed runs left is gone
+    assert beside(tmp_path) == {"data", "other"}  # what the killed runs left is gone
