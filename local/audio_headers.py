@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 EXTENSIONS = (".wav", ".flac", ".ogg", ".opus")  # in order of preference where one id has several
 
+_USUAL = struct.Struct("<4s4x8sIHHI4xHH4sI")
 _FIXED_SIZE_CODECS = {1, 3, 6, 7}  # PCM, IEEE float, A-law, mu-law: every sample takes the same room
 _EXTENSIBLE = 0xFFFE
 _STREAMED = 0x7FFF0000  # encoders that write to a pipe leave a length near 2 or 4 GiB in the header
@@ -42,16 +43,21 @@ class AudioError(Exception):
 
 def read_header(path: str) -> Header:
     """Read a clip's header. AudioError where it is unreadable, without sound, or shorter than its header says."""
+    return read_with_stat(path)[0]
+
+
+def read_with_stat(path: str) -> tuple[Header, os.stat_result]:
+    """``read_header``, and what the system says of the very file that was read."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name, or a lone surrogate
         raise AudioError("unreadable audio", getattr(error, "strerror", None) or str(error)) from None
     try:
-        size = os.fstat(descriptor).st_size
+        about = os.fstat(descriptor)
         head = os.read(descriptor, 128)
         if not head:
             raise AudioError("zero-length audio", "the file has 0 bytes")
-        header = _wav_header(descriptor, head, size)
+        header = _usual_header(descriptor, head, about.st_size) or _wav_header(descriptor, head, about.st_size)
     except OSError as error:
         raise AudioError("unreadable audio", error.strerror or str(error)) from None
     finally:
@@ -59,7 +65,19 @@ def read_header(path: str) -> Header:
     header = header or _any_header(path)
     if header.num_samples <= 0:
         raise AudioError("zero-length audio", "the header counts 0 samples")
-    return header
+    return header, about
+
+
+def _usual_header(descriptor: int, head: bytes, size: int) -> Header | None:
+    """The header of a file that begins with the 44 bytes that nearly all WAV files begin with; None for any other."""
+    if len(head) < _USUAL.size:
+        return None
+    riff, wave, size_of_fmt, codec, channels, rate, block, bits, data, length = _USUAL.unpack_from(head)
+    if riff != b"RIFF" or wave != b"WAVEfmt " or size_of_fmt != 16 or data != b"data":
+        return None
+    if codec not in _FIXED_SIZE_CODECS or not rate or not channels or block != channels * ((bits + 7) // 8):
+        return None
+    return _sized(descriptor, (rate, channels, block), length, _USUAL.size, size)
 
 
 def _wav_header(descriptor: int, head: bytes, size: int) -> Header | None:

@@ -157,17 +157,19 @@ def _clips(part: Part, folder: Path) -> dict[str, str]:
     """{id: path} of a speaker's clips. Of one id in several formats the first of EXTENSIONS is taken."""
     clips: dict[str, str] = {}
     with os.scandir(folder) as entries:
-        found = sorted((entry.name, entry.path) for entry in entries if not entry.name.startswith("."))
-    for extension in EXTENSIONS:
-        for name, path in found:
-            if not name.lower().endswith(extension):
-                continue
+        names = [entry.name for entry in entries if not entry.name.startswith(".")]
+    by_format: dict[str, list[str]] = {extension: [] for extension in EXTENSIONS}
+    for name in sorted(names):
+        by_format.get(os.path.splitext(name)[1].lower(), []).append(name)
+    where = os.path.join(folder, "")
+    for extension, found in by_format.items():
+        for name in found:
             utt = name[: -len(extension)]
             if utt in clips:
                 detail = f"{os.path.basename(clips[utt])} is taken"
-                part.problems.append(Problem(WARNING, "clip in two formats", path, None, utt, detail))
+                part.problems.append(Problem(WARNING, "clip in two formats", where + name, None, utt, detail))
             else:
-                clips[utt] = path
+                clips[utt] = where + name
     return clips
 
 

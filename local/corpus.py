@@ -83,6 +83,8 @@ def unsafe_name(name: str) -> str:
     Ids become file names and the first word of a line: an id that could lead out of a folder or out of its line is
     refused, wherever it comes from.
     """
+    if name.isascii() and name.isalnum():  # nearly all ids
+        return ""
     if not name:
         return "it is empty"
     if "/" in name or "\\" in name:
@@ -99,4 +101,4 @@ def unsafe_name(name: str) -> str:
 
 def unsafe_id(key: str) -> str:
     """Why ``key`` may not be an utterance id: what ``unsafe_name`` refuses, and blanks."""
-    return unsafe_name(key) or ("it holds a blank" if key.split() != [key] else "")
+    return "" if key.isascii() and key.isalnum() else unsafe_name(key) or "it holds a blank" * (key.split() != [key])

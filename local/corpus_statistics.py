@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import re
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -28,7 +27,6 @@ MOST_FREQUENT = 50  # characters without a token that are named
 DEFAULT_LIMIT = 2048  # 10-ms frames: what FunASR drops by default is longer (max_source_length)
 LENGTH_BINS = (*range(1, 21), 21, 26, 31)  # the smallest length of each bin; the last one is open
 FRAME_BINS = (*range(0, 1000, 50), *range(1000, 2001, 100), DEFAULT_LIMIT + 1)  # in 10-ms frames, likewise
-_HAN = re.compile("[\u4e00-\u9fff]+").fullmatch
 
 
 def spread(values: Iterable[float]) -> dict[str, float]:
@@ -41,11 +39,6 @@ def spread(values: Iterable[float]) -> dict[str, float]:
 def rank(ranked: Sequence[float], share: float) -> float:
     """A percentile by nearest rank of ``ranked``, which is sorted."""
     return ranked[max(0, math.ceil(share * len(ranked)) - 1)]
-
-
-def compared(text: str) -> str:
-    """``text`` as texts are compared. Han characters alone are so already, and the same object is given back."""
-    return text if _HAN(text) else normalize(text)
 
 
 @dataclass
@@ -112,14 +105,14 @@ def collect(
     about: Mapping[str, Any], splits: Splits, split: Split, vocabulary: Collection[str] | None = None
 ) -> dict[str, Any]:
     """All the figures, ``about`` the corpus (its name, parts, …) first. ``vocabulary``: the base model's characters."""
-    texts = {name: {compared(item.target) for item in splits[name]} for name in SPLITS}
+    texts = {name: {normalize(item.target) for item in splits[name]} for name in SPLITS}
     sums = {name: Tally() for name in SPLITS}
     by_speaker: dict[str, Any] = {}
     for speaker, parts in sorted(_by_speaker(splits).items()):
         own: set[str] = set()
         found = {}
         for name, utterances in parts.items():
-            said = [compared(item.target) for item in utterances]
+            said = [normalize(item.target) for item in utterances]
             found[name] = tally(utterances, said, {other: texts[other] for other in SPLITS if other != name})
             sums[name].add(found[name])
             own.update(said)

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-
-from statistics_page import page
+from typing import Any
 
 import corpus_statistics
 import kaldi_dir
 import lhotse_dir
 from asr.files import write_json, write_text
 from asr.manifest import write_manifest
+from asr.processes import Helper, beside
 from asr.tables import text_table
 from data_folder import write_folder
-from preparation import Prepared, audio_elsewhere
+from preparation import Prepared, add_statistics, audio_elsewhere
 from problems import ERROR, NOTE, WARNING, Problem, count_kinds, tsv_field, write_problems
 from split import SPLITS, write_split
+from statistics_page import page
 
 ELSEWHERE = "audio_elsewhere.txt"
+_FEW = 200_000  # utterances
 # The manifests, which later stages read, come last: see write_folder.
 OUTPUTS = (
     *(
@@ -35,18 +38,53 @@ OUTPUTS = (
 )
 
 
-def write(prepared: Prepared, out: Path, lhotse: bool = False) -> bool:
+def drawing() -> Helper:
+    """A process that loads matplotlib while the corpus is read, and then draws the page for ``write``."""
+    return Helper(_load_matplotlib, _draw)
+
+
+def _load_matplotlib() -> None:
+    from matplotlib.figure import Figure  # noqa: F401
+
+    import statistics_figures  # noqa: F401
+
+
+def _draw(statistics: Mapping[str, Any], path: Path) -> None:
+    write_text(path, page(statistics))
+
+
+def write(prepared: Prepared, out: Path, draw: Helper, lhotse: bool = False) -> bool:
     """Write the data folder, as a whole or not at all; False where it is as it would be already."""
-    return write_folder(out, OUTPUTS, lambda folder: _write_files(prepared, folder, lhotse))
+    return write_folder(out, OUTPUTS, lambda folder: _write_files(prepared, folder, draw, lhotse))
 
 
-def _write_files(prepared: Prepared, folder: Path, lhotse: bool) -> None:
-    statistics, split = prepared.statistics, prepared.split
+def _write_files(prepared: Prepared, folder: Path, draw: Helper, lhotse: bool) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as meanwhile:
+        # Another process writes the lists while this one counts, but not of so many that they fill the memory twice.
+        if few := sum(map(len, prepared.splits.values())) <= _FEW:
+            meanwhile.enter_context(beside(_write_lists, prepared, folder, lhotse))
+        add_statistics(prepared)
+        draw.ask(prepared.statistics, folder / "data_statistics.html")
+        _write_reports(prepared, folder)
+        if not few:
+            _write_lists(prepared, folder, lhotse)
+    draw.wait()
+
+
+def _write_lists(prepared: Prepared, folder: Path, lhotse: bool) -> None:
+    """The manifests, and the same for Kaldi and lhotse."""
     for name in SPLITS:
         write_manifest(folder / f"{name}.jsonl", prepared.splits[name])
         kaldi_dir.write_kaldi(folder / name, prepared.splits[name])
         if lhotse:
             lhotse_dir.write_lhotse(folder / "lhotse", name, prepared.splits[name])
+    write_text(folder / ELSEWHERE, "".join(f"{path}\n" for path in audio_elsewhere(prepared)))
+
+
+def _write_reports(prepared: Prepared, folder: Path) -> None:
+    """What people read."""
+    statistics, split = prepared.statistics, prepared.split
     comment = "The split as used by local/prepare_1h_dataset.py; its --split reads this file.\n"
     about = f"{comment}Corpus {prepared.name}: {split.describe()}."
     write_split(folder / "split.yaml", split, about, statistics["split"]["digest"])
@@ -55,8 +93,6 @@ def _write_files(prepared: Prepared, folder: Path, lhotse: bool) -> None:
     write_json(folder / "statistics.json", statistics)
     text = corpus_statistics.render(statistics, prepared.differences, problem_lines(prepared.problems))
     write_text(folder / "data_statistics.txt", text)
-    write_text(folder / "data_statistics.html", page(statistics))
-    write_text(folder / ELSEWHERE, "".join(f"{path}\n" for path in audio_elsewhere(prepared)))
 
 
 def problem_lines(problems: Sequence[Problem]) -> list[str]:

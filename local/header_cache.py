@@ -12,11 +12,11 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from audio_headers import AudioError, Header, read_header
+from audio_headers import AudioError, Header, read_with_stat
 from corpus import Cut
 
 VERSION = 1  # of the tables; a file of another version is thrown away
@@ -63,6 +63,9 @@ class HeaderCache(contextlib.AbstractContextManager["HeaderCache"]):
         self._asked = bytearray(_BITS // 8 if self._database else 0)
         self._rows: sqlite3.Cursor | None = None
         self._next: tuple[Any, ...] | None = None
+        self._sought: bytes | None = None  # no row lies between this key and the next row
+        self._new: list[tuple[Any, ...]] = []  # headers that are not written yet
+        self.fresh = self._is_empty()  # nothing is known yet, so nothing needs to be looked up
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self.close(prune=kind is None)
@@ -78,10 +81,10 @@ class HeaderCache(contextlib.AbstractContextManager["HeaderCache"]):
 
     def header(self, path: str) -> Header:
         """``read_header`` of ``path``, from the cache where the file is unchanged; AudioErrors are kept as well."""
-        stamp = stamp_of(path) if self._database else None
-        if stamp is None:
+        if self._database is None or self.fresh:
             self.read += 1
-            return read_header(path)
+            return _read(path, self._new_row)
+        stamp = stamp_of(path)
         number = hash(path) % _BITS
         self._asked[number >> 3] |= 1 << (number & 7)
         row = self._row(os.fsencode(path))
@@ -91,14 +94,36 @@ class HeaderCache(contextlib.AbstractContextManager["HeaderCache"]):
                 raise AudioError(row[8], row[9])
             return Header(*row[4:8])
         self.read += 1
+        return _read(path, self._new_row)
+
+    def adopt(self, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Keep what a Recorder has read in another process."""
+        self.read += len(rows)
+        for row in rows:
+            self._new_row(row)
+
+    def _new_row(self, row: tuple[Any, ...]) -> None:
+        if self._database is None:
+            return
+        self._new.append(row)
+        if len(self._new) >= _AT_ONCE:
+            self.commit()
+
+    def _write(self) -> None:
+        now, rows = time.time_ns(), self._new
+        self._new = []
+        if self._database and rows:
+            try:
+                self._database.executemany(_PUT_HEADER, [row for row in rows if abs(now - row[3]) >= _CLOCK_TICK])
+            except sqlite3.Error as error:
+                self._failed(error)
+
+    def _is_empty(self) -> bool:
         try:
-            header = read_header(path)
-        except AudioError as error:
-            if not isinstance(error.__context__, OSError):  # what the system refused once it may allow the next time
-                self._put(_PUT_HEADER, path, stamp, (0, 0, 0, 0, error.kind, error.detail))
-            raise
-        self._put(_PUT_HEADER, path, stamp, (*header, None, None))
-        return header
+            return not self._database or self._database.execute("SELECT 1 FROM headers LIMIT 1").fetchone() is None
+        except sqlite3.Error as error:
+            self._failed(error)
+            return True
 
     def sound(self, path: str, cut: Cut | None) -> list[Any] | None:
         """What ``put_sound`` kept of this clip of this very file, or None."""
@@ -122,6 +147,7 @@ class HeaderCache(contextlib.AbstractContextManager["HeaderCache"]):
     def commit(self) -> None:
         """Make safe what was kept so far: a run that is killed later loses only what comes after."""
         self._waiting = 0
+        self._write()
         if self._database:
             try:
                 self._database.commit()
@@ -131,10 +157,11 @@ class HeaderCache(contextlib.AbstractContextManager["HeaderCache"]):
     def _row(self, key: bytes) -> tuple[Any, ...] | None:
         """A file's row. Clips come in the order of their paths: then it is the next one, and nothing is searched."""
         try:
-            if self._next is None or self._next[0] != key:
+            row, before = self._next, self._sought
+            if before is None or key <= before or (row is not None and key > row[0]):
                 self._rows = self._database.execute(_HEADERS_FROM, (key,))
-                self._next = self._rows.fetchone()
-            row = self._next
+                self._next = row = self._rows.fetchone()
+            self._sought = key
             if row is None or row[0] != key:
                 return None
             self._next = self._rows.fetchone()
@@ -162,13 +189,13 @@ class HeaderCache(contextlib.AbstractContextManager["HeaderCache"]):
         if self._database:
             with contextlib.suppress(sqlite3.Error):
                 self._database.close()
-        self._database = self._rows = self._next = None
+        self._database = self._rows = self._next = self._sought = None
         path, self._path = self._path, None  # once: a disk that damages each new one is not to be fought
         if damaged and path and _unlink(path):
             self._database = _open(path)
 
     def _prune(self) -> None:
-        if self._database is None:
+        if self._database is None or self.fresh:
             return
         try:
             paths = (row[0] for row in self._database.execute("SELECT path FROM headers"))
@@ -181,6 +208,48 @@ class HeaderCache(contextlib.AbstractContextManager["HeaderCache"]):
     def _was_asked(self, path: str) -> int:
         number = hash(path) % _BITS
         return self._asked[number >> 3] & 1 << (number & 7)
+
+
+class Recorder:
+    """Reads headers in another process, where the database may not be used; ``rows`` are for ``HeaderCache.adopt``."""
+
+    def __init__(self) -> None:
+        self.rows: list[tuple[Any, ...]] = []
+
+    def header(self, path: str) -> Header:
+        """``read_header`` of ``path``."""
+        return _read(path, self.rows.append)
+
+
+def _read(path: str, keep: Callable[[tuple[Any, ...]], None]) -> Header:
+    """A header from its file, and its row for the table to ``keep``."""
+    try:
+        header, about = read_with_stat(path)
+    except AudioError as error:
+        known = _is_text(error.detail) and not isinstance(error.__context__, OSError)
+        if known and (stamp := stamp_of(path)):  # what the system refused once it may allow the next time
+            keep((os.fsencode(path), *stamp, 0, 0, 0, 0, error.kind, error.detail))
+        raise
+    keep(
+        (
+            path.encode("utf-8", "surrogateescape"),
+            about.st_size,
+            about.st_mtime_ns,
+            about.st_ctime_ns,
+            *header,
+            None,
+            None,
+        )
+    )
+    return header
+
+
+def _is_text(detail: str) -> bool:
+    try:
+        detail.encode()
+    except UnicodeEncodeError:  # it quotes a name in another encoding
+        return False
+    return True
 
 
 def _name(cut: Cut | None) -> str:
@@ -205,6 +274,8 @@ def _open(path: Path) -> sqlite3.Connection | None:
             path.parent.mkdir(parents=True, exist_ok=True)
             database = sqlite3.connect(path, timeout=0)
             database.execute("PRAGMA locking_mode=EXCLUSIVE")
+            # Not forced to the disk: a killed run loses nothing by it, and after a power cut headers are read again.
+            database.execute("PRAGMA synchronous=OFF")
             database.execute("BEGIN EXCLUSIVE")
             version = database.execute("PRAGMA user_version").fetchone()[0]
             if version != VERSION and database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -39,10 +40,11 @@ def read_label_file(path: Path) -> tuple[list[Label], list[Problem]]:
     raw = path.read_bytes()
     lines, problems = _decode(path, raw)
     labels: list[Label] = []
-    file, empty = str(path), True
+    file, empty, marked = str(path), True, codecs.BOM_UTF8 in raw
     for number, line in enumerate(lines, 1):
-        if BOM in line:
+        if marked and BOM in line:
             problems.append(Problem(NOTE, "byte-order mark", file, number, "", "taken away"))
+            line = line.replace(BOM, " ")
         utt, text = _parse(line)
         if not utt:
             continue
@@ -59,8 +61,8 @@ def read_label_file(path: Path) -> tuple[list[Label], list[Problem]]:
 
 
 def _parse(line: str) -> tuple[str, str]:
-    parts = line.replace(BOM, " ").split(None, 1)
-    return (parts[0], parts[1].strip()) if len(parts) == 2 else ("".join(parts), "")
+    parts = line.split(None, 1)
+    return (parts[0], parts[1].rstrip()) if len(parts) == 2 else ("".join(parts), "")
 
 
 def _decode(path: Path, raw: bytes) -> tuple[list[str], list[Problem]]:
@@ -69,11 +71,11 @@ def _decode(path: Path, raw: bytes) -> tuple[list[str], list[Problem]]:
     GB18030 accepts almost any bytes, so a UTF-8 file with one damaged line would turn into nonsense as a whole. It is
     taken for GB18030 only where lines that are not UTF-8 outnumber those with Han characters in UTF-8.
     """
+    if (whole := _text(raw, "utf-8")) is not None:
+        return re.split("\r\n|\r|\n", whole), []
     lines = raw.splitlines()
     texts = [_text(line, "utf-8") for line in lines]  # a byte-order mark stays, to be told of
     bad = [number for number, text in enumerate(texts, 1) if text is None]
-    if not bad:
-        return texts, []
     han = sum(text is not None and any(char >= FIRST_HAN for char in text) for text in texts)
     if han >= len(bad):
         raise LabelFileError(path, bad[0], "not UTF-8, while other lines of the file are; restore or correct it")

@@ -17,8 +17,10 @@ from pathlib import Path
 import split_rules
 from asr import errors
 from asr.errors import UsageError
+from asr.processes import Helper
 from cdsd import PARTS
-from preparation import Options, Prepared, add_statistics, convert_audio, prepare, refuse_if_strict
+from data_files import check_summary, drawing, summary, write
+from preparation import Options, Prepared, convert_audio, prepare, refuse_if_strict
 from problems import write_problems
 from split import parse_ratios
 
@@ -69,8 +71,6 @@ def _ratios(text: str | None) -> tuple[float, ...] | None:
 
 
 def _check(options: Options, prepared: Prepared) -> None:
-    from data_files import check_summary
-
     file = options.out / "problems.tsv" if options.out else None
     if file:
         write_problems(file, prepared.problems)
@@ -79,14 +79,11 @@ def _check(options: Options, prepared: Prepared) -> None:
         refuse_if_strict(prepared, "mend them, or leave --strict out")
 
 
-def _write(options: Options, prepared: Prepared, out: Path) -> None:
+def _write(options: Options, prepared: Prepared, out: Path, draw: Helper) -> None:
     if options.strict:
         refuse_if_strict(prepared, "no data was written; --check-only lists them all")
     audio = convert_audio(prepared, out)
-    add_statistics(prepared)
-    from data_files import summary, write
-
-    written = write(prepared, out, options.lhotse)
+    written = write(prepared, out, draw, options.lhotse)
     if audio:
         from audio_convert import prune
 
@@ -97,12 +94,12 @@ def _write(options: Options, prepared: Prepared, out: Path) -> None:
 def main() -> None:
     """Prepare, or only check, the corpus that the command line names."""
     options = _options(_parser().parse_args())
-    prepared = prepare(options)
     if options.check_only or options.out is None:
-        _check(options, prepared)
-    else:
-        _write(options, prepared, options.out)
+        _check(options, prepare(options))
+        return
+    with drawing() as draw:
+        _write(options, prepare(options), options.out, draw)
 
 
 if __name__ == "__main__":
-    errors.run(main)
+    errors.run(main, at_once=True)

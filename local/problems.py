@@ -13,7 +13,7 @@ ERROR = "error"  # the item is left out
 WARNING = "warning"  # the item is kept, or there was nothing to keep: look at it
 NOTE = "note"  # nothing to do: it is said so that nobody is surprised later
 SEVERITIES = (ERROR, WARNING, NOTE)
-COLUMNS = ("severity", "kind", "file", "line", "key", "detail")
+COLUMNS = ("severity", "kind", "count", "file", "line", "key", "detail")  # count: how many of this kind there are
 _CONTROLS = (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029)
 _VISIBLE = {code: f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}" for code in _CONTROLS}
 _VISIBLE |= {ord("\\"): "\\\\", ord("\t"): "\\t", ord("\n"): "\\n", ord("\r"): "\\r"}
@@ -41,10 +41,13 @@ def tsv_field(value: object) -> str:
 
 def write_problems(path: str | os.PathLike[str], problems: Iterable[Problem]) -> None:
     """Write problems.tsv (a header line, then errors, warnings, notes), as a whole or not at all."""
+    problems = sorted(problems, key=lambda item: SEVERITIES.index(item.severity))
+    counts = count_kinds(problems)
     with atomic_open(path) as stream:
         stream.write("\t".join(COLUMNS) + "\n")
-        for problem in sorted(problems, key=lambda item: SEVERITIES.index(item.severity)):
-            stream.write("\t".join(map(tsv_field, problem)) + "\n")
+        for severity, kind, *more in problems:
+            cells = (severity, kind, counts[severity, kind], *more)
+            stream.write("\t".join(map(tsv_field, cells)) + "\n")
 
 
 def count_kinds(problems: Iterable[Problem]) -> dict[tuple[str, str], int]:

@@ -7,7 +7,9 @@ The normaliser is the scorer's, so that a model is trained towards what it is sc
 from __future__ import annotations
 
 import os
+import re
 import unicodedata
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -20,6 +22,8 @@ COLUMNS = ("from", "code points", "name", "to", "occurrences", "utterances", "fi
 _FULL_WIDTH = frozenset("０１２３４５６７８９") | {
     chr(code) for start in (0xFF21, 0xFF41) for code in range(start, start + 26)
 }
+
+_DIGIT = re.compile(r"\d")  # of any script
 
 
 class Change(NamedTuple):
@@ -62,7 +66,7 @@ class TargetText:
         target = normalize_target(clip.text)
         if target and target != clip.text:
             self._remember(clip, key, changes(clip.text, target), problems)
-        if any(char.isdecimal() for char in target):
+        if _DIGIT.search(target):
             detail = f"{clip.text}: kept as they stand, though nobody can tell how they were read"
             problems.append(Problem(WARNING, "digits in transcript", clip.file, clip.line, key, detail))
         return target
@@ -76,6 +80,13 @@ class TargetText:
         kind = "full-width letter or digit" if wide else "transcript normalised"
         detail = ", ".join(describe(change) for change in dict.fromkeys(made))
         problems.append(Problem(NOTE, kind, clip.file, clip.line, key, detail))
+
+    def add(self, rows: Mapping[Change, _Row]) -> None:
+        """Add the changes of texts that come after the ones so far."""
+        for change, row in rows.items():
+            mine = self.rows.setdefault(change, _Row(first=row.first))
+            mine.occurrences += row.occurrences
+            mine.utterances += row.utterances
 
     def write(self, path: str | os.PathLike[str]) -> None:
         """Write the table, the most frequent change first; only its header where nothing was changed."""

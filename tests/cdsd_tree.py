@@ -21,6 +21,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[1]
 HAN = [chr(0x4E00 + 7 * number) for number in range(400)]
 SECONDS_PER_CHARACTER = 0.15  # enough for the clip to carry its text
+SECONDS_LIKE_CDSD = 0.49  # makes clips of CDSD's mean duration, about 2.8 s
 # The released total of 92,730 over its eight speakers; how many each one has is not known.
 COUNTS_10H = {
     speaker: 11_591 + (speaker in ("01", "02")) for speaker in ("01", "02", "04", "06", "08", "09", "12", "20")
@@ -63,15 +64,17 @@ def texts(count: int, seed: object, prompts: Sequence[str] = ()) -> list[str]:
     return [chance.choice(prompts) if prompts and chance.random() < 1 / 3 else text for text in own]
 
 
-def add_speaker(part: Path, speaker: str, items: Mapping[str, str], label_file: str = "", labels: str = "Text") -> None:
-    """One speaker's clips and label file; ``items`` maps ids to texts."""
+def add_speaker(
+    part: Path, speaker: str, items: Mapping[str, str], label_file: str = "", rate: float = SECONDS_PER_CHARACTER
+) -> None:
+    """One speaker's clips and label file; ``items`` maps ids to texts, ``rate`` is in seconds for a character."""
     audio = part / "Audio" / speaker
     audio.mkdir(parents=True, exist_ok=True)
     for utt, text in items.items():
-        write_wav(audio / f"{utt}.wav", 0.1 + SECONDS_PER_CHARACTER * len(text))
-    (part / labels).mkdir(exist_ok=True)
+        write_wav(audio / f"{utt}.wav", 0.1 + rate * len(text))
+    (part / "Text").mkdir(exist_ok=True)
     lines = "".join(f"{utt} {text}\n" for utt, text in items.items())
-    (part / labels / (label_file or f"{speaker}_label.txt")).write_text(lines, encoding="utf-8")
+    (part / "Text" / (label_file or f"{speaker}_label.txt")).write_text(lines, encoding="utf-8")
 
 
 def utt_id(speaker: str, number: int) -> str:
@@ -117,7 +120,8 @@ def make_1h(root: Path, counts: Mapping[str, int], comma_ids: int, odd_texts: in
         if speaker == "37":
             ids[:comma_ids] = [f"S037T2，3E000N{number:05d}" for number in range(1, comma_ids + 1)]
         said = texts(count, f"1h {speaker}", prompts)
-        add_speaker(folder, speaker, dict(zip(ids, odd(said, odd_texts * (speaker == "01"), " A"), strict=True)))
+        items = dict(zip(ids, odd(said, odd_texts * (speaker == "01"), " A"), strict=True))
+        add_speaker(folder, speaker, items, rate=SECONDS_LIKE_CDSD)
     return folder
 
 
@@ -131,7 +135,8 @@ def make_10h(root: Path, counts: Mapping[str, int], odd_texts: int) -> Path:
             for number in range(1, count + 1)
         ]
         said = odd(texts(count, f"10h {speaker}"), odd_texts * (speaker == "01"), "，Ａ")
-        add_speaker(folder, speaker, dict(zip(ids, said, strict=True)), "20-label.txt" if dash else "")
+        items = dict(zip(ids, said, strict=True))
+        add_speaker(folder, speaker, items, "20-label.txt" if dash else "", SECONDS_LIKE_CDSD)
     return folder
 
 

@@ -38,8 +38,13 @@ def keys(folder: Path, split: str) -> set[str]:
 
 def problems(folder: Path) -> list[dict[str, str]]:
     header, *rows = [line.split("\t") for line in (folder / "problems.tsv").read_text(encoding="utf-8").splitlines()]
-    assert header == ["severity", "kind", "file", "line", "key", "detail"]
-    return [dict(zip(header, row, strict=True)) for row in rows]
+    assert header == ["severity", "kind", "count", "file", "line", "key", "detail"]
+    found = [dict(zip(header, row, strict=True)) for row in rows]
+    for row in found:
+        assert int(row["count"]) == sum(
+            (row["severity"], row["kind"]) == (one["severity"], one["kind"]) for one in found
+        )
+    return found
 
 
 def state(folder: Path) -> dict[str, bytes]:

@@ -28,8 +28,10 @@ def at(path: object, line: int | None = None) -> str:
     return f"{path}:{line}" if line is not None else f"{path}"
 
 
-def run(main: Callable[[], int | None]) -> None:
+def run(main: Callable[[], int | None], at_once: bool = False) -> None:
     """Run a command's ``main`` and exit with the recipe's statuses: 0 done, 1 failed, 2 usage, 130 interrupted.
+
+    ``at_once``: leave without freeing a million objects one by one; for a main that leaves nothing open.
 
     A RecipeError, a full disk, a missing file or a refused one becomes one line on stderr. Anything else is a
     fault in the recipe and keeps its traceback.
@@ -49,4 +51,8 @@ def run(main: Callable[[], int | None]) -> None:
         where = f"{error.filename}: " if error.filename else ""
         print(f"error: {where}{error.strerror or error}", file=sys.stderr)
         status = EXIT_FAILED
+    if at_once:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(int(status))
     sys.exit(status)

@@ -20,11 +20,13 @@ Training targets (``normalize_target``) are the same but for one blank beside La
 from __future__ import annotations
 
 import functools
+import re
 import unicodedata
 from collections.abc import Callable
 
 VERSION = "zh-1"  # in score.json; changes with every change of any output
 
+_HAN = re.compile(r"[\u4e00-\u9fff]*")  # CJK Unified Ideographs: nothing below changes one of them
 _DROPPED_CLASSES = frozenset("PSZ")
 _DROPPED_CATEGORIES = frozenset(("Cc", "Cf", "Cs", "Me"))
 
@@ -59,9 +61,13 @@ def _lower(char: str) -> str:
 STEPS: tuple[Callable[[str], str], ...] = (_compatible, _letters_only, _lower_latin, _compatible)
 
 
-@functools.lru_cache(maxsize=200_000)
 def normalize(text: str) -> str:
     """``text`` as it is compared. Normalising twice changes nothing more."""
+    return text if _HAN.fullmatch(text) else _normalized(text)
+
+
+@functools.lru_cache(maxsize=200_000)
+def _normalized(text: str) -> str:
     for step in STEPS:
         text = step(text)
     return text

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asr.normalize import normalize
+from asr.normalize import _normalized, normalize
 
 EXAMPLES = {
     "nothing to do": ("今天天气很好", "今天天气很好"),
@@ -48,3 +48,9 @@ def test_normalising_twice_changes_nothing_more(text):
 def test_marks_anywhere_make_no_difference(text, marks):
     middle = len(text) // 2
     assert normalize(marks + text[:middle] + marks + text[middle:] + marks) == text
+
+
+def test_no_ideograph_of_the_common_block_is_changed():
+    """What lets a text of these alone be taken as it is."""
+    for code in range(0x4E00, 0xA000):
+        assert _normalized(chr(code)) == chr(code)

@@ -7,7 +7,7 @@ import pytest
 
 from asr.errors import RecipeError
 from preparation import Options, prepare
-from problems import tsv_field
+from problems import Problem, tsv_field
 from tests import cdsd_tree, faults
 from tests.stage1 import ROOT, problems, refused
 from tests.stage1 import prepare as run_stage_1
@@ -73,7 +73,7 @@ def test_all_at_once_are_all_listed_by_one_run_and_the_rest_of_the_corpus_goes_o
     out = tmp_path / "data"
     done = run_stage_1(corpus, out, "--tokens", BASE, "--split", "seeded")
     assert done.returncode == 0, done.stderr
-    rows = {tuple(row.values()) for row in problems(out)}
+    rows = {tuple(row[name] for name in Problem._fields) for row in problems(out)}
     for fault, one in zip(planted, wanted, strict=True):
         assert any(matches(row, one) for row in rows), fault.__name__
     assert {row[1] for row in rows} == {row[1] for row in wanted}
