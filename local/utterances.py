@@ -20,6 +20,7 @@ from vocabulary import Vocabulary
 LFR_FRAMES = 6  # 10-ms frames to one frame of the encoder, in the hub's Paraformer models
 WINDOW_MS = 25  # the feature window: a shorter clip has no frame at all
 _BLOCK = 1 << 16  # clips read before the next ones are: what the other process sends back must fit into memory
+_OWN_SHARE = 0.45  # of the clips: what the other process sends has to be put together here as well
 _WORTH_SHARING = 4096  # clips: fewer are read before another process has begun
 _PLAIN = (MODEL_SAMPLE_RATE, 1, 0)  # rate, channels and unread bytes of a header that nothing needs to be said of
 TRAINER_LIMIT = 2048  # 10-ms frames: FunASR's default max_source_length, above which it drops clips silently
@@ -93,7 +94,7 @@ def _read_in_halves(clips: list[Clip], prefix: str, reader: Reader, read: Read) 
         rows = [(*map(item.__getattribute__, FIELDS), dict(item.extra)) for item in own.utterances]
         return rows, own.problems, own.to_convert, own.own_split, apart.texts.rows, recorder.rows
 
-    _, (rows, problems, to_convert, own_split, changes, headers) = halves(work, clips)
+    _, (rows, problems, to_convert, own_split, changes, headers) = halves(work, clips, _OWN_SHARE)
     read.utterances += [Utterance(*row[:-1], extra=row[-1]) if row[-1] else Utterance(*row[:-1]) for row in rows]
     read.problems += problems
     read.to_convert |= to_convert

@@ -125,15 +125,11 @@ def _line(item: Utterance) -> str:
 
 def corpus_digest(utterances: Iterable[Utterance]) -> str:
     """sha256 over the sorted (key, target, sample count): the same corpus has the same digest on every machine."""
-    digest = hashlib.sha256()
-    for row in sorted((item.key, item.target, item.num_samples) for item in utterances):
-        digest.update("\t".join(map(str, row)).encode() + b"\n")
-    return digest.hexdigest()
+    rows = sorted([(item.key, item.target, item.num_samples) for item in utterances])
+    return hashlib.sha256("".join([f"{key}\t{target}\t{count}\n" for key, target, count in rows]).encode()).hexdigest()
 
 
 def split_digest(splits: Mapping[str, Iterable[Utterance]]) -> str:
     """sha256 over the sorted (key, split): two runs with the same digest trained and tested on the same utterances."""
-    digest = hashlib.sha256()
-    for key, name in sorted((item.key, name) for name, utterances in splits.items() for item in utterances):
-        digest.update(f"{key}\t{name}\n".encode())
-    return digest.hexdigest()
+    rows = sorted([f"{item.key}\t{name}\n" for name, utterances in splits.items() for item in utterances])
+    return hashlib.sha256("".join(rows).encode()).hexdigest()

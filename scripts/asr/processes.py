@@ -60,6 +60,7 @@ def _help(pipe: Any, others: Any, ready: Callable[[], Any], function: Callable[.
     die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, which ends this process
     others.close()
+    os.nice(10)  # what the parent does meanwhile comes first
     ready()
     with contextlib.suppress(EOFError):  # there was no task
         function(*pipe.recv())
@@ -77,12 +78,13 @@ def beside(function: Callable[..., Any], *arguments: Any) -> Iterator[None]:
         helper.wait()
 
 
-def halves(function: Callable[[list[Any]], Any], items: list[Any]) -> list[Any]:
+def halves(function: Callable[[list[Any]], Any], items: list[Any], share: float = 0.5) -> list[Any]:
     """``function`` of the first half of ``items``, and of the second half, which a forked process works on meanwhile.
 
-    What the other process returns must be picklable; what it changes is lost. An exception in it is raised here.
+    ``share`` is the first half's. What the other process returns must be picklable; what it changes is lost. An
+    exception in it is raised here.
     """
-    middle = len(items) // 2
+    middle = round(len(items) * share)
     ours, theirs = multiprocessing.Pipe(duplex=False)
     child = multiprocessing.get_context("fork").Process(target=_answer, args=(theirs, function, items[middle:]))
     child.start()
