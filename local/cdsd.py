@@ -160,7 +160,7 @@ def _clips(part: Part, folder: Path) -> dict[str, str]:
         names = [entry.name for entry in entries if not entry.name.startswith(".")]
     by_format: dict[str, list[str]] = {extension: [] for extension in EXTENSIONS}
     for name in sorted(names):
-        by_format.get(os.path.splitext(name)[1].lower(), []).append(name)
+        by_format.get(f".{name.rpartition('.')[2]}".lower(), []).append(name)
     where = os.path.join(folder, "")
     for extension, found in by_format.items():
         for name in found:
@@ -205,7 +205,7 @@ def _join(part: Part, clips: dict[str, dict[str, str]], labels: dict[str, tuple[
         for utt, same in said.items():
             if utt not in own:
                 _without_wav(part, speaker, same, labels)
-            elif _unambiguous(part, same):
+            elif len(same) == 1 or _unambiguous(part, same):
                 part.clips.append(Clip(utt, speaker, own[utt], same[0].text, same[0].file, same[0].line))
 
 

@@ -133,7 +133,9 @@ def summary(prepared: Prepared, out: Path, written: bool, audio: Path | None) ->
     if audio:
         blocks.append(f"converted audio (16 kHz, mono): {len(prepared.to_convert):,} clips in {audio}")
     if prepared.texts.rows:
-        blocks.append(f"transcripts: kinds of change made: {len(prepared.texts.rows)}, counted in {out}/text_changes.tsv")
+        blocks.append(
+            f"transcripts: kinds of change made: {len(prepared.texts.rows)}, counted in {out}/text_changes.tsv"
+        )
     made = "train, val and test .jsonl and Kaldi folders, data_statistics.txt and .html, statistics.json, problems.tsv"
     blocks.append(f"written to {out}: {made}, split.yaml" if written else f"unchanged: {out} is as it was")
     return "\n\n".join(blocks)
