@@ -31,7 +31,7 @@ mini=false split_name=$(basename "${split/.yaml/}")
 split_name=${split:+_${split_name//[:,+]/_}}
 if [[ -z $corpus && -z $CDSD_ROOT ]]; then
   what="the bundled mini corpus of simulated speech (set CDSD_ROOT or --corpus for your own)" mini=true
-  corpus=data/mini data=${data:-data/mini_dataset} conf=${conf:-conf/mini.yaml} tag=${tag:-mini}
+  corpus=data/mini data=${data:-data/mini${split_name}_dataset} conf=${conf:-conf/mini.yaml} tag=${tag:-mini}
 elif [[ -z $corpus || $corpus == "$CDSD_ROOT" ]]; then
   what="CDSD in $CDSD_ROOT, part $part" corpus=$CDSD_ROOT
   data=${data:-data/${part//,/_}${split_name}_dataset} tag=${tag:-paraformer_finetune_${part//,/_}}
@@ -87,7 +87,7 @@ if at_stage 1 "prepare: splits, validation, statistics"; then
   [[ -z $split ]] || words+=(--split "$split")
   [[ $check_audio == false ]] || words+=(--check-audio)
   [[ $strict == false ]] || words+=(--strict)
-  [[ ! -d $exp/base ]] || words+=(--tokens "$exp/base")
+  [[ ! -d $exp/base ]] || words+=(--tokens "$(realpath "$exp/base")") # the same words for every tag with this base
   once "$corpus" ${split:+"${split%+text-disjoint}"} conf/split_cdsd_{1h,10h}.yaml "$exp"/base/{config.yaml,tokens.json} \
     makes "$data"/{train,val,test}.jsonl "$data"/data_statistics.{txt,html} "@$data/audio_elsewhere.txt" \
     by python local/prepare_1h_dataset.py "${words[@]}"

@@ -131,7 +131,7 @@ def summary(prepared: Prepared, out: Path, written: bool, audio: Path | None) ->
     blocks += corpus_statistics.manual_block(prepared.differences)
     blocks.append(_problems(prepared, f"; each one is in {out}/problems.tsv"))
     if audio:
-        blocks.append(f"converted audio (16 kHz, mono): {len(prepared.to_convert):,} clips in {audio}")
+        blocks.append(f"converted audio (16 kHz, mono): {len(prepared.to_convert):,} clips in {out}_audio")
     if prepared.texts.rows:
         blocks.append(
             f"transcripts: kinds of change made: {len(prepared.texts.rows)}, counted in {out}/text_changes.tsv"

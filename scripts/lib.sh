@@ -110,7 +110,7 @@ fingerprint() {   # one line for what a path holds: a file's content, a large fi
   for path in "$@"; do
     if [[ $path == @* && -f ${path#@} ]]; then
       printf 'list %s ' "$path"
-      { xargs -r -d '\n' -a "${path#@}" stat -L -c '%n %s %Y' -- 2>&1 || true; } | sha256sum
+      { xargs -r -d '\n' -a "${path#@}" stat -L -c '%n %s %.9Y %.9Z' -- 2>&1 || true; } | sha256sum
     elif [[ -d $path ]]; then
       printf 'folder %s ' "$path"
       find -L "$path" -type f -printf '%P %s %T@\n' | sort | sha256sum
@@ -160,10 +160,10 @@ once() { # once INPUT… makes OUTPUT… by COMMAND…: run COMMAND unless it, i
   log "stage $stage_running: done in $((SECONDS - began)) s"
 }
 
-lock() { # lock FILE: one run.sh at a time on a tag; the lock dies with the processes that hold it
+lock() { # lock FILE: one run.sh at a time on a tag; the lock dies with the processes that hold it, which takes a moment
   command -v flock >/dev/null || return 0
   exec {lock_fd}>>"$1"
-  flock -n "$lock_fd" || die 1 "$1: another run.sh is at work on this tag: pid $(tail -n 1 "$1"), or what it has started; wait for it or stop it"
+  flock -w 2 "$lock_fd" || die 1 "$1: another run.sh is at work on this tag: pid $(tail -n 1 "$1"), or what it has started; wait for it or stop it"
   printf '%s\n' $$ >"$1"
 }
 
