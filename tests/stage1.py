@@ -1,6 +1,7 @@
 """Stage 1 run as a user runs it, for tests: the command, its refusals, and what it wrote."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,11 @@ def command(*arguments: object) -> list[str]:
 
 def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(ROOT / "scripts"), "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def hear_ctrl_c() -> None:
+    """For preexec_fn: a shell that starts the tests in the background has Ctrl-C ignored, which children inherit."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def prepare(corpus, out, *more, timeout: float = 60) -> subprocess.CompletedProcess:

@@ -15,7 +15,7 @@ from asr.audio import BLOCK, UnreadableError
 from audio_check import Sound, check_all, findings, measure
 from corpus import Cut
 from header_cache import HeaderCache, stamp_of
-from tests.stage1 import ROOT, environment
+from tests.stage1 import ROOT, environment, hear_ctrl_c
 
 REAL = ROOT.parent / "shared/real_mandarin/after_catting/1h/Audio"
 
@@ -208,7 +208,9 @@ def run_stuck(tmp_path) -> tuple[subprocess.Popen, list[int]]:
         "errors.run(lambda: print(len(list(check_all(jobs, HeaderCache(None), len(jobs), 2)))))\n"
     )
     words = [sys.executable, "-c", code, *paths]
-    child = subprocess.Popen(words, cwd=ROOT, env=environment(), stderr=subprocess.PIPE, text=True)
+    child = subprocess.Popen(
+        words, cwd=ROOT, env=environment(), stderr=subprocess.PIPE, text=True, preexec_fn=hear_ctrl_c
+    )
     children = Path(f"/proc/{child.pid}/task/{child.pid}/children")
     deadline = time.monotonic() + 30
     while len(children.read_text().split()) < 2 and time.monotonic() < deadline:

@@ -19,7 +19,7 @@ from asr.errors import RecipeError
 from asr.funasr_model import read_audio
 from audio_convert import Failed, Job, convert, path_of, prune
 from corpus import Cut
-from tests.stage1 import ROOT, environment
+from tests.stage1 import ROOT, environment, hear_ctrl_c
 
 
 def tone(seconds=1.0, rate=16000, level=0.5, hertz=1000.0):
@@ -230,6 +230,7 @@ def run(code: str, *words: object, **how) -> subprocess.Popen:
         "jobs = [Job(f'k{number}', '01', sys.argv[1], None, 2.0) for number in range(400)]\n"
     )
     command = [sys.executable, "-c", before + code, *map(str, words)]
+    how.setdefault("preexec_fn", hear_ctrl_c)
     return subprocess.Popen(command, cwd=ROOT, env=environment(), stderr=subprocess.PIPE, text=True, **how)
 
 
