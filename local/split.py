@@ -74,7 +74,8 @@ class _Document:
         try:
             node = yaml.compose(path.read_text(encoding="utf-8-sig"), Loader=yaml.BaseLoader)
         except FileNotFoundError:
-            raise RecipeError(f"{path}: no such split file") from None
+            rules = "default, own, seeded, loso:ID, speaker-dependent"
+            raise RecipeError(f"{path}: no such split file, and none of the rules {rules}") from None
         except UnicodeDecodeError:
             raise RecipeError(f"{path}: not UTF-8; save the split file as UTF-8") from None
         except yaml.YAMLError as error:
