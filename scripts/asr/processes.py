@@ -7,6 +7,7 @@ import ctypes
 import multiprocessing
 import os
 import signal
+import threading
 import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 from asr.errors import RecipeError
 
 PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
+stop_asked = threading.Event()  # a signal has asked this process to stop
 
 
 def die_with_parent() -> None:
@@ -42,7 +44,8 @@ class Helper(contextlib.AbstractContextManager["Helper"]):
 
     def ask(self, *arguments: Any) -> None:
         """Give the task; it is begun as soon as the process is ready."""
-        self._pipe.send(arguments)
+        with contextlib.suppress(BrokenPipeError):  # it failed in getting ready: ``wait`` says so
+            self._pipe.send(arguments)
 
     def wait(self) -> None:
         """Wait for the task's end."""

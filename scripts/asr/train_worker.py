@@ -16,7 +16,7 @@ from typing import Any
 
 from asr import errors
 from asr.errors import RecipeError
-from asr.processes import die_with_parent
+from asr.processes import die_with_parent, stop_asked
 from asr.schema import BLOCKS
 
 PLAIN = ("seed", "freeze_param", "enable_tf32", "cudnn_benchmark", "optim", "optim_conf", "scheduler", "scheduler_conf")
@@ -137,6 +137,7 @@ def main() -> None:
     def stop(*_: Any) -> None:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
+        stop_asked.set()  # an exception raised inside a clean-up of Python is lost: see RecipeTrainer.forward_step
         raise KeyboardInterrupt
 
     for number in (signal.SIGINT, signal.SIGTERM):

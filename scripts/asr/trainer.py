@@ -25,6 +25,7 @@ from asr.cer import ErrorCounts, align
 from asr.errors import RecipeError
 from asr.manifest import FRAMES_PER_SECOND
 from asr.paraformer import greedy
+from asr.processes import stop_asked
 from asr.progress import Progress, Step
 
 logger = logging.getLogger("asr.progress")
@@ -77,6 +78,8 @@ class RecipeTrainer(trainer_ds.Trainer):
 
     def forward_step(self, model: Any, batch: Any, loss_dict: dict[str, Any] | None = None) -> None:
         """Forward pass; in validation the clips are decoded too and their character errors counted."""
+        if stop_asked.is_set():
+            raise KeyboardInterrupt
         super().forward_step(model, batch, loss_dict=loss_dict)
         if not self.validating:
             self.audio_frames += int(batch["speech_lengths"].sum())

@@ -14,7 +14,7 @@ from asr.kaldi_text import read_text
 
 pytestmark = pytest.mark.e2e
 
-SHORT = ("++train_conf.max_epoch=3", "++train_conf.log_interval=2")
+SHORT = ("++train_conf.max_epoch=5", "++train_conf.log_interval=2")
 
 
 @pytest.fixture(scope="module")
@@ -38,17 +38,17 @@ def test_ctrl_c_in_training_is_one_message_and_the_same_command_goes_on(recipe, 
     assert "going on from stopped/model.pt at epoch" in done.stdout
     ranking = recipe.json("exp/stopped/checkpoints.json")
     assert ranking["finished"]
-    assert len(ranking["checkpoints"]) == 3
+    assert len(ranking["checkpoints"]) == 5
 
 
 def test_a_killed_training_goes_on(recipe, tag):
-    words = ("--tag", "stopped", "++train_conf.max_epoch=5", "--stage", "3", "--stop-stage", "3")
-    status, said = recipe.run_and_stop(*words, when=(tag / "model.pt.ep4").is_file, how=signal.SIGKILL)
+    words = ("--tag", "stopped", "++train_conf.max_epoch=7", "--stage", "3", "--stop-stage", "3")
+    status, said = recipe.run_and_stop(*words, when=(tag / "model.pt.ep6").is_file, how=signal.SIGKILL)
     assert status == -signal.SIGKILL, said
     done = recipe.run(*words)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "going on from stopped/model.pt at epoch" in done.stdout
-    assert len(recipe.json("exp/stopped/checkpoints.json")["checkpoints"]) == 5
+    assert len(recipe.json("exp/stopped/checkpoints.json")["checkpoints"]) == 7
 
 
 @pytest.mark.parametrize("stage", [0, 1, 2, 4, 5])

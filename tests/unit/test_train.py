@@ -1,7 +1,7 @@
 """Stage 3 before the first step: what is checked, what may change while a run goes on, what may not."""
 
 import json
-from dataclasses import replace
+import sys
 
 import pytest
 
@@ -84,7 +84,7 @@ def test_clips_beyond_the_limit_are_listed_not_lost(tmp_path, capsys):
 
 def test_funasrs_own_limits_drop_nothing():
     # Its defaults drop clips above 20.48 s without a word: one of 25 s must stay in.
-    long, texty = clip(2500, "a"), replace(clip(300, "b"), target_len=3000)
+    long, texty = clip(2500, "a"), clip(300, "b")._replace(target_len=3000)
     conf = dataset_conf(VALUES, {"train": [long], "val": [texty]})
     for item in (long, texty):
         assert item.source_len <= conf["max_source_length"]
@@ -131,3 +131,21 @@ def test_a_failure_that_the_worker_did_not_explain_is_one_line(tmp_path, log, sa
     (tmp_path / "log/torchrun.log").write_text(log)
     with pytest.raises(RecipeError, match=says):
         raise failure(tmp_path, VALUES)
+
+
+def test_a_stop_whose_exception_was_lost_ends_the_next_step(monkeypatch):
+    """Python drops an exception that a signal raises inside a destructor; the training would go on to its end."""
+    from asr import processes
+    from asr.trainer import RecipeTrainer
+
+    class Dying:
+        def __del__(self):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys, "unraisablehook", lambda *_: processes.stop_asked.set())
+    Dying()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            RecipeTrainer.forward_step(object.__new__(RecipeTrainer), None, None)
+    finally:
+        processes.stop_asked.clear()
