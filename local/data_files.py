@@ -60,13 +60,14 @@ def write(prepared: Prepared, out: Path, draw: Helper, lhotse: bool = False) -> 
 
 def _write_files(prepared: Prepared, folder: Path, draw: Helper, lhotse: bool) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    with contextlib.ExitStack() as meanwhile:
+    with contextlib.ExitStack() as stack:
         # Another process writes the lists while this one counts, but not of so many that they fill the memory twice.
         if few := sum(map(len, prepared.splits.values())) <= _FEW:
-            meanwhile.enter_context(beside(_write_lists, prepared, folder, lhotse))
+            stack.enter_context(beside(_write_lists, prepared, folder, lhotse))
         add_statistics(prepared)
         draw.ask(prepared.statistics, folder / "data_statistics.html")
         _write_reports(prepared, folder)
+        prepared.headers.commit()
         if not few:
             _write_lists(prepared, folder, lhotse)
     draw.wait()

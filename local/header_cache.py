@@ -12,11 +12,13 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from array import array
+from collections.abc import Iterator, Sequence
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
-from audio_headers import AudioError, Header, read_with_stat
+from audio_headers import AudioError, Header, read_header, read_with_stat
 from corpus import Cut
 
 VERSION = 1  # of the tables; a file of another version is thrown away
@@ -31,8 +33,10 @@ _HEADERS_FROM = "SELECT * FROM headers WHERE path>=? ORDER BY path"
 _PUT_HEADER = "INSERT OR REPLACE INTO headers VALUES (?,?,?,?,?,?,?,?,?,?)"
 _SOUND = "SELECT size, mtime, ctime, found FROM sounds WHERE path=? AND cut=?"
 _PUT_SOUND = "INSERT OR REPLACE INTO sounds VALUES (?,?,?,?,?,?)"
-_AT_ONCE = 5000  # rows a transaction: a run that is killed loses no more headers than these
+_AT_ONCE = 5000  # rows a transaction at least
+_OFTEN = 2.0  # seconds between transactions: a run that is killed loses no more headers than are read in these
 _CLOCK_TICK = 20_000_000  # ns. A file that changes twice within a tick of the kernel's clock has the same times twice
+_WIDTH = 3 + len(Header._fields)
 _BITS = 1 << 27  # 16 MB: of a million files unasked for, one in a hundred and thirty stays in the cache
 
 Stamp = tuple[int, int, int]  # size, mtime_ns, ctime_ns
@@ -47,6 +51,44 @@ def stamp_of(path: str) -> Stamp | None:
     return about.st_size, about.st_mtime_ns, about.st_ctime_ns
 
 
+class Recorder:
+    """Headers as they are read, with what is needed to keep them: cheap to make and to send between processes."""
+
+    def __init__(self) -> None:
+        self.paths: list[str] = []
+        self.numbers = array("q")  # _WIDTH for each path: size, mtime, ctime, and the header's four
+        self.failed: list[tuple[Any, ...]] = []  # whole rows, of files with which something is wrong
+
+    def header(self, path: str) -> Header:
+        """``read_header`` of ``path``."""
+        try:
+            header, about = read_with_stat(path)
+        except AudioError as error:
+            known = _is_text(error.detail) and not isinstance(error.__context__, OSError)
+            if known and (stamp := stamp_of(path)):  # what the system refused once it may allow the next time
+                self.failed.append((os.fsencode(path), *stamp, 0, 0, 0, 0, error.kind, error.detail))
+            raise
+        self.paths.append(path)
+        self.numbers.extend((about.st_size, about.st_mtime_ns, about.st_ctime_ns, *header))
+        return header
+
+    def __len__(self) -> int:
+        return len(self.paths) + len(self.failed)
+
+    def add(self, other: Recorder) -> None:
+        """Take over what another one has read."""
+        self.paths += other.paths
+        self.numbers += other.numbers
+        self.failed += other.failed
+
+    def rows(self) -> Iterator[tuple[Any, ...]]:
+        """Rows of the table of headers."""
+        columns = [self.numbers[place::_WIDTH] for place in range(_WIDTH)]
+        nothing = repeat(None)
+        yield from zip(map(os.fsencode, self.paths), *columns, nothing, nothing, strict=False)
+        yield from self.failed
+
+
 class HeaderCache(contextlib.AbstractContextManager["HeaderCache"]):
     """Headers, and what decoding found, by file. ``path`` None: nothing is kept.
 
@@ -59,12 +101,13 @@ class HeaderCache(contextlib.AbstractContextManager["HeaderCache"]):
         self.reused = self.read = 0
         self._path = path
         self._database = _open(path) if path else None
-        self._waiting = 0  # rows since the last commit
+        self._waiting = 0  # sounds since the last commit
+        self._committed = time.monotonic()
         self._asked = bytearray(_BITS // 8 if self._database else 0)
         self._rows: sqlite3.Cursor | None = None
         self._next: tuple[Any, ...] | None = None
         self._sought: bytes | None = None  # no row lies between this key and the next row
-        self._new: list[tuple[Any, ...]] = []  # headers that are not written yet
+        self._new = Recorder()  # headers that are not written yet
         self.fresh = self._is_empty()  # nothing is known yet, so nothing needs to be looked up
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -81,40 +124,36 @@ class HeaderCache(contextlib.AbstractContextManager["HeaderCache"]):
 
     def header(self, path: str) -> Header:
         """``read_header`` of ``path``, from the cache where the file is unchanged; AudioErrors are kept as well."""
-        if self._database is None or self.fresh:
-            self.read += 1
-            return _read(path, self._new_row)
-        stamp = stamp_of(path)
-        number = hash(path) % _BITS
-        self._asked[number >> 3] |= 1 << (number & 7)
-        row = self._row(os.fsencode(path))
-        if row is not None and row[1:4] == stamp:
-            self.reused += 1
-            if row[8] is not None:
-                raise AudioError(row[8], row[9])
-            return Header(*row[4:8])
+        if self._database is not None and not self.fresh:
+            stamp = stamp_of(path)
+            number = hash(path) % _BITS
+            self._asked[number >> 3] |= 1 << (number & 7)
+            row = self._row(os.fsencode(path))
+            if row is not None and row[1:4] == stamp:
+                self.reused += 1
+                if row[8] is not None:
+                    raise AudioError(row[8], row[9])
+                return Header(*row[4:8])
         self.read += 1
-        return _read(path, self._new_row)
-
-    def adopt(self, rows: Sequence[tuple[Any, ...]]) -> None:
-        """Keep what a Recorder has read in another process."""
-        self.read += len(rows)
-        for row in rows:
-            self._new_row(row)
-
-    def _new_row(self, row: tuple[Any, ...]) -> None:
         if self._database is None:
-            return
-        self._new.append(row)
-        if len(self._new) >= _AT_ONCE:
+            return read_header(path)
+        if len(self._new.paths) >= _AT_ONCE and time.monotonic() - self._committed > _OFTEN:
             self.commit()
+        return self._new.header(path)
+
+    def adopt(self, read: Recorder) -> None:
+        """Keep what was read by another process."""
+        self.read += len(read)
+        if self._database is not None:
+            self._new.add(read)
 
     def _write(self) -> None:
-        now, rows = time.time_ns(), self._new
-        self._new = []
-        if self._database and rows:
+        now, new = time.time_ns(), self._new
+        self._new = Recorder()
+        if self._database and new:
             try:
-                self._database.executemany(_PUT_HEADER, [row for row in rows if abs(now - row[3]) >= _CLOCK_TICK])
+                rows = (row for row in new.rows() if abs(now - row[3]) >= _CLOCK_TICK)
+                self._database.executemany(_PUT_HEADER, rows)
             except sqlite3.Error as error:
                 self._failed(error)
 
@@ -146,7 +185,7 @@ class HeaderCache(contextlib.AbstractContextManager["HeaderCache"]):
 
     def commit(self) -> None:
         """Make safe what was kept so far: a run that is killed later loses only what comes after."""
-        self._waiting = 0
+        self._waiting, self._committed = 0, time.monotonic()
         self._write()
         if self._database:
             try:
@@ -208,40 +247,6 @@ class HeaderCache(contextlib.AbstractContextManager["HeaderCache"]):
     def _was_asked(self, path: str) -> int:
         number = hash(path) % _BITS
         return self._asked[number >> 3] & 1 << (number & 7)
-
-
-class Recorder:
-    """Reads headers in another process, where the database may not be used; ``rows`` are for ``HeaderCache.adopt``."""
-
-    def __init__(self) -> None:
-        self.rows: list[tuple[Any, ...]] = []
-
-    def header(self, path: str) -> Header:
-        """``read_header`` of ``path``."""
-        return _read(path, self.rows.append)
-
-
-def _read(path: str, keep: Callable[[tuple[Any, ...]], None]) -> Header:
-    """A header from its file, and its row for the table to ``keep``."""
-    try:
-        header, about = read_with_stat(path)
-    except AudioError as error:
-        known = _is_text(error.detail) and not isinstance(error.__context__, OSError)
-        if known and (stamp := stamp_of(path)):  # what the system refused once it may allow the next time
-            keep((os.fsencode(path), *stamp, 0, 0, 0, 0, error.kind, error.detail))
-        raise
-    keep(
-        (
-            path.encode("utf-8", "surrogateescape"),
-            about.st_size,
-            about.st_mtime_ns,
-            about.st_ctime_ns,
-            *header,
-            None,
-            None,
-        )
-    )
-    return header
 
 
 def _is_text(detail: str) -> bool:

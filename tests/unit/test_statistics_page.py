@@ -3,7 +3,6 @@
 import re
 import xml.etree.ElementTree
 from collections import Counter
-from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -90,7 +89,7 @@ def test_nothing_is_asked_of_the_network(html):
 def test_a_speakers_name_is_shown_and_not_run():
     evil = "<script>alert(1)</script>"
     splits = {
-        name: [replace(item, speaker=f"{evil}{item.speaker}&$x$") for item in part] for name, part in tiny().items()
+        name: [item._replace(speaker=f"{evil}{item.speaker}&$x$") for item in part] for name, part in tiny().items()
     }
     html = page(whole(splits, name=f"{evil} corpus"))
     parsed = Sound(html)
@@ -100,7 +99,7 @@ def test_a_speakers_name_is_shown_and_not_run():
 
 
 def test_chinese_names_are_text_in_the_pictures():
-    splits = {name: [replace(item, speaker=f"张{item.speaker}") for item in part] for name, part in tiny().items()}
+    splits = {name: [item._replace(speaker=f"张{item.speaker}") for item in part] for name, part in tiny().items()}
     html = page(whole(splits))
     assert ">张A</text>" in html
     assert "DejaVu" not in html
@@ -161,7 +160,7 @@ def test_without_a_vocabulary_it_says_that_nothing_was_checked(html):
 
 
 def test_speakers_in_several_splits_have_a_colour_of_their_own():
-    splits = {name: [replace(item, speaker="A") for item in part] for name, part in tiny().items()}
+    splits = {name: [item._replace(speaker="A") for item in part] for name, part in tiny().items()}
     html = page(whole(splits))
     assert "train+val+test" in html
     assert "in several" in html
