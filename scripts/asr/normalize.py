@@ -1,6 +1,7 @@
-"""The one text normaliser: references, hypotheses and prompts are compared in this form, and in no other.
+"""The one text normaliser: references, hypotheses and prompts are compared in its forms, and in no other.
 
-By Unicode category, so that no list of marks has to be kept:
+``normalize`` is what data preparation and training targets use; they keep what was written. By Unicode category, so
+that no list of marks has to be kept:
 
 1. NFKC: full width becomes half width, ``①`` becomes ``1``, compatibility forms become the ordinary character.
 2. Punctuation (P*), symbols (S*, emoji too), separators (Z*), control and format characters (Cc, Cf), lone surrogates
@@ -8,13 +9,28 @@ By Unicode category, so that no list of marks has to be kept:
 3. Latin letters become lower case.
 
 Everything else stays: letters and digits of any script, combining marks, private-use characters; erhua, fillers and
-repetitions are words that were said. Arabic digits are not read out as Han here, and traditional characters are not
-turned into simplified ones: both would be further entries in ``STEPS``, and a new ``VERSION``.
+repetitions are words that were said.
 
     >>> normalize("我要去 ＫＴＶ，好吗？")
     '我要去ktv好吗'
 
-Training targets (``normalize_target``) are the same but for one blank beside Latin words, which tokenizers need.
+``scoring_form`` is what is scored, references and hypotheses alike: a recogniser that writes 3点 or 語音 said nothing
+wrong, so digits are read out and traditional characters become simplified ones:
+
+1. NFKC and Latin case as above; then, before any mark is removed (``3.5``, ``50%``, ``12:30``, ``1,000``), digits as
+   they are read (asr.spoken_numbers, by wetext). 〇 is written 零.
+2. What ``normalize`` removes is removed.
+3. Traditional to simplified by opencc's t2s: by phrases, so 乾隆 stays; 妳 and 甚么, which are words, stay too. t2s
+   leaves 著; here it becomes 着 but in words that keep it (``_PARTICLE``: 著名, 名著).
+4. On request, without fillers and without erhua (below): never unasked, both were said.
+5. Again from the start, until nothing changes: what stands side by side only now may be a phrase.
+
+    >>> scoring_form("語音識別，2個！")
+    '语音识别两个'
+    >>> scoring_form("嗯，花儿和女儿", {"erhua", "fillers"})
+    '花和女儿'
+
+Training targets (``normalize_target``) are ``normalize`` but for one blank beside Latin words, which tokenizers need.
 """
 
 from __future__ import annotations
@@ -22,9 +38,12 @@ from __future__ import annotations
 import functools
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
-VERSION = "zh-1"  # in score.json; changes with every change of any output
+from asr.spoken_numbers import has_digits, read_numbers
+
+VERSION = "zh-2"  # of the scoring form, in score.json; changes with every change of any output
+OPTIONS = ("erhua", "fillers")  # what the scoring form can be asked to leave out
 
 _HAN = re.compile(r"[\u4e00-\u9fff]*")  # CJK Unified Ideographs: nothing below changes one of them
 _DROPPED_CLASSES = frozenset("PSZ")
@@ -94,3 +113,79 @@ def normalize_target(text: str) -> str:
 
 def _latin(pair: str) -> bool:
     return any(char.isascii() or unicodedata.name(char, "").startswith("LATIN") for char in pair)
+
+
+# Interjections that mark hesitation or listening and carry no other meaning. Not among them: 额 and 哈, which are words
+# (额头, 哈尔滨), and the final particles 呀 吧 呢 吗. Limits: 唉声叹气 and a final 啊 lose theirs as well.
+FILLERS = "嗯呃啊哦噢喔唔呣哎唉诶欸嗳"
+_FILLER = re.compile(f"[{FILLERS}]")
+
+# Erhua is 儿 after the Han character whose syllable it closes: 花儿, 这儿, 一点儿, 男孩儿. In the words listed it is a
+# syllable of its own and stays. Limits: an own word that is not listed (names) loses its 儿; 在这儿子弹 keeps it.
+_OWN_WORDS = (
+    "[女孤婴少幼胎健宠男妻育患弃产孙侄]儿|(?:新生|低能|混血|幸运|弄潮|早熟)儿|一儿一女|生儿育女|托儿所|小儿(?=科|麻痹)"
+    "|儿女(?![儿孩人生])|儿时(?!间|候)|儿孙(?!儿)|儿[子童歌科媳戏郎化]"
+)
+_ERHUA = re.compile(rf"({_OWN_WORDS})|(?<=[\u3400-\u9fff])儿")
+
+# 著, which t2s leaves: read zhù (土著: zhuó) in these words, else the particle and verb 着. Limits: a word not listed.
+_PARTICLE = re.compile("(?<![显名巨专原论编译卓昭土遗拙])著(?!作(?!业)|名(?!单|字|片|牌|额)|称|述|录|书立)")
+
+
+def scoring_form(text: str, without: Collection[str] = frozenset()) -> str:
+    """``text`` as it is scored, reference or hypothesis; applied twice it changes nothing more.
+
+    ``without`` holds what is to be left out, of ``OPTIONS``; anything else in it is a ValueError. No text is an error.
+    """
+    return _scoring_form(text, _known(without))
+
+
+def version(without: Collection[str] = frozenset()) -> str:
+    """What score.json calls the scoring form: ``zh-2``, or ``zh-2, without erhua, fillers``."""
+    left_out = sorted(_known(without))
+    return f"{VERSION}, without {', '.join(left_out)}" if left_out else VERSION
+
+
+def _known(without: Collection[str]) -> frozenset[str]:
+    unknown = sorted(set(without) - set(OPTIONS))
+    if unknown:
+        raise ValueError(f"without {unknown[0]!r}: the scoring form can leave out {', '.join(OPTIONS)}")
+    return frozenset(without)
+
+
+@functools.lru_cache(maxsize=200_000)
+def _scoring_form(text: str, without: frozenset[str]) -> str:
+    # Ends: no step writes digits, a step that does not shorten the text goes one way from traditional to simplified.
+    while (form := _scored_once(text, without)) != text:
+        text = form
+    return form
+
+
+def _scored_once(text: str, without: frozenset[str]) -> str:
+    if not _HAN.fullmatch(text):
+        text = _lower_latin(_compatible(text))
+        text = read_numbers(text, _simplified) if has_digits(text) else text
+        text = normalize(text).replace("〇", "零")
+    text = _simplified(text)
+    if "fillers" in without:
+        text = _FILLER.sub("", text)
+    return _ERHUA.sub(_own_word, text) if "erhua" in without else text
+
+
+def _own_word(match: re.Match[str]) -> str:
+    return match[1] or ""
+
+
+def _simplified(text: str) -> str:
+    """Simplified characters for traditional ones. Lone surrogates, which opencc refuses, are expected to be gone."""
+    if not text or text.isascii():
+        return text
+    simplified = _opencc()(text)
+    return _PARTICLE.sub("着", simplified) if "著" in simplified else simplified
+
+
+@functools.cache
+def _opencc() -> Callable[[str], str]:
+    from opencc import OpenCC  # loaded only where text is scored
+
+    return OpenCC("t2s").convert
