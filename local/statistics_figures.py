@@ -9,24 +9,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from asr.page_svg import PAGE, WIDTH, bars, new_figure, shown, svg, write_below
 from asr.tables import width
 from split import SPLITS
-from statistics_svg import BAD, CARD, INK, PALE, RULE, TONES, WIDTH, bars, new_figure, svg, write_below
 from statistics_text import bin_names, by_split
 
 MOST_NAMED = 60  # speakers that have room for a name each
 MOST_LETTERS = 30  # bars of characters without a token
-NAME_COLUMNS = 12  # longer names are cut; the page's table has them whole
+TONES = {name: PAGE[name] for name in (*SPLITS, "several")}
+INK, RULE, PALE, BAD, CARD = (PAGE[name] for name in ("ink", "rule", "pale", "bad", "card"))
 
 
 def _top(axis: Any, highest: float, room: float = 1.06) -> None:
     axis.set_ylim(0, highest * room or 1)
-
-
-def _shown(name: str) -> str:
-    """A speaker's name as there is room for it, without characters that no picture can hold."""
-    name = "".join(char if char.isprintable() else "\ufffd" for char in name)
-    return name if width(name) <= NAME_COLUMNS else name[: NAME_COLUMNS - 1] + "…"
 
 
 def _places(tones: Sequence[str]) -> list[float]:
@@ -46,15 +41,15 @@ def _names_below(axis: Any, names: Sequence[str], places: Sequence[float]) -> No
     if len(names) > MOST_NAMED:
         axis.set_xticks([])
         return
-    shown = [_shown(name) for name in names]
-    upright = max(map(width, shown)) * 7 > WIDTH * 0.9 / (places[-1] - places[0] + 1)
-    write_below(axis, places, shown, upright=upright)
+    words = [shown(name) for name in names]
+    upright = max(map(width, words)) * 7 > WIDTH * 0.9 / (places[-1] - places[0] + 1)
+    write_below(axis, places, words, upright=upright)
 
 
 def _room_for_names(names: Sequence[str]) -> float:
     if len(names) > MOST_NAMED:
         return 12
-    return 16 + 7 * max(2, *(width(_shown(name)) for name in names))
+    return 16 + 7 * max(2, *(width(shown(name)) for name in names))
 
 
 def _tone(row: Mapping[str, Any]) -> str:
@@ -210,7 +205,7 @@ def uncovered(statistics: Mapping[str, Any], name: str) -> str:
         bars(axis, boxes, TONES[split], edgecolor=CARD, linewidth=0.6)
         below = above
     _top(axis, max(below))
-    letters = [_shown(row["character"]) for row in rows]
+    letters = [shown(row["character"]) for row in rows]
     axis.set_xlim(-0.8, max(len(rows), 12) - 0.2)
     write_below(axis, range(len(rows)), letters, size=13)
     axis.locator_params(axis="y", integer=True, nbins=6)

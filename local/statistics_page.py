@@ -11,39 +11,23 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from asr.page_html import SWITCH, both, document, heading, table
 from split import SPLITS
-from statistics_html import both, heading, split_name, table
+from statistics_html import split_name
 from statistics_pictures import pictures
 from statistics_text import by_split, percent
 
-_HERE = Path(__file__).resolve().parent
-# Nothing may be loaded from anywhere: the browser keeps to it even if a name gets past the escaping.
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
+_STYLE = Path(__file__).resolve().parent / "statistics_page.css"
 _SEVERITIES = {"error": ("error", "错误"), "warning": ("warning", "警告"), "note": ("note", "提示")}
 
 
 def page(statistics: Mapping[str, Any]) -> str:
     """The whole page, the same bytes for the same statistics."""
-    title = escape(str(statistics["corpus"]["name"]))
+    name = str(statistics["corpus"]["name"])
     body = [_header(statistics), _cards(statistics), _about(statistics), _splits(statistics), _problems(statistics)]
     body += [*pictures(statistics), _speakers(statistics)]
-    english, chinese = f"Data statistics: {title}", f"数据统计：{title}"
-    return "\n".join(
-        [
-            '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
-            f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">',
-            '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            '<meta name="color-scheme" content="light dark">\n<link rel="icon" href="data:,">',
-            f"<title>{english}</title>\n<style>\n{_file('statistics_page.css')}</style>\n</head>",
-            f'<body data-en="{english}" data-zh="{chinese}">',
-            *body,
-            f"</main>\n<script>\n{_file('statistics_page.js')}</script>\n</body>\n</html>\n",
-        ]
-    )
-
-
-def _file(name: str) -> str:
-    return (_HERE / name).read_text(encoding="utf-8")
+    title = (f"Data statistics: {name}", f"数据统计：{name}")
+    return document(title, body, style=_STYLE.read_text(encoding="utf-8"))
 
 
 def _header(statistics: Mapping[str, Any]) -> str:
@@ -51,8 +35,7 @@ def _header(statistics: Mapping[str, Any]) -> str:
     name, parts = escape(str(corpus["name"])), escape(" + ".join(map(str, corpus.get("parts", []))))
     part = both(f", part {parts}", f"，{parts} 部分") if parts else ""
     heading = both(f"Data statistics: {name}", f"数据统计：{name}")
-    button = '<button type="button" id="language" hidden>中文</button>'
-    lines = [f"<header>\n<h1>{heading}{part}</h1>\n{button}\n</header>\n<main>"]
+    lines = [f"<header>\n<h1>{heading}{part}</h1>\n{SWITCH}\n</header>\n<main>"]
     if corpus.get("simulated"):
         english = "Simulated speech, no clinical claim: a program made these voices, nobody was recorded."
         chinese = "模拟语音，不作任何临床结论：声音由程序生成，没有录制任何人。"

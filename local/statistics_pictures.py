@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import statistics_figures as figures
+from asr.page_html import Words, both, entry, figure, heading, table
+from asr.page_svg import drawing
 from split import SPLITS
-from statistics_html import both, heading, split_name, table
-from statistics_svg import drawing
+from statistics_html import split_name
 from statistics_text import percent
 
-Words = tuple[str, str]  # in English and in Chinese
 Picture = Callable[[Mapping[str, Any], str], str]
 
 
@@ -24,22 +24,13 @@ def pictures(statistics: Mapping[str, Any]) -> list[str]:
 
 def _figure(picture: Picture, statistics: Mapping[str, Any], axis: Words, legend: Sequence[str], caption: Words) -> str:
     name = f"picture-{picture.__name__}"
-    items = "".join(legend)
-    return (
-        f'<figure>\n<ul class="legend">{items}</ul>\n<p class="axis">{both(*axis)}</p>\n'
-        f'<div class="box" tabindex="0" role="group" aria-labelledby="{name}">\n{picture(statistics, name)}\n</div>\n'
-        f'<figcaption id="{name}">{both(*caption)}</figcaption>\n</figure>'
-    )
-
-
-def _key(kind: str, words: str) -> str:
-    return f'<li class="{kind}"><i></i>{words}</li>'
+    return figure(name, picture(statistics, name), legend, caption, axis)
 
 
 def _split_legend(statistics: Mapping[str, Any], names: Sequence[str] = SPLITS) -> list[str]:
-    legend = [_key(name, split_name(name)) for name in names]
+    legend = [entry(name, split_name(name)) for name in names]
     if any("+" in row["split"] for row in statistics["by_speaker"].values()):
-        legend.append(_key("several", both("in several", "属于多个集合")))
+        legend.append(entry("several", both("in several", "属于多个集合")))
     return legend
 
 
@@ -111,7 +102,7 @@ def _durations(statistics: Mapping[str, Any]) -> str:
         "% of the split’s utterances, by seconds: half a second a column, from 10 s on (line) a second",
         "占该集合语句的百分比，按秒：每格半秒，10 秒（竖线）以后每格一秒",
     )
-    legend = [*_split_legend(statistics)[:3], _key("limit", both("FunASR’s default limit", "FunASR 默认上限"))]
+    legend = [*_split_legend(statistics)[:3], entry("limit", both("FunASR’s default limit", "FunASR 默认上限"))]
     drawn = _figure(figures.durations, statistics, axis, legend, caption)
     return f"{heading('How long the clips are', '片段时长')}\n{drawn}"
 
@@ -149,7 +140,7 @@ def _overlap(statistics: Mapping[str, Any]) -> str:
         "% of the speaker’s utterances whose text is in train too; line: % of their characters",
         "该说话人的语句中文本也在训练集的百分比；横线：按字计的百分比",
     )
-    legend = [*_split_legend(statistics)[1:], _key("line", both("by characters", "按字计"))]
+    legend = [*_split_legend(statistics)[1:], entry("line", both("by characters", "按字计"))]
     drawn = _figure(figures.overlap, statistics, axis, legend, (caption[0] + more[0], caption[1] + more[1]))
     return f"{heading('Prompt overlap', '文本重合')}\n{drawn}\n{_overlap_table(statistics)}"
 
@@ -176,9 +167,9 @@ def _characters(statistics: Mapping[str, Any]) -> str:
         f"测试集有 {new:,} 个字不在训练集中，共出现 {times:,} 次。训练集中只出现一次的字有 "
         f"{statistics['splits']['train']['singletons']:,} 个。",
     )
-    legend = [*_split_legend(statistics)[:3], _key("pale", both("not in train", "不在训练集中"))]
+    legend = [*_split_legend(statistics)[:3], entry("pale", both("not in train", "不在训练集中"))]
     if vocabulary:
-        legend.append(_key("bad", both("without a token of the base model", "不在基础模型词表中")))
+        legend.append(entry("bad", both("without a token of the base model", "不在基础模型词表中")))
     axis = ("number of different characters", "不同的字的数目")
     drawn = _figure(figures.characters, statistics, axis, legend, caption)
     parts = [heading("Characters and the model’s tokens", "字与模型词表"), drawn, _characters_table(statistics)]

@@ -1,0 +1,246 @@
+"""The top of report.html: what was found, how sure it is, and what the page holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+from asr.bootstrap import MIN_SPEAKERS
+from asr.page_html import SWITCH, Words, both, table
+from asr.report_figures import SYSTEMS
+from asr.results import SIMULATED
+from asr.score_tables import p_value, percent
+
+_SIMULATED: Words = (
+    SIMULATED.replace("**", ""),
+    "本语料是模拟语音：先合成，再按公开的方法加以损伤；它只表明流程可以运行，不作任何临床结论。",
+)
+
+
+def signed(rate: float | None, digits: int = 2) -> str:
+    """A fraction as per cent with a true minus; ``n/a`` where there is none."""
+    return percent(rate, digits).replace("-", "−")
+
+
+def span(ci95: Sequence[float] | None, digits: int = 2) -> str:
+    """An interval of fractions as per cent; nothing where there is none."""
+    return f"{signed(ci95[0], digits)} – {signed(ci95[1], digits)}" if ci95 else ""
+
+
+def top(tag: str, score: Mapping[str, Any], corpus: Mapping[str, Any], embedded: bool) -> list[str]:
+    """Header and headline; the header opens ``<main>``."""
+    name = escape(tag)
+    parts = [f"<header>\n<h1>{both(f'Results: {name}', f'结果：{name}')}</h1>\n{SWITCH}\n</header>\n<main>"]
+    if corpus.get("simulated"):
+        parts.append(f'<p class="banner" role="note">{both(*_SIMULATED)}</p>')
+    parts += [_sentence(score), _cards(score), _speaker_note(score), *_missing(score), _holds(corpus, embedded)]
+    parts += [_systems(score), *_certainty(score)]
+    return parts
+
+
+def _holds(corpus: Mapping[str, Any], embedded: bool) -> str:
+    audio = ("holds copies of the clips", "并含音频片段的副本")
+    if not embedded:
+        audio = ("links to the clips by relative path, without a copy of them", "音频只以相对路径链接，页内没有副本")
+    english = f"This page holds transcripts, hypotheses and speaker ids, and {audio[0]}."
+    chinese = f"本页含有转写文本、识别结果和说话人编号，{audio[1]}。"
+    terms = (
+        " CDSD’s terms apply: its audio and transcripts may not be passed on, and its speakers are patients. Publish "
+        "scores, not this page.",
+        "适用 CDSD 的使用条款：音频和转写不得转交他人，说话人是患者。可以公布得分，不要公布本页。",
+    )
+    if corpus.get("simulated"):
+        terms = (
+            " This corpus may be given away; a page made from CDSD may not be: there CDSD’s terms apply.",
+            "本语料可以公开分发；用 CDSD 生成的页面则适用 CDSD 的使用条款，不得转交他人。",
+        )
+    elif "cdsd" not in str(corpus.get("name", "CDSD")).lower():
+        terms = (
+            " The corpus’s own terms apply (where it is from CDSD, CDSD’s, which forbid passing on audio and "
+            "transcripts), and its speakers may be patients.",
+            "适用该语料自己的使用条款（来自 CDSD 的数据适用 CDSD 的条款，禁止转交音频和转写）；说话人可能是患者。",
+        )
+    return f'<p class="note" id="holds">{both(english + terms[0], chinese + terms[1])}</p>'
+
+
+def _sentence(score: Mapping[str, Any]) -> str:
+    comparison = score.get("comparison")
+    if not comparison or comparison["absolute_reduction"] is None:
+        words = both("No baseline was scored: there is nothing to compare with.", "没有给基线打分，无从比较。")
+        return f'<p class="lead">{words}</p>'
+    points = comparison["absolute_reduction"]
+    verb = ("lowers", "使字错率下降") if points > 0 else ("does not lower", "没有使字错率下降：变化")
+    english = f"Fine-tuning <strong>{verb[0]}</strong> the character error rate (CER)"
+    english += f" by {percent(points)} points." if points > 0 else f": it changes by {_change(-points)} points."
+    chinese = f"微调<strong>{verb[1]}</strong> {percent(points) if points > 0 else _change(-points)} 个百分点。"
+    return f'<p class="lead">{both(english, chinese)}</p>'
+
+
+def _change(rate: float) -> str:
+    return f"{100 * rate:+.2f}".replace("-", "−")
+
+
+def _card(name: Words, value: str, below: str = "", kind: str = "") -> str:
+    mark = f' class="{kind}"' if kind else ""
+    more = f"<small>{below}</small>" if below else ""
+    return f"<div{mark}><dt>{both(*name)}{more}</dt><dd>{value}</dd></div>"
+
+
+def _interval(ci95: Sequence[float] | None, digits: int = 2) -> str:
+    if not ci95:
+        return both("no interval", "无区间")
+    return both(f"95 %: {span(ci95, digits)}", f"95 % 区间 {span(ci95, digits)}")
+
+
+def _cards(score: Mapping[str, Any]) -> str:
+    names = {
+        "baseline": ("CER before: the base model", "微调前字错率"),
+        "tuned": ("CER after fine-tuning", "微调后字错率"),
+    }
+    cards = [
+        _card(names[system], _rate(row["cer"]), _interval(row.get("ci95")), system)
+        for system, row in score["systems"].items()
+    ]
+    comparison = score.get("comparison")
+    if comparison and comparison["absolute_reduction"] is not None:
+        relative = _interval(comparison.get("relative_ci95"), 1)
+        cards.append(_card(("relative reduction", "相对下降"), _rate(comparison["relative_reduction"], 1), relative))
+        chances = comparison.get("probability_of_improvement") or {}
+        chance, below = chances.get("speakers"), both("over speakers drawn anew", "对说话人重采样")
+        if chance is None:  # too few speakers
+            chance, below = chances.get("utterances"), both("over utterances drawn anew", "对语句重采样")
+        shown = both("none", "无") if chance is None else f"{percent(chance, 1)} %"
+        cards.append(_card(("probability of improvement", "改善的概率"), shown, below))
+        counts = [f"{comparison[f'utterances_{kind}']:,}" for kind in ("better", "worse", "same")]
+        below = both(f"worse {counts[1]}, same {counts[2]}", f"变差 {counts[1]}，不变 {counts[2]}")
+        cards.append(_card(("utterances that got better", "变好的语句"), counts[0], below))
+    reference, row = score["reference"], next(iter(score["systems"].values()))
+    size = both(
+        f"{reference['n_utt']:,} utterances, {row['ref_len']:,} characters",
+        f"{reference['n_utt']:,} 条语句，{row['ref_len']:,} 字",
+    )
+    cards.append(_card(("test speakers", "测试说话人"), f"{reference['n_speakers']:,}", size))
+    return '<dl class="cards">\n' + "\n".join(cards) + "\n</dl>"
+
+
+def _rate(rate: float | None, digits: int = 2) -> str:
+    return "n/a" if rate is None else f"{signed(rate, digits)} %"
+
+
+def _speaker_note(score: Mapping[str, Any]) -> str:
+    note = score.get("speaker_note")
+    return f"<p>{both(escape(note['en']), escape(note['zh']))}</p>" if note else ""
+
+
+def _missing(score: Mapping[str, Any]) -> list[str]:
+    lines = []
+    for name, row in score["systems"].items():
+        keys = row.get("missing") or []
+        if keys:
+            few = "<bdi>" + "</bdi>, <bdi>".join(map(escape, keys[:10])) + "</bdi>"
+            more = f" +{len(keys) - 10:,}" if len(keys) > 10 else ""
+            english = f"{name}: {len(keys):,} missing hypotheses, counted as deletions: {few}{more}"
+            chinese = f"{SYSTEMS[name][1]}：缺 {len(keys):,} 条识别结果，按删除计：{few}{more}"
+            lines.append(f'<p class="banner" role="note">{both(english, chinese)}</p>')
+    return lines
+
+
+def _systems(score: Mapping[str, Any]) -> str:
+    header = [("system", "系统"), ("CER %", "字错率 %"), ("95 %, speakers", "95 %（说话人）")]
+    header += [("95 %, utterances", "95 %（语句）"), ("sub", "替换"), ("del", "删除"), ("ins", "插入")]
+    header += [("SER %", "句错率 %"), ("empty", "空"), ("missing", "缺"), ("raw CER %", "未规范化 %")]
+    header += [("mean of utterances %", "按语句平均 %")]
+    rows = []
+    for name, row in score["systems"].items():
+        intervals = (span(row.get("ci95")), span(row.get("ci95_utterance")))
+        counts = [f"{row[key]:,}" for key in ("sub", "del", "ins")]
+        tail = (f"{row['n_empty']:,}", f"{row['n_missing']:,}")
+        others = (percent(row.get("raw_cer")), percent(row.get("utterance_mean_cer")))
+        rows.append(
+            (both(*SYSTEMS[name]), percent(row["cer"]), *intervals, *counts, percent(row["ser"]), *tail, *others)
+        )
+    return f"{table('', [both(*pair) for pair in header], rows)}\n{_about(score)}"
+
+
+def _about(score: Mapping[str, Any]) -> str:
+    row = next(iter(score["systems"].values()))
+    note = escape(str(row.get("ci95_note") or ""))
+    english = (
+        "CER is corpus-level: errors of all utterances over all reference characters, on normalised text; a missing "
+        "hypothesis counts as deletions. The mean of utterances’ rates stands beside it for comparison and is never it."
+    )
+    chinese = (
+        "字错率按整个语料计算：所有语句的错误数除以参考文本的总字数，先做文本规范化；缺失的识别结果按删除计。"
+        "按语句平均的数值仅供对照，不能代替字错率。"
+    )
+    how = (f" Intervals: {note}.", f"区间：对说话人自助重采样 {score.get('replicates')} 次，种子 {score.get('seed')}。")
+    if not row.get("ci95"):
+        count = score["reference"]["n_speakers"]
+        few = f"说话人只有 {count} 位，至少要 {MIN_SPEAKERS} 位" if count < MIN_SPEAKERS else "参考文本中没有字"
+        how = (f" No interval: {note}.", f"没有给出区间：{few}。")
+    return f'<p class="muted">{both(english + how[0], chinese + how[1])}</p>'
+
+
+def _certainty(score: Mapping[str, Any]) -> list[str]:
+    """The comparison's tests in a table; nothing without a baseline."""
+    found = score.get("comparison")
+    if not found or found["absolute_reduction"] is None:
+        return []
+    rows = []
+    for kind, digits, words in (
+        ("absolute", 2, ("CER reduction, points", "字错率下降，百分点")),
+        ("relative", 1, ("relative reduction, %", "相对下降，%")),
+    ):
+        intervals = [span(found.get(f"{kind}_{name}"), digits) for name in ("ci95", "ci95_utterance")]
+        rows.append((both(*words), signed(found[f"{kind}_reduction"], digits), *intervals))
+    for name, text in (found.get("text") or {}).items():
+        if text:
+            words = both(f"relative reduction, {name} text, %", f"相对下降，{_TEXT_ZH.get(name, name)}的文本，%")
+            rows.append((words, signed(text["relative_reduction"], 1), span(text.get("relative_ci95"), 1), ""))
+    chances = found.get("probability_of_improvement") or {}
+    cells = ["" if chances.get(name) is None else percent(chances[name], 1) for name in ("speakers", "utterances")]
+    rows.append((both("probability of improvement, %", "改善的概率，%"), "", *cells))
+    header = ["", both("value", "数值"), both("95 %, over speakers", "95 %，按说话人")]
+    header.append(both("95 %, over utterances", "95 %，按语句"))
+    title = f"<h3>{both('How sure it is', '有多可靠')}</h3>"
+    tests = [f"<p>{both(*words)}</p>" for words in _tests(found)]
+    return [title, table("", header, rows), *tests]
+
+
+_TEXT_ZH = {"seen": "见过", "unseen": "没见过"}
+
+
+def _tests(found: Mapping[str, Any]) -> list[Words]:
+    lines = []
+    speakers = found.get("speakers")
+    if speakers and speakers.get("p") is not None:
+        smallest = speakers.get("smallest_p")
+        few = smallest is not None and smallest > 0.01
+        least = "" if not few else f" (with so few, p cannot fall below {smallest:.3g})"
+        least_zh = "" if not few else f"（人数这么少，p 最低只能到 {smallest:.3g}）"
+        lines.append(
+            (
+                f"Speakers: {speakers['better']} better, {speakers['worse']} worse, {speakers['same']} the same; exact "
+                f"sign-flip test, {_p(speakers['p'])}{least}.",
+                f"说话人：{speakers['better']} 人变好，{speakers['worse']} 人变差，{speakers['same']} 人不变；"
+                f"精确符号翻转检验 {_p(speakers['p'])}{least_zh}。",
+            )
+        )
+    segments = found.get("mapsswe")
+    if segments and segments.get("p") is not None:
+        note = f" ({escape(str(segments['note']))})" if segments.get("note") else ""
+        size = f"{segments['segments']:,}"
+        lines.append(
+            (
+                f"Matched-pair sentence-segment word error test (MAPSSWE) over {size} segments: "
+                f"z = {segments['z']:.2f}, {_p(segments['p'])}{note}.",
+                f"MAPSSWE 检验，{size} 个片段：z = {segments['z']:.2f}，{_p(segments['p'])}。",
+            )
+        )
+    return lines
+
+
+def _p(value: float) -> str:
+    shown = p_value(value)
+    return f"p {'' if shown.startswith('<') else '= '}{escape(shown)}"
