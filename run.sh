@@ -12,6 +12,7 @@ part=1h           # parts of the corpus: 1h, 10h or 1h,10h
 split=            # YAML of speakers, or default, own, seeded, loso:SPEAKER, speaker-dependent; +text-disjoint behind it
 data=             # folder for the manifests; data/1h_dataset, data/mini_dataset, data/<corpus>_<part>_<split>_dataset
 check_audio=false # stage 1 decodes every clip: clipping, silence, damage that headers do not show
+speakers=         # table with a column "speaker", whose other columns become groups; <corpus>/speakers.tsv if there
 strict=false      # stage 1 fails where it has anything to warn of
 conf=             # YAML to train by; conf/finetune_3090.yaml, or conf/mini.yaml for the mini corpus
 base=             # base model, a ModelScope id or a folder, in place of the YAML's
@@ -41,6 +42,7 @@ else
   data=${data:-data/$(basename "$corpus" .jsonl)_${part//,/_}${split_name}_dataset}
 fi
 conf=${conf:-conf/finetune_3090.yaml}
+[[ -n $speakers || ! -f $corpus/speakers.tsv ]] || speakers=$corpus/speakers.tsv
 exp=exp/$tag
 mkdir -p "$exp"
 lock "$exp/.lock"
@@ -65,12 +67,15 @@ fine_tune() { # fine_tune NGPU; --restart is not among the words, or the stamp w
 }
 
 evaluate() { # evaluate NGPU
-  local -a against=()
+  local -a against=() about=() embed=()
+  [[ -z $speakers ]] || about=(--speaker-table "$speakers")
+  [[ $mini == false ]] || about=(--speaker-table "$corpus/speakers.tsv" --group-by severity) embed=(--embed-audio)
   [[ ! -f $exp/baseline/hyp.txt ]] || against=(--baseline "$exp/baseline/hyp.txt")
   python -m asr.decode --model "$exp/model" --manifest "$data/test.jsonl" --out "$exp/tuned" --ngpu "$1" --exp "$exp"
-  python local/score.py --ref "$data/test.jsonl" --hyp "$exp/tuned/hyp.txt" "${against[@]}" --train "$data/train.jsonl" --out "$exp/score"
+  python local/score.py --ref "$data/test.jsonl" --hyp "$exp/tuned/hyp.txt" "${against[@]}" --train "$data/train.jsonl" \
+    "${about[@]}" --out "$exp/score"
   python -m asr.provenance --exp "$exp" --data "$data" --conf "$conf" --ngpu "$1"
-  python -m asr.report --exp "$exp"
+  python -m asr.report --exp "$exp" "${embed[@]}"
 }
 
 if at_stage 0 "set up: environment, base model, mini corpus"; then
@@ -114,7 +119,7 @@ if at_stage 4 "average: the best checkpoints into one model"; then
 fi
 
 if at_stage 5 "evaluate: decode, score, report"; then
-  once "$data"/{test,train}.jsonl "$exp/avg.json" "$exp/conf/decode.yaml" "$exp/baseline/hyp.txt" \
-    makes "$exp"/tuned/{hyp.txt,decode.json} "$exp/score/score.json" "$exp/RESULTS.md" by evaluate "$ngpu"
-  log "results: $exp/RESULTS.md"
+  once "$data"/{test,train}.jsonl "$exp/avg.json" "$exp/conf/decode.yaml" "$exp/baseline/hyp.txt" ${speakers:+"$speakers"} \
+    makes "$exp"/tuned/{hyp.txt,decode.json} "$exp/score/score.json" "$exp"/{RESULTS.md,report.html} by evaluate "$ngpu"
+  log "results: $exp/RESULTS.md and $exp/report.html"
 fi

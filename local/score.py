@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
-"""Stage 5: score decoded text against a manifest, and print and write what came of it.
+"""Stage 5: score decoded text against a manifest, and print and write what came of it; or compare runs.
 
     python local/score.py --ref data/1h_dataset/test.jsonl --hyp exp/TAG/tuned/hyp.txt \\
         --baseline exp/TAG/baseline/hyp.txt --train data/1h_dataset/train.jsonl --out exp/TAG/score
+    python local/score.py --compare exp/TAG1 exp/TAG2 exp/TAG3 [--out exp/compared]
 
-Writes score.json, per_utterance.tsv and per_speaker.tsv into --out.
+Scoring writes score.json, per_utterance.tsv, per_speaker.tsv, confusions.tsv and trn files into --out; docs/scores.md
+says what is in them. Comparing reads them.
 """
 
 from __future__ import annotations
@@ -15,23 +17,31 @@ from pathlib import Path
 from typing import Any
 
 from asr import errors
+from asr.errors import UsageError
 from asr.files import write_json
+from asr.groups import read_speaker_table
 from asr.manifest import read_manifest
-from asr.score_tables import screen_table, write_per_speaker, write_per_utterance
-from asr.scoring import score, score_hypotheses
+from asr.normalize import OPTIONS
+from asr.score_files import write_confusions, write_per_speaker, write_per_utterance, write_trn
+from asr.score_tables import screen_table
+from asr.scoring import Request, score, score_hypotheses
 
 # Published for CDSD, on clips that are not these: something to read a CER beside, never a test that was passed.
 REFERENCE_LINES = (
     {
         "name": "human listeners",
+        "name_zh": "人类听写",
         "cer": 0.2045,
         "note": "other clips, other listeners",
+        "note_zh": "其他录音，其他听者",
         "source": "CDSD paper, arXiv 2310.15930",
     },
     {
         "name": "best system of the CDSD paper",
+        "name_zh": "CDSD 论文的最好系统",
         "cer": 0.164,
-        "note": "Part A, split not known; ESPnet Conformer, staged pre-training",
+        "note": "other clips: Part A, split not known; ESPnet Conformer, staged pre-training",
+        "note_zh": "其他录音：A 部分，划分不详；ESPnet Conformer，分阶段预训练",
         "source": "CDSD paper, arXiv 2310.15930",
     },
 )
@@ -40,13 +50,32 @@ REFERENCE_LINES = (
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
-    add("--ref", type=Path, required=True, metavar="JSONL", help="the manifest that was decoded")
-    add("--hyp", type=Path, required=True, metavar="TEXT", help="the tuned model's hypotheses: <key> <text> a line")
+    add("--ref", type=Path, metavar="JSONL", help="the manifest that was decoded")
+    add("--hyp", type=Path, metavar="TEXT", help="the tuned model's hypotheses: <key> <text> a line")
     add("--baseline", type=Path, metavar="TEXT", help="the untouched base model's hypotheses")
     add("--train", type=Path, metavar="JSONL", help="what was trained on, to tell seen from unseen texts")
-    add("--out", type=Path, required=True, metavar="DIR", help="where score.json goes")
+    add("--out", type=Path, metavar="DIR", help="where score.json (or the comparison) goes")
+    add("--speaker-table", type=Path, metavar="TSV", help="a table with a column 'speaker': its columns become groups")
+    add("--group-by", metavar="COL,COL", help="these columns of it (default: all)")
+    add(
+        "--without",
+        default="",
+        metavar="LIST",
+        help=f"leave out of both texts: {', '.join(OPTIONS)} (default: nothing)",
+    )
     add("--seed", type=int, default=0, help="of the bootstrap (default: 0)")
+    add(
+        "--compare", nargs="+", type=Path, metavar="RUN", help="compare runs (exp/TAG) that were scored on one test set"
+    )
     return parser
+
+
+def _without(text: str) -> frozenset[str]:
+    names = frozenset(filter(None, text.split(",")))
+    unknown = sorted(names - set(OPTIONS))
+    if unknown:
+        raise UsageError(f"--without {unknown[0]}: must be of {', '.join(OPTIONS)}")
+    return names
 
 
 def _warn_of_missing(result: dict[str, Any], files: dict[str, Path]) -> None:
@@ -57,21 +86,42 @@ def _warn_of_missing(result: dict[str, Any], files: dict[str, Path]) -> None:
             print(f"warning: {path}: no hypothesis for {some}: counted as deletions", file=sys.stderr)
 
 
-def main() -> None:
-    """Score the files that the command line names."""
-    arguments = _parser().parse_args()
+def _score(arguments: argparse.Namespace) -> None:
+    for name in ("ref", "hyp", "out"):
+        if getattr(arguments, name) is None:
+            raise UsageError(f"--{name} is missing; see --help")
     files = {"baseline": arguments.baseline} if arguments.baseline else {}
     files["tuned"] = arguments.hyp
-    references = read_manifest(arguments.ref)
+    references, out = read_manifest(arguments.ref), arguments.out
+    table, columns = None, arguments.group_by.split(",") if arguments.group_by else None
+    if arguments.speaker_table:
+        table = read_speaker_table(arguments.speaker_table, {item.speaker for item in references}, columns)
     train = read_manifest(arguments.train) if arguments.train else None
-    systems = {name: score_hypotheses(references, path) for name, path in files.items()}
-    result = score(references, systems, train, arguments.seed, REFERENCE_LINES)
-    write_per_utterance(arguments.out / "per_utterance.tsv", systems)
-    write_per_speaker(arguments.out / "per_speaker.tsv", result)
-    write_json(arguments.out / "score.json", result)
+    request = Request(train, table, _without(arguments.without), arguments.seed, REFERENCE_LINES)
+    systems = {name: score_hypotheses(references, path, request) for name, path in files.items()}
+    result = score(references, systems, request)
+    write_per_utterance(out / "per_utterance.tsv", systems)
+    write_per_speaker(out / "per_speaker.tsv", result)
+    write_confusions(out / "confusions.tsv", systems, result)
+    write_trn(out, systems)
+    write_json(out / "score.json", result)
     _warn_of_missing(result, files)
     print(screen_table(result))
-    print(f"written to {arguments.out}: score.json, per_utterance.tsv, per_speaker.tsv")
+    print(f"written to {out}: score.json, per_utterance.tsv, per_speaker.tsv, confusions.tsv, ref.trn and others")
+
+
+def main() -> None:
+    """Score the files, or compare the runs, that the command line names."""
+    arguments = _parser().parse_args()
+    if not arguments.compare:
+        _score(arguments)
+        return
+    from asr.compare import compare, read_runs, tables, write
+
+    found = compare(read_runs(arguments.compare), arguments.seed)
+    if arguments.out:
+        write(arguments.out, found)
+    print(tables(found))
 
 
 if __name__ == "__main__":

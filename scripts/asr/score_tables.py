@@ -1,16 +1,11 @@
-"""The scorer's tables: per_utterance.tsv, per_speaker.tsv, and the one on the screen."""
+"""The scorer's tables on the screen, and how figures are written in them."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from asr.files import atomic_open
-from asr.scoring import Scored
 from asr.tables import text_table
-
-COUNTS = ("sub", "del", "ins", "hits")
 
 
 def percent(rate: float | None, digits: int = 2) -> str:
@@ -18,47 +13,9 @@ def percent(rate: float | None, digits: int = 2) -> str:
     return "n/a" if rate is None else f"{100 * rate:.{digits}f}"
 
 
-def interval(ci95: Sequence[float] | None) -> str:
+def interval(ci95: Sequence[float] | None, digits: int = 2) -> str:
     """An interval of fractions as per cent; ``n/a`` where there is none."""
-    return f"{percent(ci95[0])} to {percent(ci95[1])}" if ci95 else "n/a"
-
-
-def _field(value: object) -> str:
-    text = "" if value is None else f"{value:.6f}" if isinstance(value, float) else str(value)
-    return text.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
-
-
-def _write_tsv(path: str | os.PathLike[str], header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    with atomic_open(path) as stream:
-        for row in (header, *rows):
-            stream.write("\t".join(map(_field, row)) + "\n")
-
-
-def write_per_utterance(path: str | os.PathLike[str], systems: Mapping[str, Sequence[Scored]]) -> None:
-    """One row an utterance: counts of each system on normalised text, then the texts as they were written."""
-    columns = ("status", *COUNTS, "cer")
-    header = ["key", "speaker", "ref_len", *(f"{name}_{column}" for name in systems for column in columns)]
-    header += ["ref", *(f"{name}_hyp" for name in systems)]
-    rows = []
-    for items in zip(*systems.values(), strict=True):
-        row: list[object] = [items[0].utterance.key, items[0].utterance.speaker, items[0].counts.ref_len]
-        for item in items:
-            values = item.counts.as_dict()
-            row += [item.status, *(values[name] for name in (*COUNTS, "cer"))]
-        rows.append([*row, items[0].utterance.target, *(item.hypothesis for item in items)])
-    _write_tsv(path, header, rows)
-
-
-def write_per_speaker(path: str | os.PathLike[str], result: Mapping[str, Any]) -> None:
-    """One row a speaker."""
-    columns = ("cer", *COUNTS, "n_missing", "n_empty", "ser")
-    systems = list(result["systems"])
-    header = ["speaker", "n_utt", "ref_len", *(f"{name}_{column}" for name in systems for column in columns)]
-    rows = [
-        [speaker, row["n_utt"], row["ref_len"], *(row[name][column] for name in systems for column in columns)]
-        for speaker, row in result["by_speaker"].items()
-    ]
-    _write_tsv(path, header, rows)
+    return f"{percent(ci95[0], digits)} to {percent(ci95[1], digits)}" if ci95 else "n/a"
 
 
 def screen_table(result: Mapping[str, Any]) -> str:
@@ -72,10 +29,7 @@ def screen_table(result: Mapping[str, Any]) -> str:
     blocks = [size, text_table(("", "CER %", "95 % interval", "sub", "del", "ins", "SER %", "missing"), rows)]
     if not any_row["ci95"]:
         blocks.append(f"no interval: {any_row['ci95_note']}")
-    comparison = result["comparison"]
-    if comparison:
-        relative = percent(comparison["relative_reduction"], 1)
-        blocks.append(f"CER reduction {percent(comparison['absolute_reduction'])} points, {relative} % relative")
+    blocks += _gain(result["comparison"])
     groups = [(f"speaker {name}", row) for name, row in result["by_speaker"].items()]
     groups += [(f"{name} text", row) for name, row in (result["groups"]["text"] or {}).items()]
     systems = list(result["systems"])
@@ -84,7 +38,50 @@ def screen_table(result: Mapping[str, Any]) -> str:
         for name, row in groups
     ]
     blocks.append(text_table(("", "utterances", "characters", *(f"{name} CER %" for name in systems)), lines))
+    blocks += [_sounds(result["mandarin"]["systems"]), result["speaker_note"]["en"]]
     lines = [f"{line['name']} {percent(line['cer'])} % ({line['note']})" for line in result["reference_lines"]]
     if lines:
         blocks.append("\n".join(["for reference, never a test passed:", *(f"  {line}" for line in lines)]))
     return "\n\n".join(blocks)
+
+
+def _gain(comparison: Mapping[str, Any] | None) -> list[str]:
+    if not comparison or comparison["absolute_reduction"] is None:
+        return []
+    within = f" (95 % interval {interval(comparison['relative_ci95'])})" if comparison["relative_ci95"] else ""
+    size = (
+        f"{percent(comparison['absolute_reduction'])} points, {percent(comparison['relative_reduction'], 1)} % relative"
+    )
+    lines = [f"CER reduction {size}{within}"]
+    speakers = comparison["speakers"]
+    lines.append(
+        f"speakers: {speakers['better']} better, {speakers['worse']} worse, {speakers['same']} the same,"
+        f" sign-flip {p_equals(speakers['p'])} (it cannot be below {p_value(speakers['smallest_p'])})"
+    )
+    if comparison["mapsswe"]:
+        lines.append(
+            f"MAPSSWE over {comparison['mapsswe']['segments']:,} segments: {p_equals(comparison['mapsswe']['p'])}"
+        )
+    return ["\n".join(lines)]
+
+
+def p_value(p: float | None) -> str:
+    """A p value in three digits, ``< 0.0001`` below that, ``n/a`` where there is none."""
+    if p is None:
+        return "n/a"
+    return "< 0.0001" if p < 0.0001 else f"{p:.3g}"
+
+
+def p_equals(p: float | None) -> str:
+    """``p = 0.125``, ``p < 0.0001``, ``p n/a``."""
+    value = p_value(p)
+    return f"p {value}" if value.startswith(("<", "n")) else f"p = {value}"
+
+
+def _sounds(systems: Mapping[str, Any]) -> str:
+    header = ("", "syllable error %", "without tone %", "tone %", "initial %", "final %", "homophones of subs %")
+    rows = []
+    for name, row in systems.items():
+        rates = [row[key]["rate"] for key in ("syllable", "syllable_toneless", "tone", "initial", "final")]
+        rows.append((name, *map(percent, rates), percent(row["homophones"]["share"])))
+    return text_table(header, rows)

@@ -1,50 +1,79 @@
 """Score hypotheses against a manifest: join by key, count, group. The result is score.json, the one source of figures.
 
 Every reference counts. A key without a hypothesis is all deletions, so a decode that crashed half-way can never look
-better than one that finished; a key that the reference does not have is an error.
+better than one that finished; a key that the reference does not have is an error. docs/scores.md says what every field
+of score.json is.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from asr import bootstrap
-from asr.cer import ErrorCounts, align
+import numpy as np
+
+from asr import bootstrap, comparison, groups, mandarin
+from asr.cer import Alignment, ErrorCounts, align_all
 from asr.errors import RecipeError
 from asr.kaldi_text import read_text
 from asr.manifest import Utterance, corpus_digest
-from asr.normalize import VERSION, normalize
+from asr.normalize import scoring_form, version
+from asr.speaker_note import speaker_note
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 SYSTEMS = ("baseline", "tuned")
-LENGTHS = (("0", 0, 0), ("1", 1, 1), ("2", 2, 2), ("3-5", 3, 5), ("6-10", 6, 10), ("11+", 11, None))
-SEEN, UNSEEN = "seen", "unseen"
 
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """One hypothesis beside its reference. ``hypothesis`` is as it was decoded; None where it is missing."""
+    """One hypothesis beside its reference. ``hypothesis`` is as it was decoded; None where it is missing.
+
+    ``said`` and ``heard`` are in scoring form, and ``alignment`` is theirs; ``raw`` counts the texts as written.
+    """
 
     utterance: Utterance
     hypothesis: str | None
-    counts: ErrorCounts
+    said: str
+    heard: str
+    alignment: Alignment
     raw: ErrorCounts
+    text: str  # seen, unseen, or empty where it is not known
+
+    @property
+    def counts(self) -> ErrorCounts:
+        """Errors of the normalised text."""
+        return self.alignment.counts
 
     @property
     def status(self) -> str:
         """``ok``, ``empty`` (nothing is left of it when normalised) or ``missing``."""
         if self.hypothesis is None:
             return "missing"
-        return "ok" if normalize(self.hypothesis) else "empty"
+        return "ok" if self.heard else "empty"
 
 
 System = Sequence[Scored]
 
 
-def score_hypotheses(references: Iterable[Utterance], path: str | os.PathLike[str]) -> list[Scored]:
+@dataclass(frozen=True)
+class Request:
+    """How to score: what is trained on, what is known of the speakers, what is left out of both texts, the seed."""
+
+    train: Sequence[Utterance] | None = None
+    speaker_table: groups.SpeakerTable | None = None
+    without: Collection[str] = frozenset()
+    seed: int = 0
+    reference_lines: Sequence[Mapping[str, Any]] = ()
+    replicates: int = field(default=bootstrap.REPLICATES)
+
+    def form(self, text: str) -> str:
+        """``text`` as it is compared."""
+        return scoring_form(text, self.without)
+
+
+def score_hypotheses(references: Iterable[Utterance], path: str | os.PathLike[str], request: Request) -> list[Scored]:
     """Align the hypotheses of ``path`` with the references, in order of speaker and key.
 
     A key twice, or one that no reference has, is a RecipeError; a missing one counts as the empty hypothesis.
@@ -57,153 +86,163 @@ def score_hypotheses(references: Iterable[Utterance], path: str | os.PathLike[st
         line = list(hypotheses).index(first) + 1
         more = f" (and {len(extra) - 1:,} more keys)" if len(extra) > 1 else ""
         raise RecipeError(f"{path}:{line}: key {first}{more} is not in the reference; was another test set decoded?")
-    return [_scored(item, hypotheses.get(item.key)) for item in ordered]
-
-
-def _scored(utterance: Utterance, hypothesis: str | None) -> Scored:
-    said, heard = normalize(utterance.target), hypothesis or ""
-    written = str(utterance.extra.get("transcript", utterance.target))  # before stage 1 normalised it
-    counts = align(said, normalize(heard)).counts
-    raw = counts if (written, heard) == (said, normalize(heard)) else align(written, heard).counts
-    return Scored(utterance, hypothesis, counts, raw)
+    heard = [hypotheses.get(item.key) for item in ordered]
+    pairs = [(request.form(item.target), request.form(text or "")) for item, text in zip(ordered, heard, strict=True)]
+    # What was said before stage 1 normalised it; as it was decoded.
+    written = [str(item.extra.get("transcript", item.target)) for item in ordered]
+    raw_pairs = [(said, text or "") for said, text in zip(written, heard, strict=True)]
+    aligned = align_all(pairs + raw_pairs)  # most are the same pair twice
+    alignments, raw = aligned[: len(pairs)], aligned[len(pairs) :]
+    seen = groups.seen_in(request.train, request.form)
+    return [
+        Scored(item, text, *pair, alignment, as_written.counts, seen(pair[0]))
+        for item, text, pair, alignment, as_written in zip(ordered, heard, pairs, alignments, raw, strict=True)
+    ]
 
 
 def total(scored: Iterable[Scored]) -> ErrorCounts:
     """The sum of the counts: rates are taken of sums, never averaged."""
-    return sum((item.counts for item in scored), ErrorCounts())
+    return ErrorCounts.total(item.counts for item in scored)
+
+
+def _table(scored: System) -> np.ndarray:
+    """int [utterances, 7]: substitutions, deletions, insertions, hits, missing, empty or missing, wrong."""
+    rows = []
+    for item in scored:
+        counts, missing = item.counts, item.hypothesis is None
+        row = (counts.sub, counts.del_, counts.ins, counts.hits, missing, not item.heard, missing or counts.errors > 0)
+        rows.append(row)
+    return np.array(rows, dtype=np.int64).reshape(-1, 7)
 
 
 def summarise(scored: System) -> dict[str, Any]:
-    """What is said of one system on one set of utterances."""
-    wrong = sum(item.counts.errors > 0 or item.status == "missing" for item in scored)
+    """A *count* of docs/scores.md: what is said of one system on one set of utterances."""
+    return _summary(_table(scored))
+
+
+def _summary(table: np.ndarray) -> dict[str, Any]:
+    *numbers, missing, unheard, wrong = table.sum(axis=0).tolist()
+    counts, size = ErrorCounts(*numbers), len(table)
+    heard = counts.hits + counts.sub + counts.ins
     return {
-        **total(scored).as_dict(),
-        "n_utt": len(scored),
-        "n_missing": sum(item.status == "missing" for item in scored),
-        "n_empty": sum(item.status == "empty" for item in scored),
-        "ser": wrong / len(scored) if scored else None,
+        **counts.as_dict(),
+        "n_utt": size,
+        "n_missing": missing,
+        "n_empty": unheard - missing,
+        "ser": wrong / size if size else None,
+        "empty_rate": unheard / size if size else None,
+        "length_ratio": heard / counts.ref_len if counts.ref_len else None,
     }
 
 
 def _system(scored: System) -> dict[str, Any]:
-    raw = sum((item.raw for item in scored), ErrorCounts())
+    raw = ErrorCounts.total(item.raw for item in scored)
+    each = [item.counts.cer for item in scored if item.counts.ref_len]
     return {
         **summarise(scored),
         "ci95": None,
         "ci95_note": None,
+        "ci95_utterance": None,
         "raw_cer": raw.cer,
+        "utterance_mean_cer": sum(each) / len(each) if each else None,
         "n_empty_ref": sum(item.counts.ref_len == 0 for item in scored),
-        "missing": [item.utterance.key for item in scored if item.status == "missing"],
+        "missing": [item.utterance.key for item in scored if item.hypothesis is None],
     }
 
 
-def split_by(
-    systems: Mapping[str, System], group_of: Callable[[Scored], str], names: Sequence[str] = ()
-) -> dict[str, Any]:
-    """{group: {n_utt, ref_len, baseline, tuned}}; a group of ``names`` without utterances has null for its systems."""
-    groups: dict[str, Any] = {}
-    found = {name: _grouped(scored, group_of) for name, scored in systems.items()}
-    any_system = next(iter(found.values()))
-    for group in names or sorted(any_system):
-        members = any_system.get(group, [])
-        groups[group] = {"n_utt": len(members), "ref_len": total(members).ref_len}
-        for name, grouped in found.items():
-            groups[group][name] = summarise(grouped[group]) if members else None
-    return groups
+class Divider:
+    """Divides the utterances that all systems share into groups, and says of each group what is said of the whole."""
+
+    def __init__(self, systems: Mapping[str, System]) -> None:
+        self.scored = next(iter(systems.values()))
+        self._tables = {name: _table(scored) for name, scored in systems.items()}
+        self._speakers = np.array([item.utterance.speaker for item in self.scored])
+
+    def by(self, group_of: Callable[[Scored], str], names: Sequence[str] = ()) -> dict[str, Any]:
+        """{name: *group* of docs/scores.md}; a group of ``names`` without utterances has null for its systems."""
+        labels = np.array([group_of(item) for item in self.scored])
+        return {name: self._group(np.flatnonzero(labels == name)) for name in names or np.unique(labels).tolist()}
+
+    def _group(self, members: np.ndarray) -> dict[str, Any]:
+        tables = {name: table[members] for name, table in self._tables.items()}
+        counts = {name: _summary(table) for name, table in tables.items()}
+        size, speakers = len(members), len(np.unique(self._speakers[members]))
+        ref_len = next(iter(counts.values()))["ref_len"]
+        shown = {name: count if size else None for name, count in counts.items()}
+        return {"n_utt": size, "n_speakers": speakers, "ref_len": ref_len, **shown}
 
 
-def _grouped(scored: System, group_of: Callable[[Scored], str]) -> dict[str, list[Scored]]:
-    groups: dict[str, list[Scored]] = {}
-    for item in scored:
-        groups.setdefault(group_of(item), []).append(item)
-    return groups
+def _speaker(item: Scored) -> str:
+    return item.utterance.speaker
 
 
-def length_group(item: Scored) -> str:
-    """The group of a reference's normalised length."""
-    length = item.counts.ref_len
-    return next(name for name, low, high in LENGTHS if length >= low and (high is None or length <= high))
+def _length(item: Scored) -> str:
+    return groups.length_group(item.counts.ref_len)
 
 
-def _groups(systems: Mapping[str, System], train: Iterable[Utterance] | None) -> dict[str, Any]:
-    by_length = split_by(systems, length_group, [name for name, _, _ in LENGTHS])
+def _duration(item: Scored) -> str:
+    return groups.between(item.utterance.duration, groups.DURATIONS)
+
+
+def _rate(item: Scored) -> str:
+    return groups.between(groups.rate(item.counts.ref_len, item.utterance.duration) or 0.0, groups.RATES)
+
+
+def _groups(divide: Divider, request: Request) -> dict[str, Any]:
+    by_length = divide.by(_length, [name for name, _, _ in groups.LENGTHS])
     if not by_length["0"]["n_utt"]:
         del by_length["0"]
-    if train is None:
-        return {"text": None, "length": by_length}
-    texts = {normalize(item.target) for item in train}
+    text = divide.by(lambda item: item.text, (groups.SEEN, groups.UNSEEN)) if request.train is not None else None
+    return {
+        "text": text,
+        "length": by_length,
+        "duration": divide.by(_duration, groups.names_between(groups.DURATIONS)),
+        "rate": divide.by(_rate, groups.names_between(groups.RATES)),
+        "speaker_table": _by_table(divide, request.speaker_table),
+    }
 
-    def seen(item: Scored) -> str:
-        return SEEN if normalize(item.utterance.target) in texts else UNSEEN
 
-    return {"text": split_by(systems, seen, (SEEN, UNSEEN)), "length": by_length}
+def _by_table(divide: Divider, table: groups.SpeakerTable | None) -> dict[str, Any] | None:
+    if table is None:
+        return None
+    speakers = set(map(_speaker, divide.scored))
+
+    def by(column: str) -> dict[str, Any]:
+        return divide.by(lambda item: table.value(column, item.utterance.speaker), table.values(column, speakers))
+
+    return {column: by(column) for column in table.columns}
 
 
-def score(
-    references: Sequence[Utterance],
-    systems: Mapping[str, System],
-    train: Sequence[Utterance] | None = None,
-    seed: int = 0,
-    reference_lines: Sequence[Mapping[str, Any]] = (),
-) -> dict[str, Any]:
+def score(references: Sequence[Utterance], systems: Mapping[str, System], request: Request) -> dict[str, Any]:
     """score.json. ``systems`` is {"tuned": …} or {"baseline": …, "tuned": …}, each from ``score_hypotheses``."""
     names = [name for name in SYSTEMS if name in systems]
     systems = {name: systems[name] for name in names}
+    divide = Divider(systems)
+    speakers = len({item.speaker for item in references})
     result: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
-        "normalizer": VERSION,
-        "seed": seed,
+        "normalizer": version(request.without),
+        "seed": request.seed,
+        "replicates": request.replicates,
         "reference": {
             "n_utt": len(references),
-            "n_speakers": len({item.speaker for item in references}),
+            "n_speakers": speakers,
+            "n_empty_ref": sum(item.counts.ref_len == 0 for item in systems[names[0]]),
+            "hours": sum(item.duration for item in references) / 3600,
             "digest": corpus_digest(references),
         },
         "systems": {name: _system(systems[name]) for name in names},
-        "by_speaker": split_by(systems, lambda item: item.utterance.speaker),
-        "groups": _groups(systems, train),
-        "comparison": _comparison(systems) if len(names) == len(SYSTEMS) else None,
-        "reference_lines": list(reference_lines),
+        "by_speaker": divide.by(_speaker),
+        "groups": _groups(divide, request),
+        "comparison": None,
+        "mandarin": _mandarin(systems),
+        "speaker_note": speaker_note(speakers),
+        "reference_lines": list(request.reference_lines),
     }
-    _add_intervals(result, systems, seed)
+    comparison.add_intervals(result, systems, request.seed, request.replicates)
     return result
 
 
-def _comparison(systems: Mapping[str, System]) -> dict[str, Any]:
-    """How much lower the tuned CER is, and how many utterances got better or worse."""
-    before, after = (total(systems[name]).cer for name in SYSTEMS)
-    pairs = list(zip(systems["baseline"], systems["tuned"], strict=True))
-    reduction = None if before is None or after is None else before - after
-    return {
-        "from": "baseline",
-        "to": "tuned",
-        "absolute_reduction": reduction,
-        "relative_reduction": reduction / before if reduction is not None and before else None,
-        "absolute_ci95": None,
-        "relative_ci95": None,
-        "utterances_better": sum(new.counts.errors < old.counts.errors for old, new in pairs),
-        "utterances_worse": sum(new.counts.errors > old.counts.errors for old, new in pairs),
-        "utterances_same": sum(new.counts.errors == old.counts.errors for old, new in pairs),
-    }
-
-
-def _add_intervals(result: dict[str, Any], systems: Mapping[str, System], seed: int) -> None:
-    names = list(systems)
-    scored = systems[names[0]]
-    reason = bootstrap.why_not(result["reference"]["n_speakers"])
-    reason = reason or (None if total(scored).ref_len else "the references have no character")
-    if reason:
-        for name in names:
-            result["systems"][name]["ci95_note"] = reason
-        return
-    errors = [[item.counts.errors for item in systems[name]] for name in names]
-    lengths = [item.counts.ref_len for item in scored]
-    replicates = bootstrap.resample_speakers(errors, lengths, [item.utterance.speaker for item in scored], seed)
-    speakers = result["reference"]["n_speakers"]
-    for index, name in enumerate(names):
-        result["systems"][name]["ci95"] = list(replicates.interval(index))
-        note = f"two-level bootstrap over {speakers} speakers, {bootstrap.REPLICATES:,} replicates"
-        result["systems"][name]["ci95_note"] = note
-    if result["comparison"]:
-        result["comparison"]["absolute_ci95"] = list(replicates.reduction(0, 1))
-        relative = replicates.relative_reduction(0, 1)
-        result["comparison"]["relative_ci95"] = list(relative) if relative else None
+def _mandarin(systems: Mapping[str, System]) -> dict[str, Any]:
+    found = {name: mandarin.analyse([(item.said, item.heard) for item in scored]) for name, scored in systems.items()}
+    return {"note": mandarin.NOTE, "note_zh": mandarin.NOTE_ZH, "systems": found}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -42,6 +43,43 @@ def test_results_say_where_they_are_from_and_name_no_path(recipe, mini):
         assert wanted in text
     for published in ("RESULTS.md", "score/score.json", "model/config.yaml", "model/configuration.json"):
         assert str(recipe.root) not in (recipe.root / "exp/mini" / published).read_text(encoding="utf-8")
+
+
+def test_the_report_opens_from_disk_and_holds_its_clips(recipe, mini):
+    """In Chromium: every utterance is in it, a clip plays, nothing is asked of the network, no path of a machine."""
+    page = recipe.root / "exp/mini/report.html"
+    assert str(recipe.root) not in page.read_text(encoding="utf-8")
+    chromium = shutil.which("chromium") or pytest.skip("needs Chromium")
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with sync_api.sync_playwright() as driver:
+        words = ["--no-sandbox", "--autoplay-policy=no-user-gesture-required"]
+        view = driver.chromium.launch(executable_path=chromium, args=words).new_page()
+        said, asked = [], []
+        view.on("console", lambda message: said.append(message.text))
+        view.on("pageerror", lambda error: said.append(str(error)))
+        view.on("request", lambda request: asked.append(request.url))
+        view.goto(page.as_uri())
+        assert "144 of 144 utterances" in view.inner_text("body")
+        view.locator(".utterances button.play").first.click()
+        deadline = time.monotonic() + 20  # the page's policy allows no eval, which wait_for_function would use
+        while view.evaluate("document.querySelector('audio').currentTime") < 0.1 and time.monotonic() < deadline:
+            view.wait_for_timeout(50)
+        assert view.evaluate("document.querySelector('audio').currentTime") >= 0.1
+        assert said == []
+        assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
+
+
+def test_runs_are_compared(recipe, mini):
+    words = ("exp/mini", "exp/mini/score", "--out", "exp/compared")
+    command = (sys.executable, "local/score.py", "--compare")
+    refused = recipe.run(*words, command=command, PYTHONPATH="scripts")
+    assert "mini is named twice" in refused.stderr
+    shutil.copytree(recipe.root / "exp/mini/score", recipe.root / "exp/copy/score")
+    done = recipe.run("exp/mini", "exp/copy", "--out", "exp/compared", command=command, PYTHONPATH="scripts")
+    assert done.returncode == 0, done.stderr
+    rows = recipe.json("exp/compared/compare.json")["systems"]
+    assert [row["name"] for row in rows] == ["copy", "mini", "untouched base"]
+    assert rows[1]["behind_best_ci95"] == [0, 0]
 
 
 def test_the_batch_size_changes_no_output(recipe, mini):

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import re
+import urllib.parse
+
 import pytest
 
 from tests.e2e.conftest import REPOSITORY
@@ -21,4 +25,10 @@ def test_real_recordings_go_through_all_stages(recipe, mini):
     assert systems["tuned"]["n_utt"] == sum(item["tuned"]["n_utt"] for item in score["by_speaker"].values())
     text = (recipe.root / "exp/real/RESULTS.md").read_text(encoding="utf-8")
     assert str(REAL) not in text
-    assert "simulated" not in text
+    assert "speech of this corpus is simulated" not in text
+    page = (recipe.root / "exp/real/report.html").read_text(encoding="utf-8")
+    assert "data:audio" not in page  # the clips are linked, not copied
+    data = re.search(r'<script type="application/json" id="utterances">(.*?)</script>', page, re.DOTALL)
+    clips = [row[6] for row in json.loads(data[1])["rows"]]
+    assert len(clips) == 144
+    assert all((recipe.root / "exp/real" / urllib.parse.unquote(clip)).is_file() for clip in clips)

@@ -11,8 +11,9 @@ import pytest
 
 from asr.manifest import Utterance
 from asr.public import public
-from asr.report import results
-from asr.scoring import score, score_hypotheses
+from asr.results import results
+from asr.score_files import write_per_utterance
+from asr.scoring import Request, score, score_hypotheses
 
 ROOT = Path(__file__).resolve().parents[2]
 PROVENANCE = {
@@ -45,13 +46,16 @@ def scored(folder: Path, baseline: bool = True, speakers: int = 5) -> dict:
         for index, text in enumerate(("今天天气很好", "数字"))
     ]
     systems = {}
+    line = {"name": "human listeners", "cer": 0.2045, "note": "other clips, other listeners", "source": "a paper"}
+    line |= {"name_zh": "人类听写", "note_zh": "其他录音，其他听者"}
+    request = Request(references[:1], reference_lines=[line], replicates=500)
     for name, text in (("baseline", "今天"), ("tuned", "今天天气")):
         (folder / f"{name}.txt").write_text("".join(f"{item.key} {text}\n" for item in references[1:]), "utf-8")
-        systems[name] = score_hypotheses(references, folder / f"{name}.txt")
+        systems[name] = score_hypotheses(references, folder / f"{name}.txt", request)
     if not baseline:
         del systems["baseline"]
-    line = {"name": "human listeners", "cer": 0.2045, "note": "other clips, other listeners", "source": "a paper"}
-    return score(references, systems, references[:1], reference_lines=[line])
+    write_per_utterance(folder / "per_utterance.tsv", systems)
+    return score(references, systems, request)
 
 
 def report(exp: Path) -> subprocess.CompletedProcess:
@@ -69,6 +73,7 @@ def exp(tmp_path):
     folder = tmp_path / "exp" / "mini_run"
     (folder / "score").mkdir(parents=True)
     (folder / "score/score.json").write_text(json.dumps(scored(tmp_path)), encoding="utf-8")
+    (tmp_path / "per_utterance.tsv").rename(folder / "score/per_utterance.tsv")
     (folder / "provenance.json").write_text(json.dumps(PROVENANCE), encoding="utf-8")
     return folder
 
@@ -83,7 +88,7 @@ def test_the_page_has_the_figures_and_the_provenance(exp):
         line = next(line for line in page.splitlines() if line.startswith(f"| {name}"))
         cells = [cell.strip() for cell in line.split("|")[1:-1]]
         assert cells[1] == f"**{100 * row['cer']:.2f}**"
-        assert cells[3:6] == [str(row[key]) for key in ("sub", "del", "ins")]
+        assert cells[4:7] == [str(row[key]) for key in ("sub", "del", "ins")]
     assert "human listeners: 20.45 % (other clips, other listeners; a paper)" in page
     assert "a reference, never a test passed" in page
     assert "1 missing hypotheses**, counted as deletions: 0-0." in page
@@ -92,7 +97,7 @@ def test_the_page_has_the_figures_and_the_provenance(exp):
     assert "model.pt.avg2: the 2 best by cer: model.pt.ep3 (0.1234), model.pt.ep1.200 (0.2)" in page
     assert "stage 3 2.0 h, stage 5 61 s" in page
     assert "max_epoch: 50" in page
-    assert "simulated" not in page
+    assert "speech of this corpus is simulated" not in page
 
 
 def test_no_path_of_a_machine_is_in_the_page(exp):

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asr.cer import ErrorCounts
 from asr.manifest import Utterance, write_manifest
-from asr.scoring import Scored, score, score_hypotheses, total
+from asr.scoring import Request, score, score_hypotheses, total
+from asr.speaker_note import speaker_note
 from asr.tables import markdown_table, text_table
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -50,6 +50,11 @@ def write_hypotheses(path: Path, texts: dict[str, str]) -> None:
     path.write_text("".join(f"{key} {text}".rstrip(" ") + "\n" for key, text in texts.items()), encoding="utf-8")
 
 
+def scores(references: list[Utterance], path: Path) -> dict:
+    request = Request(replicates=500)
+    return score(references, {"tuned": score_hypotheses(references, path, request)}, request)
+
+
 def run(folder: Path, *more: object, baseline: bool = True) -> subprocess.CompletedProcess:
     arguments = ["--ref", folder / "ref.jsonl", "--hyp", folder / "tuned.txt", "--out", folder / "score", *more]
     arguments += ["--baseline", folder / "baseline.txt"] if baseline else []
@@ -77,7 +82,7 @@ def test_golden(files):
     done = run(files, "--train", files / "train.jsonl", "--seed", "7")
     assert done.returncode == 0, done.stderr
     found = result_of(files)
-    assert (found["schema_version"], found["seed"]) == (1, 7)
+    assert (found["schema_version"], found["seed"]) == (2, 7)
     assert found["reference"]["n_utt"] == 6
     baseline, tuned = found["systems"]["baseline"], found["systems"]["tuned"]
     # 树子: 2 sub; 语音: 2 del; 你好吗: 2 ins; empty: 4 del; ktv is ＫＴＶ when normalised
@@ -92,6 +97,15 @@ def test_golden(files):
     assert found["comparison"]["relative_reduction"] == pytest.approx(0.9)
     counts = [found["comparison"][f"utterances_{name}"] for name in ("better", "worse", "same")]
     assert counts == [4, 1, 1]
+    assert baseline["utterance_mean_cer"] == pytest.approx((1 + 2 / 4 + 2 / 1 + 0 + 1 + 0) / 6)
+    assert baseline["length_ratio"] == pytest.approx(16 / 20)  # 14 right or substituted, 2 inserted
+    assert baseline["empty_rate"] == pytest.approx(1 / 6)
+    assert found["reference"]["hours"] == pytest.approx(6 / 3600)
+    speakers = found["comparison"]["speakers"]
+    assert (speakers["better"], speakers["worse"], speakers["p"], speakers["smallest_p"]) == (2, 0, 0.5, 0.5)
+    # 树子/数字: 2-0; 语音识别: 2-0; 好: 2-0; 今天天气很好: 0-1; 我要喝水: 4-0
+    test = found["comparison"]["mapsswe"]
+    assert (test["segments"], test["mean_difference"]) == (5, pytest.approx((2 + 2 + 2 - 1 + 4) / 5))
 
 
 def test_groups_are_by_speaker_by_text_and_by_length(files):
@@ -148,7 +162,7 @@ def test_a_missing_hypothesis_is_all_deletions_and_is_named(files):
     assert (tuned["del"], tuned["ref_len"], tuned["n_missing"]) == (whole["del"] + 4, whole["ref_len"], 1)
     assert f"warning: {files}/tuned.txt: no hypothesis for a2: counted as deletions" in done.stderr
     row = next(line for line in (files / "score/per_utterance.tsv").open(encoding="utf-8") if line.startswith("a2"))
-    assert "missing\t0\t4\t0\t0\t1.000000" in row
+    assert 'missing\t0\t4\t0\t0\t1.000000\t[["d","语音识别"]]' in row
 
 
 def test_an_empty_file_of_hypotheses_is_100_percent_and_no_crash(files):
@@ -180,13 +194,10 @@ def test_files_that_are_not_there(files):
     assert f"{files}/ref.jsonl: no utterance in it" in refused(run(files))
 
 
-def test_an_empty_reference_counts_its_insertions():
+def test_an_empty_reference_counts_its_insertions(tmp_path):
     references = [utterance("a", "01", "。"), utterance("b", "01", "好的")]
-    scored = [
-        Scored(references[0], "啊", ErrorCounts(ins=1), ErrorCounts(sub=1)),
-        Scored(references[1], "好的", ErrorCounts(hits=2), ErrorCounts(hits=2)),
-    ]
-    found = score(references, {"tuned": scored})
+    write_hypotheses(tmp_path / "h.txt", {"a": "啊", "b": "好的"})
+    found = scores(references, tmp_path / "h.txt")
     assert found["systems"]["tuned"]["cer"] == 0.5
     assert found["systems"]["tuned"]["n_empty_ref"] == 1
     assert found["groups"]["length"]["0"]["n_utt"] == 1
@@ -221,7 +232,8 @@ def test_dropping_hypotheses_never_lowers_the_cer(folder, texts, data):
     write_hypotheses(folder / "all.txt", texts)
     write_hypotheses(folder / "empty.txt", {key: "" if key in dropped else text for key, text in texts.items()})
     write_hypotheses(folder / "some.txt", {key: text for key, text in texts.items() if key not in dropped})
-    every, empty, some = (score_hypotheses(REFERENCES, folder / f"{name}.txt") for name in ("all", "empty", "some"))
+    names = ("all", "empty", "some")
+    every, empty, some = (score_hypotheses(REFERENCES, folder / f"{name}.txt", Request()) for name in names)
     assert total(some) == total(empty)
     if all(item.counts.errors <= item.counts.ref_len for item in every):
         assert total(some).cer >= total(every).cer
@@ -234,8 +246,7 @@ def test_the_order_of_lines_changes_nothing(folder, texts, chance):
     chance.shuffle(lines), chance.shuffle(references)
     write_hypotheses(folder / "a.txt", texts)
     write_hypotheses(folder / "b.txt", dict(lines))
-    one = score(REFERENCES, {"tuned": score_hypotheses(REFERENCES, folder / "a.txt")})
-    assert one == score(references, {"tuned": score_hypotheses(references, folder / "b.txt")})
+    assert scores(REFERENCES, folder / "a.txt") == scores(references, folder / "b.txt")
 
 
 def test_intervals_do_not_depend_on_the_order_of_lines(folder):
@@ -244,9 +255,7 @@ def test_intervals_do_not_depend_on_the_order_of_lines(folder):
         utterance(f"{speaker}-{n}", speaker, "今天天气很好"[: n % 6 + 1]) for speaker in speakers for n in range(9)
     ]
     write_hypotheses(folder / "h.txt", {item.key: "今天很好" for item in references})
-    one, two = (
-        score(order, {"tuned": score_hypotheses(order, folder / "h.txt")}) for order in (references, references[::-1])
-    )
+    one, two = (scores(order, folder / "h.txt") for order in (references, references[::-1]))
     low, high = one["systems"]["tuned"]["ci95"]
     assert low <= one["systems"]["tuned"]["cer"] <= high
     assert one == two
@@ -256,3 +265,13 @@ def test_tables_line_up_with_han_in_them():
     table = text_table(("speaker", "n"), [("张三", 5), ("a", 12_000)])
     assert table == "speaker      n\n--------------\n张三         5\na        12000"
     assert markdown_table(("a", "b"), [("x|<b>", 1)]).splitlines()[2] == "| x\\|&lt;b&gt; |   1 |"
+
+
+def test_the_note_says_what_so_many_speakers_can_show():
+    assert "1 test speaker: the figures are about this speaker only." in speaker_note(1)["en"]
+    assert "fewer than 4" in speaker_note(3)["en"]
+    five = speaker_note(5)
+    assert "cannot reach a p below 0.0625" in five["en"]
+    assert "83 to 90 times in 100" in five["en"]
+    assert "5 位测试说话人" in five["zh"]
+    assert "too narrow" not in speaker_note(44)["en"]

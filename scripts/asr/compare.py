@@ -1,0 +1,217 @@
+"""Several runs that were scored on one test set, side by side: for choosing between configurations.
+
+``local/score.py --compare RUN1 RUN2 …``; a run is exp/TAG or its score folder. Each run's untouched base is a row
+of its own, once for those that decoded alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from asr import bootstrap, significance
+from asr.cer import Chunk
+from asr.errors import RecipeError
+from asr.files import write_json, write_text
+from asr.report import read_score
+from asr.score_files import COUNTS, parse_runs, read_table
+from asr.score_tables import interval, p_value, percent
+from asr.scoring import SYSTEMS
+from asr.tables import markdown_table, text_table
+
+COMPARE_VERSION = 1
+
+
+@dataclass(frozen=True)
+class System:
+    """One decoded test set: its row of score.json, errors [utterances], and alignments."""
+
+    name: str
+    row: Mapping[str, Any]
+    errors: tuple[int, ...]
+    alignments: tuple[str, ...]
+
+    def chunks(self, place: int) -> tuple[Chunk, ...]:
+        """The alignment of one utterance."""
+        return parse_runs(self.alignments[place])
+
+
+@dataclass(frozen=True)
+class Runs:
+    """The systems, and what all of them share: keys, speakers and reference lengths of the test set."""
+
+    systems: tuple[System, ...]
+    keys: tuple[str, ...]
+    speakers: tuple[str, ...]
+    lengths: tuple[int, ...]
+    reference: Mapping[str, Any]
+    normalizer: str
+
+
+def read_runs(folders: Sequence[Path]) -> Runs:
+    """Read score.json and per_utterance.tsv of each run. RecipeError where they cannot be compared."""
+    if len(folders) < 2:
+        raise RecipeError(f"--compare {folders[0]}: needs two runs or more")
+    names = [_name(folder) for folder in folders]
+    double = next((name for name in names if names.count(name) > 1), None)
+    if double:
+        raise RecipeError(f"--compare: {double} is named twice")
+    systems: list[System] = []
+    first: tuple[Any, ...] | None = None
+    for name, folder in zip(names, map(_score_folder, folders), strict=True):
+        score = read_score(folder)
+        rows = read_table(folder / "per_utterance.tsv")
+        shared = (
+            score["reference"],
+            score["normalizer"],
+            [(row["key"], row["speaker"], row["ref_len"]) for row in rows],
+        )
+        first = first or (folder, *shared)
+        _refuse_others(first, folder, shared)
+        systems += [_system(name, system, score, rows) for system in SYSTEMS if system in score["systems"]]
+    assert first is not None
+    keys, speakers, lengths = zip(*first[3], strict=True)
+    return Runs(_once(systems), keys, speakers, tuple(map(int, lengths)), first[1], first[2])
+
+
+def _score_folder(folder: Path) -> Path:
+    return folder if (folder / "score.json").is_file() else folder / "score"
+
+
+def _name(folder: Path) -> str:
+    resolved = folder.resolve()
+    return resolved.parent.name if resolved.name == "score" else resolved.name
+
+
+def _refuse_others(first: tuple[Any, ...], folder: Path, shared: tuple[Any, ...]) -> None:
+    if first[1]["digest"] != shared[0]["digest"] or first[3] != shared[2]:
+        raise RecipeError(f"{folder}: scored on another test set than {first[0]}: these cannot be compared")
+    if first[2] != shared[1]:
+        raise RecipeError(f"{folder}: normalised by {shared[1]}, {first[0]} by {first[2]}: score both alike")
+
+
+def _system(name: str, system: str, score: Mapping[str, Any], rows: Sequence[Mapping[str, str]]) -> System:
+    label = name if system == "tuned" else f"{name} (untouched base)"
+    errors = tuple(sum(int(row[f"{system}_{column}"]) for column in COUNTS[:3]) for row in rows)
+    return System(label, score["systems"][system], errors, tuple(row[f"{system}_alignment"] for row in rows))
+
+
+def _once(systems: Sequence[System]) -> tuple[System, ...]:
+    """The untouched bases that decoded alike as one row."""
+    found: dict[tuple[Any, ...], System] = {}
+    for system in systems:
+        key = (system.alignments if system.name.endswith("base)") else system.name,)
+        found.setdefault(key, system)
+    bases = [system for system in found.values() if system.name.endswith("base)")]
+    if len(bases) == 1:
+        only = System("untouched base", bases[0].row, bases[0].errors, bases[0].alignments)
+        return tuple(only if system is bases[0] else system for system in found.values())
+    return tuple(found.values())
+
+
+def compare(runs: Runs, seed: int = 0, count: int = bootstrap.REPLICATES) -> dict[str, Any]:
+    """The comparison as JSON: systems from the lowest CER, each beside the best, p values adjusted for the number."""
+    ordered = sorted(runs.systems, key=lambda item: (item.row["cer"] is None, item.row["cer"], item.name))
+    table = np.array([runs.lengths, *(item.errors for item in ordered)], dtype=np.int64).T
+    reason = bootstrap.why_not(len(set(runs.speakers)))
+    sums = bootstrap.resample_utterances(table, seed, count)
+    if not reason:
+        sums = bootstrap.resample_speakers(table, runs.speakers, seed, count)
+    rates = [bootstrap.rates(sums[:, 1 + place], sums[:, 0]) for place in range(len(ordered))]
+    rows = [_row(runs, ordered, rates, place) for place in range(len(ordered))]
+    tests = significance.holm([row["mapsswe"] and row["mapsswe"]["p"] for row in rows])
+    for row, adjusted in zip(rows, tests, strict=True):
+        row["p_adjusted"] = adjusted
+    return {
+        "compare_version": COMPARE_VERSION,
+        "normalizer": runs.normalizer,
+        "seed": seed,
+        "replicates": count,
+        "reference": runs.reference,
+        "resampled": "utterances" if reason else "speakers",
+        "note": reason,
+        "systems": rows,
+    }
+
+
+def _row(runs: Runs, ordered: Sequence[System], rates: Sequence[np.ndarray], place: int) -> dict[str, Any]:
+    system, best = ordered[place], ordered[0]
+    row: dict[str, Any] = {
+        "name": system.name,
+        **{key: system.row[key] for key in ("cer", *COUNTS, "ser", "n_missing")},
+    }
+    row |= {"ci95": _listed(bootstrap.interval(rates[place])), "behind_best": None, "behind_best_ci95": None}
+    row |= {"probability_best_is_better": None, "mapsswe": None}
+    if place:
+        segments = (
+            pair
+            for number in range(len(runs.keys))
+            for pair in significance.segments(system.chunks(number), best.chunks(number))
+        )
+        row["behind_best"] = None if system.row["cer"] is None else system.row["cer"] - best.row["cer"]
+        row["behind_best_ci95"] = _listed(bootstrap.interval(rates[place] - rates[0]))
+        row["probability_best_is_better"] = bootstrap.probability_of_improvement(rates[place], rates[0])
+        row["mapsswe"] = significance.mapsswe(segments)
+    return row
+
+
+def _listed(found: bootstrap.Interval | None) -> list[float] | None:
+    return None if found is None else list(found)
+
+
+HEADER = (
+    "",
+    "CER %",
+    "95 % interval",
+    "sub",
+    "del",
+    "ins",
+    "SER %",
+    "behind the best",
+    "95 % interval",
+    "P(best better)",
+)
+HEADER = (*HEADER, "MAPSSWE p", "adjusted")
+
+
+def _cells(found: Mapping[str, Any]) -> list[tuple[object, ...]]:
+    rows = []
+    for row in found["systems"]:
+        counts = [f"{row[key]:,}" for key in ("sub", "del", "ins")]
+        cells = [row["name"], percent(row["cer"]), interval(row["ci95"]), *counts, percent(row["ser"])]
+        if row["behind_best"] is None:
+            rows.append((*cells, *["-"] * 5))
+            continue
+        chance = row["probability_best_is_better"]
+        p = row["mapsswe"] and row["mapsswe"]["p"]
+        cells += [percent(row["behind_best"]), interval(row["behind_best_ci95"])]
+        rows.append((*cells, "n/a" if chance is None else f"{chance:.3f}", p_value(p), p_value(row["p_adjusted"])))
+    return rows
+
+
+def _about(found: Mapping[str, Any]) -> str:
+    reference = found["reference"]
+    size = f"{reference['n_speakers']} speakers, {reference['n_utt']:,} utterances, normaliser {found['normalizer']}"
+    over = f"{found['resampled']}, {found['replicates']:,} replicates, seed {found['seed']}"
+    why = f" ({found['note']})" if found["note"] else ""
+    return (
+        f"{size}. Intervals resample {over}{why}; differences are paired. MAPSSWE takes segments as independent, which"
+        " those of one speaker are not; adjusted for the number of tests (Holm)."
+    )
+
+
+def tables(found: Mapping[str, Any]) -> str:
+    """The comparison for the screen."""
+    return f"{text_table(HEADER, _cells(found))}\n\n{_about(found)}"
+
+
+def write(folder: Path, found: Mapping[str, Any]) -> None:
+    """compare.json, and COMPARED.md with the same table."""
+    write_json(folder / "compare.json", found)
+    write_text(
+        folder / "COMPARED.md", f"# Runs compared\n\n{markdown_table(HEADER, _cells(found))}\n\n{_about(found)}\n"
+    )

@@ -1,0 +1,124 @@
+"""--compare: runs on one test set in one table, and what cannot be compared is refused."""
+
+import json
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from asr.compare import compare, read_runs, tables, write
+from asr.errors import RecipeError
+from asr.manifest import Utterance
+from asr.score_files import write_per_utterance
+from asr.scoring import Request, score, score_hypotheses
+from tests.stage1 import ROOT, environment
+
+TEXT = "今天天气很好我们出去走走"
+
+
+def references(size=60, speakers=5) -> list[Utterance]:
+    return [
+        Utterance(f"k{n:03d}", "/no.wav", TEXT[: n % 9 + 3], 100, n % 9 + 3, f"s{n % speakers}", 1.5, 24000)
+        for n in range(size)
+    ]
+
+
+def run(
+    folder: Path, name: str, wrong: float, base: float = 0.6, items: list[Utterance] | None = None, **options
+) -> Path:
+    """exp/NAME with a score folder; ``wrong`` of the tuned characters are substituted, and of the base's."""
+    items = items or references()
+    exp, systems, request = folder / name, {}, Request(replicates=200, **options)
+    for system, share in (("baseline", base), ("tuned", wrong)):
+        chance = random.Random(f"{system} {share}")
+        heard = ["".join("错" if chance.random() < share else char for char in item.target) for item in items]
+        lines = [f"{item.key} {text}\n" for item, text in zip(items, heard, strict=True)]
+        exp.mkdir(exist_ok=True)
+        (exp / f"{system}.txt").write_text("".join(lines), encoding="utf-8")
+        systems[system] = score_hypotheses(items, exp / f"{system}.txt", request)
+    write_per_utterance(exp / "score/per_utterance.tsv", systems)
+    (exp / "score/score.json").write_text(json.dumps(score(items, systems, request)), encoding="utf-8")
+    return exp
+
+
+def test_the_best_comes_first_and_the_shared_base_once(tmp_path):
+    runs = [run(tmp_path, name, wrong) for name, wrong in (("poor", 0.5), ("good", 0.1), ("middle", 0.3))]
+    found = compare(read_runs(runs), seed=3, count=300)
+    assert [row["name"] for row in found["systems"]] == ["good", "middle", "poor", "untouched base"]
+    best, second, *_ = found["systems"]
+    assert best["behind_best"] is None
+    assert second["behind_best"] == pytest.approx(second["cer"] - best["cer"])
+    low, high = second["behind_best_ci95"]
+    assert low <= second["behind_best"] <= high
+    assert second["probability_best_is_better"] > 0.95
+    assert second["mapsswe"]["mean_difference"] > 0
+    tests = [row["mapsswe"]["p"] for row in found["systems"][1:]]
+    adjusted = [row["p_adjusted"] for row in found["systems"][1:]]
+    assert all(one <= two for one, two in zip(tests, adjusted, strict=True))
+    for row in found["systems"][:-1]:
+        scored = json.loads((tmp_path / row["name"] / "score/score.json").read_text(encoding="utf-8"))
+        assert scored["systems"]["tuned"]["cer"] == row["cer"]
+
+
+def test_other_bases_have_a_row_each(tmp_path):
+    runs = [run(tmp_path, "a", 0.1), run(tmp_path, "b", 0.2, base=0.7)]
+    names = [row["name"] for row in compare(read_runs(runs), count=50)["systems"]]
+    assert names == ["a", "b", "a (untouched base)", "b (untouched base)"]
+
+
+def test_the_order_of_the_runs_changes_nothing(tmp_path):
+    runs = [run(tmp_path, "a", 0.1), run(tmp_path, "b", 0.2)]
+    assert compare(read_runs(runs), count=100) == compare(read_runs(runs[::-1]), count=100)
+
+
+def test_few_speakers_are_said_to_be_few(tmp_path):
+    items = references(speakers=2)
+    runs = [run(tmp_path, name, wrong, items=items) for name, wrong in (("a", 0.1), ("b", 0.2))]
+    found = compare(read_runs(runs), count=100)
+    assert found["resampled"] == "utterances"
+    assert "Intervals resample utterances" in tables(found)
+    assert "2 speakers: an interval over speakers needs at least 4" in tables(found)
+
+
+def test_written_files_hold_the_table(tmp_path):
+    found = compare(read_runs([run(tmp_path, "a", 0.1), run(tmp_path, "b", 0.2)]), count=50)
+    write(tmp_path / "compared", found)
+    assert json.loads((tmp_path / "compared/compare.json").read_text()) == found
+    assert "| a " in (tmp_path / "compared/COMPARED.md").read_text(encoding="utf-8")
+
+
+def test_what_cannot_be_compared_is_refused(tmp_path):
+    one = run(tmp_path, "one", 0.1)
+    other = run(tmp_path, "other", 0.1, items=references(50))
+    with pytest.raises(RecipeError, match="scored on another test set than"):
+        read_runs([one, other])
+    without = run(tmp_path, "without", 0.1, without=frozenset({"fillers"}))
+    with pytest.raises(RecipeError, match="normalised by zh-2, without fillers"):
+        read_runs([one, without])
+    with pytest.raises(RecipeError, match="needs two runs or more"):
+        read_runs([one])
+    with pytest.raises(RecipeError, match="one is named twice"):
+        read_runs([one, one / "score"])
+    with pytest.raises(RecipeError, match="no such file; run stage 5"):
+        read_runs([one, tmp_path / "none"])
+
+
+def test_from_the_command_line(tmp_path):
+    run(tmp_path, "a", 0.1), run(tmp_path, "b", 0.2)
+    words = [
+        sys.executable,
+        "local/score.py",
+        "--compare",
+        tmp_path / "a",
+        tmp_path / "b/score",
+        "--out",
+        tmp_path / "c",
+    ]
+    done = subprocess.run(
+        [str(word) for word in words], cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert "untouched base" in done.stdout
+    assert (tmp_path / "c/compare.json").is_file()
