@@ -106,6 +106,8 @@ def _serve(work: Work, pipe: Connection, at: Any, inherited: Sequence[Connection
 
 
 def _leave(_signal: int, _frame: Any) -> None:
+    # What the exit leaves unfinished (a sound file without parameters yet) may complain in its destructor.
+    sys.unraisablehook = lambda _: None
     raise SystemExit  # so that half-written files are taken away
 
 
