@@ -42,6 +42,7 @@ else
   data=${data:-data/$(basename "$corpus" .jsonl)_${part//,/_}${split_name}_dataset}
 fi
 conf=${conf:-conf/finetune_3090.yaml}
+[[ $mini == false ]] || speakers=mini/corpus/speakers.tsv
 [[ -n $speakers || ! -f $corpus/speakers.tsv ]] || speakers=$corpus/speakers.tsv
 exp=exp/$tag
 mkdir -p "$exp"
@@ -69,7 +70,7 @@ fine_tune() { # fine_tune NGPU; --restart is not among the words, or the stamp w
 evaluate() { # evaluate NGPU
   local -a against=() about=() embed=()
   [[ -z $speakers ]] || about=(--speaker-table "$speakers")
-  [[ $mini == false ]] || about=(--speaker-table "$corpus/speakers.tsv" --group-by severity) embed=(--embed-audio)
+  [[ $mini == false ]] || about+=(--group-by severity) embed=(--embed-audio)
   [[ ! -f $exp/baseline/hyp.txt ]] || against=(--baseline "$exp/baseline/hyp.txt")
   python -m asr.decode --model "$exp/model" --manifest "$data/test.jsonl" --out "$exp/tuned" --ngpu "$1" --exp "$exp"
   python local/score.py --ref "$data/test.jsonl" --hyp "$exp/tuned/hyp.txt" "${against[@]}" --train "$data/train.jsonl" \

@@ -71,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _without(text: str) -> frozenset[str]:
-    names = frozenset(filter(None, text.split(",")))
+    names = frozenset(filter(None, map(str.strip, text.split(","))))
     unknown = sorted(names - set(OPTIONS))
     if unknown:
         raise UsageError(f"--without {unknown[0]}: must be of {', '.join(OPTIONS)}")
@@ -90,6 +90,10 @@ def _score(arguments: argparse.Namespace) -> None:
     for name in ("ref", "hyp", "out"):
         if getattr(arguments, name) is None:
             raise UsageError(f"--{name} is missing; see --help")
+    if arguments.seed < 0:
+        raise UsageError(f"--seed {arguments.seed}: must not be below 0")
+    if arguments.group_by and not arguments.speaker_table:
+        raise UsageError(f"--group-by {arguments.group_by}: needs --speaker-table")
     files = {"baseline": arguments.baseline} if arguments.baseline else {}
     files["tuned"] = arguments.hyp
     references, out = read_manifest(arguments.ref), arguments.out

@@ -7,7 +7,7 @@ of its own, once for those that decoded alike.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ class System:
     row: Mapping[str, Any]
     errors: tuple[int, ...]
     alignments: tuple[str, ...]
+    is_base: bool = False
 
     def chunks(self, place: int) -> tuple[Chunk, ...]:
         """The alignment of one utterance."""
@@ -56,7 +57,7 @@ def read_runs(folders: Sequence[Path]) -> Runs:
     """Read score.json and per_utterance.tsv of each run. RecipeError where they cannot be compared."""
     if len(folders) < 2:
         raise RecipeError(f"--compare {folders[0]}: needs two runs or more")
-    names = [_name(folder) for folder in folders]
+    names = _names(folders)
     double = next((name for name in names if names.count(name) > 1), None)
     if double:
         raise RecipeError(f"--compare: {double} is named twice")
@@ -87,6 +88,18 @@ def _name(folder: Path) -> str:
     return resolved.parent.name if resolved.name == "score" else resolved.name
 
 
+def _names(folders: Sequence[Path]) -> list[str]:
+    """What the runs are called: their folders' names, with the parent's before them where two are alike."""
+    names = [_name(folder) for folder in folders]
+    parents = [
+        (folder.resolve().parent if folder.resolve().name == "score" else folder.resolve()) for folder in folders
+    ]
+    return [
+        f"{parent.parent.name}/{name}" if names.count(name) > 1 and parents.count(parent) == 1 else name
+        for name, parent in zip(names, parents, strict=True)
+    ]
+
+
 def _refuse_others(first: tuple[Any, ...], folder: Path, shared: tuple[Any, ...]) -> None:
     if first[1]["digest"] != shared[0]["digest"] or first[3] != shared[2]:
         raise RecipeError(f"{folder}: scored on another test set than {first[0]}: these cannot be compared")
@@ -97,18 +110,19 @@ def _refuse_others(first: tuple[Any, ...], folder: Path, shared: tuple[Any, ...]
 def _system(name: str, system: str, score: Mapping[str, Any], rows: Sequence[Mapping[str, str]]) -> System:
     label = name if system == "tuned" else f"{name} (untouched base)"
     errors = tuple(sum(int(row[f"{system}_{column}"]) for column in COUNTS[:3]) for row in rows)
-    return System(label, score["systems"][system], errors, tuple(row[f"{system}_alignment"] for row in rows))
+    alignments = tuple(row[f"{system}_alignment"] for row in rows)
+    return System(label, score["systems"][system], errors, alignments, system != "tuned")
 
 
 def _once(systems: Sequence[System]) -> tuple[System, ...]:
     """The untouched bases that decoded alike as one row."""
     found: dict[tuple[Any, ...], System] = {}
     for system in systems:
-        key = (system.alignments if system.name.endswith("base)") else system.name,)
+        key = (system.is_base, system.alignments if system.is_base else system.name)
         found.setdefault(key, system)
-    bases = [system for system in found.values() if system.name.endswith("base)")]
+    bases = [system for system in found.values() if system.is_base]
     if len(bases) == 1:
-        only = System("untouched base", bases[0].row, bases[0].errors, bases[0].alignments)
+        only = replace(bases[0], name="untouched base")
         return tuple(only if system is bases[0] else system for system in found.values())
     return tuple(found.values())
 

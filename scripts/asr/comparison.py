@@ -86,8 +86,38 @@ def add_intervals(result: dict[str, Any], systems: Mapping[str, Sequence[Scored]
         row |= {"ci95": over_speakers and over_speakers.interval(name), "ci95_note": note}
         row["ci95_utterance"] = over_utterances.interval(name)
     _add_to_texts(result["groups"]["text"], names, over_speakers, over_utterances)
-    if FROM in names and TO in names:
+    result["comparison_note"] = _why_none(result, names, no_character)
+    if result["comparison_note"] is None:
         result["comparison"] = _comparison(result, systems, over_speakers, over_utterances, seed)
+
+
+def _why_none(result: dict[str, Any], names: list[str], no_character: str | None) -> dict[str, str] | None:
+    """Why there is no comparison; None where there is one.
+
+    Missing hypotheses count as deletions, but a hypothesis that invents text costs more than its deletion: without it a
+    system may look better. So nothing is concluded from a decode that is not whole.
+    """
+    if FROM not in names or TO not in names:
+        return {"en": "No baseline was scored: there is nothing to compare with.", "zh": "没有给基线打分，无从比较。"}
+    if no_character:
+        return {"en": f"Nothing is compared: {no_character}.", "zh": "没有比较：参考文本中没有字。"}
+    missing = {name: result["systems"][name]["n_missing"] for name in names if result["systems"][name]["n_missing"]}
+    if not missing:
+        return None
+    english = " and ".join(f"{count:,} hypotheses of {name}" for name, count in missing.items())
+    chinese = "，".join(f"{name} 缺 {count:,} 条" for name, count in missing.items())
+    return {
+        "en": f"Nothing is compared: {english} are missing. Decode the whole test set, and score again.",
+        "zh": f"没有比较：识别结果不全（{chinese}）。请解码整个测试集后重新打分。",
+    }
+
+
+def verdict(absolute_ci95: Sequence[float] | None) -> str:
+    """``lower``, ``higher`` or ``unclear``: whether the interval of the reduction of the CER leaves out zero."""
+    if absolute_ci95 is None:
+        return "unclear"
+    low, high = absolute_ci95
+    return "lower" if low > 0 else "higher" if high < 0 else "unclear"
 
 
 def _add_to_texts(
@@ -126,6 +156,7 @@ def _comparison(
     return {
         "from": FROM,
         "to": TO,
+        "verdict": verdict(absolute or absolute_utterance),
         **_reduction(*(result["systems"][name]["cer"] for name in (FROM, TO))),
         "absolute_ci95": absolute,
         "relative_ci95": relative,

@@ -6,6 +6,7 @@ import bisect
 import csv
 import functools
 import itertools
+import math
 import os
 import statistics
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -18,7 +19,8 @@ SEEN, UNSEEN = "seen", "unseen"
 LENGTHS = (("0", 0, 0), ("1", 1, 1), ("2", 2, 2), ("3-5", 3, 5), ("6-10", 6, 10), ("11+", 11, None))
 DURATIONS = (1.0, 2.0, 4.0, 8.0)  # seconds
 RATES = (1.0, 2.0, 3.0, 4.0)  # characters per second
-UNKNOWN = "not in the table"
+UNKNOWN = "unknown"  # an empty cell, NA, or a speaker that the table lacks
+_NOTHING = ("", "na", "n/a", "nan", "none", "null", "-", "?")
 _MOST_NUMBERS = 4  # a column with more different numbers is halved at its median
 _NOT_GROUPS = ("speaker", "split")
 
@@ -53,7 +55,7 @@ class SpeakerTable:
 
     def value(self, column: str, speaker: str) -> str:
         """A speaker's value, empty cells and speakers that are missing as ``UNKNOWN``."""
-        return self.columns[column].get(speaker) or UNKNOWN
+        return self.columns[column].get(speaker, UNKNOWN)
 
     def values(self, column: str, speakers: Iterable[str]) -> list[str]:
         """The values of ``speakers``, each once, in order: halves from low to high, ``UNKNOWN`` last."""
@@ -68,9 +70,10 @@ def _order(value: str) -> tuple[float, str]:
 
 def _number(value: str) -> float | None:
     try:
-        return float(value)
+        number = float(value)
     except ValueError:
         return None
+    return number if math.isfinite(number) else None
 
 
 def read_speaker_table(
@@ -91,7 +94,7 @@ def read_speaker_table(
     for line, row in rows:
         if len(row) != len(header):
             raise RecipeError(f"{at(path, line)}: {len(row)} cells, the header has {len(header)}")
-        values = dict(zip(header, map(str.strip, row), strict=True))
+        values = {name: _cell(cell) for name, cell in zip(header, row, strict=True)}
         if values["speaker"] in found:
             raise RecipeError(f"{at(path, line)}: speaker {values['speaker']} stands in an earlier line too")
         found[values["speaker"]] = values
@@ -110,20 +113,37 @@ def _cells(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     except UnicodeDecodeError:
         raise RecipeError(f"{path}: not UTF-8; save the table as UTF-8") from None
     first = text.partition("\n")[0]
-    reader = csv.reader(text.splitlines(), delimiter="\t" if "\t" in first else ",")
-    rows = [(reader.line_num, row) for row in reader if any(map(str.strip, row))]
+    if "\t" in first:  # tabs need no quotes, so a quote is a character like others
+        lines = enumerate(text.splitlines(), 1)
+        rows = [(number, line.split("\t")) for number, line in lines if line.strip()]
+    else:
+        rows = _comma_separated(path, text)
     header = [name.strip() for name in rows[0][1]] if rows else []
     if "speaker" not in header or len(set(header)) != len(header):
         raise RecipeError(f"{path}:1: the first line must name the columns, each once, and one must be 'speaker'")
     return header, rows[1:]
 
 
+def _comma_separated(path: Path, text: str) -> list[tuple[int, list[str]]]:
+    reader = csv.reader(text.splitlines(), strict=True)
+    try:
+        return [(reader.line_num, row) for row in reader if any(map(str.strip, row))]
+    except csv.Error as error:
+        raise RecipeError(f"{at(path, reader.line_num)}: {error}; is a quote left open?") from None
+
+
+def _cell(text: str) -> str:
+    text = text.strip()
+    return UNKNOWN if text.lower() in _NOTHING else text
+
+
 def _halved(values: Mapping[str, str]) -> dict[str, str]:
-    numbers = {speaker: _number(value) for speaker, value in values.items() if value}
+    numbers = {speaker: _number(value) for speaker, value in values.items() if value != UNKNOWN}
     if None in numbers.values() or len(set(numbers.values())) <= _MOST_NUMBERS:
         return dict(values)
     middle = statistics.median(numbers.values())
-    return {key: f"up to {middle:g}" if number <= middle else f"above {middle:g}" for key, number in numbers.items()}
+    halves = {key: f"up to {middle:g}" if number <= middle else f"above {middle:g}" for key, number in numbers.items()}
+    return {key: halves.get(key, UNKNOWN) for key in values}
 
 
 def seen_in(train: Iterable[Utterance] | None, form: Callable[[str], str]) -> Callable[[str], str]:

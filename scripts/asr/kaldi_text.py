@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -19,7 +20,8 @@ def read_text(path: str | os.PathLike[str]) -> dict[str, str]:
     with open(path, "rb") as stream:
         for number, line in enumerate(stream, 1):
             try:
-                key, _, text = line.decode("utf-8").rstrip("\n").partition(" ")
+                line = line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
+                key, text = [*re.split("[ \t]", line, maxsplit=1), ""][:2]
             except UnicodeDecodeError:
                 raise RecipeError(f"{at(path, number)}: not UTF-8") from None
             if not key:

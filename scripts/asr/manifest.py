@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
+import unicodedata
 from collections.abc import Iterable, Mapping
 from json.encoder import encode_basestring as quoted
 from pathlib import Path
@@ -79,10 +81,24 @@ def _parse(line: bytes, path: object, number: int) -> Utterance:
             raise RecipeError(f"{at(path, number)}: field '{name}' has the wrong type: {value[name]!r}")
     if not value["key"] or value["key"].split() != [value["key"]]:
         raise RecipeError(f"{at(path, number)}: key {value['key']!r} is empty or holds whitespace")
+    if not 0 <= value["duration"] < math.inf:
+        raise RecipeError(f"{at(path, number)}: duration {value['duration']} is no length of a clip; rerun stage 1")
+    if not value["speaker"].isprintable() or not value["target"].isprintable():
+        _refuse_unprintable(value, path, number)
     if "text" in value:
         raise RecipeError(f"{at(path, number)}: a field named 'text' makes FunASR crash; call it 'target'")
     extra = {name: item for name, item in value.items() if name not in _TYPES}
     return Utterance(**{name: value[name] for name in FIELDS}, extra=extra or _NOTHING)
+
+
+def _refuse_unprintable(value: dict[str, Any], path: object, number: int) -> None:
+    """RecipeError for a speaker with a line break or a control character, and for text that is not Unicode."""
+    if any(unicodedata.category(char) in ("Cc", "Zl", "Zp", "Cs") for char in value["speaker"]):
+        raise RecipeError(f"{at(path, number)}: speaker {value['speaker']!r} holds a control character or is not UTF-8")
+    if any(unicodedata.category(char) == "Cs" for char in value["target"]):
+        raise RecipeError(
+            f"{at(path, number)}: field 'target' holds half a character (a lone surrogate); mend the text"
+        )
 
 
 def read_manifest(path: str | os.PathLike[str]) -> list[Utterance]:

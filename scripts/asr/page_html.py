@@ -38,7 +38,7 @@ def table(caption: str, header: Sequence[str], rows: Iterable[Sequence[str]], *,
     named = f"<caption>{caption}</caption>" if caption else ""
     body = "\n".join(lines)
     inside = f"{named}\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>"
-    return f'<div class="box"><table{kind}>{inside}</table></div>'
+    return f'<div class="box" tabindex="0"><table{kind}>{inside}</table></div>'
 
 
 def entry(kind: str, words: str) -> str:

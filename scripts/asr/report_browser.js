@@ -212,6 +212,7 @@
     two.append(inside);
     body.append(one, two);
     body.classList.toggle("playing", playing === line);
+    play.classList.toggle("on", playing === line && !audio.paused);
     body.dataset.key = line.key;
     return body;
   }
@@ -357,6 +358,7 @@
     }
     playing = line;
     failed.textContent = "";
+    for (const name of Object.keys(failed.dataset)) delete failed.dataset[name];
     now.textContent = line.key;
     player.hidden = false;
     audio.src = address(line.clip);

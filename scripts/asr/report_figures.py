@@ -112,12 +112,12 @@ def _row_names(axis: Any, rows: Sequence[Row], left: float, pen: Pen) -> None:
 
 def _reference_lines(axis: Any, lines: Sequence[Mapping[str, Any]], inner: float, pen: Pen) -> None:
     right = axis.get_xlim()[1]
-    # A line's words stand to its right: the line furthest to the left has them highest, and crosses no other's.
-    for place, line in enumerate(sorted(lines, key=lambda line: -line["cer"])):
+    # All words stand on one side of their lines; where they pass other lines they stand above these lines' ends.
+    late = any(100 * line["cer"] > 0.55 * right for line in lines)
+    for place, line in enumerate(sorted(lines, key=lambda line: line["cer"], reverse=not late)):
         at = 100 * line["cer"]
         up = 1 + (24 + 16 * place) / inner
         axis.plot([at, at], [0, up], transform=axis.get_xaxis_transform(), color=pen["muted"], clip_on=False, lw=0.9)
-        late = at > 0.55 * right
         words = (_line_words(line, "name", "note", ":"), _line_words(line, "name_zh", "note_zh", "："))
         look = {"transform": axis.get_xaxis_transform(), "va": "center", "fontsize": 11, "color": pen["muted"]}
         shift = -0.006 if late else 0.006

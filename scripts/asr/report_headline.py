@@ -66,19 +66,26 @@ def _holds(corpus: Mapping[str, Any], embedded: bool) -> str:
 
 def _sentence(score: Mapping[str, Any]) -> str:
     comparison = score.get("comparison")
-    if not comparison or comparison["absolute_reduction"] is None:
-        words = both("No baseline was scored: there is nothing to compare with.", "没有给基线打分，无从比较。")
-        return f'<p class="lead">{words}</p>'
-    points = comparison["absolute_reduction"]
-    verb = ("lowers", "使字错率下降") if points > 0 else ("does not lower", "没有使字错率下降：变化")
-    english = f"Fine-tuning <strong>{verb[0]}</strong> the character error rate (CER)"
-    english += f" by {percent(points)} points." if points > 0 else f": it changes by {_change(-points)} points."
-    chinese = f"微调<strong>{verb[1]}</strong> {percent(points) if points > 0 else _change(-points)} 个百分点。"
-    return f'<p class="lead">{both(english, chinese)}</p>'
-
-
-def _change(rate: float) -> str:
-    return f"{100 * rate:+.2f}".replace("-", "−")
+    if not comparison:
+        note = score["comparison_note"]
+        return f'<p class="lead">{both(escape(note["en"]), escape(note["zh"]))}</p>'
+    points = percent(abs(comparison["absolute_reduction"]))
+    words = {
+        "lower": (
+            f"Fine-tuning <strong>lowers</strong> the character error rate (CER) by {points} points.",
+            f"微调<strong>使字错率下降</strong> {points} 个百分点。",
+        ),
+        "higher": (
+            f"Fine-tuning <strong>raises</strong> the character error rate (CER) by {points} points.",
+            f"微调<strong>使字错率上升</strong> {points} 个百分点。",
+        ),
+        "unclear": (
+            f"<strong>It is not clear</strong> that fine-tuning changes the character error rate (CER): the difference"
+            f" is {points} points, and its interval holds zero.",
+            f"<strong>不能断定</strong>微调改变了字错率：差 {points} 个百分点，其区间包含零。",
+        ),
+    }
+    return f'<p class="lead">{both(*words[comparison["verdict"]])}</p>'
 
 
 def _card(name: Words, value: str, below: str = "", kind: str = "") -> str:
@@ -148,14 +155,15 @@ def _missing(score: Mapping[str, Any]) -> list[str]:
 
 def _systems(score: Mapping[str, Any]) -> str:
     header = [("system", "系统"), ("CER %", "字错率 %"), ("95 %, speakers", "95 %（说话人）")]
-    header += [("95 %, utterances", "95 %（语句）"), ("sub", "替换"), ("del", "删除"), ("ins", "插入")]
-    header += [("SER %", "句错率 %"), ("empty", "空"), ("missing", "缺"), ("raw CER %", "未规范化 %")]
-    header += [("mean of utterances %", "按语句平均 %")]
+    header += [("95 %, utterances", "95 %（语句）"), ("sub / del / ins", "替换 / 删除 / 插入")]
+    header += [("SER %", "句错率 %"), ("empty", "空"), ("missing", "缺"), ("length ratio", "长度比")]
+    header += [("raw CER %", "未规范化 %"), ("mean of rates %", "按语句平均 %")]
     rows = []
     for name, row in score["systems"].items():
         intervals = (span(row.get("ci95")), span(row.get("ci95_utterance")))
-        counts = [f"{row[key]:,}" for key in ("sub", "del", "ins")]
-        tail = (f"{row['n_empty']:,}", f"{row['n_missing']:,}")
+        counts = [" / ".join(f"{row[key]:,}" for key in ("sub", "del", "ins"))]
+        ratio = "n/a" if row.get("length_ratio") is None else f"{row['length_ratio']:.2f}"
+        tail = (f"{row['n_empty']:,}", f"{row['n_missing']:,}", ratio)
         others = (percent(row.get("raw_cer")), percent(row.get("utterance_mean_cer")))
         rows.append(
             (both(*SYSTEMS[name]), percent(row["cer"]), *intervals, *counts, percent(row["ser"]), *tail, *others)
@@ -221,10 +229,10 @@ def _tests(found: Mapping[str, Any]) -> list[Words]:
         least_zh = "" if not few else f"（人数这么少，p 最低只能到 {smallest:.3g}）"
         lines.append(
             (
-                f"Speakers: {speakers['better']} better, {speakers['worse']} worse, {speakers['same']} the same; exact "
-                f"sign-flip test, {_p(speakers['p'])}{least}.",
+                f"Speakers: {speakers['better']} better, {speakers['worse']} worse, {speakers['same']} the same; "
+                f"sign-flip test over the speakers, {_p(speakers['p'])}{least}.",
                 f"说话人：{speakers['better']} 人变好，{speakers['worse']} 人变差，{speakers['same']} 人不变；"
-                f"精确符号翻转检验 {_p(speakers['p'])}{least_zh}。",
+                f"按说话人的符号翻转检验 {_p(speakers['p'])}{least_zh}。",
             )
         )
     segments = found.get("mapsswe")
@@ -234,8 +242,10 @@ def _tests(found: Mapping[str, Any]) -> list[Words]:
         lines.append(
             (
                 f"Matched-pair sentence-segment word error test (MAPSSWE) over {size} segments: "
-                f"z = {segments['z']:.2f}, {_p(segments['p'])}{note}.",
-                f"MAPSSWE 检验，{size} 个片段：z = {segments['z']:.2f}，{_p(segments['p'])}。",
+                f"z = {segments['z']:.2f}, {_p(segments['p'])}{note}; it takes segments as independent, which those "
+                "of one speaker are not.",
+                f"MAPSSWE 检验，{size} 个片段：z = {segments['z']:.2f}，{_p(segments['p'])}；"
+                "它假定各片段独立，而同一说话人的片段并不独立。",
             )
         )
     return lines

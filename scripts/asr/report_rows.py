@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from asr.errors import RecipeError, at
+from asr.manifest import MODEL_SAMPLE_RATE
 from asr.score_files import read_table
 
 COLUMNS = ("key", "speaker", "text", "duration", "rate", "ref_len", "audio", "ref")
 COUNTS = ("sub", "del", "ins")
+MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 MP3_QUALITY = 0.6  # libsndfile's compression level: 0 large, 1 small
 
 
@@ -57,22 +59,29 @@ def _system(row: Mapping[str, str], name: str) -> list[Any]:
 def _clip(exp: Path, path: Path, row: Mapping[str, str], embed: bool) -> str:
     if not row["audio"]:
         return ""
-    file = os.path.normpath(path.parent.resolve() / row["audio"])
-    return _mp3(Path(file)) if embed else os.path.relpath(file, exp.resolve()).replace(os.sep, "/")
+    # By the letter, as a browser goes from the page's address: where exp is a link, its target is another way.
+    file = os.path.normpath(os.path.abspath(path.parent) + os.sep + row["audio"])
+    return _mp3(Path(file)) if embed else os.path.relpath(file, os.path.abspath(exp)).replace(os.sep, "/")
 
 
 def _mp3(file: Path) -> str:
     """A clip as a small MP3, mono, in a data: URI."""
     import soundfile
+    import soxr
 
+    stream = io.BytesIO()
+    look = {"format": "MP3", "subtype": "MPEG_LAYER_III", "bitrate_mode": "VARIABLE"}
     try:
         samples, rate = soundfile.read(file, dtype="float32", always_2d=True)
+        if not len(samples):
+            return ""
+        samples = samples.mean(axis=1)
+        if rate not in MP3_RATES:
+            samples, rate = soxr.resample(samples, rate, MODEL_SAMPLE_RATE), MODEL_SAMPLE_RATE
+        soundfile.write(stream, samples, rate, compression_level=MP3_QUALITY, **look)
     except (OSError, soundfile.SoundFileError) as error:
         reason = "no such file" if not file.exists() else str(error).splitlines()[0]
         raise RecipeError(f"{file}: {reason}; without --embed-audio the page only links to clips") from None
-    stream = io.BytesIO()
-    look = {"format": "MP3", "subtype": "MPEG_LAYER_III", "bitrate_mode": "VARIABLE"}
-    soundfile.write(stream, samples.mean(axis=1), rate, compression_level=MP3_QUALITY, **look)
     return f"data:audio/mpeg;base64,{base64.b64encode(stream.getvalue()).decode()}"
 
 

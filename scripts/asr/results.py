@@ -57,7 +57,7 @@ def _headline(score: Mapping[str, Any]) -> str:
         "missing",
     )
     header = (*header, "length ratio", "raw CER %", "mean of utterances' CER %")
-    lines = [markdown_table(header, rows), "", *_comparison(score["comparison"]), _about(score)]
+    lines = [markdown_table(header, rows), "", *_comparison(score), _about(score)]
     lines += ["", f"**What the speakers can show.** {score['speaker_note']['en']}"]
     missing = [(name, row["missing"]) for name, row in score["systems"].items() if row["missing"]]
     for name, keys in missing:
@@ -70,11 +70,18 @@ def _ratio(value: float | None) -> str:
     return "n/a" if value is None else f"{value:.2f}"
 
 
-def _comparison(comparison: Mapping[str, Any] | None) -> list[str]:
-    if not comparison or comparison["absolute_reduction"] is None:
-        return []
+_VERDICTS = {
+    "lower": "Fine-tuning lowers the CER",
+    "higher": "**Fine-tuning raises the CER**",
+    "unclear": "**It is not clear that fine-tuning changes the CER** (the interval of the difference holds zero)",
+}
+
+
+def _comparison(score: Mapping[str, Any]) -> list[str]:
+    comparison, note = score["comparison"], score["comparison_note"]
+    if not comparison:
+        return [f"**{note['en']}**", ""] if note else []
     reduction, relative = comparison["absolute_reduction"], percent(comparison["relative_reduction"], 1)
-    verb = "lowers" if reduction > 0 else "**does not lower**"
     within = ""
     if comparison["relative_ci95"]:
         within = f" (95 % interval over speakers {interval(comparison['relative_ci95'], 1)} %)"
@@ -83,7 +90,7 @@ def _comparison(comparison: Mapping[str, Any] | None) -> list[str]:
         f"{better:,} utterances got better, {worse:,} worse, {comparison['utterances_same']:,} stayed the same."
     )
     size = f"reduction {percent(reduction)} points, **{relative} % relative**{within}"
-    return [f"Fine-tuning {verb} the CER: {size}. {utterances} {_tests(comparison)}", ""]
+    return [f"{_VERDICTS[comparison['verdict']]}: {size}. {utterances} {_tests(comparison)}", ""]
 
 
 def _tests(comparison: Mapping[str, Any]) -> str:

@@ -69,7 +69,7 @@ def write_per_utterance(path: str | os.PathLike[str], systems: Mapping[str, Syst
     header = ["key", "speaker", "text", "duration", "rate", "ref_len"]
     header += [f"{name}_{column}" for name in systems for column in columns]
     header += ["audio", "ref", *(f"{name}_hyp" for name in systems)]
-    folder = os.path.realpath(Path(path).parent)
+    folder = os.path.abspath(Path(path).parent)
     _write_tsv(path, header, (_utterance(items, folder) for items in zip(*systems.values(), strict=True)))
 
 
@@ -178,6 +178,8 @@ def write_trn(folder: Path, systems: Mapping[str, System]) -> None:
     As sclite reads them (``sclite -r ref.trn trn -h tuned.trn trn -i rm -e utf-8``); its totals are those of
     score.json. What stands before the first ``_`` or ``-`` of an id is the speaker to sclite.
     """
+    for old in folder.glob("*.trn"):
+        old.unlink()
     first = next(iter(systems.values()))
     _write_one_trn(folder / "ref.trn", [(item, item.said) for item in first])
     for name, scored in systems.items():

@@ -7,6 +7,8 @@ from typing import Any
 
 from asr.tables import text_table
 
+HEADER = ("", "CER %", "95 % interval", "sub", "del", "ins", "SER %", "empty", "missing", "length ratio", "raw CER %")
+
 
 def percent(rate: float | None, digits: int = 2) -> str:
     """A fraction as per cent, without the sign; ``n/a`` where there is none."""
@@ -23,13 +25,18 @@ def screen_table(result: Mapping[str, Any]) -> str:
     rows = []
     for name, row in result["systems"].items():
         counts = [f"{row[key]:,}" for key in ("sub", "del", "ins")]
-        rows.append((name, percent(row["cer"]), interval(row["ci95"]), *counts, percent(row["ser"]), row["n_missing"]))
+        ratio = "n/a" if row["length_ratio"] is None else f"{row['length_ratio']:.2f}"
+        others = (percent(row["ser"]), row["n_empty"], row["n_missing"], ratio, percent(row["raw_cer"]))
+        rows.append((name, percent(row["cer"]), interval(row["ci95"]), *counts, *others))
     reference, any_row = result["reference"], next(iter(result["systems"].values()))
     size = f"{reference['n_speakers']} speakers, {reference['n_utt']:,} utterances, {any_row['ref_len']:,} characters"
-    blocks = [size, text_table(("", "CER %", "95 % interval", "sub", "del", "ins", "SER %", "missing"), rows)]
+    size += f", normaliser {result['normalizer']}"
+    if reference["n_empty_ref"]:
+        size += f"; {reference['n_empty_ref']:,} references are empty"
+    blocks = [size, text_table(HEADER, rows)]
     if not any_row["ci95"]:
         blocks.append(f"no interval: {any_row['ci95_note']}")
-    blocks += _gain(result["comparison"])
+    blocks += _gain(result)
     groups = [(f"speaker {name}", row) for name, row in result["by_speaker"].items()]
     groups += [(f"{name} text", row) for name, row in (result["groups"]["text"] or {}).items()]
     systems = list(result["systems"])
@@ -45,14 +52,16 @@ def screen_table(result: Mapping[str, Any]) -> str:
     return "\n\n".join(blocks)
 
 
-def _gain(comparison: Mapping[str, Any] | None) -> list[str]:
-    if not comparison or comparison["absolute_reduction"] is None:
-        return []
+def _gain(result: Mapping[str, Any]) -> list[str]:
+    comparison = result["comparison"]
+    if not comparison:
+        return [result["comparison_note"]["en"]]
     within = f" (95 % interval {interval(comparison['relative_ci95'])})" if comparison["relative_ci95"] else ""
     size = (
         f"{percent(comparison['absolute_reduction'])} points, {percent(comparison['relative_reduction'], 1)} % relative"
     )
-    lines = [f"CER reduction {size}{within}"]
+    unclear = ": not clear, the interval holds zero" if comparison["verdict"] == "unclear" else ""
+    lines = [f"CER reduction {size}{within}{unclear}"]
     speakers = comparison["speakers"]
     lines.append(
         f"speakers: {speakers['better']} better, {speakers['worse']} worse, {speakers['same']} the same,"

@@ -185,7 +185,8 @@ def _duration(item: Scored) -> str:
 
 
 def _rate(item: Scored) -> str:
-    return groups.between(groups.rate(item.counts.ref_len, item.utterance.duration) or 0.0, groups.RATES)
+    rate = groups.rate(item.counts.ref_len, item.utterance.duration)
+    return "" if rate is None else groups.between(rate, groups.RATES)
 
 
 def _groups(divide: Divider, request: Request) -> dict[str, Any]:
@@ -235,6 +236,7 @@ def score(references: Sequence[Utterance], systems: Mapping[str, System], reques
         "by_speaker": divide.by(_speaker),
         "groups": _groups(divide, request),
         "comparison": None,
+        "comparison_note": None,
         "mandarin": _mandarin(systems),
         "speaker_note": speaker_note(speakers),
         "reference_lines": list(request.reference_lines),

@@ -15,6 +15,7 @@ MIN_GOOD = 2  # characters in a row that both systems have right end a segment
 FEW_SEGMENTS = 50
 _EXACT_SPEAKERS = 16  # 65,536 sign patterns
 _PATTERNS = 100_000
+LEAST_P = 1 / _PATTERNS  # that so many patterns can give
 
 Difference = tuple[int, int]  # errors of the first and of the second system in one segment
 
@@ -94,7 +95,7 @@ def sign_flip(differences: Sequence[float], seed: int = 0) -> tuple[float | None
     else:
         signs = np.random.default_rng(seed).choice((-1.0, 1.0), size=(_PATTERNS, count))
         signs[0] = 1.0  # the pattern that was seen is one of them
-        least = 1.0 / _PATTERNS
+        least = LEAST_P
     sums = np.abs(signs @ values)
     return float(np.mean(sums >= abs(values.sum()) - 1e-12)), least
 

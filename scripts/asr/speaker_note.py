@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from asr.bootstrap import MIN_SPEAKERS
+from asr.significance import LEAST_P
 
 # Of 100 simulated corpora, in how many the 95 % interval over so many speakers held the true rate (from, to: by how
 # unlike the speakers are): tests/measure_coverage.py; its table is in docs/scores.md.
@@ -31,7 +32,7 @@ def _too_few(speakers: int) -> dict[str, str]:
 
 
 def _enough(speakers: int) -> dict[str, str]:
-    least = f"{2 / 2**speakers:.3g}"
+    least = f"{max(2 / 2**speakers, LEAST_P):.3g}"
     known = max(number for number in _COVERAGE if number <= speakers)
     low, high = _COVERAGE[known]
     narrow_en = (

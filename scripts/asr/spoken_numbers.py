@@ -29,7 +29,8 @@ _WINDOW = re.compile(r".{0,2}[0-9](?:.{0,7}[0-9])*.{0,5}", re.DOTALL)
 
 # Latin letters are a unit only as a whole word: 3kg, but not 3 men and not 1v1. "|" keeps wetext from joining the two;
 # like every symbol it is removed afterwards.
-_UNITS = "km|m|dm|cm|mm|kg|g|mg|l|ml|kw|kwh|h|min|s|hz|khz|mhz|ghz"
+# A letter alone (4S店, 100M, 3M) is as often a name as a unit, and stays a letter.
+_UNITS = "km|dm|cm|mm|kg|mg|ml|kw|kwh|min|hz|khz|mhz|ghz"
 # Where wetext has 二 and Mandarin 两. Left out, as they are as often an ordinal: 号 楼 月 班 级 组 期 章 节 排.
 _MEASURES = (
     "[台部间栋朵滴副句种样遍下声门步幅份股顿番团串束圈列扇床包笔倍项枚]"
@@ -44,6 +45,7 @@ _REWRITES: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], .
     (re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*‰"), r"千分之\1"),
     (re.compile(rf"([0-9])\s*(?=[a-z])(?!(?:{_UNITS})(?![a-z0-9]))"), r"\1|"),
     (re.compile(r"(第\s*[0-9]+)"), r"\1|"),  # 第2个 is 第二个
+    (re.compile(r"(?<=月)\s*2\s*(?=[日号])|(?<=点)\s*2\s*(?=分)"), "二"),  # 5月2日 is 五月二日, 3点2分 三点二分
     (re.compile(r"([0-9])\s*(?=分之)"), r"\1|"),  # 2分之1
     (re.compile(rf"(?<![{_NOT_BEFORE_TWO}])2\s*(?={_MEASURES})"), "两"),
 )

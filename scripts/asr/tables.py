@@ -47,6 +47,9 @@ def markdown_table(header: Row, rows: Sequence[Row], left: Collection[int] = (0,
 
 def markdown_text(text: str) -> str:
     """``text`` so that Markdown shows it as it is: no table border, no HTML, one line."""
-    for char, escaped in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "\\|")):
+    for char, escaped in (
+        *(("\\", "\\\\"), ("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "\\|")),
+        *(("[", "\\["), ("]", "\\]"), ("`", "\\`")),
+    ):
         text = text.replace(char, escaped)
     return " ".join(text.splitlines())

@@ -52,9 +52,24 @@ def test_many_numbers_are_halved_at_their_median_few_are_kept(tmp_path):
     assert table.values("level", SPEAKERS) == ["1", "2"]
 
 
+def test_what_is_not_known_is_no_number(tmp_path):
+    ages = dict(zip(sorted(SPEAKERS), ("9", "34", "NA", "nan", "70"), strict=True))
+    text = "speaker\tage\tx\n" + "".join(f"{name}\t{age}\t\n" for name, age in ages.items()) + "50\t1\t\n"
+    table = read_speaker_table(written(tmp_path / "t", text), SPEAKERS)
+    assert [table.value("age", name) for name in sorted(SPEAKERS)] == ["9", "34", UNKNOWN, UNKNOWN, "70"]
+    assert table.values("x", SPEAKERS) == [UNKNOWN]
+
+
+def test_a_quote_in_a_table_with_tabs_is_a_character(tmp_path):
+    text = 'speaker\tcause\n02\t"stroke\n08\tALS\n'
+    table = read_speaker_table(written(tmp_path / "t", text), SPEAKERS)
+    assert [table.value("cause", name) for name in ("02", "08")] == ['"stroke', "ALS"]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ('speaker,cause\n02,"stroke\n08,ALS\n', "is a quote left open?"),
         ("", "t:1: the first line must name the columns"),
         ("id\tsex\n02\tf\n", "one must be 'speaker'"),
         ("speaker\tsex\tsex\n02\tf\tf\n", "each once"),

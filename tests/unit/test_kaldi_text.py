@@ -46,3 +46,9 @@ def test_missing_and_empty(tmp_path):
         read_text(tmp_path / "none.txt")
     (tmp_path / "empty.txt").touch()
     assert read_text(tmp_path / "empty.txt") == {}
+
+
+def test_files_of_other_systems(tmp_path):
+    """A byte-order mark, line ends of Windows, a tab behind the key: none of them is text."""
+    (tmp_path / "text").write_bytes("\ufeffa 今 天\r\nb\t好 的\r\nc\r\nd x\ty\n".encode())
+    assert read_text(tmp_path / "text") == {"a": "今 天", "b": "好 的", "c": "", "d": "x\ty"}

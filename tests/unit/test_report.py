@@ -39,7 +39,7 @@ PROVENANCE = {
 }
 
 
-def scored(folder: Path, baseline: bool = True, speakers: int = 5) -> dict:
+def scored(folder: Path, baseline: bool = True, speakers: int = 5, missing: int = 1) -> dict:
     references = [
         Utterance(f"{number}-{index}", "/a.wav", text, 100, len(text), f"{number:02d}", 1.0, 16000)
         for number in range(speakers)
@@ -50,7 +50,7 @@ def scored(folder: Path, baseline: bool = True, speakers: int = 5) -> dict:
     line |= {"name_zh": "人类听写", "note_zh": "其他录音，其他听者"}
     request = Request(references[:1], reference_lines=[line], replicates=500)
     for name, text in (("baseline", "今天"), ("tuned", "今天天气")):
-        (folder / f"{name}.txt").write_text("".join(f"{item.key} {text}\n" for item in references[1:]), "utf-8")
+        (folder / f"{name}.txt").write_text("".join(f"{item.key} {text}\n" for item in references[missing:]), "utf-8")
         systems[name] = score_hypotheses(references, folder / f"{name}.txt", request)
     if not baseline:
         del systems["baseline"]
@@ -135,7 +135,8 @@ def test_a_run_without_gpu_is_not_a_run_that_did_not_say(tmp_path):
 
 def test_without_baseline(tmp_path):
     page = results("x", scored(tmp_path, baseline=False), {})
-    assert "baseline" not in page
+    assert "**No baseline was scored: there is nothing to compare with.**" in page
+    assert "| baseline" not in page
     assert "| tuned " in page
 
 
@@ -146,10 +147,27 @@ def test_few_speakers_have_no_interval_and_five_have_one(tmp_path):
     assert re.search(r"\*\*66\.67\*\* +\|", page) or re.search(r"\| +\d+\.\d\d to \d+\.\d\d \|", page)
 
 
-def test_a_worse_model_is_not_said_to_be_better(tmp_path):
+@pytest.mark.parametrize(
+    ("verdict", "said"),
+    [
+        ("lower", "Fine-tuning lowers the CER: reduction 2.00 points"),
+        ("higher", "**Fine-tuning raises the CER**: reduction -2.00 points, **-10.0 % relative**"),
+        ("unclear", "**It is not clear that fine-tuning changes the CER** (the interval of the difference holds zero)"),
+    ],
+)
+def test_the_verdict_is_that_of_the_interval(tmp_path, verdict, said):
+    found = scored(tmp_path, missing=0)
+    sign = -1 if verdict == "higher" else 1
+    found["comparison"].update(verdict=verdict, absolute_reduction=sign * 0.02, relative_reduction=sign * 0.1)
+    assert said in results("x", found, {})
+
+
+def test_nothing_is_concluded_from_a_decode_that_is_not_whole(tmp_path):
     found = scored(tmp_path)
-    found["comparison"].update(absolute_reduction=-0.02, relative_reduction=-0.1)
-    assert "**does not lower** the CER: reduction -2.00 points, **-10.0 % relative**" in results("x", found, {})
+    page = results("x", found, {})
+    assert found["comparison"] is None
+    assert "**Nothing is compared: 1 hypotheses of baseline and 1 hypotheses of tuned are missing." in page
+    assert "relative" not in page.split("## ")[0].replace("relative reduction", "")
 
 
 def test_names_cannot_break_the_page(tmp_path):

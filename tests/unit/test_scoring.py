@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from asr.comparison import verdict
 from asr.manifest import Utterance, write_manifest
 from asr.scoring import Request, score, score_hypotheses, total
 from asr.speaker_note import speaker_note
@@ -163,6 +164,25 @@ def test_a_missing_hypothesis_is_all_deletions_and_is_named(files):
     assert f"warning: {files}/tuned.txt: no hypothesis for a2: counted as deletions" in done.stderr
     row = next(line for line in (files / "score/per_utterance.tsv").open(encoding="utf-8") if line.startswith("a2"))
     assert 'missing\t0\t4\t0\t0\t1.000000\t[["d","语音识别"]]' in row
+
+
+def test_a_crashed_decode_cannot_look_better(files):
+    """A baseline that invents text has a lower CER without the hypotheses in which it does; nothing is concluded."""
+    base = {"a1": "树子", "a2": "语音", "a3": "你好吗啊啊啊啊", "b1": "今天", "b2": "", "b3": "ktv"}
+    write_hypotheses(files / "baseline.txt", base)
+    write_hypotheses(files / "tuned.txt", {key: text for key, text in base.items() if key != "a3"})
+    done = run(files)
+    found = result_of(files)
+    assert found["systems"]["tuned"]["cer"] < found["systems"]["baseline"]["cer"]
+    assert found["comparison"] is None
+    assert "Nothing is compared: 1 hypotheses of tuned are missing." in done.stdout
+    assert "relative" not in done.stdout
+
+
+def test_the_verdict_is_that_of_the_interval():
+    assert [verdict(ends) for ends in ((0.01, 0.2), (-0.2, -0.01), (-0.1, 0.2), None)] == [
+        *("lower", "higher", "unclear", "unclear")
+    ]
 
 
 def test_an_empty_file_of_hypotheses_is_100_percent_and_no_crash(files):

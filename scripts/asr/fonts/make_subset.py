@@ -22,9 +22,10 @@ NOT_KEPT = ["BASE", "GDEF", "GPOS", "GSUB", "VORG", "vhea", "vmtx"]  # matplotli
 
 
 def han() -> str:
-    """GB 2312's first level: rows 16 to 55 of its table, in order of pinyin."""
-    pairs = ((row, cell) for row in range(16, 56) for cell in range(1, 95) if (row, cell) <= (55, 89))
-    return "".join(bytes((row + 0xA0, cell + 0xA0)).decode("gb2312") for row, cell in pairs)
+    """The Han of GB 2312 (rows 16 to 87 of its table): names are full of its second level. Kana as well (4 and 5)."""
+    pairs = ((row, cell) for row in (4, 5, *range(16, 88)) for cell in range(1, 95))
+    known = (bytes((row + 0xA0, cell + 0xA0)).decode("gb2312", "ignore") for row, cell in pairs)
+    return "".join(known)
 
 
 def kept() -> list[int]:
