@@ -1,57 +1,49 @@
 """Stage 4: average the n best checkpoints, and make of them a model folder that plain FunASR loads anywhere.
 
 ``python -m asr.average --exp exp/<tag> [--n 10]`` writes exp/<tag>/model.pt.avgN, avg.json and model/.
+
+``python -m asr.average --exp exp/A exp/B exp/C --out exp/MERGED [--how uniform|greedy]`` merges the averages of several
+runs of one base model (asr.soup). How tensors are averaged, in constant memory, is in asr.mean.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
+import yaml
 
-from asr import checkpoint, errors
+from asr import adapters, checkpoint, errors
 from asr.base_model import recorded
 from asr.config import read_stage_file
-from asr.errors import RecipeError
-from asr.files import sha256_file, write_json
-from asr.funasr_model import read_state
+from asr.errors import RecipeError, UsageError
+from asr.files import write_json
+from asr.mean import write_mean
 from asr.schema import BLOCKS
 
+_STEP = re.compile(r"\.ep(\d+)(?:\.(\d+))?$")
 
-def mean_state(paths: list[Path]) -> dict[str, torch.Tensor]:
-    """Mean of the checkpoints' tensors, summed in float64 and returned in their own type; one file in memory at a time.
 
-    Integer tensors (counters) cannot be averaged: they are taken from the first, which is the best, checkpoint.
-    Raises RecipeError when keys or shapes differ.
+def newest(paths: list[Path]) -> int:
+    """Index of the checkpoint trained longest: by epoch and step in its name, by its time where it has none."""
+    found = [_STEP.search(path.name) for path in paths]
+    if all(found):
+        ages = [(int(item[1]), int(item[2] or 0)) for item in found if item]
+    else:
+        ages = [(path.stat().st_mtime_ns, 0) for path in paths]
+    return ages.index(max(ages))
+
+
+def average(exp: Path, n: int, lora: Mapping[str, adapters.Lora] | None = None) -> dict[str, Any]:
+    """Write exp/model.pt.avgN of the best ``n`` (or as many as there are) and avg.json; return avg.json's content.
+
+    ``lora``: the run's adapters (``adapters.settings``); the average is then of the merged weights.
     """
-    first = read_state(paths[0])
-    sums = {key: value.double() if value.is_floating_point() else value.clone() for key, value in first.items()}
-    for path in paths[1:]:
-        state = read_state(path)
-        if state.keys() != sums.keys():
-            odd = sorted(state.keys() ^ sums.keys())[0]
-            raise RecipeError(
-                f"{path}: is of another model than {paths[0].name} (tensor {odd}); give --restart at stage 3"
-            )
-        for key, value in state.items():
-            if value.shape != sums[key].shape:
-                raise RecipeError(
-                    f"{path}: tensor {key} is {tuple(value.shape)}, in {paths[0].name} {tuple(sums[key].shape)}"
-                )
-            if value.is_floating_point():
-                sums[key] += value.double()
-    return {
-        key: (sums[key] / len(paths)).to(value.dtype) if value.is_floating_point() else sums[key]
-        for key, value in first.items()
-    }
-
-
-def average(exp: Path, n: int) -> dict[str, Any]:
-    """Write exp/model.pt.avgN of the best ``n`` (or as many as there are) and avg.json; return avg.json's content."""
     ranking = checkpoint.read_ranking(exp)
     if not ranking["checkpoints"]:
         raise RecipeError(f"{exp}: no checkpoint has been ranked; run stage 3 first")
@@ -65,13 +57,13 @@ def average(exp: Path, n: int) -> dict[str, Any]:
     name = f"model.pt.avg{len(paths)}"
     if len(paths) < n:
         print(f"asked for the {n} best, only {len(paths)} were ranked: writing {name}")
-    checkpoint.save({"state_dict": mean_state(paths)}, exp / name)
+    digest, digests = write_mean(paths, exp / name, newest(paths), [lora or {}] * len(paths))
     record = {
         "file": name,
-        "sha256": sha256_file(exp / name),
+        "sha256": digest,
         "asked_for": n,
         "ranked_by": ranking["ranked_by"],
-        "checkpoints": [{**item, "sha256": sha256_file(path)} for item, path in zip(chosen, paths, strict=True)],
+        "checkpoints": [{**item, "sha256": found} for item, found in zip(chosen, digests, strict=True)],
     }
     for old in exp.glob("model.pt.avg*"):
         if old.name != name:
@@ -80,15 +72,36 @@ def average(exp: Path, n: int) -> dict[str, Any]:
     return record
 
 
-def package(exp: Path, weights: Path, folder: Path) -> None:
+def merged_config(base: Path, blocks: Mapping[str, Any]) -> dict[str, Any]:
+    """The base's config.yaml with the YAML's model blocks in it, as it was trained."""
+    config = yaml.safe_load((base / "config.yaml").read_text(encoding="utf-8"))
+    for block in BLOCKS:
+        config[block] = {**(config.get(block) or {}), **(blocks.get(block) or {})}
+    return config
+
+
+def trained(exp: Path) -> dict[str, Any]:
+    """run.json of a run, checked against the base model that stage 0 set up. RecipeError where it was not trained."""
+    run, base = exp / "run.json", recorded(exp)
+    if not run.is_file():
+        raise RecipeError(f"{run}: not there, so nothing has been trained; run stage 3 first")
+    record = json.loads(run.read_text(encoding="utf-8"))
+    if record["tied_to"]["base model"] != base["digest"]:
+        raise RecipeError(f"{exp}: trained with another base model than stage 0 set up; run stage 0 as it was")
+    return record
+
+
+def package(exp: Path, weights: Path, folder: Path, blocks: Mapping[str, Any] | None = None) -> None:
     """Make ``folder`` a self-contained FunASR model: the base's small files, the trained configuration, ``weights``.
 
     Built beside its place and renamed. No path of this machine is in it, and the filter bank's dither is off, so
-    that the same audio always gives the same text.
-    """
-    import yaml
+    that the same audio always gives the same text. An average holds no adapters, so its configuration names none.
 
-    base, values = (exp / "base").resolve(), json.loads((exp / "run.json").read_text(encoding="utf-8"))["settings"]
+    ``blocks``: the model blocks of the run's settings, in place of those in exp/run.json.
+    """
+    if blocks is None:
+        blocks = json.loads((exp / "run.json").read_text(encoding="utf-8"))["settings"]
+    base = (exp / "base").resolve()
     building, old = folder.with_name(f".{folder.name}.new"), folder.with_name(f".{folder.name}.old")
     for leftover in (building, old):
         shutil.rmtree(leftover, ignore_errors=True)
@@ -96,10 +109,7 @@ def package(exp: Path, weights: Path, folder: Path) -> None:
     for path in sorted(base.iterdir()):
         if (path.is_file() and path.suffix in ("", ".json", ".txt", ".mvn", ".model")) or path.name == "seg_dict":
             shutil.copyfile(path, building / path.name)
-    config = yaml.safe_load((base / "config.yaml").read_text(encoding="utf-8"))
-    for block in BLOCKS:
-        config.setdefault(block, {})
-        config[block] = {**(config[block] or {}), **(values.get(block) or {})}
+    config = adapters.without_lora(merged_config(base, blocks))
     config["frontend_conf"]["dither"] = 0.0
     (building / "config.yaml").write_text(yaml.safe_dump(config, allow_unicode=True, sort_keys=False), encoding="utf-8")
     if not (building / "configuration.json").is_file():
@@ -131,23 +141,37 @@ def configuration(folder: Path) -> dict[str, Any]:
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m asr.average", description=__doc__.splitlines()[0])
-    parser.add_argument("--exp", required=True, type=Path, help="exp/<tag>, trained by stage 3")
-    parser.add_argument("--n", type=int, help="how many of the best (default: train_conf.avg_nbest_model)")
-    arguments = parser.parse_args()
-    run, base = arguments.exp / "run.json", recorded(arguments.exp)
-    if not run.is_file():
-        raise RecipeError(f"{run}: not there, so nothing has been trained; run stage 3 first")
-    if json.loads(run.read_text(encoding="utf-8"))["tied_to"]["base model"] != base["digest"]:
-        raise RecipeError(
-            f"{arguments.exp}: trained with another base model than stage 0 set up; run stage 0 as it was"
-        )
-    n = arguments.n or read_stage_file(arguments.exp, "average").get("avg_nbest_model", 10)
-    record = average(arguments.exp, n)
-    package(arguments.exp, arguments.exp / record["file"], arguments.exp / "model")
+def average_run(exp: Path, n: int | None) -> None:
+    """Stage 4 of one run: average, package, say so."""
+    settings = trained(exp)["settings"]
+    n = n or read_stage_file(exp, "average").get("avg_nbest_model", 10)
+    lora = adapters.settings(merged_config(exp / "base", settings))
+    record = average(exp, n, lora)
+    package(exp, exp / record["file"], exp / "model")
     shown = ", ".join(f"{item['file'].removeprefix('model.pt.')} {item['value']:.4f}" for item in record["checkpoints"])
     print(f"averaged {len(record['checkpoints'])} by {record['ranked_by']} ({shown}) -> {record['file']}, model/")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m asr.average", description=__doc__.splitlines()[0])
+    parser.add_argument("--exp", required=True, type=Path, nargs="+", help="exp/<tag>, trained by stage 3; or several")
+    parser.add_argument("--n", type=int, help="how many of the best (default: train_conf.avg_nbest_model)")
+    parser.add_argument("--out", type=Path, help="several runs: exp/<new tag>, gets their mean, avg.json and model/")
+    parser.add_argument("--how", choices=("uniform", "greedy"), help="several runs: all, or those that lower the CER")
+    parser.add_argument("--ngpu", type=int, default=1, help="greedy decodes the validation set; 0 is the processor")
+    arguments = parser.parse_args()
+    if arguments.n is not None and arguments.n < 1:
+        raise UsageError(f"--n takes a whole number from 1, not {arguments.n}")
+    if len(arguments.exp) == 1:
+        if arguments.out or arguments.how:
+            raise UsageError("--out and --how merge several runs: give --exp more than one")
+        average_run(arguments.exp[0], arguments.n)
+        return
+    if arguments.out is None or arguments.n is not None:
+        raise UsageError("several runs are merged from their averages: give --out exp/NAME, and no --n")
+    from asr.soup import merge_runs
+
+    merge_runs(arguments.exp, arguments.out, arguments.how or "uniform", arguments.ngpu)
 
 
 if __name__ == "__main__":

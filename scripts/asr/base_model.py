@@ -21,6 +21,7 @@ import yaml
 from asr import errors
 from asr.errors import RecipeError
 from asr.files import sha256_file, write_json
+from asr.save_list import has_saves
 from asr.schema import FAMILY_MODELS
 
 # Files that belong to a FunASR model folder. Weights come apart from the rest because they are large.
@@ -148,7 +149,7 @@ def main() -> None:
 def refuse_another_base(exp: Path, found: str, restart: bool) -> None:
     """RecipeError before anything of a trained run is replaced: its checkpoints are of another base model."""
     run = exp / "run.json"
-    if restart or not run.is_file() or not (exp / "model.pt").is_file():
+    if restart or not run.is_file() or not has_saves(exp):
         return
     if json.loads(run.read_text(encoding="utf-8"))["tied_to"]["base model"] != found:
         raise RecipeError(

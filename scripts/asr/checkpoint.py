@@ -1,17 +1,20 @@
 """Checkpoints on disk: what is ranked, what is kept, and files that are whole or not there.
 
-model.pt.ep3, model.pt.ep3.200   weights only, one a validation: what stage 4 averages and FunASR's tools read
-model.pt                         the newest, with optimizer and scheduler: what a stopped run goes on from
+model.pt.ep3, model.pt.ep3.200   weights only, one a save: what stage 4 averages and FunASR's tools read
+model.pt                         a link to the newest; what a stopped run goes on from is in saves.py
 model.pt.best                    a link to the best of the ranked ones
 checkpoints.json                 the ranking: the metric of each, best first
 """
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 
@@ -32,11 +35,32 @@ def _interrupted(error: BaseException | None) -> bool:
     return False
 
 
-def save(state: dict[str, Any], path: str | os.PathLike[str]) -> None:
-    """torch.save under a temporary name, fsync, rename. A full disk is a RecipeError and leaves the old file."""
+class _Hashing:
+    """A stream that knows the digest of what went through it, so that a file need not be read again for it."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self.digest = hashlib.sha256()
+
+    def write(self, block: bytes) -> int:
+        """Write on."""
+        self.digest.update(block)
+        return self._stream.write(block)
+
+    def flush(self) -> None:
+        """Flush on."""
+        self._stream.flush()
+
+
+@contextlib.contextmanager
+def whole(path: str | os.PathLike[str], then: str = "make room and give the same command again") -> Iterator[IO[bytes]]:
+    """A binary stream under a temporary name, fsync, rename. A full disk is a RecipeError and leaves the old file.
+
+    ``then`` is what the error says to do.
+    """
     try:
         with atomic_open(path, "wb") as stream:
-            torch.save(state, stream)
+            yield stream
     except (OSError, RuntimeError) as error:
         if _interrupted(error):
             raise KeyboardInterrupt from None
@@ -48,14 +72,22 @@ def save(state: dict[str, Any], path: str | os.PathLike[str]) -> None:
         disk = os.statvfs(Path(path).parent)
         free = disk.f_bavail * disk.f_frsize >> 20
         raise RecipeError(
-            f"{path}: could not be written ({str(error).splitlines()[0][:100]}; {free} MB free); make room and give the"
-            " same command again: training goes on from the checkpoint before"
+            f"{path}: could not be written ({str(error).splitlines()[0][:100]}; {free} MB free); {then}"
         ) from None
+
+
+def save(state: dict[str, Any], path: str | os.PathLike[str]) -> str:
+    """torch.save as a whole or not at all; the file's sha256. A full disk is a RecipeError."""
+    then = "make room and give the same command again: training goes on from the checkpoint before"
+    with whole(path, then) as stream:
+        hashing = _Hashing(stream)
+        torch.save(state, hashing)
+    return hashing.digest.hexdigest()
 
 
 def link(target: Path, name: Path) -> None:
     """Make ``name`` the same file as ``target`` in one step: a hard link, a copy where the file system has none."""
-    temporary = name.with_name(f".{name.name}.{os.getpid()}")
+    temporary = name.with_name(f".{name.name}.{os.getpid()}.tmp")
     temporary.unlink(missing_ok=True)
     try:
         os.link(target, temporary)

@@ -170,15 +170,23 @@ def _check_together(values: dict[str, Any], conf: object) -> None:
         raise RecipeError(
             f"{conf}: train_conf.use_deepspeed: training with DeepSpeed is not supported yet; set it false"
         )
+    data = values["dataset_conf"]
+    if values.get("dataset") == "AudioDataset" and (data.get("speed_perturb") or data.get("gain_db")):
+        raise RecipeError(f"{conf}: dataset: AudioDataset has no speed_perturb or gain_db; RecipeAudioDataset has")
     optim = values.get("optim", "adam")
     for key in values["optim_conf"]:
         if key not in OPTIMIZER_KEYS[optim]:
             raise RecipeError(f"{conf}: optim_conf.{key}: {optim} takes {', '.join(OPTIMIZER_KEYS[optim])}")
     validate, save = train.get("validate_interval", 5000), train.get("save_checkpoint_interval", 5000)
-    if save % validate:
+    if validate % save:
         raise RecipeError(
-            f"{conf}: train_conf.save_checkpoint_interval {save} must be a multiple of validate_interval {validate}:"
-            " a checkpoint that was not validated cannot be ranked, and would stay on disk"
+            f"{conf}: train_conf.validate_interval {validate} must be a multiple of save_checkpoint_interval {save}:"
+            " what was validated and not saved cannot be ranked"
+        )
+    if save % (accumulate := train.get("accum_grad", 1)):
+        raise RecipeError(
+            f"{conf}: train_conf.save_checkpoint_interval {save} must be a multiple of accum_grad {accumulate}: the"
+            " gradients between two updates are not saved"
         )
     keep, average = train.get("keep_nbest_models", 10), train.get("avg_nbest_model", 10)
     if keep < average:

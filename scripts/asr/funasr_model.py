@@ -82,11 +82,17 @@ def compose(folder: str | os.PathLike[str], blocks: dict[str, dict[str, Any]] | 
 
 def read_state(path: str | os.PathLike[str]) -> dict[str, torch.Tensor]:
     """The tensors of a checkpoint file, memory-mapped where its format allows; a broken file is a RecipeError."""
+    return open_state(path)[0]
+
+
+def open_state(path: str | os.PathLike[str]) -> tuple[dict[str, torch.Tensor], bool]:
+    """``read_state``, and whether the tensors are the file itself (True) or a copy of it in memory (False)."""
+    mapped = True
     try:
         try:
             state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         except (RuntimeError, TypeError, ValueError):
-            state = torch.load(path, map_location="cpu", weights_only=True)
+            state, mapped = torch.load(path, map_location="cpu", weights_only=True), False
     except FileNotFoundError:
         raise RecipeError(f"{path}: no such checkpoint") from None
     except Exception as error:  # torch raises half a dozen types for a damaged file
@@ -94,7 +100,7 @@ def read_state(path: str | os.PathLike[str]) -> dict[str, torch.Tensor]:
     for key in ("state_dict", "model_state_dict", "model"):
         if isinstance(state, dict) and isinstance(state.get(key), dict):
             state = state[key]
-    return {key.removeprefix("module."): value for key, value in state.items() if torch.is_tensor(value)}
+    return {key.removeprefix("module."): value for key, value in state.items() if torch.is_tensor(value)}, mapped
 
 
 def check_loaded(model: torch.nn.Module, weights: str | os.PathLike[str]) -> int:

@@ -16,6 +16,7 @@ from asr.errors import RecipeError
 
 PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 stop_asked = threading.Event()  # a signal has asked this process to stop
+saves_on_stop = threading.Event()  # there is something to save first: whoever set this looks at stop_asked
 
 
 def die_with_parent() -> None:

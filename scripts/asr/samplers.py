@@ -1,33 +1,48 @@
-"""Batches of clips of like length, in an order that is new every epoch.
+"""Batches of clips of like length, in an order that is new every epoch, and exact wherever a run goes on.
 
 FunASR's BatchSampler sorts the clips of each buffer and puts out batches from short to long, in every epoch; a small
 buffer mixes lengths better and pads more. Here the batches of large buffers are shuffled: little padding, no order.
-Registered with FunASR as ``ShuffledBatchSampler``; the launcher imports this module.
+Registered with FunASR as ``ShuffledBatchSampler``; the launcher imports this module, and with it the dataset and the
+dataloader.
 """
 
 from __future__ import annotations
 
-import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch.distributed as dist
 from funasr.register import tables
 from torch.utils.data import Sampler
+
+import asr.dataloader  # noqa: F401 - registers RecipeAudioDataset and RecipeDataloader
+from asr.batches import Part, Settings, parts_to_save, plan
+from asr.errors import RecipeError
+
+# Padding falls with the batches cut from one sorted buffer: about 2 % at this many, whatever the batch_size.
+BATCHES_SORTED = 100
+LEAST_SORTED = 1024
 
 
 class ShuffledBatchSampler(Sampler):
     """Lists of indices whose longest clip times their number is at most ``batch_size`` 10-ms frames.
 
-    Every clip is in exactly one batch of an epoch. In training all ranks get the same number of batches (the first ones
-    are repeated where it does not come out even); in validation nothing is repeated, so that a metric counts each clip
-    once.
+    Every clip is in exactly one batch of an epoch, and all ranks get the same number of batches: large batches are
+    split where it does not come out even. (With fewer clips than ranks, training repeats clips, and in validation some
+    ranks have none.) The order depends on the seed, the epoch and the manifest, and on no machine.
 
     Args:
-        dataset: has ``get_source_len(index)`` in 10-ms frames and a length.
+        dataset: has a length, and ``source_lens(epoch)``, or ``get_source_len(index)``, in 10-ms frames.
         batch_size: padded frames a batch; with batch_type "example", clips a batch.
-        sort_size: clips that are sorted by length together.
+        sort_size: clips that are sorted by length together; unset, BATCHES_SORTED batches of them.
         start_step: batches of this rank to leave out, for a run that goes on in the middle of an epoch.
+        passed: parts of this epoch that were trained under other settings (batch size, ranks, …): what they covered is
+            left out, and only the rest of the clips is put into batches.
+        rank, world_size: torch.distributed's, unless given.
+
+    RecipeError where a clip is longer than a whole batch can be.
     """
 
     def __init__(
@@ -35,54 +50,71 @@ class ShuffledBatchSampler(Sampler):
         dataset: Any,
         batch_size: int,
         batch_type: str = "token",
-        sort_size: int = 1024,
+        sort_size: int | None = None,
         is_training: bool = True,
         start_step: int = 0,
         sampler_seed: int = 0,
+        passed: Sequence[Part] = (),
+        rank: int | None = None,
+        world_size: int | None = None,
         **_: Any,
     ) -> None:
-        self.lengths = [1 if batch_type == "example" else dataset.get_source_len(i) for i in range(len(dataset))]
-        self.batch_size, self.sort_size = batch_size, max(sort_size, 1)
-        self.is_training, self.start_step = is_training, start_step
-        self.seed, self.epoch = sampler_seed, 0
-        self.made_for, self.made = -1, []
-        self.rank, self.world_size = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+        self.dataset, self.is_training = dataset, is_training
+        self.start_step, self.epoch = start_step, 0
+        if rank is None or world_size is None:
+            rank, world_size = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+        self.rank = rank
+        speeds = getattr(getattr(dataset, "augmentation", None), "speeds", ())
+        self.settings = Settings(batch_size, batch_type, sort_size or 0, sampler_seed, world_size, speeds)
+        if not sort_size:
+            self.settings = replace(self.settings, sort_size=self._sort_size())
+        self.made_for, self.made = None, []
+        self.passed = self._merged(passed)
 
-    def all_batches(self) -> list[list[int]]:
+    def _merged(self, passed: Sequence[Part]) -> tuple[Part, ...]:
+        """The parts under other settings; a last one under these is a start_step."""
+        parts = list(passed)
+        if parts and parts[-1][0] == self.settings:
+            self.start_step += parts.pop()[1]
+        return tuple(parts)
+
+    def _sort_size(self) -> int:
+        mean = max(self.lengths(replace(self.settings, speeds=())).mean(), 1) if len(self.dataset) else 1
+        return max(round(BATCHES_SORTED * self.settings.batch_size / mean), LEAST_SORTED)
+
+    def lengths(self, settings: Settings) -> np.ndarray:
+        """[n] what each clip takes of a batch in this epoch, by settings that may be an earlier run's."""
+        if settings.batch_type == "example":
+            return np.ones(len(self.dataset), np.int64)
+        if hasattr(self.dataset, "source_lens"):
+            found = self.dataset.source_lens(self.epoch, settings.speeds)
+        else:
+            found = np.array([self.dataset.get_source_len(index) for index in range(len(self.dataset))], np.int64)
+        if len(found) and found.max() > settings.batch_size:
+            raise RecipeError(
+                f"a clip of {found.max()} frames is longer than a whole batch (dataset_conf.batch_size"
+                f" {settings.batch_size}); raise it, or set max_source_length to leave the clip out"
+            )
+        return found
+
+    def all_batches(self) -> list[np.ndarray]:
         """The batches of this epoch for all ranks together; the same on every rank."""
-        chance = random.Random(f"{self.seed} {self.epoch}")
-        order = list(range(len(self.lengths)))
-        if self.is_training:
-            chance.shuffle(order)
-        batches: list[list[int]] = []
-        for begin in range(0, len(order), self.sort_size):
-            buffer = sorted(order[begin : begin + self.sort_size], key=lambda index: self.lengths[index])
-            batch: list[int] = []
-            for index in buffer:  # rising lengths: the newest is the longest
-                if batch and self.lengths[index] * (len(batch) + 1) > self.batch_size:
-                    batches.append(batch)
-                    batch = []
-                batch.append(index)
-            batches.append(batch)
-        while len(batches) < self.world_size and len(order) >= self.world_size:
-            # Every rank needs a batch: FunASR takes no metric of a validation in which one had none.
-            largest = max(batches, key=len)
-            batches.remove(largest)
-            batches += [largest[::2], largest[1::2]]
-        if self.is_training:
-            chance.shuffle(batches)
-            batches += [batches[i % len(batches)] for i in range(-len(batches) % self.world_size)]
-        return batches
+        left = np.arange(len(self.dataset))
+        for settings, steps in self.passed:
+            batches = plan(left, self.lengths(settings), settings, self.epoch, self.is_training)
+            done = batches[: steps * settings.world_size]
+            left = np.setdiff1d(left, np.concatenate(done)) if done else left
+        return plan(left, self.lengths(self.settings), self.settings, self.epoch, self.is_training)
 
-    def mine(self) -> list[list[int]]:
+    def mine(self) -> list[np.ndarray]:
         """This rank's batches of this epoch, from ``start_step`` on; made once an epoch, asked for at every step."""
         if self.made_for != self.epoch:
             self.made_for = self.epoch
-            self.made = self.all_batches()[self.rank :: self.world_size][self.start_step :]
+            self.made = self.all_batches()[self.rank :: self.settings.world_size][self.start_step :]
         return self.made
 
     def __iter__(self) -> Iterator[list[int]]:
-        return iter(self.mine())
+        return (batch.tolist() for batch in self.mine())
 
     def __len__(self) -> int:
         return len(self.mine())
@@ -90,6 +122,11 @@ class ShuffledBatchSampler(Sampler):
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch whose order comes next."""
         self.epoch = epoch
+
+    def position(self, step: int) -> list[list[Any]]:
+        """What a checkpoint after ``step`` steps of this epoch has to keep: plain lists, for ``saved_parts``."""
+        before = sum(steps for _, steps in self.passed)
+        return parts_to_save([*self.passed, (self.settings, step - before)])
 
 
 @tables.register("batch_sampler_classes", "ShuffledBatchSampler")

@@ -20,6 +20,8 @@ class Key:
     choices: tuple[Any, ...] = ()
     minimum: float | None = None
     above: float | None = None
+    maximum: float | None = None
+    each: Key | None = None  # what every item of a list must be
 
     def problem(self, value: Any) -> str | None:
         """What is wrong with ``value``, or None."""
@@ -27,10 +29,16 @@ class Key:
             return f"is {str(value).lower()}, not {self._wanted()}"
         if not isinstance(value, self.types):
             return f"is {value!r}, not {self._wanted()}"
+        if value is None:
+            return None
+        if self.each and isinstance(value, list):
+            return next((f"holds a value that {found}" for item in value if (found := self.each.problem(item))), None)
         if self.choices and value not in self.choices:
             return f"is {value!r}; it takes {', '.join(map(str, self.choices))}"
         if self.minimum is not None and value < self.minimum:
             return f"is {value}; it must be at least {self.minimum:g}"
+        if self.maximum is not None and value > self.maximum:
+            return f"is {value}; it must be at most {self.maximum:g}"
         if self.above is not None and value <= self.above:
             return f"is {value}; it must be above {self.above:g}"
         return None
@@ -53,6 +61,7 @@ _WORD = Key((str,))
 
 FAMILIES = ("paraformer",)
 RANKINGS = ("cer", "acc", "loss")
+DATASETS = ("RecipeAudioDataset", "AudioDataset")
 BATCH_SAMPLERS = ("ShuffledBatchSampler", "BatchSampler", "EspnetStyleBatchSampler")
 
 SCHEMA: dict[str, Any] = {
@@ -76,6 +85,7 @@ SCHEMA: dict[str, Any] = {
     },
     "scheduler": Key((str,), choices=("warmuplr",)),
     "scheduler_conf": {"warmup_steps": Key((int, float), above=0)},
+    "dataset": Key((str,), choices=DATASETS),
     "dataset_conf": {
         "batch_sampler": Key((str,), choices=BATCH_SAMPLERS),
         "batch_type": Key((str,), choices=("token", "example", "length")),
@@ -87,6 +97,8 @@ SCHEMA: dict[str, Any] = {
         "pin_memory": _FLAG,
         "max_source_length": _count(),
         "min_source_length": _count(0),
+        "speed_perturb": Key((list, type(None)), each=Key((int, float), minimum=0.5, maximum=2)),
+        "gain_db": Key((int, float, type(None)), minimum=0, maximum=40),
     },
     "train_conf": {
         "max_epoch": _count(),
@@ -141,7 +153,7 @@ STAGE_FILES: dict[str, tuple[str, ...]] = {
     "base": ("base", "family", "from_scratch"),
     "train": (
         *("family", "from_scratch", "cpu_processes", "seed", "freeze_param", "enable_tf32", "cudnn_benchmark"),
-        *("optim", "optim_conf", "scheduler", "scheduler_conf", "dataset_conf", "train_conf"),
+        *("optim", "optim_conf", "scheduler", "scheduler_conf", "dataset", "dataset_conf", "train_conf"),
         *BLOCKS,
     ),
     "average": ("avg_nbest_model",),

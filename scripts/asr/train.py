@@ -18,12 +18,14 @@ from pathlib import Path
 from typing import Any
 
 from asr import errors
+from asr.augmentation import SAMPLES_PER_FRAME, frames, samples_at
 from asr.base_model import recorded
 from asr.config import flatten, read_stage_file
 from asr.errors import RecipeError
 from asr.files import atomic_open, write_json
 from asr.manifest import Utterance, corpus_digest, read_manifest, write_manifest
 from asr.processes import die_with_parent
+from asr.save_list import SAVES, has_saves
 from asr.schema import BLOCKS
 
 RUN = "run.json"
@@ -55,7 +57,7 @@ def clear(exp: Path) -> None:
     """Remove what an earlier training left: --restart."""
     import shutil
 
-    for path in [*exp.glob("model.pt*"), exp / "checkpoints.json", exp / RUN, exp / "train.log"]:
+    for path in [*exp.glob("*.pt*"), exp / SAVES, exp / "checkpoints.json", exp / RUN, exp / "train.log"]:
         path.unlink(missing_ok=True)
     shutil.rmtree(exp / "tensorboard", ignore_errors=True)
 
@@ -63,7 +65,7 @@ def clear(exp: Path) -> None:
 def epochs_done(exp: Path) -> int:
     """Whole epochs of a finished training, 0 of one that was not finished or never begun."""
     path = exp / "checkpoints.json"
-    if not path.is_file() or not (exp / "model.pt").is_file():
+    if not path.is_file() or not has_saves(exp):
         return 0
     ranking = json.loads(path.read_text(encoding="utf-8"))
     return ranking["epochs"] if ranking["finished"] else 0
@@ -77,7 +79,9 @@ def start_or_continue(exp: Path, tied: dict[str, Any], values: dict[str, Any], r
     if restart:
         clear(exp)
     record, history = exp / RUN, []
-    if record.is_file() and (exp / "model.pt").is_file():
+    if record.is_file() and (exp / "model.pt").is_file() and not has_saves(exp):
+        raise RecipeError(f"{exp}: its checkpoints are of an earlier version of the recipe; give --tag or --restart")
+    if record.is_file() and has_saves(exp):
         before = json.loads(record.read_text(encoding="utf-8"))
         moved = [name for name, value in tied.items() if before["tied_to"].get(name) != value]
         if moved:
@@ -119,20 +123,31 @@ def fit(utterances: list[Utterance], conf: dict[str, Any], name: str, exp: Path)
     if not kept:
         raise RecipeError(f"{name}: no clip is between min_source_length {low} and max_source_length {high}")
     longest = max(kept, key=lambda item: item.source_len)
-    if conf.get("batch_type", "token") != "example" and longest.source_len > conf["batch_size"]:
+    length = slowest_length(longest.source_len, conf) if name == "train" else longest.source_len
+    if conf.get("batch_type", "token") != "example" and length > conf["batch_size"]:
+        slowed = f", {length} at the slowest speed_perturb" if length > longest.source_len else ""
         raise RecipeError(
-            f"{longest.source}: {longest.duration:.1f} s ({longest.source_len} frames) is longer than a whole batch"
-            f" (dataset_conf.batch_size {conf['batch_size']}); raise it, or set max_source_length to leave the clip out"
+            f"{longest.source}: {longest.duration:.1f} s ({longest.source_len} frames{slowed}) is longer than a whole"
+            f" batch (dataset_conf.batch_size {conf['batch_size']}); raise it, or set max_source_length to leave the"
+            " clip out"
         )
     return kept
+
+
+def slowest_length(source_len: int, conf: dict[str, Any]) -> int:
+    """The most 10-ms frames that a clip of ``source_len`` can have in an epoch: at the slowest of the YAML's speeds."""
+    speed = min(conf.get("speed_perturb") or [1.0])
+    return int(frames(samples_at((source_len + 1) * SAMPLES_PER_FRAME - 1, speed)))
 
 
 def dataset_conf(values: dict[str, Any], manifests: dict[str, list[Utterance]]) -> dict[str, Any]:
     """FunASR's dataset_conf with limits that drop nothing: its own are 20.48 s, silently."""
     everything = [item for utterances in manifests.values() for item in utterances]
-    longest = max(item.source_len for item in everything)
+    most = max(item.source_len for item in everything)
+    longest = max(most, slowest_length(most, values["dataset_conf"]))
     longest_text = max(item.target_len for item in everything)
-    conf = {"index_ds": "IndexDSJsonl", "sampler_seed": values.get("seed", 0), **values["dataset_conf"]}
+    conf = {"index_ds": "IndexDSJsonl", "dataloader": "RecipeDataloader", "sampler_seed": values.get("seed", 0)}
+    conf |= values["dataset_conf"]
     conf["max_source_length"] = longest
     conf["max_target_length"] = longest_text
     conf["max_token_length"] = longest + longest_text
@@ -207,6 +222,7 @@ def torchrun(exp: Path, processes: int) -> int:
             if (is_error and line not in told) or not (is_error or noise):
                 print(line, end="", flush=True)
             told |= {line} if is_error else set()
+            noise = noise or is_error  # what follows is the other ranks' tracebacks of a lost connection
     return child.wait()
 
 
@@ -240,7 +256,7 @@ def main() -> None:
     status = torchrun(exp, processes)
     if stopped.exists():
         stopped.unlink()
-        newest = "the newest checkpoint" if (exp / "model.pt").is_file() else "the beginning (none saved yet)"
+        newest = "the newest checkpoint" if has_saves(exp) else "the beginning (none saved yet)"
         print(f"stopped; the same command goes on from {newest}", flush=True)
         raise KeyboardInterrupt
     if status:

@@ -16,7 +16,7 @@ from typing import Any
 
 from asr import errors
 from asr.errors import RecipeError
-from asr.processes import die_with_parent, stop_asked
+from asr.processes import die_with_parent, saves_on_stop, stop_asked
 from asr.schema import BLOCKS
 
 PLAIN = ("seed", "freeze_param", "enable_tf32", "cudnn_benchmark", "optim", "optim_conf", "scheduler", "scheduler_conf")
@@ -53,7 +53,9 @@ def training_kwargs(plan: dict[str, Any], device: str) -> dict[str, Any]:
     train_conf = dict(values["train_conf"])
     ranking = train_conf.pop("avg_keep_nbest_models_type", "cer")
     lfr_n = (kwargs.get("frontend_conf") or {}).get("lfr_n", 1)
-    train_conf |= {"ranking": ranking, "lfr_n": lfr_n, "processor": device == "cpu"}
+    train_conf |= {"ranking": ranking, "lfr_n": lfr_n, "processor": device == "cpu", "seed": values.get("seed", 0)}
+    # FunASR's early stopping forgets its count on a resume, and looks at the loss whatever ranks.
+    train_conf["patience"] = train_conf.pop("early_stopping_patience", 0)
     if device == "cpu":
         train_conf.pop("use_bf16", None)
     kwargs |= {key: values[key] for key in PLAIN if key in values}
@@ -64,7 +66,7 @@ def training_kwargs(plan: dict[str, Any], device: str) -> dict[str, Any]:
         "device": device,
         "backend": "gloo" if device == "cpu" else "nccl",
         "ncpu": int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)),
-        "dataset": "AudioDataset",
+        "dataset": values.get("dataset", "RecipeAudioDataset"),
         "dataset_conf": plan["dataset_conf"],
         "train_conf": train_conf,
     }
@@ -74,10 +76,10 @@ def training_kwargs(plan: dict[str, Any], device: str) -> dict[str, Any]:
 
 
 def check_disk(exp: Path, model: Any, keep: int) -> None:
-    """RecipeError unless the checkpoints fit: ``keep`` + 1 files of weights, and twice weights + Adam's two moments."""
+    """RecipeError unless the checkpoints fit: ``keep`` + 3 files of weights, and Adam's two moments three times."""
     weights = sum(value.numel() * value.element_size() for value in model.state_dict().values())
-    there = sum(path.stat().st_size for path in exp.glob("model.pt*"))
-    need = weights * (keep + 1) + 6 * weights - there
+    there = sum({(item := path.stat()).st_ino: item.st_size for path in exp.glob("*.pt*")}.values())  # links are one
+    need = weights * (keep + 3) + 3 * 2 * weights - there
     free = shutil.disk_usage(exp).free
     if need > free:
         raise RecipeError(
@@ -126,6 +128,17 @@ def plug_in(plan: dict[str, Any], rank: int) -> Any:
     return train_ds
 
 
+def train(train_ds: Any, kwargs: dict[str, Any]) -> None:
+    """Run train_ds.main to its end, which may be an early one."""
+    from asr.resume import EarlyStop
+
+    try:
+        train_ds.main(**kwargs)
+    except EarlyStop as early:
+        logging.getLogger("asr.progress").info(f"stopped early: {early}")
+        early.trainer.close()
+
+
 def main() -> None:
     # At once, before the seconds that the imports take; then make sure that the parent had not gone before.
     die_with_parent()
@@ -137,8 +150,9 @@ def main() -> None:
     def stop(*_: Any) -> None:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
-        stop_asked.set()  # an exception raised inside a clean-up of Python is lost: see RecipeTrainer.forward_step
-        raise KeyboardInterrupt
+        stop_asked.set()  # the trainer saves when its step is done, and stops
+        if not saves_on_stop.is_set():
+            raise KeyboardInterrupt
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
@@ -149,7 +163,10 @@ def main() -> None:
             train_ds = plug_in(plan, rank)
             kwargs = training_kwargs(plan, choose_device(plan["ngpu"]))
         set_up_logging(exp, rank)
-        train_ds.main(**kwargs)
+        train(train_ds, kwargs)
+        logging.shutdown()
+        sys.stderr.flush()
+        os._exit(0)  # every file is whole; see _TO_THE_END in resume.py
     except KeyboardInterrupt:
         if rank == 0:
             (exp / "interrupted").touch()

@@ -1,13 +1,18 @@
 """Averaging: the mean by hand, and nothing averaged that does not belong together."""
 
 import json
+import subprocess
+import sys
+import zipfile
 
 import pytest
 import torch
 
 from asr import checkpoint
-from asr.average import average, mean_state
+from asr.average import average, newest
 from asr.errors import RecipeError
+from asr.files import sha256_file
+from asr.mean import BLOCK, mean_state, write_mean
 
 
 def save(path, **tensors):
@@ -22,11 +27,11 @@ def test_mean_by_hand_in_float64_and_in_the_own_type(tmp_path):
         save(tmp_path / f"{i}", w=torch.tensor([value]), n=torch.tensor(7 + i), h=torch.tensor([value]).half() / 1e4)
         for i, value in enumerate(values)
     ]
-    mean = mean_state(paths)
+    mean = mean_state(paths, newest=2)
     assert mean["w"].dtype == torch.float32
     assert mean["w"].item() == torch.tensor((1e8 + 2) / 3, dtype=torch.float64).float().item()
     assert mean["h"].dtype == torch.float16
-    assert mean["n"].item() == 7  # a counter is the best checkpoint's, never a mean
+    assert mean["n"].item() == 9  # a counter is the newest checkpoint's, never a mean or a sum
 
 
 def test_one_checkpoint_is_itself(tmp_path):
@@ -77,3 +82,171 @@ def test_a_deleted_or_truncated_checkpoint_is_named(tmp_path):
     with pytest.raises(RecipeError, match=r"model\.pt\.ep1: ranked in checkpoints\.json and not there"):
         average(tmp_path, 2)
     assert not list(tmp_path.glob("model.pt.avg*"))
+
+
+def test_counters_are_of_the_checkpoint_trained_longest(tmp_path):
+    names = ["model.pt.ep3.200", "model.pt.ep10", "model.pt.ep3", "model.pt.ep3.1000"]
+    paths = [tmp_path / name for name in names]
+    assert newest(paths) == 1
+    assert newest([paths[0], *paths[2:]]) == 2
+    for path, count in zip(paths, (5, 12, 4, 7), strict=True):
+        save(path, w=torch.ones(1), num_batches_tracked=torch.tensor(count), table=torch.tensor([1, 2]))
+    checkpoint.write_ranking(tmp_path, "cer", dict.fromkeys(names[::-1], 0.1), 10, True)
+    average(tmp_path, 4)
+    state = torch.load(tmp_path / "model.pt.avg4")["state_dict"]
+    assert state["num_batches_tracked"].item() == 12
+    assert state["table"].tolist() == [1, 2]
+
+
+def test_tables_and_masks_that_differ_are_refused(tmp_path):
+    for differing in (torch.tensor([1, 3]), torch.tensor([True, True])):
+        a = save(tmp_path / "a", table=torch.zeros_like(differing))
+        b = save(tmp_path / "b", table=differing)
+        with pytest.raises(RecipeError, match="b: table is an integer table"):
+            mean_state([a, b])
+    with pytest.raises(RecipeError, match=r"b: tensor w is int64 \(1,\), in a float \(1,\)"):
+        mean_state([save(tmp_path / "a", w=torch.ones(1)), save(tmp_path / "b", w=torch.ones(1).long())])
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16, torch.float64, torch.complex64])
+def test_every_width_is_summed_in_float64_and_rounded_once(tmp_path, kind):
+    torch.manual_seed(1)
+    size = BLOCK + 3
+    values = [torch.randn(size).to(kind) for _ in range(3)]
+    paths = [save(tmp_path / str(i), w=value) for i, value in enumerate(values)]
+    wide = torch.complex128 if kind.is_complex else torch.float64
+    expected = (sum(value.to(wide) for value in values) / 3).to(kind)
+    assert torch.equal(mean_state(paths)["w"], expected)
+    write_mean(paths, tmp_path / "out")
+    assert torch.equal(torch.load(tmp_path / "out")["state_dict"]["w"], expected)
+
+
+def test_a_wider_checkpoint_is_not_narrowed(tmp_path):
+    a, b = save(tmp_path / "a", w=torch.ones(1).half()), save(tmp_path / "b", w=torch.tensor([1.0001]))
+    assert mean_state([a, b])["w"].dtype == torch.float32
+    assert mean_state([a, b])["w"].item() == pytest.approx(1.00005, abs=1e-7)
+
+
+def of_all_kinds(seed):
+    """A state with tied weights, a transposed tensor, a view into a larger storage, an empty one and a scalar."""
+    torch.manual_seed(seed)
+    tied, flat = torch.randn(7, 5), torch.randn(3 * BLOCK)
+    return {
+        "embed.weight": tied,
+        "turned": torch.randn(5, 9).T,
+        "view": flat[10 : 20 + 2 * BLOCK],
+        "out.weight": tied,
+        "empty": torch.empty(0, 4),
+        "scalar": torch.tensor(2.5),
+        "half": torch.randn(33).bfloat16(),
+    }
+
+
+def test_the_file_is_what_torch_would_have_saved_and_every_reader_reads_it(tmp_path):
+    states = [of_all_kinds(seed) for seed in range(3)]
+    paths = [save(tmp_path / str(i), **state) for i, state in enumerate(states)]
+    digest, digests = write_mean(paths, tmp_path / "out")
+    expected = {
+        key: (sum(state[key].double() for state in states) / 3).to(value.dtype) for key, value in states[0].items()
+    }
+    for options in ({}, {"mmap": True}, {"weights_only": False}, {"map_location": "cpu", "mmap": True}):
+        state = torch.load(tmp_path / "out", **options)["state_dict"]
+        assert list(state) == list(expected)
+        assert all(torch.equal(state[key], expected[key]) for key in expected), options
+        assert state["embed.weight"].data_ptr() == state["out.weight"].data_ptr()  # saved once
+    with zipfile.ZipFile(tmp_path / "out") as archive:
+        assert archive.testzip() is None
+        assert sum("/data/" in name for name in archive.namelist()) == len(expected) - 1  # tied once
+    assert [digest, *digests] == [sha256_file(path) for path in (tmp_path / "out", *paths)]
+    torch.save({"state_dict": state}, tmp_path / "torch")
+    spent = (tmp_path / "out").stat().st_size - (tmp_path / "torch").stat().st_size
+    assert abs(spent) < 64 * 2 * 12  # padding
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_weights_tied_in_one_checkpoint_only_are_not_tied_in_the_mean(tmp_path):
+    one = torch.ones(3)
+    a = save(tmp_path / "a", x=one, y=one)
+    b = save(tmp_path / "b", x=torch.ones(3), y=torch.zeros(3))
+    mean = mean_state([a, b])
+    assert (mean["x"].tolist(), mean["y"].tolist()) == ([1.0] * 3, [0.5] * 3)
+
+
+def test_a_checkpoint_that_is_not_a_number_is_named(tmp_path):
+    good = save(tmp_path / "good", w=torch.ones(2), mask=torch.tensor([0.0, -torch.inf]))
+    bad = save(tmp_path / "bad", w=torch.tensor([1.0, torch.nan]), mask=torch.tensor([0.0, -torch.inf]))
+    with pytest.raises(RecipeError, match=r"bad: tensor w is not a number"):
+        write_mean([good, bad], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    assert mean_state([good, good])["mask"].tolist() == [0.0, -torch.inf]
+
+
+def test_a_file_without_tensors_and_one_that_is_not_a_checkpoint_are_named(tmp_path):
+    torch.save({"state_dict": {}}, tmp_path / "none")
+    with pytest.raises(RecipeError, match="none: no tensor in it"):
+        mean_state([tmp_path / "none"])
+    (tmp_path / "text").write_text("no")
+    with pytest.raises(RecipeError, match="text: cannot be read as a checkpoint"):
+        mean_state([tmp_path / "text"])
+
+
+def test_the_old_format_that_cannot_be_mapped_is_read_too_and_not_emptied(tmp_path):
+    value = torch.randn(3 * BLOCK)
+    torch.save({"state_dict": {"w": value}}, tmp_path / "old", _use_new_zipfile_serialization=False)
+    path = save(tmp_path / "new", w=value)
+    for paths in ([tmp_path / "old"] * 2, [tmp_path / "old", path]):
+        assert torch.equal(mean_state(paths)["w"], value)
+
+
+MEMORY = """
+import resource, sys, threading, time
+from pathlib import Path
+from asr.mean import write_mean
+
+def rss(name):
+    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith(name)) / 1024
+
+folder = Path(sys.argv[1])
+write_mean([folder / "small"], folder / "out")  # what is imported late, and threads
+anonymous, before = [], (rss("RssAnon"), rss("VmHWM"))
+done = threading.Event()
+def watch():
+    while not done.wait(0.002):
+        anonymous.append(rss("RssAnon"))
+watcher = threading.Thread(target=watch)
+watcher.start()
+write_mean([folder / name for name in sys.argv[2:]], folder / "out")
+done.set(); watcher.join()
+print(max(anonymous) - before[0], rss("VmHWM") - before[1])
+"""
+
+
+def test_memory_does_not_grow_with_the_model_or_with_the_number_of_checkpoints(tmp_path):
+    """Beyond what the process has anyway: a fraction of one model, mapped pages included."""
+    megabytes = 64
+    state = {f"w{i}": torch.full((1024, 1024), float(i)) for i in range(megabytes // 4)}
+    save(tmp_path / "small", w=torch.ones(4))
+    for name in "abc":
+        save(tmp_path / name, **state)
+    done = subprocess.run(
+        [sys.executable, "-c", MEMORY, str(tmp_path), *"abcabc"], capture_output=True, text=True, check=True
+    )
+    anonymous, peak = map(float, done.stdout.split())
+    assert anonymous < 0.5 * megabytes, done.stdout
+    assert peak < 0.75 * megabytes, done.stdout
+
+
+def test_funasrs_own_averaging_agrees(tmp_path):
+    from funasr.train_utils.average_nbest_models import average_checkpoints
+
+    torch.manual_seed(0)
+    values = {f"model.pt.ep{i}": 0.9 - 0.01 * i for i in range(4)}
+    for name in values:
+        save(tmp_path / name, w=torch.randn(100, 50), b=torch.randn(50))
+    torch.save(
+        {"avg_keep_nbest_models_type": "acc", "val_acc_step_or_epoch": values, "state_dict": {}}, tmp_path / "model.pt"
+    )
+    theirs = torch.load(average_checkpoints(str(tmp_path), last_n=3))["state_dict"]
+    checkpoint.write_ranking(tmp_path, "acc", values, 4, True)
+    ours = torch.load(tmp_path / average(tmp_path, 3)["file"])["state_dict"]
+    assert all(torch.allclose(ours[key], theirs[key], rtol=0, atol=1e-6) for key in theirs)

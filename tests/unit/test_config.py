@@ -54,6 +54,12 @@ def test_a_number_written_2e_4_is_a_number(tmp_path):
         (GOOD + "batch_size: 1\n", 9, "unknown key 'batch_size'; did you mean 'dataset_conf.batch_size'?"),
         (GOOD.replace("6000", "six"), 4, "'dataset_conf.batch_size' is 'six', not a whole number"),
         (GOOD.replace("6000", "0"), 4, "it must be at least 1"),
+        (GOOD.replace("batch_size: 6000", "batch_size: 6000\n  speed_perturb: 0.9"), 5, "is 0.9, not a list"),
+        (GOOD.replace("batch_size: 6000", "batch_size: 6000\n  speed_perturb: [1, 9]"), 5, "is 9; it must be at most"),
+        (GOOD.replace("batch_size: 6000", "batch_size: 6000\n  speed_perturb: [x]"), 5, "holds a value that is 'x'"),
+        (GOOD.replace("batch_size: 6000", "batch_size: 6000\n  gain_db: -3"), 5, "it must be at least 0"),
+        (GOOD.replace("batch_size: 6000", "batch_size: 6000\n  gain: 3"), 5, "did you mean 'dataset_conf.gain_db'"),
+        (GOOD + "dataset: AudioDatset\n", 9, "it takes RecipeAudioDataset, AudioDataset"),
         (GOOD.replace("2e-4", "0"), 8, "it must be above 0"),
         (GOOD.replace("6000", "true"), 4, "is true, not a whole number"),
         (GOOD.replace("family: paraformer", "family: parafromer"), 2, "it takes paraformer"),
@@ -83,6 +89,15 @@ def test_more_to_average_than_to_keep_cannot_be(tmp_path):
     text = GOOD.replace("  max_epoch: 5\n", "  max_epoch: 5\n  keep_nbest_models: 3\n  avg_nbest_model: 10\n")
     with pytest.raises(RecipeError, match="can never be averaged"):
         resolve(write(tmp_path, text), [])
+
+
+def test_speeds_and_gain_may_be_off_and_are_not_for_funasrs_dataset(tmp_path):
+    path = write(tmp_path, GOOD)
+    for value in ("[]", "null", "[0.9, 1, 1.1]"):
+        resolve(path, [f"++dataset_conf.speed_perturb={value}", "++dataset_conf.gain_db=null"])
+    resolve(path, ["++dataset=AudioDataset", "++dataset_conf.gain_db=0", "++dataset_conf.speed_perturb=[]"])
+    with pytest.raises(RecipeError, match="AudioDataset has no speed_perturb or gain_db"):
+        resolve(path, ["++dataset=AudioDataset", "++dataset_conf.gain_db=3"])
 
 
 def test_overrides_win_and_are_checked_like_the_file(tmp_path):
@@ -122,3 +137,21 @@ def test_a_malformed_file_costs_one_line_and_status_1(tmp_path):
     done = subprocess.run([sys.executable, "-m", "asr.config", "--conf", path], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == f"error: {path}:9: unknown key 'sead'; did you mean 'seed'?\n"
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (
+            ("++train_conf.validate_interval=10", "++train_conf.save_checkpoint_interval=4"),
+            "validate_interval 10 must be",
+        ),
+        (
+            ("++train_conf.save_checkpoint_interval=5", "++train_conf.accum_grad=2"),
+            "save_checkpoint_interval 5 must be",
+        ),
+    ],
+)
+def test_saves_and_validations_fit_together(more, message):
+    with pytest.raises(RecipeError, match=message):
+        resolve(CONF / "mini.yaml", list(more))

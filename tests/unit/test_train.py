@@ -1,7 +1,6 @@
 """Stage 3 before the first step: what is checked, what may change while a run goes on, what may not."""
 
 import json
-import sys
 
 import pytest
 
@@ -26,6 +25,7 @@ def clip(frames, key="k", text="好"):
 def trained(tmp_path):
     start_or_continue(tmp_path, TIED, VALUES, False)
     (tmp_path / "model.pt").write_bytes(b"x")
+    (tmp_path / "saves.json").write_text("[]")
     return tmp_path
 
 
@@ -53,7 +53,13 @@ def test_another_base_data_or_architecture_is_refused_and_restart_throws_away(tm
         start_or_continue(tmp_path, tied, VALUES, False)
     assert (tmp_path / "run.json").read_bytes() == before
     start_or_continue(tmp_path, tied, VALUES, True)
-    assert not (tmp_path / "model.pt").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
+
+
+def test_checkpoints_of_an_earlier_recipe_are_refused(tmp_path):
+    (trained(tmp_path) / "saves.json").unlink()
+    with pytest.raises(RecipeError, match="of an earlier version of the recipe; give --tag or --restart"):
+        start_or_continue(tmp_path, TIED, VALUES, False)
 
 
 def test_a_run_that_never_saved_may_change_anything(tmp_path):
@@ -69,6 +75,14 @@ def test_a_clip_longer_than_a_batch_is_named(tmp_path):
     # FunASR's sampler would put out an empty batch before it, and crash.
     with pytest.raises(RecipeError, match=r"/corpus/long\.wav: 61\.0 s .*batch_size 6000"):
         fit([clip(100), clip(6100, "long")], {"batch_size": 6000}, "train", tmp_path)
+
+
+def test_a_clip_that_would_outgrow_its_batch_at_the_slowest_speed_is_named(tmp_path):
+    conf = {"batch_size": 6000, "speed_perturb": [0.9, 1.0]}
+    with pytest.raises(RecipeError, match=r"long\.wav: 55\.0 s \(5500 frames, 6112 at the slowest speed_perturb\)"):
+        fit([clip(100), clip(5500, "long")], conf, "train", tmp_path)
+    assert len(fit([clip(5500, "long")], conf, "val", tmp_path)) == 1  # validation is never slowed
+    assert len(fit([clip(5399, "long")], conf, "train", tmp_path)) == 1
 
 
 def test_clips_beyond_the_limit_are_listed_not_lost(tmp_path, capsys):
@@ -90,6 +104,14 @@ def test_funasrs_own_limits_drop_nothing():
         assert item.source_len <= conf["max_source_length"]
         assert item.target_len <= conf["max_target_length"]
         assert item.source_len + item.target_len <= conf["max_token_length"]
+
+
+def test_funasrs_limits_admit_the_slowest_speed_and_speeds_may_change_within_a_run(tmp_path, capsys):
+    new = {**VALUES, "dataset_conf": {"batch_size": 6000, "speed_perturb": [0.8, 1.0], "gain_db": 6}}
+    assert dataset_conf(new, {"train": [clip(2500)], "val": [clip(300)]})["max_source_length"] >= 2500 / 0.8
+    assert identity({"digest": "b"}, new, {"train": "t", "val": "v"}) == TIED
+    start_or_continue(trained(tmp_path), TIED, new, False)
+    assert "dataset_conf.speed_perturb unset -> [0.8, 1.0]" in capsys.readouterr().out
 
 
 def test_a_finished_run_does_not_take_new_settings_for_its_own(tmp_path, capsys):
@@ -131,21 +153,3 @@ def test_a_failure_that_the_worker_did_not_explain_is_one_line(tmp_path, log, sa
     (tmp_path / "log/torchrun.log").write_text(log)
     with pytest.raises(RecipeError, match=says):
         raise failure(tmp_path, VALUES)
-
-
-def test_a_stop_whose_exception_was_lost_ends_the_next_step(monkeypatch):
-    """Python drops an exception that a signal raises inside a destructor; the training would go on to its end."""
-    from asr import processes
-    from asr.trainer import RecipeTrainer
-
-    class Dying:
-        def __del__(self):
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(sys, "unraisablehook", lambda *_: processes.stop_asked.set())
-    Dying()
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            RecipeTrainer.forward_step(object.__new__(RecipeTrainer), None, None)
-    finally:
-        processes.stop_asked.clear()

@@ -1,0 +1,111 @@
+"""FunASR's dataloader with workers that live through epochs, and a place in an epoch that a checkpoint can keep.
+
+Registered with FunASR as ``RecipeDataloader``. FunASR's own forks new workers in every epoch and validation. Workers
+that live on have a copy of the dataset as it was in the first epoch, so every index carries its own. It works with our
+samplers and FunASR's, and with our dataset and FunASR's.
+
+A checkpoint in the middle of an epoch keeps ``loader.batch_sampler.position(step)``, and ``resume_at`` is given it
+before the next epoch is built: then the rest of the epoch is exact, also under another batch size or number of ranks.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+from funasr.register import tables
+from torch.utils.data import DataLoader, Sampler
+
+from asr.batches import Part, saved_parts
+from asr.dataset import EpochIndex
+
+DEFAULT_SAMPLER = "ShuffledBatchSampler"
+FUNASR_SORT_SIZE = 1024
+_resumed: list[Part] = []
+
+
+def resume_at(position: list[list[Any]] | None) -> None:
+    """The place in its epoch that the run goes on from: a checkpoint's ``position``, None at the start of an epoch."""
+    _resumed[:] = saved_parts(position or [])
+
+
+class EpochBatches(Sampler):
+    """The batches of a sampler, which may be replaced, with the epoch in every index."""
+
+    def __init__(self) -> None:
+        self.inner: Any = None
+        self.epoch = 0
+
+    def __iter__(self) -> Iterator[list[EpochIndex]]:
+        return ([EpochIndex(index, self.epoch) for index in batch] for batch in self.inner)
+
+    def __len__(self) -> int:
+        return len(self.inner)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose batches come next."""
+        self.epoch = epoch
+        self.inner.set_epoch(epoch)
+
+    def position(self, step: int) -> list[list[Any]] | None:
+        """What a checkpoint after ``step`` steps of this epoch has to keep (plain lists); None of FunASR's samplers."""
+        return self.inner.position(step) if hasattr(self.inner, "position") else None
+
+
+@tables.register("dataloader_classes", "RecipeDataloader")
+class RecipeDataloader:
+    """What ``train_ds.main`` takes in place of FunASR's DataloaderMapStyle; the same arguments."""
+
+    data_split_num = 1  # the whole manifest is in memory: FunASR's slices of it are for corpora of another size
+
+    def __init__(self, frontend: Any = None, tokenizer: Any = None, **kwargs: Any) -> None:
+        self.conf = kwargs["dataset_conf"]
+        kind = tables.dataset_classes.get(kwargs.get("dataset", "RecipeAudioDataset"))
+        self.datasets, self.batches = {}, {}
+        self.loaders: dict[bool, DataLoader] = {}
+        for training in (True, False):
+            path = kwargs["train_data_set_list" if training else "valid_data_set_list"]
+            self.datasets[training] = kind(
+                path, frontend=frontend, tokenizer=tokenizer, is_training=training, **self.conf
+            )
+            self.batches[training] = EpochBatches()
+
+    def build_iter(
+        self, epoch: int = 0, data_split_i: int = 0, start_step: int = 0, **_: Any
+    ) -> tuple[DataLoader, DataLoader]:
+        """The loaders of an epoch, for training and validation: each is the same object in every epoch."""
+        passed, own = self._passed(start_step)
+        self.datasets[True].epoch = epoch
+        for training in (True, False):
+            place = {"start_step": own, "passed": passed} if training else {}
+            self._prepare(training, place, epoch)
+        return self.loaders[True], self.loaders[False]
+
+    def _passed(self, start_step: int) -> tuple[list[Part], int]:
+        """Parts of the epoch that were trained before, and the steps under the settings of now."""
+        parts = list(_resumed)
+        _resumed.clear()
+        ours = self.conf.get("batch_sampler", DEFAULT_SAMPLER) == DEFAULT_SAMPLER
+        if not ours or sum(steps for _, steps in parts) != start_step:
+            return [], start_step  # a checkpoint that kept no position: the settings are taken to be unchanged
+        return parts, 0
+
+    def _sort_size(self) -> int | None:
+        return None if self.conf.get("batch_sampler", DEFAULT_SAMPLER) == DEFAULT_SAMPLER else FUNASR_SORT_SIZE
+
+    def _prepare(self, training: bool, place: dict[str, Any], epoch: int) -> None:
+        """Put this epoch's batches into the loader, and make the loader in the first epoch."""
+        dataset, batches = self.datasets[training], self.batches[training]
+        make = tables.batch_sampler_classes.get(self.conf.get("batch_sampler", DEFAULT_SAMPLER))
+        # FunASR's samplers, unless told a sort_size, take the clips as they come, long beside short.
+        arguments = make(dataset, **{"is_training": training, "sort_size": self._sort_size(), **place, **self.conf})
+        sampler = arguments.pop("batch_sampler")
+        batches.inner = sampler
+        batches.set_epoch(epoch)
+        if training not in self.loaders:
+            arguments["persistent_workers"] = arguments["num_workers"] > 0
+            logging.info(f"{'training' if training else 'validation'}: {len(dataset)} clips, {arguments}")
+            self.loaders[training] = DataLoader(
+                dataset, batch_sampler=batches, collate_fn=dataset.collator, **arguments
+            )

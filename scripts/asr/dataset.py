@@ -1,0 +1,167 @@
+"""Training clips as FunASR's trainer takes them, varied by (seed, epoch, key), and never lost without a word.
+
+Registered with FunASR as the dataset ``RecipeAudioDataset``, with the index ``RecipeIndex``; the launcher imports this
+module. Against FunASR's AudioDataset, whose batches it makes:
+
+- every random number of a clip comes from the seed, the epoch and the clip's key: see ``asr.augmentation``;
+- ``dataset_conf.speed_perturb`` and ``gain_db`` vary the training clips (FunASR's speed_perturb is dead);
+- a clip that cannot be read ends the training in one line that names it;
+- no utterance is dropped by a limit on its length: ``asr.train`` names what cannot fit before training.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+from typing import Any
+
+import numpy as np
+import torch
+from funasr.datasets.audio_datasets.datasets import AudioDataset
+from funasr.register import tables
+from funasr.utils.load_utils import extract_fbank
+
+from asr.audio import UnreadableError, resampled
+from asr.augmentation import SAMPLES_PER_FRAME, augmentation, frames, key_hash, samples_at
+from asr.errors import RecipeError
+from asr.manifest import MODEL_SAMPLE_RATE
+
+TOLERATED_FRAMES = 2  # a resampler's rounding, between a file at another rate and what the manifest counts
+
+
+class ClipError(RecipeError):
+    """A clip that training cannot read. One line, even where torch wraps a worker's traceback around it."""
+
+    def __init__(self, message: str) -> None:
+        lines = message.strip().splitlines()
+        super().__init__(lines[-1].removeprefix(f"{__name__}.{type(self).__name__}: ") if lines else message)
+
+
+class EpochIndex(int):
+    """An index into a dataset that knows its epoch: workers that live through epochs have no other way to learn it."""
+
+    epoch: int
+
+    def __new__(cls, index: int, epoch: int) -> EpochIndex:
+        made = super().__new__(cls, index)
+        made.epoch = epoch
+        return made
+
+    def __reduce__(self) -> tuple[type, tuple[int, int]]:
+        return EpochIndex, (int(self), self.epoch)
+
+
+@tables.register("index_ds_classes", "RecipeIndex")
+class RecipeIndex:
+    """A manifest's lines, parsed when asked for.
+
+    The text stays one block of bytes: a million Python objects would be copied page by page into every worker, as soon
+    as it counts its references to them.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], **_: Any) -> None:
+        with open(path, "rb") as stream:
+            self.text = stream.read()
+        ends = np.flatnonzero(np.frombuffer(self.text, np.uint8) == ord("\n")) + 1
+        if not len(ends) or ends[-1] != len(self.text):
+            ends = np.append(ends, len(self.text))
+        self.starts = np.concatenate(([0], ends)).astype(np.int64)
+        places = self.starts.tolist()
+        self.hashes, self.source_lens, count = (np.empty(len(self), kind) for kind in (np.uint64, np.int64, np.int64))
+        for number, (begin, end) in enumerate(itertools.pairwise(places)):
+            item = json.loads(self.text[begin:end].decode())  # json.loads would look for the encoding of each line
+            self.hashes[number] = key_hash(item["key"])
+            self.source_lens[number], count[number] = item["source_len"], item["num_samples"]
+        # num_samples is at the file's own rate. Where that is not the model's, the most that source_len stands for.
+        at_most = (self.source_lens + 1) * SAMPLES_PER_FRAME - 1
+        self.samples = np.where(frames(count) == self.source_lens, count, at_most)
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return json.loads(self.text[self.starts[index] : self.starts[index + 1]])
+
+    def get_source_len(self, item: dict[str, Any]) -> int:
+        """10-ms frames of an item, as FunASR asks for them."""
+        return item["source_len"]
+
+    def get_target_len(self, item: dict[str, Any]) -> int:
+        """Tokens of an item's text, as FunASR asks for them."""
+        return item["target_len"]
+
+
+@tables.register("dataset_classes", "RecipeAudioDataset")
+class RecipeAudioDataset(AudioDataset):
+    """FunASR's AudioDataset over a manifest, with the differences that the module's text names.
+
+    Args:
+        path: the manifest, JSONL.
+        index_ds: not used; the index is RecipeIndex.
+        is_training: False in validation: nothing is varied then, and dither is the same in every epoch.
+        speed_perturb, gain_db, sampler_seed: of dataset_conf; see ``asr.augmentation.Augmentation``.
+    """
+
+    def __init__(self, path: str, index_ds: str | None = None, is_training: bool = True, **conf: Any) -> None:
+        super().__init__(path, index_ds="RecipeIndex", is_training=is_training, **conf)
+        self.is_training = is_training
+        self.epoch = 0  # of an index that does not carry its own; the dataloader sets it
+        self._heard_in, self._heard = -1, []
+        varied = (conf.get("speed_perturb"), conf.get("gain_db")) if is_training else (None, None)
+        self.augmentation = augmentation(*varied, seed=conf.get("sampler_seed", 0))
+
+    def get_source_len(self, index: int) -> int:
+        """10-ms frames of a clip as it is heard in this epoch: at another speed it has another length."""
+        if self._heard_in != self.epoch:  # FunASR's samplers ask for each clip again and again
+            self._heard_in, self._heard = self.epoch, self.source_lens(self.epoch).tolist()
+        return self._heard[index]
+
+    def source_lens(self, epoch: int, speeds: tuple[float, ...] | None = None) -> np.ndarray:
+        """[n] 10-ms frames of all clips in an epoch; ``speeds`` in place of the YAML's factors."""
+        chosen = self.augmentation
+        if speeds is not None:
+            chosen = augmentation(speeds, 0, chosen.seed)
+        speed = chosen.speed(self.index_ds.hashes, epoch)
+        return np.where(speed == 1.0, self.index_ds.source_lens, frames(samples_at(self.index_ds.samples, speed)))
+
+    def audio(self, item: dict[str, Any], epoch: int) -> np.ndarray:
+        """[samples] float32 of an item at 16 kHz as it is heard in this epoch. ClipError where it cannot be read."""
+        path = item["source"]
+        try:
+            samples = np.concatenate(list(resampled(path)))
+            if abs(frames(len(samples)) - item["source_len"]) > TOLERATED_FRAMES:  # a cut WAV decodes without an error
+                raise UnreadableError(
+                    f"has {len(samples) / MODEL_SAMPLE_RATE:.2f} s now, and had {item['duration']:.2f} s in stage 1"
+                )
+        except UnreadableError as error:
+            why = str(error) if os.path.exists(path) else "is not there any more"
+            raise ClipError(
+                f"{path}: utterance {item['key']}: {why}; put the clip back, or rerun stage 1 and give --tag a new name"
+            ) from None
+        return self.augmentation.apply(samples, key_hash(item["key"]), epoch)
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        """speech [T, D] float32, speech_lengths [1], text [L] int64, text_lengths [1]: what FunASR's collator joins."""
+        item = self.index_ds[int(index)]
+        epoch = getattr(index, "epoch", self.epoch) if self.is_training else 0
+        data = torch.from_numpy(self.audio(item, epoch))
+        # The frontend's dither, and whatever a preprocessor draws, comes from torch's generator of this process.
+        before = torch.get_rng_state()
+        torch.default_generator.manual_seed(self.augmentation.noise_seed(key_hash(item["key"]), epoch))
+        try:
+            if self.preprocessor_speech:
+                data = self.preprocessor_speech(data, fs=self.fs)
+            speech, lengths = extract_fbank(data, data_type=self.data_type, frontend=self.frontend, is_final=True)
+        finally:
+            torch.set_rng_state(before)
+        target = item["target"]
+        if self.preprocessor_text:
+            target = self.preprocessor_text(target)
+        text = torch.tensor(self.tokenizer.encode(target), dtype=torch.int64) if self.tokenizer else target
+        return {
+            "speech": speech[0],
+            "speech_lengths": lengths,
+            "text": text,
+            "text_lengths": torch.tensor([len(text)], dtype=torch.int32),
+        }

@@ -1,0 +1,231 @@
+"""The mean of checkpoints in constant memory: tensors stay on disk, and what has been added up leaves memory again.
+
+Each checkpoint is mapped (``torch.load(mmap=True)``). A block of one tensor at a time is summed over all checkpoints in
+float64, divided, rounded to the tensor's own type and written; the pages of the block are given back. What is in memory
+is a few blocks, however large the model and however many the checkpoints. (A file in torch's format from before 1.6
+cannot be mapped and is held as a whole; neither this recipe nor FunASR writes any.)
+
+What a tensor means decides how it is averaged:
+
+- numbers (float, complex, of any width): the mean; checkpoints that differ in width give the wider one;
+- a LoRA adapter: never its factors; W + s B A of each checkpoint is averaged, and the result is a plain model;
+- an integer that is one number, such as BatchNorm's num_batches_tracked, is a counter: the newest checkpoint's;
+- an integer table (an index, a mask) must be the same in all checkpoints: another table is another model.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import mmap
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from asr import adapters, tensor_file
+from asr.errors import RecipeError
+from asr.files import sha256_file
+from asr.funasr_model import open_state
+
+BLOCK = 1 << 17  # elements: a float64 sum of 1 MB stays in the processor's cache
+HASHERS = 2  # threads; sha256 is slower than the sum and would else be what is waited for
+_NATIVE = (torch.float32, torch.float64)  # numpy adds these to float64 twice as fast as torch, which copies them first
+
+
+@functools.cache
+def _libc() -> Any:
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+    return libc
+
+
+def _advise(begin: int, size: int, advice: int | None) -> None:
+    """madvise of the pages from the one that ``begin`` (an address) is in; a system without it loses nothing."""
+    first, last = begin // mmap.PAGESIZE * mmap.PAGESIZE, (begin + size) // mmap.PAGESIZE * mmap.PAGESIZE
+    if advice is not None and last > first:
+        _libc().madvise(first, last - first, advice)
+
+
+class Mean:
+    """The mean of checkpoints of one model, key by key.
+
+    Args:
+        paths: checkpoint files, in order; the first gives the order of the keys.
+        newest: index in ``paths`` of the one whose counters are taken.
+        lora: for each path its adapters' settings (``adapters.settings``); None where there are none.
+
+    Raises RecipeError naming the file: one that cannot be read, other keys or shapes than the first one's, adapters
+    without settings.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        newest: int = 0,
+        lora: Sequence[Mapping[str, adapters.Lora]] | None = None,
+    ) -> None:
+        self.paths, self.newest = list(paths), newest
+        self.lora = list(lora or [{}] * len(paths))
+        opened = [open_state(path) for path in paths]
+        self.states = [state for state, _ in opened]
+        self.mapped = [mapped for _, mapped in opened]
+        for index in range(len(self.states)):
+            self._check_adapters(index)
+        self._check_agreement()
+        self.template = self._template()
+
+    def _name(self, index: int) -> str:
+        return str(self.paths[index])
+
+    def _check_adapters(self, index: int) -> None:
+        state = self.states[index]
+        if not state:
+            raise RecipeError(f"{self._name(index)}: no tensor in it, so it is not a checkpoint")
+        if any(map(adapters.is_factor, state)) and not self.lora[index]:
+            raise RecipeError(
+                f"{self._name(index)}: holds LoRA adapters, whose factors cannot be averaged, and the run's"
+                " configuration (lora_list, lora_rank, lora_alpha in encoder_conf, decoder_conf) does not say how to"
+                " merge them"
+            )
+        adapters.refuse_unpaired(state)
+
+    def _check_agreement(self) -> None:
+        first = self._plain(0)
+        for index in range(1, len(self.states)):
+            state = self._plain(index)
+            if state.keys() != first.keys():
+                odd = sorted(state.keys() ^ first.keys())[0]
+                raise RecipeError(
+                    f"{self._name(index)}: is of another model than {self.paths[0].name} (tensor {odd}); give --restart"
+                    " at stage 3"
+                )
+            for key, value in state.items():
+                here, there = _described(value), _described(first[key])
+                if here != there:
+                    raise RecipeError(f"{self._name(index)}: tensor {key} is {here}, in {self.paths[0].name} {there}")
+
+    def _plain(self, index: int) -> dict[str, torch.Tensor]:
+        return {key: value for key, value in self.states[index].items() if not adapters.is_factor(key)}
+
+    def _template(self) -> dict[str, torch.Tensor]:
+        """An untouched tensor for each key; keys that are one tensor in every checkpoint are one here too."""
+        template: dict[str, torch.Tensor] = {}
+        seen: dict[tuple[Any, ...], torch.Tensor] = {}
+        for key in self._plain(0):
+            values = [state[key] for state in self.states]
+            place = tuple((value.data_ptr(), tuple(value.shape), value.stride(), value.dtype) for value in values)
+            adapted = any(f"{key.removesuffix('.weight')}.lora_A" in state for state in self.states)
+            if not values[0].numel() or adapted:
+                place = (key,)
+            if place not in seen:
+                kind = functools.reduce(torch.promote_types, [value.dtype for value in values])
+                seen[place] = torch.empty(values[0].shape, dtype=kind)
+            template[key] = seen[place]
+        return template
+
+    def blocks(self, key: str) -> Iterator[torch.Tensor]:
+        """The mean of ``key``, flat, in consecutive blocks that are valid until the next one is asked for."""
+        values, kind = [state[key] for state in self.states], self.template[key].dtype
+        if not (kind.is_floating_point or kind.is_complex):
+            yield from self._integers(key, values)
+            return
+        for value, mapped in zip(values, self.mapped, strict=True):
+            if mapped and value.numel() > BLOCK:  # the disk may fetch from all files at once
+                _advise(value.data_ptr(), value.numel() * value.element_size(), getattr(mmap, "MADV_WILLNEED", None))
+        added = [adapters.delta(state, key, lora) for state, lora in zip(self.states, self.lora, strict=True)]
+        extra = None if all(item is None for item in added) else sum(item for item in added if item is not None)
+        flat = [value.detach().reshape(-1) for value in values]  # a view; a copy where it is not contiguous
+        size = flat[0].numel()
+        wide = torch.complex128 if kind.is_complex else torch.float64
+        total, rounded = torch.empty(min(BLOCK, size), dtype=wide), torch.empty(min(BLOCK, size), dtype=kind)
+        for begin in range(0, size, BLOCK):
+            end = min(begin + BLOCK, size)
+            part = total[: end - begin]
+            part.copy_(flat[0][begin:end])
+            for item in flat[1:]:
+                _add(part, item[begin:end])
+            if extra is not None:
+                part += extra.reshape(-1)[begin:end]
+            part /= len(flat)
+            if bool(torch.isnan(part.sum())) and bool(torch.isnan(part).any()):
+                raise self._not_a_number(key)
+            yield rounded[: end - begin].copy_(part)
+            self._release(key, flat, begin, end)
+
+    def _release(self, key: str, flat: Sequence[torch.Tensor], begin: int, end: int) -> None:
+        """Give back the pages of a block. Only of mapped files: the same call would empty a copy in memory."""
+        for state, item, mapped in zip(self.states, flat, self.mapped, strict=True):
+            if mapped and item.data_ptr() == state[key].data_ptr():
+                width = item.element_size()
+                _advise(item.data_ptr() + begin * width, (end - begin) * width, getattr(mmap, "MADV_DONTNEED", None))
+
+    def _integers(self, key: str, values: Sequence[torch.Tensor]) -> Iterator[torch.Tensor]:
+        value = values[self.newest]
+        for index, other in enumerate(values):
+            if value.numel() > 1 and not torch.equal(other, value):
+                raise RecipeError(
+                    f"{self._name(index)}: {key} is an integer table and not that of {self.paths[self.newest].name}; a"
+                    " table has no mean: are these checkpoints of one model?"
+                )
+        yield value.reshape(-1).to(self.template[key].dtype)
+
+    def _not_a_number(self, key: str) -> RecipeError:
+        """Which file it is whose mean is not a number."""
+        bad = [self._name(index) for index, state in enumerate(self.states) if bool(torch.isnan(state[key]).any())]
+        return RecipeError(
+            f"{bad[0] if bad else self._name(0)}: tensor {key} is not a number (NaN); that training diverged: lower"
+            " optim_conf.lr and give --restart at stage 3"
+        )
+
+
+def _described(value: torch.Tensor) -> str:
+    """Shape and kind, which two checkpoints' tensors have in common; how wide a number is may differ."""
+    kind = str(value.dtype).removeprefix("torch.")
+    kind = "float" if value.is_floating_point() else "complex" if value.is_complex() else kind
+    return f"{kind} {tuple(value.shape)}"
+
+
+def _add(total: torch.Tensor, value: torch.Tensor) -> None:
+    if value.dtype in _NATIVE and total.dtype == torch.float64:
+        sums = total.numpy()
+        np.add(sums, value.numpy(), out=sums)
+    else:
+        total += value.to(total.dtype)
+
+
+def mean_state(
+    paths: Sequence[Path], newest: int = 0, lora: Sequence[Mapping[str, adapters.Lora]] | None = None
+) -> dict[str, torch.Tensor]:
+    """The mean of the checkpoints as a state in memory; see ``Mean``."""
+    mean = Mean(paths, newest, lora)
+    for key, tensor in mean.template.items():
+        flat, begin = tensor.view(-1), 0
+        for block in mean.blocks(key):
+            flat[begin : begin + block.numel()] = block
+            begin += block.numel()
+    return mean.template
+
+
+def write_mean(
+    paths: Sequence[Path],
+    out: Path,
+    newest: int = 0,
+    lora: Sequence[Mapping[str, adapters.Lora]] | None = None,
+) -> tuple[str, list[str]]:
+    """Write the mean as ``torch.save({"state_dict": …})`` would; return its sha256 and those of ``paths``.
+
+    The checkpoints are hashed beside, while they are read for the mean. See ``Mean`` for what may go wrong.
+    """
+    mean = Mean(paths, newest, lora)
+    with ThreadPoolExecutor(HASHERS) as pool:
+        digests = [pool.submit(sha256_file, path) for path in paths]
+        try:
+            written = tensor_file.save_streamed(out, mean.template, mean.blocks)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+        return written, [digest.result() for digest in digests]

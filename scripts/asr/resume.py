@@ -1,0 +1,276 @@
+"""FunASR's Trainer made to stop and go on exactly: saves, randomness, Ctrl-C, ranking, early stopping.
+
+A resumed run ends with the weights of one that was never stopped, bit for bit, where the arithmetic itself repeats (on
+the processor it does; on a GPU only with deterministic kernels). Instead of keeping the states of random number
+generators, each step seeds them by (seed, epoch, step, rank), so nothing depends on what was drawn before. The clips'
+own randomness is seeded by utterance and epoch (dataset.py), their order by epoch (samplers.py).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import math
+import os
+import random
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from funasr.train_utils import trainer_ds
+
+from asr import checkpoint, saves
+from asr.dataloader import resume_at
+from asr.errors import RecipeError
+from asr.processes import saves_on_stop, stop_asked
+
+logger = logging.getLogger("asr.progress")
+
+# What a scheduler counts, as opposed to how it is set: kept on resume while the settings follow the YAML.
+SCHEDULER_STATE = ("last_epoch", "_step_count", "_last_lr", "_get_lr_called_within_step", "_is_initial")
+MOST_NOT_FINITE = 50  # steps in a row whose gradient is no number, before a run is given up
+
+
+class EarlyStop(Exception):  # noqa: N818 - no error: a run that ends well
+    """The ranking has not improved for early_stopping_patience validations: the run is complete."""
+
+    def __init__(self, trainer: Any, why: str) -> None:
+        super().__init__(why)
+        self.trainer = trainer
+
+
+# gloo's destructor, run with Python's lock held, may wait for ever for a thread that waits for that lock: what holds a
+# process group is not freed before the process ends (train_worker.py).
+_TO_THE_END: list[Any] = []
+
+
+class Parts(NamedTuple):
+    """What is saved of a run, beside the trainer's own numbers."""
+
+    model: Any
+    optim: Any
+    scheduler: Any
+    scaler: Any
+
+
+class ResumableTrainer(trainer_ds.Trainer):
+    """See the module. ``ranking`` is "cer", "acc" or "loss"; with ``patience`` 0 there is no early stop."""
+
+    def __init__(self, *, ranking: str = "cer", seed: int = 0, patience: int = 0, **kwargs: Any) -> None:
+        self.ranking, self.seed, self.patience = ranking, seed, patience
+        super().__init__(**kwargs)
+        self.parts: Parts | None = None
+        self.sampler: Any = None  # of the epoch; ours knows the place within it that any batch size can go on from
+        self.place = (0, 0)  # epoch, and batches of it that are done since first_step
+        self.first_step = 0
+        self.epochs_done = 0
+        self.not_finite = 0
+        self.validations: list[float] = []  # values that rank, oldest first: lower is better
+        self.validating = False
+        # Stops are agreed on by the processors, so that no GPU has to be waited for.
+        self.agreement = dist.new_group(backend="gloo") if dist.is_initialized() else None
+
+    def train_epoch(self, *args: Any, **kwargs: Any) -> None:
+        """Remember the step that the epoch starts at: FunASR forgets it in a second resume and replays data."""
+        self.first_step = kwargs.get("start_step") or 0
+        self.place = (kwargs["epoch"], 0)
+        self.parts = Parts(*(kwargs[name] for name in Parts._fields))
+        self.sampler = getattr(kwargs["dataloader_train"], "batch_sampler", None)
+        _TO_THE_END[:] = [self.parts]
+        saves_on_stop.set()
+        super().train_epoch(*args, **kwargs)
+
+    def seed_step(self, epoch: int, step: int) -> None:
+        """Seed every generator that a model draws from (dropout, SpecAugment, sampled decoding)."""
+        words = f"{self.seed} {epoch} {step} {self.rank}"
+        number = int.from_bytes(hashlib.sha256(words.encode()).digest()[:8], "big") >> 1
+        random.seed(number)
+        np.random.seed(number & 0xFFFFFFFF)
+        torch.manual_seed(number)
+
+    def update_step(self, model: Any, optim: Any, scheduler: Any, scaler: Any, loss_dict: Any = None) -> None:
+        """FunASR's without a barrier at every step; a gradient that is no number is told, and many end the run."""
+        done = loss_dict["batch_idx"] + 1
+        if done % self.accum_grad:
+            return
+        if scaler:
+            scaler.unscale_(optim)
+        limit = self.grad_clip if self.grad_clip > 0 else math.inf
+        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), max_norm=limit, norm_type=self.grad_clip_type)
+        if self._is_finite(norm, loss_dict):
+            if scaler:
+                scaler.step(optim)
+                scaler.update()
+            else:
+                optim.step()
+            scheduler.step()
+        optim.zero_grad(set_to_none=True)
+        self.place = (loss_dict["epoch"], done)
+        if self._stop_is_agreed():
+            self._save_and_stop()
+
+    def _is_finite(self, norm: torch.Tensor, loss_dict: Any) -> bool:
+        if torch.isfinite(norm):
+            self.not_finite = 0
+            return True
+        self.not_finite += 1
+        where = f"epoch {loss_dict['epoch'] + 1} step {loss_dict['batch_idx'] + 1 + self.first_step}"
+        if self.rank == 0:
+            logger.info(
+                f"{where}: the gradient is no number (loss {float(loss_dict['loss'].detach()):g}): step left out"
+            )
+        if self.not_finite >= MOST_NOT_FINITE:
+            raise RecipeError(
+                f"training: no finite gradient in {MOST_NOT_FINITE} steps up to {where}; lower optim_conf.lr, or look"
+                " for damaged clips (stage 1 with --check-audio); the same command goes on from the newest checkpoint"
+            )
+        return False
+
+    def _stop_is_agreed(self) -> bool:
+        if self.agreement is None:
+            return stop_asked.is_set()
+        asked = torch.tensor(int(stop_asked.is_set()))
+        dist.all_reduce(asked, op=dist.ReduceOp.MAX, group=self.agreement)
+        return bool(asked)
+
+    def stop_in_validation(self) -> None:
+        """Called for each batch of a validation: stop here, where no other process has to agree."""
+        if stop_asked.is_set() and self.agreement is None:
+            self._save_and_stop()
+
+    def _save_and_stop(self) -> None:
+        epoch, done = self.place
+        self.save_checkpoint(epoch, step=done, step_in_epoch=self.step_in_epoch, **self.parts._asdict())
+        raise KeyboardInterrupt
+
+    def save_checkpoint(self, epoch: Any, step: Any = None, model: Any = None, **kwargs: Any) -> None:
+        """Weights under their own name, then the state to go on from, then the ranking; each whole or not there.
+
+        At the end of an epoch EarlyStop is raised where the ranking has not improved for ``patience`` validations.
+        """
+        if self.use_ddp:
+            dist.barrier()
+        if self.rank == 0:
+            self._save(epoch, step, model, **kwargs)
+        if self.use_ddp:
+            dist.barrier()
+        if step is None and self.patience and len(self.validations) > self.patience:
+            best = min(range(len(self.validations)), key=self.validations.__getitem__)
+            if len(self.validations) - 1 - best >= self.patience:
+                raise EarlyStop(self, f"no better {self.ranking} in {self.patience} validations")
+
+    def _save(
+        self,
+        epoch: Any,
+        step: Any,
+        model: Any,
+        optim: Any = None,
+        scheduler: Any = None,
+        scaler: Any = None,
+        step_in_epoch: Any = None,
+        **more: Any,
+    ) -> None:
+        in_epoch = None if step is None else step_in_epoch
+        name = f"{checkpoint.LATEST}.ep{epoch}" if step is None else f"{checkpoint.LATEST}.ep{epoch}.{in_epoch}"
+        folder = Path(self.output_dir)
+        self._rank(name)
+        self.epochs_done = epoch
+        state = {
+            "epoch": epoch,
+            "step": None if step is None else step + self.first_step,
+            "step_in_epoch": in_epoch,
+            "optimizer": optim.state_dict(),
+            "scheduler": scheduler.state_dict(),
+            **({"scaler_state": scaler.state_dict()} if scaler else {}),
+            "saved_ckpts": dict(self.saved_ckpts),
+            "val_acc_step_or_epoch": self.val_acc_step_or_epoch,
+            "val_loss_step_or_epoch": self.val_loss_step_or_epoch,
+            "best_step_or_epoch": self.best_step_or_epoch,
+            "validations": list(self.validations),
+            "data_split_i": more.get("data_split_i", 0),
+            "batch_total": self.batch_total,
+            "world_size": self.world_size,
+            "position": self._position(step),
+        }
+        weights = getattr(model, "module", model).state_dict()
+        saves.add_save(folder, name, {"state_dict": weights, "epoch": epoch, "step_in_epoch": in_epoch}, state)
+        if self.best_step_or_epoch == name:
+            checkpoint.link(folder / name, folder / checkpoint.BEST)
+        self.write_ranking()
+        saves.sweep(folder, set(self.saved_ckpts))
+
+    def _position(self, step: int | None) -> Any:
+        """Where in the epoch's clips the run is, for our sampler; None at an epoch's end and for FunASR's samplers."""
+        position = getattr(self.sampler, "position", None)
+        return position(step + self.first_step) if step is not None and position else None
+
+    def _rank(self, name: str) -> None:
+        """Take ``name`` into the ranking if it was validated, and drop what is below the n best."""
+        by_loss = self.avg_keep_nbest_models_type == "loss"
+        value = (self.val_loss_step_or_epoch if by_loss else self.val_acc_step_or_epoch).get(name)
+        if value is None:
+            logger.info(f"{name}: saved between validations, so it is not ranked")
+            return
+        self.saved_ckpts[name] = value
+        # Among equals the newest counts as better, as in FunASR.
+        order = list(self.saved_ckpts)
+        best_first = sorted(
+            order, key=lambda item: (self.saved_ckpts[item] * (1 if by_loss else -1), -order.index(item))
+        )
+        self.best_step_or_epoch = best_first[0]
+        for item in best_first[self.keep_nbest_models :]:
+            del self.saved_ckpts[item]
+
+    def write_ranking(self, finished: bool = False) -> None:
+        """checkpoints.json, as it is now."""
+        values = dict(self.saved_ckpts)
+        if self.ranking == "cer":
+            values = {name: 1.0 - value for name, value in values.items()}
+        checkpoint.write_ranking(self.output_dir, self.ranking, values, self.epochs_done, finished)
+
+    def resume_checkpoint(
+        self, model: Any = None, optim: Any = None, scheduler: Any = None, scaler: Any = None
+    ) -> None:
+        """Go on from the newest whole save, with the optimizer's settings and the schedule that the YAML says now."""
+        folder = Path(self.output_dir)
+        tell = logger.info if self.rank == 0 else (lambda _: None)
+        found = saves.newest_whole(folder, tell) if self.resume else None
+        if found:
+            save, weights, state = found
+            getattr(model, "module", model).load_state_dict(weights["state_dict"])
+            self._restore(state, optim, scheduler, scaler)
+        if self.use_ddp:
+            dist.barrier()
+        if found and self.rank == 0:
+            saves.sweep(folder, set(self.saved_ckpts))
+            checkpoint.link(folder / save.weights, folder / checkpoint.LATEST)
+            self.write_ranking()
+            where = f"epoch {self.start_epoch + 1}" + (f", step {self.start_step + 1}" if self.start_step else "")
+            tell(f"going on from {os.path.basename(self.output_dir)}/{save.weights} at {where}")
+
+    def _restore(self, state: dict[str, Any], optim: Any, scheduler: Any, scaler: Any) -> None:
+        groups = [{key: value for key, value in group.items() if key != "params"} for group in optim.param_groups]
+        settings = {k: v for k, v in vars(scheduler).items() if k not in (*SCHEDULER_STATE, "optimizer")}
+        optim.load_state_dict(state["optimizer"])
+        scheduler.load_state_dict(state["scheduler"])
+        if scaler is not None and "scaler_state" in state:
+            scaler.load_state_dict(state["scaler_state"])
+        vars(scheduler).update(settings)
+        for group, configured in zip(optim.param_groups, groups, strict=True):
+            group.update(configured)
+        for group, rate in zip(optim.param_groups, scheduler.get_lr(), strict=True):
+            group["lr"] = rate
+        for name in ("saved_ckpts", "val_acc_step_or_epoch", "val_loss_step_or_epoch", "best_step_or_epoch"):
+            setattr(self, name, state[name])
+        self.validations, self.batch_total = state["validations"], state["batch_total"]
+        self.start_epoch = self.epochs_done = state["epoch"]
+        self.start_data_split_i = state["data_split_i"]
+        self.start_step, self.step_in_epoch = state["step"] or 0, state["step_in_epoch"] or 0
+        resume_at(state["position"])
+        if self.start_step and state["position"] is None and state["world_size"] != self.world_size:
+            raise RecipeError(
+                f"{self.output_dir}: stopped within an epoch on {state['world_size']} processes; go on with as many"
+                " (--ngpu, cpu_processes) until the epoch's end, or give --restart"
+            )

@@ -1,0 +1,64 @@
+"""What a stopped run goes on from: the newest two saves, each of two files whose digests are known.
+
+model.pt.ep3.200    weights alone, as FunASR's tools read them
+state.pt.ep3.200    optimizer, schedule, ranking and place in the epoch: kept for the newest two saves only
+saves.json          both files of each save with their sha256, newest first; written when they are whole
+model.pt            a link to the newest weights
+
+A save that is damaged, or lost, is named, and the one before it is gone on from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from asr import checkpoint
+from asr.errors import RecipeError
+from asr.files import write_json
+from asr.save_list import SAVES, Save, read_saves
+
+KEPT = 2
+STATE = "state.pt"
+
+
+def add_save(exp: Path, name: str, weights: dict[str, Any], state: dict[str, Any]) -> None:
+    """Write both files of a save, then the list, then the link. ``name`` is the weights' file, model.pt.epN[.step]."""
+    kept = [save for save in read_saves(exp) if save.weights != name][: KEPT - 1]
+    state_name = STATE + name.removeprefix(checkpoint.LATEST)
+    weights_sha256 = checkpoint.save(weights, exp / name)
+    save = Save(name, weights_sha256, state_name, checkpoint.save(state, exp / state_name))
+    write_json(exp / SAVES, [asdict(item) for item in (save, *kept)])
+    checkpoint.link(exp / name, exp / checkpoint.LATEST)
+
+
+def newest_whole(exp: Path, tell: Callable[[str], None]) -> tuple[Save, dict[str, Any], dict[str, Any]] | None:
+    """The newest save that is whole, its weights and its state; None where nothing was saved.
+
+    ``tell`` is told of each damaged one. RecipeError where none is whole.
+    """
+    found = read_saves(exp)
+    for save in found:
+        damage = save.damage(exp)
+        if damage is None:
+            weights = torch.load(exp / save.weights, map_location="cpu", weights_only=True, mmap=True)
+            return save, weights, torch.load(exp / save.state, map_location="cpu", weights_only=False)
+        tell(f"{damage}: looking for the save before")
+    if found:
+        raise RecipeError(
+            f"{exp}: no save is whole ({found[0].damage(exp)}); put the files back, or give --restart to begin anew"
+        )
+    return None
+
+
+def sweep(exp: Path, ranked: set[str]) -> None:
+    """Remove checkpoints that neither the ranking nor a save needs any more, and what a kill has left."""
+    saves = read_saves(exp)
+    needed = ranked | {save.weights for save in saves} | {save.state for save in saves}
+    for path in (*exp.glob(f"{checkpoint.LATEST}.ep*"), *exp.glob(f"{STATE}.ep*"), *exp.glob(".*.pt*.tmp")):
+        if path.name not in needed:
+            path.unlink(missing_ok=True)

@@ -1,0 +1,255 @@
+"""Our dataset with FunASR's frontend and real clips: what a clip is in an epoch depends on nothing but seed and key."""
+
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from funasr.register import tables
+from hypothesis import given
+from hypothesis import strategies as st
+
+import asr.samplers  # noqa: F401 - registers what is tested
+from asr import dataloader
+from asr.augmentation import Augmentation, at_speed, augmentation, hashes_of, key_hash, permutation, samples_at
+from asr.dataset import ClipError, EpochIndex, RecipeAudioDataset, RecipeIndex
+from asr.manifest import Utterance, write_manifest
+from tests import tiny
+
+SECONDS = [0.4, 0.5, 0.7, 0.8, 1.1, 1.3, 1.6, 2.0, 2.9, 0.06]
+VARIED = {"speed_perturb": [0.9, 1.0, 1.1], "gain_db": 6}
+
+
+class Digits:
+    """A tokenizer of the ten digits."""
+
+    def encode(self, text):
+        return [tiny.TOKENS.index(character) for character in text]
+
+
+def frontend(dither=1.0):
+    return tables.frontend_classes.get("WavFrontend")(lfr_m=7, lfr_n=6, dither=dither)
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    write_manifest(folder / "train.jsonl", tiny.make_clips(folder / "train", SECONDS))
+    return folder / "train.jsonl"
+
+
+def dataset(path, dither=1.0, **conf):
+    return RecipeAudioDataset(str(path), frontend=frontend(dither), tokenizer=Digits(), **conf)
+
+
+def loader(path, workers=0, **conf):
+    conf = {"batch_size": 400, "num_workers": workers, "pin_memory": False, **conf}
+    paths = {"train_data_set_list": str(path), "valid_data_set_list": str(path)}
+    return dataloader.RecipeDataloader(frontend(), Digits(), dataset_conf=conf, **paths)
+
+
+def same(one, other):
+    return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
+
+
+def tone(path, hertz, seconds, rate=16000, level=0.1):
+    soundfile.write(path, level * np.sin(2 * np.pi * hertz * np.arange(int(seconds * rate)) / rate), rate, "FLOAT")
+    count = int(seconds * rate)
+    return Utterance(path.stem, str(path), "一", count * 100 // rate, 1, "01", seconds, count)
+
+
+def pitch(samples):
+    spectrum = np.abs(np.fft.rfft(samples * np.hanning(len(samples))))
+    return np.argmax(spectrum) * 16000 / len(samples)
+
+
+def test_batches_are_those_of_funasrs_dataset(manifest):
+    theirs = tables.dataset_classes.get("AudioDataset")(
+        str(manifest), index_ds="IndexDSJsonl", frontend=frontend(0.0), tokenizer=Digits(), max_token_length=9999
+    )
+    ours = dataset(manifest, 0.0)
+    assert len(ours) == len(theirs) == len(SECONDS)
+    assert same(ours.collator([ours[i] for i in (1, 2, 3)]), theirs.collator([theirs[i] for i in (1, 2, 3)]))
+    assert [ours.get_source_len(i) for i in range(len(ours))] == [theirs.get_source_len(i) for i in range(len(theirs))]
+    assert [ours.get_target_len(i) for i in range(len(ours))] == [theirs.get_target_len(i) for i in range(len(theirs))]
+
+
+def test_the_same_clip_is_bit_equal_and_another_epoch_or_seed_differs(manifest):
+    first, again, seeded = dataset(manifest, **VARIED), dataset(manifest, **VARIED), dataset(manifest, sampler_seed=1)
+    torch.manual_seed(0)
+    item = first[EpochIndex(8, 3)]
+    torch.manual_seed(99)
+    state = torch.get_rng_state()
+    assert same(item, again[EpochIndex(8, 3)])
+    assert torch.equal(state, torch.get_rng_state())  # the process's own generator is left as it was
+    again.epoch = 3
+    assert same(item, again[8])
+    for other in (first[EpochIndex(8, 4)], seeded[EpochIndex(8, 3)]):
+        assert not same(item, other)
+
+
+def test_a_clip_does_not_depend_on_its_place_in_the_manifest(manifest, tmp_path):
+    lines = manifest.read_text(encoding="utf-8").splitlines(keepends=True)
+    (tmp_path / "turned.jsonl").write_text("".join(reversed(lines)).rstrip("\n"), encoding="utf-8")
+    one, other = dataset(manifest, **VARIED), dataset(tmp_path / "turned.jsonl", **VARIED)
+    assert len(other) == len(one)
+    for index in range(len(one)):
+        assert same(one[EpochIndex(index, 5)], other[EpochIndex(len(one) - 1 - index, 5)])
+
+
+def test_validation_is_never_varied_and_the_same_in_every_epoch(manifest):
+    validation = dataset(manifest, is_training=False, **VARIED)
+    plain = dataset(manifest, 0.0)
+    assert same(validation[EpochIndex(4, 1)], validation[EpochIndex(4, 2)])
+    undithered = dataset(manifest, 0.0, is_training=False, **VARIED)
+    assert all(same(undithered[EpochIndex(i, 7)], plain[i]) for i in range(len(plain)))
+    assert (validation.source_lens(3) == plain.source_lens(0)).all()
+
+
+@pytest.mark.parametrize(("speed", "hertz"), [(0.9, 900), (1.1, 1100)])
+def test_another_speed_has_its_length_and_its_pitch(tmp_path, speed, hertz):
+    write_manifest(tmp_path / "a.jsonl", [tone(tmp_path / "a.wav", 1000, 3)])
+    made = dataset(tmp_path / "a.jsonl", speed_perturb=[speed])
+    samples = made.audio(made.index_ds[0], 0)
+    assert len(samples) == round(48000 / speed)
+    assert pitch(samples) == pytest.approx(hertz, abs=1)
+    assert np.abs(samples[2000:-2000]).max() == pytest.approx(0.1, rel=0.01)
+    assert made.get_source_len(0) == made.source_lens(0)[0] == round(48000 / speed) // 160
+    assert made[0]["speech"].shape[0] == pytest.approx(300 / speed / 6, abs=1)  # LFR frames
+
+
+def test_a_gain_is_exact_and_uniform_in_decibels(tmp_path):
+    write_manifest(tmp_path / "a.jsonl", [tone(tmp_path / "a.wav", 1000, 0.5)])
+    made = dataset(tmp_path / "a.jsonl", gain_db=6)
+    plain = dataset(tmp_path / "a.jsonl").audio(made.index_ds[0], 0)
+    for epoch in range(20):
+        wanted = made.augmentation.decibels(key_hash("a"), epoch)
+        factor = made.audio(made.index_ds[0], epoch) / np.where(plain == 0, 1, plain)
+        assert 20 * np.log10(factor[plain != 0]) == pytest.approx(wanted, abs=1e-4)
+    drawn = [made.augmentation.decibels(key_hash(str(key)), 0) for key in range(4000)]
+    assert min(drawn) > -6
+    assert max(drawn) < 6
+    assert np.quantile(drawn, [0.25, 0.5, 0.75]) == pytest.approx([-3, 0, 3], abs=0.3)
+
+
+def test_switching_the_gain_on_leaves_the_speeds_as_they_were():
+    hashes = hashes_of(map(str, range(500)))
+    one, other = Augmentation((0.9, 1.0, 1.1), 0.0, 7), Augmentation((0.9, 1.0, 1.1), 6.0, 7)
+    assert (one.speed(hashes, 2) == other.speed(hashes, 2)).all()
+    shares = np.unique(one.speed(hashes_of(map(str, range(30000))), 2), return_counts=True)[1] / 30000
+    assert shares == pytest.approx([1 / 3] * 3, abs=0.01)
+
+
+def test_golden_draws():
+    """The same on every machine; a change here changes every run that is gone on with."""
+    hashes = hashes_of(["S001T010E000N00001", "甲"])
+    assert hashes.tolist() == [14139376820825194527, 9087103938155524026]
+    assert augmentation([0.9, 1.0, 1.1], 6, 3).speed(hashes, 4).tolist() == [1.0, 1.1]
+    assert augmentation(None, 6, 3).decibels(int(hashes[0]), 4) == pytest.approx(-5.513354027938874)
+    assert permutation(6, 3, 4, 1).tolist() == [2, 1, 0, 4, 5, 3]
+    assert augmentation([], None, 0) == augmentation(None, 0, 0) == Augmentation()
+
+
+@given(st.integers(1, 50_000), st.sampled_from([0.5, 0.9, 0.95, 1.05, 1.1, 1.25, 2.0]))
+def test_the_stated_length_is_the_length(count, speed):
+    noise = np.random.default_rng(count).standard_normal(count).astype(np.float32)
+    assert len(at_speed(noise, speed)) == samples_at(count, speed)
+
+
+def test_a_clip_at_another_rate_is_never_longer_than_stated(tmp_path):
+    clips = [
+        tone(tmp_path / f"{n}.wav", 300, 1 + n * 0.0137, rate) for n, rate in enumerate((8000, 44100, 48000, 22050))
+    ]
+    write_manifest(tmp_path / "a.jsonl", clips)
+    made = dataset(tmp_path / "a.jsonl", speed_perturb=[0.9, 1.1])
+    for epoch in range(4):
+        for index, stated in enumerate(made.source_lens(epoch)):
+            assert 0 <= stated - len(made.audio(made.index_ds[index], epoch)) // 160 <= 2
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("name", ["ShuffledBatchSampler", "BatchSampler", "EspnetStyleBatchSampler"])
+def test_batches_do_not_depend_on_workers_and_workers_live_on(manifest, workers, name):
+    conf = {"batch_sampler": name, "max_token_length": 5000, "batch_type": "token", **VARIED}
+    alone, other = loader(manifest, 0, **conf), loader(manifest, workers, **conf)
+    known = set()
+    for epoch in range(3):
+        (one, _), (two, validation) = alone.build_iter(epoch), other.build_iter(epoch)
+        for batches in (one, two):
+            batches.batch_sampler.set_epoch(epoch)  # as train_epoch does
+        pairs = list(zip(one, two, strict=True))
+        assert all(same(*pair) for pair in pairs)
+        assert sum(len(batch["text_lengths"]) for batch, _ in pairs) == len(SECONDS)
+        assert len(two) == len(pairs)
+        assert all(batch["speech_lengths"].max() * 6 * len(batch["speech"]) <= 400 + 60 for batch, _ in pairs)
+        if workers:
+            known |= {worker.pid for worker in two._iterator._workers}
+        assert sum(len(batch["text_lengths"]) for batch in validation) == len(SECONDS)
+    assert len(known) == workers
+
+
+def test_a_resumed_epoch_gives_the_rest_of_its_batches(manifest):
+    whole = list(loader(manifest, **VARIED).build_iter(2)[0])
+    first, _ = (one := loader(manifest, **VARIED)).build_iter(2)
+    place = first.batch_sampler.position(2)
+    assert all(
+        same(*pair) for pair in zip(loader(manifest, **VARIED).build_iter(2, start_step=2)[0], whole[2:], strict=True)
+    )
+    dataloader.resume_at(place)
+    assert all(same(*pair) for pair in zip(one.build_iter(2, start_step=2)[0], whole[2:], strict=True))
+    assert len(list(one.build_iter(3)[0])) == len(one.build_iter(3)[0])
+    dataloader.resume_at(place)
+    smaller = loader(manifest, batch_size=350, **VARIED)
+    rest = sum(len(batch["text"]) for batch in smaller.build_iter(2, start_step=2)[0])
+    assert rest + sum(len(batch["text"]) for batch in whole[:2]) == len(SECONDS)
+
+
+def test_an_index_carries_its_epoch_through_a_pipe():
+    index = pickle.loads(pickle.dumps(EpochIndex(5, 7)))
+    assert (index, index.epoch, [10, 11, 12, 13, 14, 15][index]) == (5, 7, 15)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("harm", ["gone", "cut", "text"])
+def test_a_clip_that_vanishes_ends_in_one_line_that_names_it(tmp_path, workers, harm):
+    clips = tiny.make_clips(tmp_path, [0.5, 0.6, 0.7])
+    write_manifest(tmp_path / "a.jsonl", clips)
+    path = Path(clips[1].source)
+    batches, _ = loader(tmp_path / "a.jsonl", workers).build_iter(0)
+    if harm == "gone":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:1000] if harm == "cut" else b"no sound")
+    with pytest.raises(ClipError) as caught:
+        list(batches)
+    message = str(caught.value)
+    assert message.startswith(f"{path}: utterance {clips[1].key}: ")
+    assert "\n" not in message
+    says = {
+        "gone": "is not there any more",
+        "cut": "has 0.03 s now, and had 0.60 s in stage 1",
+        "text": "cannot be decoded",
+    }
+    assert says[harm] in message
+
+
+def test_the_index_reads_lines_as_they_are(tmp_path):
+    clips = tiny.make_clips(tmp_path, [0.5, 0.6])
+    odd = clips[0]._replace(target="一 A\u2028二", source="/data/aishell/甲.wav")
+    write_manifest(tmp_path / "a.jsonl", [odd, clips[1]])
+    index = RecipeIndex(tmp_path / "a.jsonl")
+    assert len(index) == 2
+    assert (index[0]["target"], index[0]["source"]) == (odd.target, odd.source)  # FunASR would strip the blank
+
+
+def test_the_launcher_registers_everything_by_importing_the_samplers():
+    code = (
+        "import asr.samplers; from funasr.register import tables as t;"
+        "print('RecipeDataloader' in t.dataloader_classes, 'RecipeAudioDataset' in t.dataset_classes)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.split()[-2:] == ["True", "True"], done.stderr

@@ -1,0 +1,138 @@
+"""What makes a resumed training the same: seeds by step, gradients that are no number, stops and early stops."""
+
+import random
+
+import numpy as np
+import pytest
+import torch
+
+from asr import processes, saves
+from asr.errors import RecipeError
+from asr.resume import MOST_NOT_FINITE, EarlyStop, ResumableTrainer
+
+
+class Scheduler(torch.optim.lr_scheduler.LambdaLR):
+    def __init__(self, optim):
+        super().__init__(optim, lambda step: 1 / (step + 1))
+
+
+def made(folder, **more):
+    """A trainer with a small model, and what it is saved with."""
+    settings = {"rank": 0, "world_size": 1, "use_ddp": False, "device": "cpu", "grad_clip": 5, "keep_nbest_models": 2}
+    trainer = ResumableTrainer(output_dir=str(folder), **{**settings, **more})
+    trainer.writer = None
+    torch.manual_seed(0)
+    model = torch.nn.Linear(3, 2)
+    optim = torch.optim.Adam(model.parameters(), lr=0.1)
+    return trainer, {"model": model, "optim": optim, "scheduler": Scheduler(optim), "scaler": None}
+
+
+def step(trainer, parts, index, value=1.0):
+    loss = (parts["model"](torch.full((2, 3), value)) ** 2).sum()
+    loss.backward()
+    trainer.step_in_epoch += 1
+    trainer.update_step(**parts, loss_dict={"epoch": 0, "batch_idx": index, "loss": loss})
+
+
+def drawn():
+    return random.random(), np.random.rand(), torch.rand(1).item()
+
+
+def test_a_step_draws_the_same_whatever_was_drawn_before(tmp_path):
+    trainer, _ = made(tmp_path, seed=3)
+    trainer.seed_step(1, 7)
+    first = drawn()
+    drawn(), trainer.seed_step(1, 8)
+    other = drawn()
+    trainer.seed_step(1, 7)
+    assert drawn() == first
+    assert not set(first) & set(other)
+    trainer.rank = 1
+    trainer.seed_step(1, 7)
+    assert not set(first) & set(drawn())
+
+
+def test_a_gradient_that_is_no_number_leaves_the_weights_and_many_end_the_run(tmp_path):
+    trainer, parts = made(tmp_path)
+    before = parts["model"].weight.clone()
+    step(trainer, parts, 0, float("nan"))
+    assert torch.equal(parts["model"].weight, before)
+    step(trainer, parts, 1)
+    assert not torch.equal(parts["model"].weight, before)
+    assert trainer.not_finite == 0
+    for index in range(2, 1 + MOST_NOT_FINITE):
+        step(trainer, parts, index, float("inf"))
+    with pytest.raises(RecipeError, match=rf"no finite gradient in {MOST_NOT_FINITE} steps up to epoch 1 step 52"):
+        step(trainer, parts, 1 + MOST_NOT_FINITE, float("inf"))
+
+
+def test_a_stop_is_saved_at_its_step_and_gone_on_from(tmp_path):
+    straight, wanted = made(tmp_path / "straight")
+    for index in range(6):
+        step(straight, wanted, index, index + 1.0)
+    trainer, parts = made(tmp_path / "stopped")
+    trainer.parts = type("P", (), {"_asdict": lambda self: parts})()
+    for index in range(3):
+        step(trainer, parts, index, index + 1.0)
+    processes.stop_asked.set()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            step(trainer, parts, 3, 4.0)
+    finally:
+        processes.stop_asked.clear()
+    again, parts = made(tmp_path / "stopped")
+    again.resume_checkpoint(**parts)
+    assert (again.start_epoch, again.start_step, again.step_in_epoch) == (0, 4, 4)
+    again.first_step = again.start_step
+    for index in range(2):
+        step(again, parts, index, index + 5.0)
+    assert torch.equal(parts["model"].weight, wanted["model"].weight)
+    assert parts["optim"].param_groups[0]["lr"] == wanted["optim"].param_groups[0]["lr"]
+
+
+def test_within_accumulation_nothing_is_stopped_or_updated(tmp_path):
+    trainer, parts = made(tmp_path, accum_grad=2)
+    before = parts["model"].weight.clone()
+    processes.stop_asked.set()
+    try:
+        step(trainer, parts, 0)
+        assert torch.equal(parts["model"].weight, before)
+    finally:
+        processes.stop_asked.clear()
+
+
+def test_a_new_learning_rate_is_honoured_and_the_place_kept(tmp_path):
+    trainer, parts = made(tmp_path)
+    step(trainer, parts, 0)
+    trainer.save_checkpoint(1, **parts)
+    again, parts = made(tmp_path)
+    parts["optim"].param_groups[0]["lr"] = parts["optim"].param_groups[0]["initial_lr"] = 0.5
+    parts["scheduler"].base_lrs = [0.5]
+    again.resume_checkpoint(**parts)
+    assert parts["scheduler"].last_epoch == 1
+    assert parts["optim"].param_groups[0]["lr"] == 0.25
+
+
+def test_early_stopping_counts_validations_through_a_resume(tmp_path):
+    for values, stops in (([0.5, 0.4, 0.3], False), ([0.5, 0.4, 0.45], False), ([0.5, 0.4, 0.45, 0.41], True)):
+        trainer, parts = made(tmp_path / str(len(values)), patience=2)
+        for epoch, value in enumerate(values[:-1], 1):
+            trainer.validations.append(value)
+            trainer.save_checkpoint(epoch, **parts)
+        again, parts = made(tmp_path / str(len(values)), patience=2)
+        again.resume_checkpoint(**parts)
+        again.validations.append(values[-1])
+        if stops:
+            with pytest.raises(EarlyStop, match="no better cer in 2 validations"):
+                again.save_checkpoint(len(values), **parts)
+            assert saves.newest_whole(tmp_path / str(len(values)), print)[2]["epoch"] == len(values)
+        else:
+            again.save_checkpoint(len(values), **parts)
+
+
+def test_another_number_of_processes_within_an_epoch_is_refused(tmp_path):
+    trainer, parts = made(tmp_path)
+    trainer.save_checkpoint(0, step=3, step_in_epoch=3, **parts)
+    again, parts = made(tmp_path, world_size=2)
+    with pytest.raises(RecipeError, match="stopped within an epoch on 1 processes"):
+        again.resume_checkpoint(**parts)

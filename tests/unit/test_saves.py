@@ -1,0 +1,77 @@
+"""Saves: what a run goes on from is whole or named, and no more is kept than is needed."""
+
+import json
+import os
+
+import pytest
+import torch
+
+from asr import saves
+from asr.checkpoint import save
+from asr.errors import RecipeError
+from asr.files import sha256_file
+from asr.save_list import has_saves, read_saves
+
+
+def add(exp, epoch: int) -> None:
+    weights = {"state_dict": {"w": torch.full((4,), float(epoch))}, "epoch": epoch}
+    saves.add_save(exp, f"model.pt.ep{epoch}", weights, {"epoch": epoch, "optimizer": torch.ones(8)})
+
+
+def test_the_digest_of_a_file_is_known_without_reading_it_again(tmp_path):
+    assert save({"w": torch.arange(100_000)}, tmp_path / "x.pt") == sha256_file(tmp_path / "x.pt")
+
+
+def test_the_newest_two_are_kept_and_what_is_ranked(tmp_path):
+    for epoch in range(1, 6):
+        add(tmp_path, epoch)
+        saves.sweep(tmp_path, {"model.pt.ep1"})
+    (tmp_path / ".model.pt.ep5.abc.tmp").touch()  # of a save that was killed
+    saves.sweep(tmp_path, {"model.pt.ep1"})
+    assert sorted(os.listdir(tmp_path)) == [
+        *("model.pt", "model.pt.ep1", "model.pt.ep4", "model.pt.ep5", "saves.json", "state.pt.ep4", "state.pt.ep5")
+    ]
+    assert [item.weights for item in read_saves(tmp_path)] == ["model.pt.ep5", "model.pt.ep4"]
+    assert os.path.samefile(tmp_path / "model.pt", tmp_path / "model.pt.ep5")  # a link: written once
+    assert set(torch.load(tmp_path / "model.pt.ep5", weights_only=True)) == {"state_dict", "epoch"}
+
+
+@pytest.mark.parametrize("name", ["model.pt.ep2", "state.pt.ep2"])
+@pytest.mark.parametrize("how", ["cut short", "one byte", "gone"])
+def test_a_damaged_save_is_named_and_the_one_before_is_taken(tmp_path, name, how):
+    add(tmp_path, 1), add(tmp_path, 2)
+    path, said = tmp_path / name, []
+    raw = path.read_bytes()
+    path.unlink()  # model.pt is the same file
+    if how == "cut short":
+        path.write_bytes(raw[: len(raw) // 2])
+    elif how == "one byte":
+        path.write_bytes(raw[:400] + bytes([raw[400] ^ 1]) + raw[401:])
+    found, weights, state = saves.newest_whole(tmp_path, said.append)
+    assert (found.weights, weights["epoch"], state["epoch"]) == ("model.pt.ep1", 1, 1)
+    assert said == [f"{name} is gone: looking for the save before"] or f"{name} is damaged" in said[0]
+
+
+def test_no_whole_save_is_one_line_and_none_at_all_is_none(tmp_path):
+    assert saves.newest_whole(tmp_path, print) is None
+    assert not has_saves(tmp_path)
+    add(tmp_path, 1)
+    (tmp_path / "model.pt.ep1").unlink()
+    with pytest.raises(
+        RecipeError, match=r"no save is whole \(model\.pt\.ep1 is gone\); put the files back, or give --re"
+    ):
+        saves.newest_whole(tmp_path, lambda _: None)
+
+
+@pytest.mark.parametrize("text", ["", "{}x", '[{"weights": "a"}]'])
+def test_a_list_that_is_none(tmp_path, text):
+    (tmp_path / "saves.json").write_text(text)
+    with pytest.raises(RecipeError, match=r"saves\.json: not a list of saves"):
+        read_saves(tmp_path)
+
+
+def test_the_same_place_saved_twice_is_one_save(tmp_path):
+    add(tmp_path, 1), add(tmp_path, 2), add(tmp_path, 2)
+    assert [item["weights"] for item in json.loads((tmp_path / "saves.json").read_text())] == [
+        *("model.pt.ep2", "model.pt.ep1")
+    ]
