@@ -82,7 +82,7 @@ class ResumableTrainer(trainer_ds.Trainer):
         saves_on_stop.set()
         super().train_epoch(*args, **kwargs)
 
-    def seed_step(self, epoch: int, step: int) -> None:
+    def seed_step(self, epoch: int | str, step: int) -> None:
         """Seed every generator that a model draws from (dropout, SpecAugment, sampled decoding)."""
         words = f"{self.seed} {epoch} {step} {self.rank}"
         number = int.from_bytes(hashlib.sha256(words.encode()).digest()[:8], "big") >> 1

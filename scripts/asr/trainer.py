@@ -64,6 +64,7 @@ class RecipeTrainer(ResumableTrainer):
         """Forward pass; in validation the clips are decoded too and their character errors counted."""
         if self.validating:
             self.stop_in_validation()
+            self.seed_step("validation", loss_dict["batch_idx"])  # its loss, too, is of sampled decoding
         else:
             self.seed_step(loss_dict["epoch"], self.first_step + loss_dict["batch_idx"])
         super().forward_step(model, batch, loss_dict=loss_dict)
