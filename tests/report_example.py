@@ -177,6 +177,7 @@ def score(rows: Sequence[Line], systems: Sequence[str] = SYSTEMS, **changed: Any
         },
         "groups": {"text": texts, "length": lengths, "duration": durations, "rate": durations, "speaker_table": None},
         "comparison": _comparison(rows, table) if len(systems) > 1 else None,
+        "comparison_note": None if len(systems) > 1 else {"en": "No baseline was scored: …", "zh": "没有给基线打分：…"},
         "mandarin": {"note": "syllables by dictionary: an approximation", "systems": _mandarin(systems)},
         "speaker_note": {"en": f"{len(speakers)} speakers are few.", "zh": f"{len(speakers)} 位说话人不多。"},
         "reference_lines": REFERENCE_LINES,
@@ -192,6 +193,7 @@ def _comparison(rows: Sequence[Line], table: Mapping[str, Any]) -> dict[str, Any
     return {
         "from": "baseline",
         "to": "tuned",
+        "verdict": "lower",
         "absolute_reduction": reduction,
         "relative_reduction": relative,
         "absolute_ci95": _near(reduction, 0.05),

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from asr.page_html import Words, both, heading, table
+from asr.results import averaged, time_words
 
 NOT_RECORDED: Words = ("not recorded", "没有记录")
 
@@ -36,7 +37,7 @@ def facts(score: Mapping[str, Any], provenance: Mapping[str, Any]) -> list[tuple
         (("processor", "处理器"), provenance.get("processor")),
         (("GPU", "GPU"), gpu),
         (("versions", "版本"), ", ".join(f"{name} {version}" for name, version in versions.items())),
-        (("time by stage", "各阶段用时"), ", ".join(f"{name} {_time(value)}" for name, value in times.items())),
+        (("time by stage", "各阶段用时"), ", ".join(f"{name} {time_words(value)}" for name, value in times.items())),
     ]
 
 
@@ -47,26 +48,6 @@ def _flat(value: Any) -> str | None:
     if isinstance(value, list):
         return ", ".join(map(str, value)) or "none"
     return value if value is None or isinstance(value, str) else json.dumps(value)
-
-
-def _time(seconds: Any) -> str:
-    if not isinstance(seconds, (int, float)):
-        return str(seconds)
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
-
-
-def averaged(average: Mapping[str, Any] | None) -> str | None:
-    """The averaged checkpoints of avg.json in words: how many, ranked by what, and each with its value."""
-    if not average or not average.get("checkpoints"):
-        return None
-    words = []
-    for item in average["checkpoints"]:
-        name, value = (item.get("file", "?"), item.get("value")) if isinstance(item, Mapping) else (item, None)
-        words.append(f"{name} ({value:.4g})" if isinstance(value, (int, float)) else str(name))
-    by = f" by {average['ranked_by']}" if average.get("ranked_by") else ""
-    return f"{average.get('file', 'the average')}: the {len(words)} best{by}: {', '.join(words)}"
 
 
 def how_it_was_made(score: Mapping[str, Any], provenance: Mapping[str, Any]) -> str:

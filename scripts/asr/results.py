@@ -224,7 +224,7 @@ def _provenance(score: Mapping[str, Any], provenance: Mapping[str, Any]) -> str:
     corpus, base = provenance.get("corpus") or {}, provenance.get("base") or {}
     gpu = provenance["gpu"] or "none" if "gpu" in provenance else None
     versions = ", ".join(f"{name} {version}" for name, version in (provenance.get("versions") or {}).items())
-    times = ", ".join(f"{_stage(name)} {_time(value)}" for name, value in (provenance.get("times") or {}).items())
+    times = ", ".join(f"{_stage(name)} {time_words(value)}" for name, value in (provenance.get("times") or {}).items())
     rows = [
         ("commit", provenance.get("commit")),
         ("corpus", corpus.get("name")),
@@ -235,7 +235,7 @@ def _provenance(score: Mapping[str, Any], provenance: Mapping[str, Any]) -> str:
         ("config file", provenance.get("conf")),
         ("base model", base.get("id")),
         ("base digest", base.get("digest")),
-        ("averaged", _average(provenance.get("average"))),
+        ("averaged", averaged(provenance.get("average"))),
         ("processor", provenance.get("processor")),
         ("GPU", gpu),
         ("versions", versions),
@@ -249,7 +249,8 @@ def _stage(name: object) -> str:
     return f"stage {name}" if str(name).isdigit() else str(name)
 
 
-def _time(seconds: Any) -> str:
+def time_words(seconds: Any) -> str:
+    """Seconds in the unit that people would use."""
     if not isinstance(seconds, (int, float)):
         return str(seconds)
     if seconds < 120:
@@ -257,7 +258,7 @@ def _time(seconds: Any) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
-def _average(average: Mapping[str, Any] | None) -> str | None:
+def averaged(average: Mapping[str, Any] | None) -> str | None:
     """The averaged checkpoints of avg.json in words: how many, ranked by what, and each with its value."""
     if not average or not average.get("checkpoints"):
         return None
@@ -266,7 +267,8 @@ def _average(average: Mapping[str, Any] | None) -> str | None:
         name, value = (item.get("file", "?"), item.get("value")) if isinstance(item, Mapping) else (item, None)
         words.append(f"{name} ({value:.4g})" if isinstance(value, (int, float)) else str(name))
     by = f" by {average['ranked_by']}" if average.get("ranked_by") else ""
-    return f"{average.get('file', 'the average')}: the {len(words)} best{by}: {', '.join(words)}"
+    kind = f"{len(words)} runs merged" if average.get("how") else f"the {len(words)} best{by}"
+    return f"{average.get('file', 'the average')}: {kind}: {', '.join(words)}"
 
 
 def _command(provenance: Mapping[str, Any]) -> list[str]:
