@@ -17,7 +17,7 @@ from tests.scored import systems_of
 PATH = f"{os.environ['PATH']}:/usr/lib/sctk/bin"  # where Debian has them, behind a program called sctk
 ALPHABET = "的一是了我不人在他有这个上们来到时大地为子中你说生国年着就那和要她出也得里后自以会abc"
 
-pytestmark = pytest.mark.skipif(shutil.which("sclite", path=PATH) is None, reason="sclite (sctk) is not installed")
+pytestmark = pytest.mark.skipif(shutil.which("sclite", path=PATH) is None, reason="needs sclite (Debian package sctk)")
 
 
 def nist(folder: Path, *words: str, text: bytes = b"") -> None:
