@@ -35,7 +35,7 @@ def test_ctrl_c_in_training_is_one_message_and_the_same_command_goes_on(recipe, 
     assert not list(tag.glob(".*.tmp"))
     done = recipe.run(*words)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "going on from stopped/model.pt at epoch" in done.stdout
+    assert "going on from stopped/model.pt.ep" in done.stdout
     ranking = recipe.json("exp/stopped/checkpoints.json")
     assert ranking["finished"]
     assert len(ranking["checkpoints"]) == 5
@@ -47,7 +47,7 @@ def test_a_killed_training_goes_on(recipe, tag):
     assert status == -signal.SIGKILL, said
     done = recipe.run(*words)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "going on from stopped/model.pt at epoch" in done.stdout
+    assert "going on from stopped/model.pt.ep" in done.stdout
     assert len(recipe.json("exp/stopped/checkpoints.json")["checkpoints"]) == 7
 
 
