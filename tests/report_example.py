@@ -13,29 +13,12 @@ import numpy as np
 import soundfile
 
 from asr.files import write_json, write_text
+from score import REFERENCE_LINES
 
 CHARACTERS = "今天气很好我们去公园看花吃饭喝水开门关灯打电话给妈爸请说慢一点再来次谢不客是的没有"
 SYSTEMS = ("baseline", "tuned")
 INITIALS = ["∅", *re.findall("[zcs]h|[a-z]", "bpmfdtnlgkhjqxzhchshrzcs")]
 LENGTHS = (("1", 1, 1), ("2", 2, 2), ("3-5", 3, 5), ("6-10", 6, 10), ("11+", 11, 10**9))
-REFERENCE_LINES = [
-    {
-        "name": "human listeners",
-        "name_zh": "人类听写",
-        "cer": 0.2045,
-        "note": "other clips, other listeners",
-        "note_zh": "其他录音，其他听者",
-        "source": "CDSD paper, arXiv 2310.15930",
-    },
-    {
-        "name": "best system of the CDSD paper",
-        "name_zh": "CDSD 论文的最好系统",
-        "cer": 0.164,
-        "note": "other clips: Part A, split not known",
-        "note_zh": "其他录音：A 部分，划分不详",
-        "source": "CDSD paper, arXiv 2310.15930",
-    },
-]
 
 
 class Heard(NamedTuple):

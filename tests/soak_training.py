@@ -39,15 +39,7 @@ def words(tag: str, first: int, last: int) -> list[str]:
 
 def kill(recipe: Recipe, tag: str, chance: random.Random, while_saving: bool) -> str:
     """Start stage 3 and kill it; what became of it: ``killed``, ``killed while saving`` or ``ended``."""
-    child = subprocess.Popen(
-        ["bash", "run.sh", *words(tag, 3, 3)],
-        cwd=recipe.root,
-        env=recipe.environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        stdin=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    child = recipe.start(*words(tag, 3, 3), output=subprocess.DEVNULL)
     exp, log = recipe.root / "exp" / tag, recipe.root / "exp" / tag / "train.log"
     before, written = time.time(), -1.0
     while child.poll() is None and written < before:  # until this training has begun

@@ -11,6 +11,7 @@ before the next epoch is built: then the rest of the epoch is exact, also under 
 from __future__ import annotations
 
 import logging
+import signal
 from collections.abc import Iterator
 from typing import Any
 
@@ -28,6 +29,12 @@ _resumed: list[Part] = []
 def resume_at(position: list[list[Any]] | None) -> None:
     """The place in its epoch that the run goes on from: a checkpoint's ``position``, None at the start of an epoch."""
     _resumed[:] = saved_parts(position or [])
+
+
+def _leave_stopping_to_the_trainer(_: int) -> None:
+    """torchrun's signals reach a rank's workers too: killed by them, they would end the step that is to be saved."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 class EpochBatches(Sampler):
@@ -106,6 +113,5 @@ class RecipeDataloader:
         if training not in self.loaders:
             arguments["persistent_workers"] = arguments["num_workers"] > 0
             logging.info(f"{'training' if training else 'validation'}: {len(dataset)} clips, {arguments}")
-            self.loaders[training] = DataLoader(
-                dataset, batch_sampler=batches, collate_fn=dataset.collator, **arguments
-            )
+            arguments |= {"collate_fn": dataset.collator, "worker_init_fn": _leave_stopping_to_the_trainer}
+            self.loaders[training] = DataLoader(dataset, batch_sampler=batches, **arguments)

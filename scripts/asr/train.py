@@ -14,6 +14,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from asr.save_list import SAVES, has_saves
 from asr.schema import BLOCKS
 
 RUN = "run.json"
+INSISTING = 3.0  # seconds after which another Ctrl-C does not wait for the save
 # The line after which torchrun prints its own account of a worker's failure, in a screenful of frames.
 TORCHRUN_NOISE = ("torch/distributed/elastic/", "ChildFailedError", "--- Logging error ---")
 
@@ -191,6 +193,28 @@ def failure(exp: Path, values: dict[str, Any]) -> BaseException:
     return RecipeError(f"training failed; its traceback is in {log}")
 
 
+def stop_once(child: subprocess.Popen, mark: Path) -> None:
+    """Let Ctrl-C and SIGTERM leave ``mark`` and tell torchrun, which tells the workers; these save first.
+
+    torchrun that is told twice kills its workers at once. So it is in a session of its own, where a terminal's Ctrl-C
+    does not reach it as well, and is told again, by a kill, only where a person insists seconds later.
+    """
+    told: list[float] = []
+
+    def stop(*_: Any) -> None:
+        mark.touch()
+        if child.poll() is not None:
+            return
+        if not told:
+            told.append(time.monotonic())
+            child.terminate()
+        elif time.monotonic() - told[0] > INSISTING:
+            child.kill()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+
+
 def torchrun(exp: Path, processes: int) -> int:
     """Run the worker under torchrun; its own output passes through, torchrun's account of a failure goes to a file."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
@@ -208,11 +232,10 @@ def torchrun(exp: Path, processes: int) -> int:
         env=environment,
         text=True,
         errors="replace",
+        start_new_session=True,
     )
     assert child.stdout is not None
-    # Ctrl-C reaches this process and torchrun; the workers are told by torchrun, and we wait for them.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: (exp / "interrupted").touch() or (child.poll() is None and child.terminate()))
+    stop_once(child, exp / "interrupted")
     noise, told = False, set()
     with open(held, "w", encoding="utf-8") as log:
         for line in child.stdout:

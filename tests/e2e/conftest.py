@@ -44,20 +44,24 @@ class Recipe:
             stdin=subprocess.DEVNULL,
         )
 
-    def run_and_stop(
-        self, *words: str, when: Callable[[], bool], how: int, may_end_first: bool = False
-    ) -> tuple[int, str]:
-        """Start run.sh, send a signal to all its processes as soon as ``when`` holds; its status and its output."""
-        child = subprocess.Popen(
+    def start(self, *words: str, output: int = subprocess.PIPE) -> subprocess.Popen:
+        """run.sh in a process group of its own, which can be killed as a whole; both streams as text, in one."""
+        return subprocess.Popen(
             ["bash", "run.sh", *words],
             cwd=self.root,
             env=self.environment,
-            stdout=subprocess.PIPE,
+            stdout=output,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
             text=True,
             start_new_session=True,
         )
+
+    def run_and_stop(
+        self, *words: str, when: Callable[[], bool], how: int, may_end_first: bool = False
+    ) -> tuple[int, str]:
+        """Start run.sh, send a signal to all its processes as soon as ``when`` holds; its status and its output."""
+        child = self.start(*words)
         while not when() and child.poll() is None:
             time.sleep(0.02)
         if child.poll() is None:
