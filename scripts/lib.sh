@@ -182,12 +182,15 @@ on_exit() { # after a failed stage: the tail of its log, where the log is, how t
     if [[ $status == 130 || $status == 143 ]]; then
       printf '\nstage %s (%s) was interrupted; nothing half-written is left\n' "$stage_running" "$stage_title"
       status=130
-    else
+    elif [[ -f $stage_log ]]; then
       printf '\nstage %s (%s) failed; the end of %s:\n' "$stage_running" "$stage_title" "$stage_log"
-      [[ ! -f $stage_log ]] || tail -n 8 "$stage_log" | sed 's/^/  | /'
+      tail -n 8 "$stage_log" | sed 's/^/  | /'
+    else
+      printf '\nstage %s (%s) failed before it began\n' "$stage_running" "$stage_title"
     fi
-    printf 'log:   %s\nrerun: bash run.sh%s --stage %s --stop-stage %s\n' \
-      "$stage_log" "$(quoted "${command_line[@]}")" "$stage_running" "$stage_running"
+    [[ ! -f $stage_log ]] || printf 'log:   %s\n' "$stage_log"
+    printf 'rerun: bash run.sh%s --stage %s --stop-stage %s\n' \
+      "$(quoted "${command_line[@]}")" "$stage_running" "$stage_running"
   } >&2
   [[ $status == 2 || $status == 130 ]] || status=1
   exit "$status"
