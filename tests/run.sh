@@ -110,17 +110,30 @@ step_yamllint() {
   files -name '*.yaml' -o -name '*.yml' -o -name '*.cff' | xargs -0 -r "$python" -m yamllint --strict
 }
 
+# In CI a step that hangs is ended and named, before CI ends all without a word.
+within() {
+  local minutes=$1 status=0
+  shift
+  if [[ -z ${CI:-} ]]; then # in a group of its own, as timeout puts it, a person's Ctrl-C would miss it
+    "$@"
+    return
+  fi
+  timeout --kill-after=20 "${minutes}m" "$@" || status=$?
+  ((status != 124 && status != 137)) || echo "ended after $minutes minutes: it hangs, or the machine is far too slow"
+  return "$status"
+}
+
 step_unit() {
-  "$python" -m pytest -q --durations=5 --ignore=tests/e2e tests
+  within 35 "$python" -X faulthandler -m pytest -q --durations=5 --ignore=tests/e2e tests
 }
 
 step_shell() {
   has bats || return
-  bats tests/shell
+  within 15 bats tests/shell
 }
 
 step_e2e() {
-  "$python" -m pytest -q -s --durations=5 tests/e2e
+  within 50 "$python" -m pytest -q -s --durations=5 tests/e2e
 }
 
 # --- running and counting them -------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ before the next epoch is built: then the rest of the epoch is exact, also under 
 from __future__ import annotations
 
 import logging
+import os
 import signal
 from collections.abc import Iterator
 from typing import Any
@@ -20,6 +21,7 @@ from torch.utils.data import DataLoader, Sampler
 
 from asr.batches import Part, saved_parts
 from asr.dataset import EpochIndex
+from asr.processes import die_with_parent
 
 DEFAULT_SAMPLER = "ShuffledBatchSampler"
 FUNASR_SORT_SIZE = 1024
@@ -32,9 +34,14 @@ def resume_at(position: list[list[Any]] | None) -> None:
 
 
 def _leave_stopping_to_the_trainer(_: int) -> None:
-    """torchrun's signals reach a rank's workers too: killed by them, they would end the step that is to be saved."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+    """torchrun signals a rank's process group: a worker in it would be killed, and the step to be saved with it.
+
+    To ignore the signals instead is no way out: the loader itself ends its workers with SIGTERM where they do not hear
+    it, which happens when it is freed as part of a reference cycle, and Python would then wait for them for ever.
+    """
+    os.setpgid(0, 0)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    die_with_parent()
 
 
 class EpochBatches(Sampler):

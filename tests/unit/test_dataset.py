@@ -192,6 +192,22 @@ def test_batches_do_not_depend_on_workers_and_workers_live_on(manifest, workers,
     assert len(known) == workers
 
 
+@pytest.mark.parametrize("when", ["", "del held; import gc; gc.collect()"])
+def test_python_ends_whenever_the_loader_is_freed(manifest, when):
+    script = f"""
+from pathlib import Path
+from tests.unit.test_dataset import loader
+held = iter(loader(Path({str(manifest)!r}), 2).build_iter(0)[0])
+next(held)
+held.itself = held  # freed by the collector alone, in no order
+{when}
+print("held")
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("held\n")
+
+
 def test_a_resumed_epoch_gives_the_rest_of_its_batches(manifest):
     whole = list(loader(manifest, **VARIED).build_iter(2)[0])
     first, _ = (one := loader(manifest, **VARIED)).build_iter(2)
