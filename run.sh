@@ -52,6 +52,7 @@ ngpu=${resolved%%$'\n'*} base=${resolved#*$'\n'}
 log "recipe: $what; data $data, conf $conf, base $base, tag $tag, GPUs $ngpu, Python of $ASR_ENVIRONMENT"
 ASR_COMMAND="bash run.sh$(quoted "${command_line[@]}")"
 export ASR_COMMAND
+printf '%s\n' "$ASR_COMMAND" >"$exp/command" # for scripts/status.sh
 
 set_up() { # set_up NGPU BASE PYTHON
   local -a anew=()

@@ -9,10 +9,11 @@ checkpoints.json                 the ranking: the metric of each, best first
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -20,19 +21,57 @@ import torch
 
 from asr.errors import RecipeError
 from asr.files import atomic_open, write_json
+from asr.save_list import RANKING
 
-RANKING = "checkpoints.json"
 LATEST = "model.pt"
 BEST = "model.pt.best"
 
 
-def _interrupted(error: BaseException | None) -> bool:
-    """Whether a Ctrl-C is under the error: torch's zip writer raises one of its own while it is left."""
-    while error is not None:
-        if isinstance(error, KeyboardInterrupt):
-            return True
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+GOES_ON = "give the same command again: training goes on from the checkpoint before"
+
+
+def _under(error: BaseException | None, sign: Callable[[BaseException], bool]) -> BaseException | None:
+    """What is under the error and was first: torch's zip writer raises one of its own while it is left."""
+    while error is not None and not sign(error):
         error = error.__context__
-    return False
+    return error
+
+
+def unwritten(path: str | os.PathLike[str], error: BaseException, then: str = GOES_ON) -> RecipeError:
+    """The one line for a file that could not be written: why, how much room there is, and what to do."""
+    found = _under(error, lambda item: isinstance(item, OSError))
+    number = found.errno if isinstance(found, OSError) else None
+    why = os.strerror(number) if number else str(error).splitlines()[0][:100]
+    try:
+        disk = os.statvfs(Path(path).parent)
+        room = f"{disk.f_bavail * disk.f_frsize >> 20} MB free"
+    except OSError:
+        room = "its folder is not there"
+    # torch's own error says no more than that a block was not written whole: that is a full disk.
+    first = "make room" if number is None or number in FULL else "see to the folder and its disk"
+    return RecipeError(f"{path}: could not be written ({why}; {room}); {first} and {then}")
+
+
+@contextlib.contextmanager
+def writing(path: str | os.PathLike[str], then: str = GOES_ON) -> Iterator[None]:
+    """Whatever is written here is ``path`` or what belongs to it: an OSError, and torch's for it, is one line.
+
+    ``then`` is what the error says to do.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        # Signals are answered wherever the program is, and the zip writer covers what they raise.
+        for kind, mark in ((KeyboardInterrupt, ""), (RuntimeError, "DataLoader worker")):
+            found = _under(error, lambda item, kind=kind, mark=mark: isinstance(item, kind) and mark in str(item))
+            if found is not None:
+                raise found from None
+        if isinstance(error, RuntimeError) and not any(
+            mark in str(error) for mark in ("inline_container", "StreamWriter")
+        ):
+            raise
+        raise unwritten(path, error, then) from None
 
 
 class _Hashing:
@@ -53,33 +92,18 @@ class _Hashing:
 
 
 @contextlib.contextmanager
-def whole(path: str | os.PathLike[str], then: str = "make room and give the same command again") -> Iterator[IO[bytes]]:
+def whole(path: str | os.PathLike[str], then: str = "give the same command again") -> Iterator[IO[bytes]]:
     """A binary stream under a temporary name, fsync, rename. A full disk is a RecipeError and leaves the old file.
 
     ``then`` is what the error says to do.
     """
-    try:
-        with atomic_open(path, "wb") as stream:
-            yield stream
-    except (OSError, RuntimeError) as error:
-        if _interrupted(error):
-            raise KeyboardInterrupt from None
-        # torch's zip writer reports a full disk as a RuntimeError of its own.
-        if isinstance(error, RuntimeError) and not any(
-            mark in str(error) for mark in ("inline_container", "StreamWriter")
-        ):
-            raise
-        disk = os.statvfs(Path(path).parent)
-        free = disk.f_bavail * disk.f_frsize >> 20
-        raise RecipeError(
-            f"{path}: could not be written ({str(error).splitlines()[0][:100]}; {free} MB free); {then}"
-        ) from None
+    with writing(path, then), atomic_open(path, "wb") as stream:
+        yield stream
 
 
 def save(state: dict[str, Any], path: str | os.PathLike[str]) -> str:
     """torch.save as a whole or not at all; the file's sha256. A full disk is a RecipeError."""
-    then = "make room and give the same command again: training goes on from the checkpoint before"
-    with whole(path, then) as stream:
+    with whole(path, GOES_ON) as stream:
         hashing = _Hashing(stream)
         torch.save(state, hashing)
     return hashing.digest.hexdigest()
@@ -88,14 +112,18 @@ def save(state: dict[str, Any], path: str | os.PathLike[str]) -> str:
 def link(target: Path, name: Path) -> None:
     """Make ``name`` the same file as ``target`` in one step: a hard link, a copy where the file system has none."""
     temporary = name.with_name(f".{name.name}.{os.getpid()}.tmp")
-    temporary.unlink(missing_ok=True)
-    try:
-        os.link(target, temporary)
-    except OSError:
-        import shutil
+    with writing(name):
+        try:
+            temporary.unlink(missing_ok=True)
+            try:
+                os.link(target, temporary)
+            except OSError:
+                import shutil
 
-        shutil.copyfile(target, temporary)
-    os.replace(temporary, name)
+                shutil.copyfile(target, temporary)
+            os.replace(temporary, name)
+        finally:
+            temporary.unlink(missing_ok=True)  # still there after a failure, and where both are one file already
 
 
 def write_ranking(
@@ -110,15 +138,14 @@ def write_ranking(
     """
     newest_first = list(values)[::-1]
     order = sorted(newest_first, key=lambda name: -values[name] if metric == "acc" else values[name])
-    write_json(
-        Path(exp) / RANKING,
-        {
-            "ranked_by": metric,
-            "finished": finished,
-            "epochs": epochs,
-            "checkpoints": [{"file": name, "value": values[name]} for name in order],
-        },
-    )
+    ranking = {
+        "ranked_by": metric,
+        "finished": finished,
+        "epochs": epochs,
+        "checkpoints": [{"file": name, "value": values[name]} for name in order],
+    }
+    with writing(Path(exp) / RANKING):
+        write_json(Path(exp) / RANKING, ranking)
 
 
 def read_ranking(exp: str | os.PathLike[str]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from asr import errors
+from asr import deepspeed_conf, errors
 from asr.errors import RecipeError, UsageError, at
 from asr.files import write_text
 from asr.schema import OPEN, OPTIMIZER_KEYS, OWNED, SCHEMA, STAGE_FILES, Key
@@ -167,9 +167,7 @@ def _check_together(values: dict[str, Any], conf: object) -> None:
     """Values that are fine alone and wrong together."""
     train = values["train_conf"]
     if train.get("use_deepspeed"):
-        raise RecipeError(
-            f"{conf}: train_conf.use_deepspeed: training with DeepSpeed is not supported yet; set it false"
-        )
+        deepspeed_conf.check(train, conf)
     data = values["dataset_conf"]
     if values.get("dataset") == "AudioDataset" and (data.get("speed_perturb") or data.get("gain_db")):
         raise RecipeError(f"{conf}: dataset: AudioDataset has no speed_perturb or gain_db; RecipeAudioDataset has")

@@ -144,11 +144,10 @@ class Recogniser:
     device: str
 
     def features(self, clips: Sequence[np.ndarray]) -> tuple[torch.Tensor, torch.Tensor]:
-        """(B, T, D) features and (B,) lengths of 16-kHz mono clips."""
+        """(B, T, D) features and (B,) lengths of 16-kHz mono clips, in the processor's memory."""
         from funasr.utils.load_utils import extract_fbank
 
-        speech, lengths = extract_fbank([torch.from_numpy(clip) for clip in clips], frontend=self.frontend)
-        return speech.to(self.device), lengths.to(self.device)
+        return extract_fbank([torch.from_numpy(clip) for clip in clips], frontend=self.frontend)
 
     def text(self, ids: list[int]) -> str:
         """Token ids as text, put together as FunASR's own inference does."""
@@ -158,21 +157,31 @@ class Recogniser:
 
     def transcribe(self, clips: Sequence[np.ndarray]) -> list[str]:
         """One text a clip; an empty string where the model hears nothing."""
+        return self.hear(*self.features(clips))
+
+    def hear(self, speech: torch.Tensor, lengths: torch.Tensor) -> list[str]:
+        """``transcribe`` of (B, T, D) features and (B,) lengths."""
         from asr.paraformer import greedy
 
-        speech, lengths = self.features(clips)
-        return [self.text(ids) for ids in greedy(self.model, speech, lengths)]
+        found = greedy(self.model, speech.to(self.device), lengths.to(self.device))
+        return [self.text(ids) for ids in found]
 
 
-def load(folder: str | os.PathLike[str], ngpu: int = 0, dither: float = 0.0) -> Recogniser:
+def load(folder: str | os.PathLike[str], ngpu: int = 0, dither: float = 0.0, gpu: int = 0) -> Recogniser:
     """Load a FunASR model folder for decoding, whole or not at all.
 
     Args:
         folder: config.yaml, tokens, cmvn and model.pt.
-        ngpu: 0 for the processor, else the first GPU.
+        ngpu: 0 for the processor, else how many GPUs are asked for.
         dither: noise in the filter bank; FunASR's default of 1.0 makes decoding random, so 0 here.
+        gpu: which of the GPUs, from 0.
+
+    Decoding is in fp32, TF32 off.
     """
     device = choose_device(ngpu)
+    if device == "cuda":
+        torch.cuda.set_device(gpu)
+        torch.backends.cudnn.allow_tf32 = False
     weights = Path(folder) / "model.pt"
     if not weights.is_file():
         raise RecipeError(f"{weights}: no such file, so there is nothing to decode with")

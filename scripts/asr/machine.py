@@ -160,6 +160,16 @@ def memory_available() -> int:
         return available
 
 
+def memory_of(ngpu: int) -> float:
+    """GB (2^30 bytes) of the first GPU's memory; where ``ngpu`` is 0, of the machine's that a run may still take."""
+    if ngpu == 0:
+        return memory_available() / 2**30
+    found = visible(gpus(), os.environ.get("CUDA_VISIBLE_DEVICES"))
+    if not found or not found[0].memory_mb:
+        raise RecipeError("no GPU whose memory nvidia-smi can tell; give --memory-gb, or --ngpu 0 for the processor")
+    return found[0].memory_mb / 1024
+
+
 def free_disk(path: str | os.PathLike[str]) -> int:
     """Free bytes for this user on the disk that holds ``path``, or will once it is made."""
     place = Path(path).absolute()

@@ -67,20 +67,20 @@ class ResumableTrainer(trainer_ds.Trainer):
         self.first_step = 0
         self.epochs_done = 0
         self.not_finite = 0
+        self.untried: str | None = None  # the newest save, until its weights have given a finite gradient
         self.validations: list[float] = []  # values that rank, oldest first: lower is better
         self.validating = False
         # Stops are agreed on by the processors, so that no GPU has to be waited for.
         self.agreement = dist.new_group(backend="gloo") if dist.is_initialized() else None
 
-    def train_epoch(self, *args: Any, **kwargs: Any) -> None:
+    def begin_epoch(self, epoch: int, first_step: int, loader: Any, parts: dict[str, Any]) -> None:
         """Remember the step that the epoch starts at: FunASR forgets it in a second resume and replays data."""
-        self.first_step = kwargs.get("start_step") or 0
-        self.place = (kwargs["epoch"], 0)
-        self.parts = Parts(*(kwargs[name] for name in Parts._fields))
-        self.sampler = getattr(kwargs["dataloader_train"], "batch_sampler", None)
+        self.first_step = first_step
+        self.place = (epoch, 0)
+        self.parts = Parts(**parts)
+        self.sampler = getattr(loader, "batch_sampler", None)
         _TO_THE_END[:] = [self.parts]
         saves_on_stop.set()
-        super().train_epoch(*args, **kwargs)
 
     def seed_step(self, epoch: int | str, step: int) -> None:
         """Seed every generator that a model draws from (dropout, SpecAugment, sampled decoding)."""
@@ -113,7 +113,7 @@ class ResumableTrainer(trainer_ds.Trainer):
 
     def _is_finite(self, norm: torch.Tensor, loss_dict: Any) -> bool:
         if torch.isfinite(norm):
-            self.not_finite = 0
+            self.not_finite, self.untried = 0, None
             return True
         self.not_finite += 1
         where = f"epoch {loss_dict['epoch'] + 1} step {loss_dict['batch_idx'] + 1 + self.first_step}"
@@ -124,9 +124,22 @@ class ResumableTrainer(trainer_ds.Trainer):
         if self.not_finite >= MOST_NOT_FINITE:
             raise RecipeError(
                 f"training: no finite gradient in {MOST_NOT_FINITE} steps up to {where}; lower optim_conf.lr, or look"
-                " for damaged clips (stage 1 with --check-audio); the same command goes on from the newest checkpoint"
+                f" for damaged clips (stage 1 with --check-audio); {self._before_it_diverged()}"
             )
         return False
+
+    def _before_it_diverged(self) -> str:
+        """Give up the save that no finite gradient has followed, and say what the run goes on from without it."""
+        folder = Path(self.output_dir)
+        found = saves.read_saves(folder)
+        left = [save for save in found if save.weights != self.untried]
+        if self.use_ddp:
+            dist.barrier()  # all have read the list
+        if self.rank == 0 and found != left and left:
+            saves.keep(folder, left)
+        if left:
+            return f"the same command goes on from {left[0].weights}"
+        return "then give --restart: no save has led to a finite gradient" if found else "then give the command again"
 
     def _stop_is_agreed(self) -> bool:
         if self.agreement is None:
@@ -157,7 +170,8 @@ class ResumableTrainer(trainer_ds.Trainer):
         if self.use_ddp:
             dist.barrier()
         if step is None and self.patience and len(self.validations) > self.patience:
-            best = min(range(len(self.validations)), key=self.validations.__getitem__)
+            comparable = [value if math.isfinite(value) else math.inf for value in self.validations]
+            best = min(range(len(comparable)), key=comparable.__getitem__)
             if len(self.validations) - 1 - best >= self.patience:
                 raise EarlyStop(self, f"no better {self.ranking} in {self.patience} validations")
 
@@ -195,7 +209,9 @@ class ResumableTrainer(trainer_ds.Trainer):
             "position": self._position(step),
         }
         weights = getattr(model, "module", model).state_dict()
-        saves.add_save(folder, name, {"state_dict": weights, "epoch": epoch, "step_in_epoch": in_epoch}, state)
+        content = {"state_dict": weights, "epoch": epoch, "step_in_epoch": in_epoch}
+        saves.add_save(folder, name, content, state, instead_of=self.untried)
+        self.untried = name
         if self.best_step_or_epoch == name:
             checkpoint.link(folder / name, folder / checkpoint.BEST)
         self.write_ranking()
@@ -213,15 +229,28 @@ class ResumableTrainer(trainer_ds.Trainer):
         if value is None:
             logger.info(f"{name}: saved between validations, so it is not ranked")
             return
+        if not math.isfinite(value):
+            logger.info(f"{name}: its {self.ranking} is no number, so it is not ranked")
+            return
         self.saved_ckpts[name] = value
-        # Among equals the newest counts as better, as in FunASR.
-        order = list(self.saved_ckpts)
-        best_first = sorted(
-            order, key=lambda item: (self.saved_ckpts[item] * (1 if by_loss else -1), -order.index(item))
-        )
+        best_first = self._best_first()
         self.best_step_or_epoch = best_first[0]
         for item in best_first[self.keep_nbest_models :]:
             del self.saved_ckpts[item]
+
+    def _best_first(self) -> list[str]:
+        """The ranked checkpoints; among equals the newest counts as better, as in FunASR."""
+        order, sign = list(self.saved_ckpts), 1 if self.avg_keep_nbest_models_type == "loss" else -1
+        return sorted(order, key=lambda item: (self.saved_ckpts[item] * sign, -order.index(item)))
+
+    def _forget_lost(self, folder: Path) -> list[str]:
+        """Take checkpoints whose files are gone out of the ranking; their names."""
+        lost = [name for name in self.saved_ckpts if not (folder / name).is_file()]
+        for name in lost:
+            del self.saved_ckpts[name]
+        if self.best_step_or_epoch in lost:
+            self.best_step_or_epoch = next(iter(self._best_first()), "")
+        return lost
 
     def write_ranking(self, finished: bool = False) -> None:
         """checkpoints.json, as it is now."""
@@ -237,15 +266,24 @@ class ResumableTrainer(trainer_ds.Trainer):
         folder = Path(self.output_dir)
         tell = logger.info if self.rank == 0 else (lambda _: None)
         found = saves.newest_whole(folder, tell) if self.resume else None
+        lost: list[str] = []
         if found:
             save, weights, state = found
             getattr(model, "module", model).load_state_dict(weights["state_dict"])
             self._restore(state, optim, scheduler, scaler)
+            self.untried = save.weights
+            lost = self._forget_lost(folder)
         if self.use_ddp:
             dist.barrier()
         if found and self.rank == 0:
+            for name in lost:
+                tell(f"{name} is gone: it is ranked no more")
+            listed = saves.read_saves(folder)
+            saves.keep(folder, listed[listed.index(save) :])  # without damaged ones, which are no save before the next
             saves.sweep(folder, set(self.saved_ckpts))
             checkpoint.link(folder / save.weights, folder / checkpoint.LATEST)
+            if self.best_step_or_epoch:
+                checkpoint.link(folder / self.best_step_or_epoch, folder / checkpoint.BEST)
             self.write_ranking()
             where = f"epoch {self.start_epoch + 1}" + (f", step {self.start_step + 1}" if self.start_step else "")
             tell(f"going on from {os.path.basename(self.output_dir)}/{save.weights} at {where}")

@@ -1,4 +1,4 @@
-"""saves.json: which saves of a run there are, and whether they are whole. Without torch, so that it is read at once."""
+"""Which saves and ranked checkpoints of a run there are, and whether they are whole. Without torch, so read at once."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from asr.errors import RecipeError
-from asr.files import sha256_file
+from asr.files import sha256_file, write_json
 
 SAVES = "saves.json"
+RANKING = "checkpoints.json"
 
 
 @dataclass(frozen=True)
@@ -48,3 +49,19 @@ def read_saves(exp: Path) -> list[Save]:
         raise RecipeError(
             f"{path}: not a list of saves; give --restart, which throws this tag's checkpoints away"
         ) from None
+
+
+def forget_lost(exp: Path) -> list[str]:
+    """Take checkpoints whose files are gone out of the ranking of a finished run; their names.
+
+    RecipeError where none is left.
+    """
+    path = exp / RANKING
+    ranking = json.loads(path.read_text(encoding="utf-8"))
+    there = [item for item in ranking["checkpoints"] if (exp / item["file"]).is_file()]
+    lost = [item["file"] for item in ranking["checkpoints"] if item not in there]
+    if lost and not there:
+        raise RecipeError(f"{exp}: all {len(lost)} ranked checkpoints are gone; put them back, or give --restart")
+    if lost:
+        write_json(path, {**ranking, "checkpoints": there})
+    return lost

@@ -5,7 +5,8 @@ state.pt.ep3.200    optimizer, schedule, ranking and place in the epoch: kept fo
 saves.json          both files of each save with their sha256, newest first; written when they are whole
 model.pt            a link to the newest weights
 
-A save that is damaged, or lost, is named, and the one before it is gone on from.
+A save that is damaged, or lost, is named, and the one before it is gone on from. A save whose weights have not yet
+given a finite gradient may hold a training that has diverged: the next one takes its place, not that of the one before.
 """
 
 from __future__ import annotations
@@ -26,14 +27,25 @@ KEPT = 2
 STATE = "state.pt"
 
 
-def add_save(exp: Path, name: str, weights: dict[str, Any], state: dict[str, Any]) -> None:
-    """Write both files of a save, then the list, then the link. ``name`` is the weights' file, model.pt.epN[.step]."""
-    kept = [save for save in read_saves(exp) if save.weights != name][: KEPT - 1]
+def add_save(
+    exp: Path, name: str, weights: dict[str, Any], state: dict[str, Any], instead_of: str | None = None
+) -> None:
+    """Write both files of a save, then the list, then the link. ``name`` is the weights' file, model.pt.epN[.step].
+
+    ``instead_of``: the weights' file of a save that leaves the list for this one, before those that are older.
+    """
+    kept = [save for save in read_saves(exp) if save.weights not in (name, instead_of)][: KEPT - 1]
     state_name = STATE + name.removeprefix(checkpoint.LATEST)
     weights_sha256 = checkpoint.save(weights, exp / name)
     save = Save(name, weights_sha256, state_name, checkpoint.save(state, exp / state_name))
-    write_json(exp / SAVES, [asdict(item) for item in (save, *kept)])
+    keep(exp, [save, *kept])
     checkpoint.link(exp / name, exp / checkpoint.LATEST)
+
+
+def keep(exp: Path, listed: list[Save]) -> None:
+    """Write the list of saves; what is on it no more is removed by ``sweep``."""
+    with checkpoint.writing(exp / SAVES):
+        write_json(exp / SAVES, [asdict(save) for save in listed])
 
 
 def newest_whole(exp: Path, tell: Callable[[str], None]) -> tuple[Save, dict[str, Any], dict[str, Any]] | None:

@@ -18,21 +18,23 @@ import time
 from pathlib import Path
 from typing import Any
 
-from asr import errors
+from asr import deepspeed_conf, errors
 from asr.augmentation import SAMPLES_PER_FRAME, frames, samples_at
 from asr.base_model import recorded
 from asr.config import flatten, read_stage_file
+from asr.drawer import draw_last
 from asr.errors import RecipeError
 from asr.files import atomic_open, write_json
+from asr.machines import ALONE, STARTED_ANEW, STOPPED, TRAINS, Machines, machines, tell, telling, wait_for_first
 from asr.manifest import Utterance, corpus_digest, read_manifest, write_manifest
 from asr.processes import die_with_parent
-from asr.save_list import SAVES, has_saves
+from asr.save_list import SAVES, forget_lost, has_saves
 from asr.schema import BLOCKS
 
 RUN = "run.json"
 INSISTING = 3.0  # seconds after which another Ctrl-C does not wait for the save
-# The line after which torchrun prints its own account of a worker's failure, in a screenful of frames.
-TORCHRUN_NOISE = ("torch/distributed/elastic/", "ChildFailedError", "--- Logging error ---")
+# The line after which a worker, or torchrun, prints its account of a failure, in a screenful of frames.
+NOISE = ("Traceback (most recent call last)", "torch/distributed/elastic/", "ChildFailedError", "--- Logging error ---")
 
 
 def identity(base: dict[str, Any], values: dict[str, Any], data: dict[str, str]) -> dict[str, Any]:
@@ -42,7 +44,7 @@ def identity(base: dict[str, Any], values: dict[str, Any], data: dict[str, str])
         "training data": data["train"],
         "validation data": data["val"],
         "family": values.get("family"),
-        "optimizer": values.get("optim", "adam"),
+        "optimizer": values.get("optim", "adam") + (", DeepSpeed" if values["train_conf"].get("use_deepspeed") else ""),
         "architecture": {block: values[block] for block in BLOCKS if values.get(block)},
         "ranking": values["train_conf"].get("avg_keep_nbest_models_type", "cer"),
     }
@@ -59,7 +61,8 @@ def clear(exp: Path) -> None:
     """Remove what an earlier training left: --restart."""
     import shutil
 
-    for path in [*exp.glob("*.pt*"), exp / SAVES, exp / "checkpoints.json", exp / RUN, exp / "train.log"]:
+    told = ("checkpoints.json", RUN, "train.log", "progress.jsonl", "curves.png")
+    for path in [*exp.glob("*.pt*"), exp / SAVES, *(exp / name for name in told)]:
         path.unlink(missing_ok=True)
     shutil.rmtree(exp / "tensorboard", ignore_errors=True)
 
@@ -97,6 +100,8 @@ def start_or_continue(exp: Path, tied: dict[str, Any], values: dict[str, Any], r
             )
         changed = changes(before["settings"], values)
         if (done := epochs_done(exp)) >= values["train_conf"]["max_epoch"]:
+            for name in forget_lost(exp):
+                print(f"{name} is gone: it is ranked no more")
             unused = f" ({'; '.join(changed)}: not used)" if changed else ""
             print(f"nothing left to train: {done} epochs are done{unused}; raise train_conf.max_epoch, or --restart")
             return False
@@ -179,9 +184,9 @@ def warn_of_warm_up(values: dict[str, Any], train: list[Utterance], processes: i
         print(f"note: scheduler_conf.warmup_steps {warm_up} is more than half of the run's about {steps} steps")
 
 
-def failure(exp: Path, values: dict[str, Any]) -> BaseException:
+def failure(exp: Path, values: dict[str, Any], team: Machines = ALONE) -> BaseException:
     """What to raise for a training that failed: nothing more than the status where the worker has told its error."""
-    log = exp / "log" / "torchrun.log"
+    log = team.own(exp / "log" / "torchrun.log")
     text = log.read_text(encoding="utf-8", errors="replace")
     if "\nerror: " in f"\n{text}":
         return SystemExit(errors.EXIT_FAILED)
@@ -189,7 +194,8 @@ def failure(exp: Path, values: dict[str, Any]) -> BaseException:
         size = values["dataset_conf"]["batch_size"]
         return RecipeError(f"out of GPU memory: lower dataset_conf.batch_size (now {size}); training goes on with it")
     if "exitcode: -9" in text or "exitcode  : -9" in text:
-        return RecipeError(f"a training process was killed, most likely for want of memory; see {log}")
+        then = "the same command goes on from the newest checkpoint"
+        return RecipeError(f"a training process was killed, most likely for want of memory; {then}; see {log}")
     return RecipeError(f"training failed; its traceback is in {log}")
 
 
@@ -215,14 +221,21 @@ def stop_once(child: subprocess.Popen, mark: Path) -> None:
         signal.signal(number, stop)
 
 
-def torchrun(exp: Path, processes: int) -> int:
-    """Run the worker under torchrun; its own output passes through, torchrun's account of a failure goes to a file."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
+def torchrun(exp: Path, processes: int, team: Machines) -> int:
+    """Run the worker under torchrun; its own output passes through, torchrun's account of a failure goes to a file.
+
+    Where and how often machines meet, torchrun reads from PET_ variables itself.
+    """
+    alone = [] if team.rendezvous else ["--standalone"]
+    command = [sys.executable, "-m", "torch.distributed.run", *alone, f"--nproc_per_node={processes}"]
     command += ["-m", "asr.train_worker", str(exp / "launch.json")]
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    if int(environment.get("PET_MAX_RESTARTS") or 0):
+        # Else processes that are started anew find their predecessors' addresses, and wait for them (PyTorch #135712).
+        environment.setdefault("TORCH_DISABLE_SHARE_RDZV_TCP_STORE", "1")
     environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     environment.setdefault("OMP_NUM_THREADS", str(max((os.cpu_count() or 1) // processes, 1)))
-    held = exp / "log" / "torchrun.log"
+    held, mark = team.own(exp / "log" / "torchrun.log"), team.own(exp / "interrupted")
     held.parent.mkdir(parents=True, exist_ok=True)
     child = subprocess.Popen(
         command,
@@ -234,19 +247,56 @@ def torchrun(exp: Path, processes: int) -> int:
         errors="replace",
         start_new_session=True,
     )
+    stop_once(child, mark)
+    show(child, held, mark)
+    return child.wait()
+
+
+def show(child: subprocess.Popen, held: Path, mark: Path) -> None:
+    """Pass on what the workers say, until they end, but for the account of a failure; all of it goes to ``held``."""
     assert child.stdout is not None
-    stop_once(child, exp / "interrupted")
-    noise, told = False, set()
+    noise, told, hidden = False, set(), not os.environ.get("ASR_TRACEBACK")
     with open(held, "w", encoding="utf-8") as log:
         for line in child.stdout:
             log.write(line)
-            noise = noise or any(mark in line for mark in TORCHRUN_NOISE)
+            if line.startswith(STOPPED):  # asked on another machine, maybe; torchrun would start the workers anew
+                if not mark.exists():
+                    mark.touch()
+                    child.terminate()
+                continue
+            noise = (noise or (hidden and any(word in line for word in NOISE))) and not line.startswith(STARTED_ANEW)
             is_error = line.startswith("error: ")  # each rank tells the same one
             if (is_error and line not in told) or not (is_error or noise):
                 print(line, end="", flush=True)
             told |= {line} if is_error else set()
             noise = noise or is_error  # what follows is the other ranks' tracebacks of a lost connection
-    return child.wait()
+
+
+def run(exp: Path, team: Machines, processes: int, values: dict[str, Any]) -> None:
+    """Train by exp/launch.json, which is written. KeyboardInterrupt of a stopped training, or what failure() says."""
+    stopped = team.own(exp / "interrupted")
+    stopped.unlink(missing_ok=True)
+    tell(exp, team, TRAINS)
+    status = torchrun(exp, processes, team)
+    if not team.rank:
+        draw_last(exp)
+    if stopped.exists():
+        stopped.unlink()
+        newest = "the newest checkpoint" if has_saves(exp) else "the beginning (none saved yet)"
+        print(f"stopped; the same command goes on from {newest}", flush=True)
+        raise KeyboardInterrupt
+    if status:
+        raise failure(exp, values, team)
+
+
+def join(exp: Path, team: Machines, ngpu: int) -> None:
+    """Train as another machine than the first, which prepares."""
+    if not wait_for_first(exp, team):
+        print("nothing to train: the first machine has ended")
+        return
+    values = json.loads((exp / "launch.json").read_text(encoding="utf-8"))["values"]
+    run(exp, team, ngpu or values.get("cpu_processes", 1), values)
+    print(f"machine {team.rank} of {team.count}: trained; the first tells the result")
 
 
 def main() -> None:
@@ -256,14 +306,26 @@ def main() -> None:
     parser.add_argument("--ngpu", type=int, default=1, help="processes, a GPU each; 0 is the processor")
     parser.add_argument("--restart", action="store_true", help="throw away this tag's checkpoints and begin anew")
     arguments = parser.parse_args()
+    team = machines()
+    if team.rank:
+        join(arguments.exp, team, arguments.ngpu)
+        return
+    with telling(arguments.exp, team):
+        fine_tune(arguments, team)
+
+
+def fine_tune(arguments: argparse.Namespace, team: Machines) -> None:
+    """Prepare, train, and say what became of it."""
     exp = arguments.exp
     values = read_stage_file(exp, "train")
+    if values["train_conf"].get("use_deepspeed"):
+        deepspeed_conf.installed()
     base = recorded(exp)
     manifests, digests = prepare(exp, arguments.data, values)
     processes = arguments.ngpu or values.get("cpu_processes", 1)
-    if arguments.ngpu == 0 and values["train_conf"].get("use_bf16"):
+    if arguments.ngpu == 0 and values["train_conf"].get("use_bf16") is True:
         print("note: train_conf.use_bf16 is for GPUs; the processor trains in fp32")
-    warn_of_warm_up(values, manifests["train"], processes)
+    warn_of_warm_up(values, manifests["train"], processes * team.count)
     if not start_or_continue(exp, identity(base, values, digests), values, arguments.restart):
         return
     plan = {
@@ -274,16 +336,7 @@ def main() -> None:
         "dataset_conf": dataset_conf(values, manifests),
     }
     write_json(exp / "launch.json", plan)
-    stopped = exp / "interrupted"
-    stopped.unlink(missing_ok=True)
-    status = torchrun(exp, processes)
-    if stopped.exists():
-        stopped.unlink()
-        newest = "the newest checkpoint" if has_saves(exp) else "the beginning (none saved yet)"
-        print(f"stopped; the same command goes on from {newest}", flush=True)
-        raise KeyboardInterrupt
-    if status:
-        raise failure(exp, values)
+    run(exp, team, processes, values)
     ranking = json.loads((exp / "checkpoints.json").read_text(encoding="utf-8"))
     if not ranking["finished"] or not ranking["checkpoints"]:
         raise RecipeError(f"{exp}: training ended without a ranked checkpoint; see {exp / 'train.log'}")

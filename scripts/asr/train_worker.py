@@ -16,6 +16,7 @@ from typing import Any
 
 from asr import errors
 from asr.errors import RecipeError
+from asr.machines import STARTED_ANEW, STOPPED
 from asr.processes import die_with_parent, saves_on_stop, stop_asked
 from asr.schema import BLOCKS
 
@@ -28,13 +29,23 @@ def set_up_logging(exp: Path, rank: int) -> None:
     root = logging.getLogger()
     root.handlers.clear()
     root.setLevel(logging.INFO if rank == 0 else logging.WARNING)
-    file = logging.FileHandler(exp / "train.log", encoding="utf-8")
+    machine = int(os.environ.get("GROUP_RANK", 0))  # appending to one file from several machines loses lines
+    file = logging.FileHandler(exp / (f"train.{machine}.log" if machine else "train.log"), encoding="utf-8")
     file.setFormatter(form)
     root.addHandler(file)
     screen = logging.StreamHandler(sys.stdout)
     screen.setFormatter(logging.Formatter("%(message)s"))
     logging.getLogger("asr.progress").addHandler(screen)
     sys.stdout = file.stream
+
+
+def wants_bf16(asked: bool | str, device: str) -> bool:
+    """Whether to compute in bf16: never on the processor; where "auto" is asked for, if the GPU has it in hardware."""
+    import torch
+
+    if device == "cpu" or asked != "auto":
+        return bool(asked) and device != "cpu"
+    return torch.cuda.is_bf16_supported(including_emulation=False)
 
 
 def training_kwargs(plan: dict[str, Any], device: str) -> dict[str, Any]:
@@ -56,8 +67,8 @@ def training_kwargs(plan: dict[str, Any], device: str) -> dict[str, Any]:
     train_conf |= {"ranking": ranking, "lfr_n": lfr_n, "processor": device == "cpu", "seed": values.get("seed", 0)}
     # FunASR's early stopping forgets its count on a resume, and looks at the loss whatever ranks.
     train_conf["patience"] = train_conf.pop("early_stopping_patience", 0)
-    if device == "cpu":
-        train_conf.pop("use_bf16", None)
+    train_conf.pop("quick_step", None)  # see plug_in
+    train_conf["use_bf16"] = wants_bf16(train_conf.get("use_bf16", False), device)
     kwargs |= {key: values[key] for key in PLAIN if key in values}
     kwargs |= {
         "train_data_set_list": str(exp / "manifest" / "train.jsonl"),
@@ -97,35 +108,75 @@ def check_frozen(model: Any, names: str | list[str] | None) -> None:
             raise RecipeError(f"freeze_param: the model has no part '{name}'; it has {parts}")
 
 
+def check_finite(model: Any, weights: str) -> None:
+    """RecipeError for a model with a number in it that is none: no step of its training would be taken."""
+    import torch
+
+    for key, value in model.state_dict().items():
+        if value.is_floating_point() and not torch.isfinite(value).all():
+            raise RecipeError(f"{weights}: tensor {key} is not a number (NaN); fetch the model again, or take another")
+
+
+def checked_model(plan: dict[str, Any], kwargs: dict[str, Any], rank: int = 0) -> Any:
+    """FunASR's AutoModel of the base, or an error where FunASR would go on from random weights."""
+    from funasr import AutoModel
+
+    from asr.funasr_model import check_loaded
+    from asr.paraformer_training import quicken
+
+    built = AutoModel(**kwargs)
+    count = check_loaded(built.model, kwargs["init_param"]) if kwargs.get("init_param") else 0
+    if count:
+        check_finite(built.model, kwargs["init_param"])
+    check_frozen(built.model, kwargs.get("freeze_param"))
+    if plan["values"]["train_conf"].get("quick_step", True):
+        quicken(built.model)
+    parameters = sum(value.numel() for value in built.model.parameters())
+    if rank == 0:
+        check_disk(Path(plan["exp"]), built.model, plan["values"]["train_conf"].get("keep_nbest_models", 10))
+        origin = f"{count} tensors loaded from the base model" if count else "random weights (from_scratch)"
+        logging.getLogger("asr.progress").info(f"model: {parameters / 1e6:.1f} M parameters, {origin}")
+    return built
+
+
 def plug_in(plan: dict[str, Any], rank: int) -> Any:
     """FunASR's train_ds module with our parts in it."""
     import torch
-    from funasr import AutoModel
     from funasr.bin import train_ds
 
     import asr.samplers  # noqa: F401 - registers ShuffledBatchSampler
-    from asr.funasr_model import check_loaded
     from asr.trainer import RecipeTrainer
 
-    def checked_model(**kwargs: Any) -> Any:
-        """The base model, or an error where FunASR would go on from random weights."""
-        built = AutoModel(**kwargs)
-        count = check_loaded(built.model, kwargs["init_param"]) if kwargs.get("init_param") else 0
-        check_frozen(built.model, kwargs.get("freeze_param"))
-        parameters = sum(value.numel() for value in built.model.parameters())
-        if rank == 0:
-            check_disk(Path(plan["exp"]), built.model, plan["values"]["train_conf"].get("keep_nbest_models", 10))
-            origin = f"{count} tensors loaded from the base model" if count else "random weights (from_scratch)"
-            logging.getLogger("asr.progress").info(f"model: {parameters / 1e6:.1f} M parameters, {origin}")
-        return built
-
-    train_ds.AutoModel = checked_model
+    train_ds.AutoModel = lambda **kwargs: checked_model(plan, kwargs, rank)
     train_ds.Trainer = RecipeTrainer
+    if plan["values"]["train_conf"].get("use_deepspeed"):
+        from asr.deepspeed_trainer import DeepSpeedTrainer
+
+        train_ds.Trainer = DeepSpeedTrainer
     if plan["ngpu"] == 0:
         torch.cuda.set_device = lambda *_: None  # train_ds calls it for every rank, with or without a GPU
     train_ds.tables.print = lambda *_, **__: None  # 300 lines of registered classes
     train_ds.average_checkpoints = lambda *_, **__: None  # stage 4 averages, and it alone
     return train_ds
+
+
+def explained(error: Exception, kwargs: dict[str, Any]) -> RecipeError | None:
+    """In one line what torch or Python say in other words of a data worker that died, or a disk that is full."""
+    from asr.checkpoint import FULL, unwritten
+
+    if isinstance(error, RuntimeError) and "DataLoader worker" in str(error):
+        signal_name = str(error).partition("is killed by signal: ")[2].partition(".")[0]
+        workers = f"dataset_conf.num_workers (now {kwargs['dataset_conf'].get('num_workers', 4)})"
+        if signal_name.startswith("Bus error"):
+            why = f"ended for want of shared memory: give /dev/shm more room (docker: --shm-size), or lower {workers}"
+        elif signal_name in ("", "Killed"):
+            why = f"was killed, most likely for want of memory: close what else needs it, or lower {workers}"
+        else:
+            why = f"died ({signal_name}): give {workers} 0 to see why"
+        return RecipeError(f"training: a data worker {why}; the same command goes on from the newest checkpoint")
+    if isinstance(error, OSError) and error.errno in FULL and not error.filename:
+        return unwritten(Path(kwargs["output_dir"]) / "train.log", error)
+    return None
 
 
 def train(train_ds: Any, kwargs: dict[str, Any]) -> None:
@@ -134,6 +185,11 @@ def train(train_ds: Any, kwargs: dict[str, Any]) -> None:
 
     try:
         train_ds.main(**kwargs)
+    except (RuntimeError, OSError) as error:
+        told = explained(error, kwargs)
+        if told is None:
+            raise
+        raise told from None
     except EarlyStop as early:
         logging.getLogger("asr.progress").info(f"stopped early: {early}")
         early.trainer.close()
@@ -146,6 +202,9 @@ def main() -> None:
         os._exit(errors.EXIT_FAILED)
     plan = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     exp, rank = Path(plan["exp"]), int(os.environ.get("RANK", 0))
+    first_here = os.environ.get("LOCAL_RANK", "0") == "0"
+    if first_here and (restarts := int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0))):
+        print(f"{STARTED_ANEW} (restart {restarts} of {os.environ['TORCHELASTIC_MAX_RESTARTS']})", flush=True)
 
     def stop(*_: Any) -> None:
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -156,6 +215,8 @@ def main() -> None:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
+    if plan["ngpu"] == 0:
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")  # before DeepSpeed is imported, which FunASR does
     try:
         from asr.funasr_model import choose_device, quiet
 
@@ -168,8 +229,8 @@ def main() -> None:
         sys.stderr.flush()
         os._exit(0)  # every file is whole; see _TO_THE_END in resume.py
     except KeyboardInterrupt:
-        if rank == 0:
-            (exp / "interrupted").touch()
+        if first_here:
+            print(STOPPED, file=sys.__stdout__, flush=True)
         # DataLoader workers and gloo threads may hang in their own clean-up; every file is already whole.
         os._exit(errors.EXIT_INTERRUPTED)
 

@@ -5,6 +5,7 @@
 - ``device``: train_ds.main forces the device to LOCAL_RANK, which is a GPU.
 - saving, resuming and stopping: resume.py.
 - ``validate_epoch``: FunASR's accuracy is measured at the reference's length and does not see length errors.
+- ``train_epoch``: epoch.py.
 - ``log``: FunASR's line overflows on a large loss, and says nothing in an epoch shorter than log_interval.
 """
 
@@ -18,16 +19,16 @@ import torch.distributed as dist
 from funasr.train_utils import trainer_ds
 
 from asr.cer import ErrorCounts, align
+from asr.epoch import EpochTrainer, padded_frames
 from asr.errors import RecipeError
 from asr.manifest import FRAMES_PER_SECOND
 from asr.paraformer import greedy
 from asr.progress import Progress, Step
-from asr.resume import ResumableTrainer
 
 logger = logging.getLogger("asr.progress")
 
 
-class RecipeTrainer(ResumableTrainer):
+class RecipeTrainer(EpochTrainer):
     """See the module. ``lfr_n`` is the frontend's frame stacking stride, ``processor`` whether there is no GPU."""
 
     def __init__(self, *, ranking: str = "cer", lfr_n: int = 1, processor: bool = True, **kwargs: Any) -> None:
@@ -43,7 +44,7 @@ class RecipeTrainer(ResumableTrainer):
             for handler in logger.handlers:
                 handler.addFilter(lambda record: not record.getMessage().startswith("epoch "))
         self.errors = ErrorCounts()
-        self.audio_frames = 0
+        self.audio_frames = self.padded_frames = 0
 
     @property
     def device(self) -> Any:
@@ -68,14 +69,22 @@ class RecipeTrainer(ResumableTrainer):
         else:
             self.seed_step(loss_dict["epoch"], self.first_step + loss_dict["batch_idx"])
         super().forward_step(model, batch, loss_dict=loss_dict)
-        if not self.validating:
-            self.audio_frames += int(batch["speech_lengths"].sum())
-        elif self.ranking == "cer":
-            self.errors = self.errors + self._decode(getattr(model, "module", model), batch)
+        if self.validating and self.ranking == "cer":
+            finite = bool(torch.isfinite(loss_dict["loss"]))
+            self.errors = self.errors + self._decode(getattr(model, "module", model), batch, finite)
 
-    def _decode(self, model: Any, batch: Any) -> ErrorCounts:
-        """Character errors of a batch by greedy decoding. A token counts as one character."""
-        hypotheses = greedy(model, batch["speech"], batch["speech_lengths"].view(-1))
+    def heard(self, batch: Any) -> None:
+        """Count the audio of a batch before it goes to the GPU, of which nobody should ask a number."""
+        self.audio_frames += int(batch["speech_lengths"].sum())
+        self.padded_frames += padded_frames(batch)
+
+    def _decode(self, model: Any, batch: Any, finite: bool = True) -> ErrorCounts:
+        """Character errors of a batch by greedy decoding. A token counts as one character.
+
+        Where the loss is no number the model has diverged: the predictor would fail, and every character counts.
+        """
+        lengths = batch["speech_lengths"].view(-1)
+        hypotheses = greedy(model, batch["speech"], lengths) if finite else [[]] * len(lengths)
         counts = ErrorCounts()
         for ids, row, length in zip(hypotheses, batch["text"], batch["text_lengths"].view(-1).tolist(), strict=True):
             # Ids become characters of the private-use planes, so that the one edit distance serves here as well.
@@ -116,8 +125,6 @@ class RecipeTrainer(ResumableTrainer):
         """One line, one bar, TensorBoard; validation is told as a whole by validate_epoch."""
         if tag != "train":
             return
-        loss = float(loss_dict["loss"].detach())
-        accuracy = loss_dict["stats"].get("acc")
         if self.rank == 0:
             first = self.first_step
             self.progress.update(
@@ -126,13 +133,15 @@ class RecipeTrainer(ResumableTrainer):
                     step=first + loss_dict["batch_idx"] + 1,
                     steps_in_epoch=first + loss_dict["batch_num_epoch"],
                     total_steps=loss_dict["batch_total"],
-                    loss=loss,
-                    accuracy=None if accuracy is None else float(accuracy),
+                    loss=loss_dict["loss"].detach(),
+                    accuracy=loss_dict["stats"].get("acc"),
                     lr=loss_dict["lr"],
                     audio_seconds=self.audio_frames * self.seconds_per_frame,
+                    waited=loss_dict["waited"],
+                    padded_seconds=self.padded_frames * self.seconds_per_frame,
                 )
             )
-        self.audio_frames = 0
+        self.audio_frames = self.padded_frames = 0
 
     def close(self, writer: Any = None) -> None:
         """The run is complete: say so in checkpoints.json."""

@@ -1,5 +1,6 @@
 """Checkpoints are whole or not there, and the ranking says what is best."""
 
+import errno
 import json
 import os
 import resource
@@ -43,6 +44,54 @@ def test_a_link_replaces_the_old_one(tmp_path):
         checkpoint.link(tmp_path / name, tmp_path / "best")
         assert (tmp_path / "best").read_text() == name
     assert sorted(os.listdir(tmp_path)) == ["a", "b", "best"]
+
+
+def test_a_link_to_what_it_is_already_leaves_nothing_behind(tmp_path):
+    (tmp_path / "a").write_text("a")
+    for _ in range(2):
+        checkpoint.link(tmp_path / "a", tmp_path / "best")
+    assert sorted(os.listdir(tmp_path)) == ["a", "best"]
+
+
+@pytest.mark.parametrize(
+    ("number", "says"),
+    [
+        (errno.ENOSPC, r"No space left on device; \d+ MB free\); make room and give the same command again: training"),
+        (errno.EDQUOT, r"Disk quota exceeded; \d+ MB free\); make room and"),
+        (errno.EROFS, r"Read-only file system; \d+ MB free\); see to the folder and its disk and give the same"),
+    ],
+)
+def test_what_could_not_be_written_says_why_and_what_to_do(tmp_path, number, says):
+    with pytest.raises(RecipeError, match=says) as caught, checkpoint.writing(tmp_path / "model.pt.ep1"):
+        raise OSError(number, os.strerror(number))
+    assert str(caught.value).startswith(f"{tmp_path}/model.pt.ep1: could not be written (")
+
+
+def test_torchs_own_word_for_a_full_disk_is_one_line_and_other_errors_are_left_alone(tmp_path):
+    message = "[enforce fail at inline_container.cc:664] . unexpected pos 64 vs 0\nframe #0: more"
+    says = r"model\.pt: could not be written \(\[enforce fail .*; \d+ MB free\); make room"
+    with pytest.raises(RecipeError, match=says), checkpoint.writing(tmp_path / "model.pt"):
+        raise RuntimeError(message)
+    with pytest.raises(RuntimeError, match="shapes differ"), checkpoint.writing(tmp_path / "model.pt"):
+        raise RuntimeError("shapes differ")
+
+
+def test_a_folder_that_takes_no_file_is_one_line(tmp_path):
+    (tmp_path / "exp").write_text("a file, which takes no other even from root")
+    with pytest.raises(
+        RecipeError, match=r"exp/model\.pt: could not be written \(.*\); see to the folder and its disk"
+    ):
+        checkpoint.save({"w": torch.ones(3)}, tmp_path / "exp" / "model.pt")
+
+
+def test_a_data_worker_that_dies_during_a_save_is_not_a_full_disk(tmp_path):
+    class Dies:
+        def __reduce__(self):
+            raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. ")
+
+    with pytest.raises(RuntimeError, match=r"^DataLoader worker"):
+        checkpoint.save({"w": torch.ones(10), "x": Dies()}, tmp_path / "model.pt")
+    assert os.listdir(tmp_path) == []
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from asr import processes, saves
+from asr.checkpoint import read_ranking
 from asr.errors import RecipeError
 from asr.resume import MOST_NOT_FINITE, EarlyStop, ResumableTrainer
 
@@ -136,3 +137,61 @@ def test_another_number_of_processes_within_an_epoch_is_refused(tmp_path):
     again, parts = made(tmp_path, world_size=2)
     with pytest.raises(RecipeError, match="stopped within an epoch on 1 processes"):
         again.resume_checkpoint(**parts)
+
+
+def test_a_run_that_diverges_gives_up_the_saves_that_no_finite_gradient_followed(tmp_path):
+    trainer, parts = made(tmp_path)
+    for index in range(2):
+        step(trainer, parts, index)
+        trainer.save_checkpoint(0, step=index + 1, step_in_epoch=index + 1, **parts)
+    for index in range(2, 1 + MOST_NOT_FINITE):
+        step(trainer, parts, index, float("nan"))
+        if index % 9 == 0:
+            trainer.save_checkpoint(0, step=index + 1, step_in_epoch=index + 1, **parts)
+    assert [save.weights for save in saves.read_saves(tmp_path)] == ["model.pt.ep0.46", "model.pt.ep0.1"]
+    with pytest.raises(RecipeError, match=r"the same command goes on from model\.pt\.ep0\.1$"):
+        step(trainer, parts, 1 + MOST_NOT_FINITE, float("nan"))
+    assert [save.weights for save in saves.read_saves(tmp_path)] == ["model.pt.ep0.1"]
+    again, parts = made(tmp_path)
+    again.resume_checkpoint(**parts)
+    for index in range(MOST_NOT_FINITE - 1):
+        step(again, parts, index, float("nan"))
+    with pytest.raises(RecipeError, match="then give --restart: no save has led to a finite gradient"):
+        step(again, parts, MOST_NOT_FINITE - 1, float("nan"))
+    assert len(saves.read_saves(tmp_path)) == 1  # the last one is never given up
+
+
+def test_what_is_no_number_is_not_ranked_and_ends_no_patience_early(tmp_path):
+    trainer, parts = made(tmp_path, ranking="loss", patience=2)
+    trainer.avg_keep_nbest_models_type = "loss"
+    for epoch, value in enumerate((float("nan"), 0.5, 0.4), 1):
+        trainer.val_loss_step_or_epoch[f"model.pt.ep{epoch}"] = value
+        trainer.validations.append(value)
+        trainer.save_checkpoint(epoch, **parts)
+    assert [item["file"] for item in read_ranking(tmp_path)["checkpoints"]] == ["model.pt.ep3", "model.pt.ep2"]
+
+
+def test_the_damaged_newest_save_is_no_save_before_the_next(tmp_path):
+    trainer, parts = made(tmp_path)
+    for epoch in (1, 2):
+        step(trainer, parts, epoch)
+        trainer.save_checkpoint(epoch, **parts)
+    (tmp_path / "state.pt.ep2").unlink()
+    again, parts = made(tmp_path)
+    again.resume_checkpoint(**parts)
+    step(again, parts, 0)
+    again.save_checkpoint(1, step=1, step_in_epoch=1, **parts)
+    assert [save.weights for save in saves.read_saves(tmp_path)] == ["model.pt.ep1.1", "model.pt.ep1"]
+
+
+def test_a_ranked_checkpoint_that_is_gone_is_ranked_no_more_and_another_is_the_best(tmp_path):
+    trainer, parts = made(tmp_path, keep_nbest_models=3)
+    for epoch, value in enumerate((0.9, 0.8, 0.7), 1):
+        trainer.val_acc_step_or_epoch[f"model.pt.ep{epoch}"] = value
+        step(trainer, parts, epoch)
+        trainer.save_checkpoint(epoch, **parts)
+    (tmp_path / "model.pt.ep1").unlink()
+    again, parts = made(tmp_path, keep_nbest_models=3)
+    again.resume_checkpoint(**parts)
+    assert [item["file"] for item in read_ranking(tmp_path)["checkpoints"]] == ["model.pt.ep2", "model.pt.ep3"]
+    assert (tmp_path / "model.pt.best").samefile(tmp_path / "model.pt.ep2")

@@ -75,3 +75,20 @@ def test_the_same_place_saved_twice_is_one_save(tmp_path):
     assert [item["weights"] for item in json.loads((tmp_path / "saves.json").read_text())] == [
         *("model.pt.ep2", "model.pt.ep1")
     ]
+
+
+def test_a_save_that_is_untried_gives_way_to_the_next_before_the_one_that_is_older(tmp_path):
+    add(tmp_path, 1), add(tmp_path, 2)
+    state = {"epoch": 3, "optimizer": torch.ones(8)}
+    saves.add_save(tmp_path, "model.pt.ep3", {"state_dict": {}}, state, instead_of="model.pt.ep2")
+    assert [save.weights for save in read_saves(tmp_path)] == ["model.pt.ep3", "model.pt.ep1"]
+
+
+def test_another_models_weights_in_place_of_the_newest_are_not_taken(tmp_path):
+    add(tmp_path, 1), add(tmp_path, 2)
+    (tmp_path / "model.pt.ep2").unlink()
+    torch.save({"state_dict": {"w": torch.full((4,), 9.0)}, "epoch": 2}, tmp_path / "model.pt.ep2")  # the same shapes
+    said = []
+    assert saves.newest_whole(tmp_path, said.append)[0].weights == "model.pt.ep1"
+    assert "model.pt.ep2 is damaged" in said[0]
+    assert "another sha256" in said[0]

@@ -1,13 +1,17 @@
 """Stage 3 before the first step: what is checked, what may change while a run goes on, what may not."""
 
+import errno
 import json
+import re
 
 import pytest
+import torch
 
-from asr.checkpoint import write_ranking
+from asr.checkpoint import read_ranking, write_ranking
 from asr.errors import RecipeError
 from asr.manifest import Utterance
 from asr.train import changes, dataset_conf, failure, fit, identity, start_or_continue, warn_of_warm_up
+from asr.train_worker import check_finite, explained
 
 VALUES = {
     "family": "paraformer",
@@ -115,13 +119,26 @@ def test_funasrs_limits_admit_the_slowest_speed_and_speeds_may_change_within_a_r
 
 
 def test_a_finished_run_does_not_take_new_settings_for_its_own(tmp_path, capsys):
-    trained(tmp_path)
+    (trained(tmp_path) / "model.pt.ep5").write_bytes(b"x")
     write_ranking(tmp_path, "cer", {"model.pt.ep5": 0.1}, 5, True)
     new = {**VALUES, "optim_conf": {"lr": 0.5}}
     assert start_or_continue(tmp_path, TIED, new, False) is False
     assert "nothing left to train: 5 epochs are done (optim_conf.lr 1 -> 0.5: not used)" in capsys.readouterr().out
     assert json.loads((tmp_path / "run.json").read_text())["settings"] == VALUES
     assert start_or_continue(tmp_path, TIED, {**new, "train_conf": {"max_epoch": 6}}, False) is True
+
+
+def test_a_finished_run_ranks_no_checkpoint_that_is_gone(tmp_path, capsys):
+    for name in ("model.pt.ep4", "model.pt.ep5"):
+        (trained(tmp_path) / name).write_bytes(b"x")
+    write_ranking(tmp_path, "cer", {"model.pt.ep4": 0.1, "model.pt.ep5": 0.2}, 5, True)
+    (tmp_path / "model.pt.ep4").unlink()
+    assert start_or_continue(tmp_path, TIED, VALUES, False) is False
+    assert "model.pt.ep4 is gone: it is ranked no more\nnothing left to train" in capsys.readouterr().out
+    assert [item["file"] for item in read_ranking(tmp_path)["checkpoints"]] == ["model.pt.ep5"]
+    (tmp_path / "model.pt.ep5").unlink()
+    with pytest.raises(RecipeError, match="all 1 ranked checkpoints are gone; put them back, or give --restart"):
+        start_or_continue(tmp_path, TIED, VALUES, False)
 
 
 def test_what_changed_while_training_went_on_is_kept(tmp_path):
@@ -153,3 +170,41 @@ def test_a_failure_that_the_worker_did_not_explain_is_one_line(tmp_path, log, sa
     (tmp_path / "log/torchrun.log").write_text(log)
     with pytest.raises(RecipeError, match=says):
         raise failure(tmp_path, VALUES)
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (
+            RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. "),
+            r"was killed, .*num_workers \(now 3\)",
+        ),
+        (
+            RuntimeError("DataLoader worker (pid(s) 7, 8) exited unexpectedly"),
+            "was killed, most likely for want of mem",
+        ),
+        (RuntimeError("DataLoader worker (pid 7) is killed by signal: Bus error. It is possible"), "--shm-size"),
+        (
+            RuntimeError("DataLoader worker (pid 7) is killed by signal: Segmentation fault. "),
+            "died .Segmentation fault.",
+        ),
+        (OSError(errno.ENOSPC, "No space left on device"), r"train\.log: could not be written \(No space left"),
+    ],
+)
+def test_what_torch_says_of_a_data_worker_and_python_of_a_full_disk_is_one_line(tmp_path, error, says):
+    told = explained(error, {"output_dir": str(tmp_path), "dataset_conf": {"num_workers": 3}})
+    assert re.search(says, str(told))
+    assert "\n" not in str(told)
+
+
+def test_errors_that_are_not_known_are_left_as_they_are(tmp_path):
+    for error in (RuntimeError("shapes differ"), OSError(errno.ENOSPC, "full", "a.txt")):
+        assert explained(error, {"output_dir": str(tmp_path), "dataset_conf": {}}) is None
+
+
+def test_base_weights_that_are_no_number_are_refused():
+    model = torch.nn.Linear(2, 2)
+    check_finite(model, "base/model.pt")
+    model.bias.data[1] = float("nan")
+    with pytest.raises(RecipeError, match=r"base/model\.pt: tensor bias is not a number"):
+        check_finite(model, "base/model.pt")

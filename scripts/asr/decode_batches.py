@@ -1,0 +1,162 @@
+"""Decoding in one process: batches of clips of like length, read ahead of the model, split where memory runs out."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import signal
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any, NamedTuple
+
+from asr.errors import RecipeError
+from asr.manifest import FRAMES_PER_SECOND, Utterance
+from asr.processes import die_with_parent
+
+_inherited: list[Any] = []  # a reading process's recogniser: it comes by the fork, and its model is not touched
+
+
+class Clip(NamedTuple):
+    """What decoding needs of an utterance: the audio file, and its length in seconds for messages."""
+
+    source: str
+    seconds: float
+
+
+def batches(utterances: Iterable[Utterance], batch_seconds: float) -> Iterator[list[Utterance]]:
+    """Batches of clips of like length, longest first, each at most ``batch_seconds`` of padded audio (or one clip)."""
+    order = sorted(utterances, key=lambda item: (-item.source_len, item.key))
+    batch: list[Utterance] = []
+    for item in order:
+        if batch and batch[0].source_len * (len(batch) + 1) > batch_seconds * FRAMES_PER_SECOND:
+            yield batch
+            batch = []
+        batch.append(item)
+    if batch:
+        yield batch
+
+
+def clips(batch: Sequence[Utterance]) -> list[Clip]:
+    """The clips of a batch, in its order."""
+    return [Clip(item.source, item.duration) for item in batch]
+
+
+def _features(recogniser: Any, batch: Sequence[Clip]) -> tuple[Any, Any]:
+    from asr.funasr_model import read_audio
+
+    return recogniser.features([read_audio(clip.source) for clip in batch])
+
+
+def _begin_reading(recogniser: Any) -> None:
+    import torch
+
+    die_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(1)
+    _inherited[:] = [recogniser]
+
+
+def _read_in_process(batch: Sequence[Clip]) -> tuple[Any, Any]:
+    speech, lengths = _features(_inherited[0], batch)
+    return speech.numpy(), lengths.numpy()  # as tensors they would take shared memory and a file descriptor each
+
+
+class Readers(contextlib.AbstractContextManager["Readers"]):
+    """Audio and features, made while the model works on the batches before.
+
+    Args:
+        recogniser: its frontend makes the features.
+        processes: 0 for one thread. Beside a GPU a thread will not do: launching kernels and making features both
+            hold Python's lock.
+    """
+
+    def __init__(self, recogniser: Any, processes: int = 0) -> None:
+        self.depth = max(processes, 1) + 1  # batches read or being read beside the one in the model
+        self._recogniser, self._processes = recogniser, processes
+        if processes:
+            fork = multiprocessing.get_context("fork")
+            self._pool: Executor = ProcessPoolExecutor(processes, fork, _begin_reading, (recogniser,))
+        else:
+            self._pool = ThreadPoolExecutor(1)
+        self._pool.submit(int).result()  # they start now, not in the time that is measured
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def read(self, batch: Sequence[Clip]) -> Future[tuple[Any, Any]]:
+        """(B, T, D) features and (B,) lengths, in time. RecipeError in it where a clip cannot be read."""
+        if self._processes:
+            return self._pool.submit(_read_in_process, batch)
+        return self._pool.submit(_features, self._recogniser, batch)
+
+    @staticmethod
+    def result(read: Future[tuple[Any, Any]]) -> tuple[Any, Any]:
+        """What ``read`` promised, as tensors."""
+        import torch
+
+        try:
+            return tuple(map(torch.as_tensor, read.result()))  # type: ignore[return-value]
+        except BrokenProcessPool:
+            raise RecipeError("a process that read audio was killed, most likely for want of memory") from None
+
+
+class Decoder:
+    """Texts of batches by one recogniser. A batch that the GPU's memory does not hold is split in two, and told of.
+
+    Args:
+        recogniser: ``asr.funasr_model.Recogniser``.
+        tell: is given the line.
+    """
+
+    def __init__(self, recogniser: Any, tell: Callable[[str], None] = print) -> None:
+        self.recogniser, self.tell = recogniser, tell
+        self.too_large: int | None = None  # padded frames that did not fit; as many are not tried again
+
+    def texts(self, batch: Sequence[Clip], speech: Any, lengths: Any) -> list[str]:
+        """One text a clip. RecipeError naming a clip that does not fit the GPU's memory alone."""
+        import torch
+
+        padded = speech.shape[0] * speech.shape[1]
+        if len(batch) > 1 and self.too_large is not None and padded >= self.too_large:
+            return self._halves(batch, speech, lengths)
+        try:
+            return self.recogniser.hear(speech, lengths)
+        except torch.OutOfMemoryError:
+            pass  # what the attempt holds is free once the exception is
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        if len(batch) == 1:
+            raise RecipeError(
+                f"{batch[0].source}: its {batch[0].seconds:.1f} s do not fit the GPU's memory, in a batch of their own;"
+                " cut the clip, or decode with --ngpu 0"
+            )
+        self.too_large = padded
+        longest = max(clip.seconds for clip in batch)
+        self.tell(
+            f"out of GPU memory with {len(batch)} clips of up to {longest:.1f} s: batches of that size are split in two"
+            " (a lower decode_conf.batch_seconds saves the attempt)"
+        )
+        return self._halves(batch, speech, lengths)
+
+    def _halves(self, batch: Sequence[Clip], speech: Any, lengths: Any) -> list[str]:
+        middle, found = len(batch) // 2, []
+        for part in (slice(None, middle), slice(middle, None)):
+            longest = int(lengths[part].max())
+            found += self.texts(batch[part], speech[part, :longest], lengths[part])
+        return found
+
+    def run(
+        self, plan: Sequence[Sequence[Clip]], numbers: Iterable[int], readers: Readers
+    ) -> Iterator[tuple[int, list[str]]]:
+        """(number, texts of ``plan[number]``) for each of ``numbers``, in order; ``readers.depth`` are asked ahead."""
+        waiting: deque[tuple[int, Future[tuple[Any, Any]]]] = deque()
+        source = iter(numbers)
+        while True:
+            while len(waiting) < readers.depth and (number := next(source, None)) is not None:
+                waiting.append((number, readers.read(plan[number])))
+            if not waiting:
+                return
+            number, read = waiting.popleft()
+            yield number, self.texts(plan[number], *readers.result(read))

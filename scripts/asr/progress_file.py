@@ -1,0 +1,109 @@
+"""exp/<tag>/progress.jsonl: what train.log says of a run, one JSON object a line, for curves.png and status.sh.
+
+{"kind": "start", "resumed_at": 40, "time": …, "pid": …, "host": …, "max_epoch": …}   a process begins, or goes on
+{"kind": "train", "time": …, "epoch": 2, "step": 20, "total_step": 60, "loss": …, …}  at each line of the log
+{"kind": "validation", "time": …, "checkpoint": "model.pt.ep2", "total_step": 69, "loss": …, "cer": …, …}
+
+``epoch`` and ``step`` count from 1, ``time`` is in seconds since 1970, a value that is no finite number is null. Lines
+are only ever added. A run that goes on from a checkpoint does the steps after it again: ``read`` drops what was written
+of them before. Without torch, so that it is read at once.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+FILE = "progress.jsonl"
+
+Record = dict[str, Any]
+
+
+def clock(seconds: float) -> str:
+    """Seconds as h:mm:ss."""
+    minutes, second = divmod(int(max(seconds, 0)), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{second:02d}"
+
+
+@dataclass
+class Records:
+    """What counts of a progress.jsonl: ``train`` and ``validation`` in the order of their steps, ``starts`` as written.
+
+    ``damaged`` counts the lines that are no record, such as one that a kill has cut.
+    """
+
+    train: list[Record] = field(default_factory=list)
+    validation: list[Record] = field(default_factory=list)
+    starts: list[Record] = field(default_factory=list)
+    damaged: int = 0
+
+
+def _parsed(line: str) -> Record | None:
+    try:
+        record = json.loads(line)
+        step = record["resumed_at" if record["kind"] == "start" else "total_step"]
+    except (ValueError, KeyError, TypeError):
+        return None
+    return record if isinstance(step, int) else None
+
+
+def read(exp: Path) -> Records:
+    """The records of a run that count; none where there is no file.
+
+    Of several of one step (and in validation, of one checkpoint) the last counts. A start drops what lies after it.
+    """
+    path = exp / FILE
+    found = Records()
+    if not path.is_file():
+        return found
+    train: dict[int, Record] = {}
+    validation: dict[tuple[int, str], Record] = {}
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        record = _parsed(line) if line.strip() else {"kind": "blank"}
+        if record is None:
+            found.damaged += 1
+        elif record["kind"] == "start":
+            found.starts.append(record)
+            at = record["resumed_at"]
+            train = {step: item for step, item in train.items() if step <= at}
+            validation = {key: item for key, item in validation.items() if key[0] <= at}
+        elif record["kind"] == "train":
+            train[record["total_step"]] = record
+        elif record["kind"] == "validation":
+            validation[record["total_step"], str(record.get("checkpoint"))] = record
+    found.train = [train[step] for step in sorted(train)]
+    found.validation = [validation[key] for key in sorted(validation, key=lambda key: key[0])]
+    return found
+
+
+class ProgressFile:
+    """Adds lines to a run's progress.jsonl. OSError where it cannot."""
+
+    def __init__(self, exp: Path) -> None:
+        self._stream = open(exp / FILE, "ab+")  # noqa: SIM115 - open for as long as the run
+        if self._stream.seek(0, os.SEEK_END):
+            self._stream.seek(-1, os.SEEK_END)
+            if self._stream.read(1) != b"\n":  # a kill cut the last line: the next must not become a part of it
+                self._stream.write(b"\n")
+
+    def add(self, record: Record) -> None:
+        """Add a line, at once."""
+        finite = {key: _plain(value) for key, value in record.items()}
+        self._stream.write(json.dumps(finite, ensure_ascii=False).encode() + b"\n")
+        self._stream.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._stream.close()
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON has it: numbers of numpy and torch become Python's, and what is not finite null."""
+    if value is None or isinstance(value, (str, int)):
+        return value
+    number = float(value)
+    return number if math.isfinite(number) else None

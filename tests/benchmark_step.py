@@ -1,0 +1,227 @@
+"""What a training step costs: FunASR's as train_ds takes it, and ours, side by side in one run.
+
+    python tests/benchmark_step.py [--model DIR | --full-size DIR] [--batch-sizes 6000,24000] [--ngpu 1]
+                                   [--memory-gb 23.5] [--steps 20]
+
+Random features of clips whose lengths are CDSD's (log-normal, 2.65 s on average) in batches of like length; the model
+with its own weights, or Paraformer-large with random ones, made in DIR. Each row is a process of its own. FunASR's: its
+model code, Adam, fp32 (TF32 on a GPU), loss and accuracy read after each step. Ours: ``quicken``, Adam fused, what is
+read is read every 50 steps, bf16 where the GPU has it. launches are kernels on a GPU, torch's operations elsewhere;
+waits are the times that the processor asks a GPU for a number (without one, the operations that would, optimizer
+included); busy is the GPU's share of the time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests")]
+from asr.tables import markdown_table  # noqa: E402 - found through the line above
+
+READ_EVERY = 50  # steps, conf/finetune_3090.yaml's log_interval
+GIB = 2.0**30
+WAITS = ("_local_scalar_dense", "nonzero", "masked_select")
+CUDA_WAITS = ("cudaStreamSynchronize", "cudaDeviceSynchronize", "cudaMemcpy", "cudaEventSynchronize")
+
+
+def batches(batch_size: int, count: int, vocabulary: int) -> list[dict[str, Any]]:
+    """Random features and targets; the largest batch first, so that the peak is in the warm-up too."""
+    import torch
+
+    chance = np.random.default_rng(0)
+    torch.manual_seed(0)
+    lengths = np.sort((100 * chance.lognormal(np.log(2.65) - 0.18, 0.6, 200_000).clip(0.4, 20)).astype(int))
+    made = []
+    for begin in np.linspace(0.05, 0.95, count) * len(lengths):
+        number = max(int(batch_size // lengths[int(begin)]), 1)
+        frames = torch.from_numpy(np.sort(lengths[int(begin) - number : int(begin)])[::-1].copy())
+        stacked = (frames + 5) // 6
+        tokens = (frames / 45).round().long().clamp(min=2)
+        text = torch.randint(3, vocabulary - 1, (number, int(tokens.max())))
+        text[torch.arange(text.size(1))[None, :] >= tokens[:, None]] = -1
+        speech = torch.randn(number, int(stacked.max()), 560)
+        made.append(
+            {
+                "speech": speech,
+                "speech_lengths": stacked[:, None],
+                "text": text,
+                "text_lengths": tokens[:, None],
+            }
+        )
+    return made
+
+
+class Stepper:
+    """A model and an optimizer, stepped as ``who`` does it."""
+
+    def __init__(self, who: str, model: Path, ngpu: int, memory_gb: float) -> None:
+        import torch
+        from funasr import AutoModel
+
+        from asr.funasr_model import compose, quiet
+        from asr.paraformer_training import quicken
+
+        self.torch, self.device = torch, "cuda" if ngpu else "cpu"
+        if ngpu:
+            total = torch.cuda.get_device_properties(0).total_memory / GIB
+            torch.cuda.set_per_process_memory_fraction(min(memory_gb / total, 1.0))
+            torch.backends.cuda.matmul.allow_tf32 = True
+        with quiet():
+            kwargs = compose(model)
+            weights = model / "model.pt"
+            kwargs["init_param"] = str(weights) if weights.is_file() else None
+            self.model = AutoModel(**{**kwargs, "device": self.device, "disable_log": True}).model.train()
+        self.ours = who == "ours"
+        self.bf16 = self.ours and bool(ngpu) and torch.cuda.is_bf16_supported(including_emulation=False)
+        if self.ours:
+            assert quicken(self.model)
+        self.optim = torch.optim.Adam(self.model.parameters(), lr=1e-5, fused=self.ours or None)
+        self.done = 0
+
+    def step(self, batch: dict[str, Any]) -> None:
+        """One step, launched; what is read of it is waited for."""
+        torch = self.torch
+        batch = {name: value.to(self.device, non_blocking=True) for name, value in batch.items()}
+        with torch.autocast(self.device, torch.bfloat16, enabled=self.bf16):
+            loss, stats, _ = self.model(**batch)
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), 5)
+        if torch.isfinite(norm):
+            self.optim.step()
+        self.optim.zero_grad(set_to_none=True)
+        self.done += 1
+        if not self.ours or self.done % READ_EVERY == 0:
+            loss.detach().cpu().item(), stats["acc"].detach().cpu().item()
+
+    def wait(self) -> None:
+        """Until all that was launched is done."""
+        if self.device == "cuda":
+            self.torch.cuda.synchronize()
+
+    def counted(self, batch: dict[str, Any]) -> tuple[int, int, float]:
+        """Launches, waits and the GPU's busy seconds of one step."""
+        if self.device == "cpu":
+            return *self.dispatched(batch), 0.0
+        from torch.profiler import ProfilerActivity, profile
+
+        with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as seen:
+            self.step(batch)
+            self.wait()
+        kernels = [event for event in seen.events() if str(event.device_type).endswith("CUDA")]
+        waits = sum(event.name in CUDA_WAITS for event in seen.events()) - 1  # our own
+        return len(kernels), waits, sum(event.time_range.elapsed_us() for event in kernels) / 1e6
+
+    def dispatched(self, batch: dict[str, Any]) -> tuple[int, int]:
+        """Operations of one step, and how many of them would wait for a GPU."""
+        from torch.utils._python_dispatch import TorchDispatchMode
+
+        class Counter(TorchDispatchMode):
+            operations = waits = 0
+
+            def __torch_dispatch__(self, operation: Any, _: Any, given: Any = (), named: Any = None) -> Any:
+                self.operations += 1
+                name = str(operation)
+                # An index of truth values asks how many of them are true.
+                by_truth = name == "aten.index.Tensor" and any(
+                    item is not None and item.dtype is torch.bool for item in given[1]
+                )
+                self.waits += by_truth or name.split(".")[1] in WAITS
+                return operation(*given, **(named or {}))
+
+        torch = self.torch
+        with Counter() as counter:
+            self.step(batch)
+        return counter.operations, counter.waits
+
+
+def measure(who: str, model: Path, batch_size: int, ngpu: int, memory_gb: float, steps: int) -> dict[str, Any]:
+    """One row."""
+    import resource
+
+    stepper = Stepper(who, model, ngpu, memory_gb)
+    made = batches(batch_size, 10, stepper.model.vocab_size)
+    for batch in made if ngpu else made[:2]:
+        stepper.step(batch)
+    stepper.wait()
+    began, audio = time.perf_counter(), 0.0
+    for number in range(steps):
+        batch = made[number % len(made)]
+        stepper.step(batch)
+        audio += int(batch["speech_lengths"].sum()) * 0.06
+    stepper.wait()
+    seconds = (time.perf_counter() - began) / steps
+    launches, waits, busy = stepper.counted(made[len(made) // 2])
+    peak = (
+        stepper.torch.cuda.max_memory_reserved() if ngpu else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    )
+    name = stepper.torch.cuda.get_device_name(0) if ngpu else "processor"
+    return {
+        "seconds": seconds,
+        "speed": audio / steps / seconds,
+        "launches": launches,
+        "waits": waits,
+        "busy": busy,
+        "peak": peak / GIB,
+        "device": name,
+        "bf16": stepper.bf16,
+    }
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--model", type=Path, default=ROOT / "mini/base")
+    which.add_argument("--full-size", type=Path, metavar="DIR")
+    parser.add_argument("--batch-sizes", default="6000,24000")
+    parser.add_argument("--ngpu", type=int, default=0)
+    parser.add_argument("--memory-gb", type=float, default=23.5)
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--row", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    model = arguments.model
+    if arguments.full_size:
+        from benchmark_decode import full_size
+
+        model = full_size(arguments.full_size)
+    if arguments.row:
+        who, size = arguments.row.split(",")
+        print(json.dumps(measure(who, model, int(size), arguments.ngpu, arguments.memory_gb, arguments.steps)))
+        return
+    rows = []
+    for size in arguments.batch_sizes.split(","):
+        speeds = []
+        for who in ("FunASR's", "ours"):
+            words = [sys.executable, __file__, "--model", str(model), "--row", f"{who},{size}"]
+            words += ["--ngpu", str(arguments.ngpu), "--memory-gb", str(arguments.memory_gb)]
+            words += ["--steps", str(arguments.steps)]
+            done = subprocess.run(words, stdout=subprocess.PIPE, text=True)
+            if done.returncode:
+                rows.append((f"{int(size):,}", who, *["failed"] + [""] * 6))
+                continue
+            found = json.loads(done.stdout.splitlines()[-1])
+            speeds.append(found["speed"])
+            rows.append(
+                (
+                    *(f"{int(size):,}", who + (", bf16" if found["bf16"] else ""), f"{found['seconds'] * 1000:,.0f}"),
+                    *(f"{found['speed']:,.0f}", f"{found['launches']:,}", str(found["waits"])),
+                    f"{found['busy'] / found['seconds']:.0%}" if found["busy"] else "",
+                    *(f"{found['peak']:.2f}", f"{speeds[-1] / speeds[0]:.2f}"),
+                )
+            )
+            print(found["device"], rows[-1], file=sys.stderr, flush=True)
+    head = ("batch_size", "step", "ms", "audio s/s", "launches", "waits", "busy", "peak GB", "x FunASR's")
+    print(markdown_table(head, rows))
+
+
+if __name__ == "__main__":
+    main()

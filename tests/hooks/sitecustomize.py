@@ -1,0 +1,72 @@
+"""For trainings under test: which clips were read, and a place to be stopped at. Found by Python through PYTHONPATH.
+
+In the folder $WATCHED: ``seen`` gets a line ``split epoch key`` for each clip that is read. While ``hold`` is there, a
+process that comes to the place which it names waits, after it has written its number to ``held``. ``hold`` is a place
+and how often a process passes it before: ``train 7`` and ``val 2`` are clips that it reads, ``train@3 7`` one of epoch
+3 (from 0), ``save 0`` is a state file, written but not yet under its name.
+"""
+
+from __future__ import annotations
+
+import importlib.abc
+import importlib.util
+import os
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+FOLDER = Path(os.environ.get("WATCHED", "/nowhere"))
+passed: Counter[str] = Counter()
+
+
+def come_to(*names: str) -> None:
+    """Wait here if this is where to wait."""
+    hold = FOLDER / "hold"
+    if hold.exists() and hold.read_text() in {f"{name} {passed[name]}" for name in names}:
+        writing = FOLDER / f"held.{os.getpid()}"
+        writing.write_text(str(os.getpid()))
+        writing.rename(FOLDER / "held")
+        while hold.exists():
+            time.sleep(0.01)
+    passed.update(names)
+
+
+def watch(dataset: object) -> None:
+    """Have every clip that the recipe's dataset reads written down."""
+    kind = dataset.RecipeAudioDataset  # type: ignore[attr-defined]
+    read = kind.__getitem__
+
+    def watched(self, index):
+        split, epoch = ("train" if self.is_training else "val"), getattr(index, "epoch", self.epoch)
+        come_to(split, f"{split}@{epoch}")
+        with open(FOLDER / "seen", "a") as stream:  # short lines are appended whole
+            stream.write(f"{split} {epoch} {self.index_ds[int(index)]['key']}\n")
+        return read(self, index)
+
+    kind.__getitem__ = watched
+
+
+class Watcher(importlib.abc.MetaPathFinder):
+    """Calls ``watch`` with asr.dataset as soon as it is imported."""
+
+    def find_spec(self, name, path=None, target=None):
+        if name != "asr.dataset":
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(name)
+        load = spec.loader.exec_module
+        spec.loader.exec_module = lambda module: (load(module), watch(module))
+        return spec
+
+
+def watched_fsync(file, fsync=os.fsync):
+    """What ``asr.files`` calls last before a file takes its name."""
+    if ".state.pt." in os.readlink(f"/proc/self/fd/{file}"):
+        come_to("save")
+    fsync(file)
+
+
+if FOLDER.is_dir():
+    sys.meta_path.insert(0, Watcher())
+    os.fsync = watched_fsync

@@ -1,0 +1,94 @@
+"""Small trainings as stage 3 runs them: torchrun, FunASR's train_ds, our trainer; on the processor."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from asr.base_model import digest, link
+from asr.config import resolve, write_stage_files
+from asr.files import write_json
+from tests import tiny
+
+# A model that draws nothing: dropout, SpecAugment and the decoder's sampling are off.
+NO_CHANCE = {
+    "model_conf": {"sampling_ratio": 0.0},
+    "encoder_conf": {"dropout_rate": 0.0, "positional_dropout_rate": 0.0, "attention_dropout_rate": 0.0},
+    "decoder_conf": {
+        "dropout_rate": 0.0,
+        "positional_dropout_rate": 0.0,
+        "self_attention_dropout_rate": 0.0,
+        "src_attention_dropout_rate": 0.0,
+    },
+    # FunASR wants one mask or another: this one is 0 bins wide.
+    "specaug_conf": {"apply_time_mask": False, "apply_freq_mask": True, "freq_mask_width_range": [0, 1]},
+}
+
+
+def values(model: Path, **blocks: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration for ``model``; ``train_conf={"accum_grad": 2}`` and the like are merged into its blocks."""
+    found: dict[str, Any] = {
+        "base": str(model),
+        "family": "paraformer",
+        "seed": 1,
+        "dataset_conf": {"batch_type": "example", "batch_size": 4, "num_workers": 0},
+        "train_conf": {"max_epoch": 3, "log_interval": 1, "keep_nbest_models": 3, "avg_nbest_model": 3},
+        "optim_conf": {"lr": 0.001},
+        "scheduler_conf": {"warmup_steps": 10},
+    }
+    for name, block in blocks.items():
+        found[name] = {**found.get(name, {}), **block} if isinstance(block, Mapping) else block
+    return found
+
+
+def lay_out(folder: Path, name: str = "exp", clips: int = 24, **blocks: Any) -> Path:
+    """``folder``/``name`` as stages 0 and 1 leave it, with base and data beside it; the run's folder."""
+    model, exp = folder / "base", folder / name
+    if not model.exists():
+        tiny.make_model(model)
+        tiny.make_data(folder / "data", [0.5 + n % 7 / 5 for n in range(clips)])
+    conf = folder / f"{name}.yaml"
+    conf.write_text(yaml.safe_dump(values(model, **blocks)), encoding="utf-8")
+    write_stage_files(resolve(conf, []), exp / "conf")
+    link(model, exp)
+    files = digest(model)
+    write_json(exp / "base.json", {"id": str(model), "digest": files.pop("digest"), "files": files})
+    return exp
+
+
+def start(exp: Path, *words: str, **environment: str) -> subprocess.Popen:
+    """``python -m asr.train`` on the processor, in a process group of its own; both streams as text, in one."""
+    command = [sys.executable, "-m", "asr.train", "--exp", str(exp), "--data", str(exp.parent / "data"), "--ngpu", "0"]
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PET_")}
+    env = {**kept, "OMP_NUM_THREADS": "1", **environment}
+    return subprocess.Popen([*command, *words], env=env, start_new_session=True, **pipes)
+
+
+def train(exp: Path, *words: str, **environment: str) -> str:
+    """Train to the end; what was said."""
+    child = start(exp, *words, **environment)
+    said = child.communicate(timeout=400)[0]
+    assert child.returncode == 0, said
+    return said
+
+
+def weights(path: Path) -> dict[str, torch.Tensor]:
+    """A checkpoint's tensors by name."""
+    return torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+
+
+def scalars(exp: Path, name: str) -> list[float]:
+    """What TensorBoard has of ``name``, in order."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(exp / "tensorboard"))
+    events.Reload()
+    return [item.value for item in events.Scalars(name)]

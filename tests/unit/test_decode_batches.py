@@ -1,0 +1,139 @@
+"""Decoding in one process: every clip once, the same text in any batch, and a batch that is too large is split."""
+
+import os
+import signal
+
+import hypothesis
+import hypothesis.strategies as st
+import pytest
+import torch
+
+from asr.decode import decode
+from asr.decode_batches import Clip, Decoder, Readers, batches, clips
+from asr.errors import RecipeError
+from asr.funasr_model import load
+from asr.manifest import Utterance
+from tests import tiny
+
+SECONDS = [0.06, 0.1, 0.3, 0.31, 0.5, 0.7, 1.1, 1.3, 2.0, 2.9, 0.4, 1.7]
+
+
+@pytest.fixture(scope="module")
+def recogniser(tmp_path_factory):
+    return load(tiny.make_model(tmp_path_factory.mktemp("model")))
+
+
+@pytest.fixture(scope="module")
+def utterances(tmp_path_factory):
+    return tiny.make_clips(tmp_path_factory.mktemp("clips"), SECONDS)
+
+
+@pytest.fixture(scope="module")
+def alone(recogniser, utterances):
+    """The text of each clip in a batch of its own."""
+    found = decode(recogniser, utterances, 0.01)
+    assert len(set(found.values())) > len(SECONDS) / 2  # texts that differ, or to compare them would say nothing
+    return found
+
+
+class SmallGpu:
+    """A recogniser that runs out of GPU memory with more than ``frames`` padded frames."""
+
+    def __init__(self, recogniser, frames):
+        self.recogniser, self.frames, self.tried = recogniser, frames, []
+
+    def features(self, audio):
+        return self.recogniser.features(audio)
+
+    def hear(self, speech, lengths):
+        self.tried.append(speech.shape[0] * speech.shape[1])
+        if self.tried[-1] > self.frames:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return self.recogniser.hear(speech, lengths)
+
+
+@hypothesis.given(lengths=st.lists(st.integers(1, 3000), min_size=1, max_size=60), seconds=st.floats(0.01, 100))
+def test_batches_hold_every_clip_once_longest_first_and_no_more_than_asked_for(lengths, seconds):
+    items = [Utterance(f"k{n}", "", "", length, 1, "s", length / 100, 1) for n, length in enumerate(lengths)]
+    made = list(batches(items, seconds))
+    assert sorted(item.key for batch in made for item in batch) == sorted(item.key for item in items)
+    flat = [item.source_len for batch in made for item in batch]
+    assert flat == sorted(lengths, reverse=True)
+    for batch in made:
+        assert len(batch) == 1 or batch[0].source_len * len(batch) <= seconds * 100
+
+
+@hypothesis.settings(max_examples=25)
+@hypothesis.given(order=st.permutations(range(len(SECONDS))), count=st.integers(1, 12), seconds=st.floats(0.01, 40))
+def test_the_text_of_a_clip_does_not_depend_on_what_it_is_decoded_with(
+    recogniser, utterances, alone, order, count, seconds
+):
+    chosen = [utterances[index] for index in order[:count]]
+    assert decode(recogniser, chosen, seconds) == {item.key: alone[item.key] for item in chosen}
+
+
+def test_a_batch_that_does_not_fit_the_gpu_is_split_and_nothing_as_large_is_tried_again(recogniser, utterances, alone):
+    plan = [clips(batch) for batch in batches(utterances, 1000)] * 2  # all clips in one batch, twice
+    small, told = SmallGpu(recogniser, 60), []
+    with Readers(small) as readers:
+        found = list(Decoder(small, told.append).run(plan, range(2), readers))
+    order = [alone[item.key] for batch in batches(utterances, 1000) for item in batch]
+    assert found == [(0, order), (1, order)]
+    refused = [frames for frames in small.tried if frames > 60]
+    assert refused == sorted(set(refused), reverse=True)  # each smaller than the one before: never the same again
+    assert len(told) == len(refused) >= 2
+    assert told[0].startswith("out of GPU memory with 12 clips of up to 2.9 s: ")
+
+
+def test_a_clip_that_does_not_fit_the_gpu_alone_is_named(recogniser, utterances):
+    plan = [clips(batch) for batch in batches(utterances, 1000)]
+    small = SmallGpu(recogniser, 40)  # the clip of 2.9 s has 49 frames
+    with (
+        Readers(small) as readers,
+        pytest.raises(RecipeError, match=rf"{utterances[9].source}: its 2\.9 s do not fit the GPU's memory"),
+    ):
+        list(Decoder(small, lambda _: None).run(plan, range(1), readers))
+
+
+def test_another_error_of_the_model_is_not_taken_for_want_of_memory(recogniser, utterances):
+    class Broken(SmallGpu):
+        def hear(self, speech, lengths):
+            raise RuntimeError("shapes do not match")
+
+    broken = Broken(recogniser, 0)
+    with Readers(broken) as readers, pytest.raises(RuntimeError, match="shapes do not match"):
+        list(Decoder(broken).run([clips(utterances)], range(1), readers))
+
+
+def test_processes_that_read_give_the_features_that_a_thread_gives(recogniser, utterances):
+    plan = [clips(batch) for batch in batches(utterances, 2)]
+    with Readers(recogniser) as thread, Readers(recogniser, 2) as processes:
+        for batch in plan:
+            speech, lengths = Readers.result(thread.read(batch))
+            others = Readers.result(processes.read(batch))
+            assert torch.equal(others[0], speech)
+            assert torch.equal(others[1], lengths)
+
+
+@pytest.mark.parametrize("processes", [0, 1])
+def test_a_clip_that_cannot_be_read_is_named_by_whoever_reads_it(recogniser, utterances, tmp_path, processes):
+    (tmp_path / "a.wav").write_bytes(b"RIFF")
+    plan = [clips(utterances[:2]), [Clip(str(tmp_path / "a.wav"), 1.0)]]
+    found = []
+    with (
+        Readers(recogniser, processes) as readers,
+        pytest.raises(RecipeError, match=rf"{tmp_path}/a\.wav: cannot be decoded"),
+    ):
+        found.extend(Decoder(recogniser).run(plan, range(2), readers))  # the batch before it comes
+    with Readers(recogniser, processes) as readers:
+        assert len(next(Decoder(recogniser).run(plan, range(2), readers))[1]) == 2
+
+
+def test_a_reading_process_that_is_killed_is_one_line(recogniser, utterances, tmp_path):
+    os.mkfifo(tmp_path / "never.wav")  # reading it waits for ever
+    with Readers(recogniser, 1) as readers:
+        read = readers.read([Clip(str(tmp_path / "never.wav"), 1.0)])
+        for pid in list(readers._pool._processes):
+            os.kill(pid, signal.SIGKILL)
+        with pytest.raises(RecipeError, match="a process that read audio was killed"):
+            Readers.result(read)

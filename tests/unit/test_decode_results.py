@@ -1,0 +1,79 @@
+"""hyp.partial: what a stopped decode has found is found again, whole lines alone, of the same inputs alone."""
+
+import json
+
+import pytest
+
+from asr.decode_results import PARTIAL, Partial
+from asr.errors import RecipeError
+
+INPUTS = {"model": "a1", "manifest": "b2", "dither": 0.0, "method": "m"}
+TEXTS = {"S1": "今天 天气", "S2": "", "S3": 'a "b" \\', "S4": "三"}
+
+
+def write(folder, inputs=INPUTS, texts=TEXTS):
+    with Partial(folder, inputs, TEXTS) as partial:
+        partial.add(texts.keys(), texts.values())
+    return (folder / PARTIAL).read_bytes()
+
+
+def read(folder, inputs=INPUTS, keys=TEXTS):
+    with Partial(folder, inputs, keys) as partial:
+        return partial.texts, partial.notes
+
+
+def test_results_come_back_as_they_were(tmp_path):
+    write(tmp_path)
+    assert read(tmp_path) == (TEXTS, [])
+    assert read(tmp_path) == (TEXTS, [])  # reading takes nothing away
+
+
+def test_a_file_that_breaks_off_anywhere_keeps_its_whole_lines_and_can_be_gone_on_with(tmp_path):
+    whole = write(tmp_path)
+    ends = [index + 1 for index, byte in enumerate(whole) if byte == ord("\n")]
+    assert len(ends) == 5
+    for length in range(len(whole) + 1):
+        (tmp_path / PARTIAL).write_bytes(whole[:length])
+        kept = max(sum(end <= length for end in ends) - 1, 0)
+        with Partial(tmp_path, INPUTS, TEXTS) as partial:
+            assert partial.texts == dict(list(TEXTS.items())[:kept]), length
+            assert bool(partial.notes) == (length not in (0, *ends)), length
+            rest = dict(list(TEXTS.items())[kept:])
+            partial.add(rest.keys(), rest.values())
+        assert (tmp_path / PARTIAL).read_bytes() == whole, length
+
+
+@pytest.mark.parametrize(
+    "damage", [b"\0" * 40, b'["S9", "x"]\n', b'["S1"]\n', b'{"S1": "x"}\n', b'["S1", 3]\n', b"\xff\n"]
+)
+def test_lines_from_the_first_that_is_no_result_do_not_count_and_that_is_said(tmp_path, damage):
+    lines = write(tmp_path).splitlines(keepends=True)
+    (tmp_path / PARTIAL).write_bytes(b"".join([*lines[:3], damage, *lines[3:]]))
+    lost = len(damage) + sum(map(len, lines[3:]))
+    texts, notes = read(tmp_path)
+    assert texts == {"S1": TEXTS["S1"], "S2": ""}
+    assert notes == [f"{tmp_path / PARTIAL}: damaged at its end; {lost} bytes are thrown away"]
+    assert (tmp_path / PARTIAL).read_bytes() == b"".join(lines[:3])
+
+
+def test_results_of_other_inputs_are_thrown_away_and_that_is_said(tmp_path):
+    write(tmp_path)
+    texts, notes = read(tmp_path, {**INPUTS, "model": "a2"})
+    assert texts == {}
+    assert notes == [f"{tmp_path / PARTIAL}: of another model or other clips; thrown away"]
+    assert json.loads((tmp_path / PARTIAL).read_text()) == {**INPUTS, "model": "a2"}
+    assert read(tmp_path) == ({}, notes)  # nor are they the first inputs' any more
+
+
+def test_two_processes_do_not_decode_into_one_folder(tmp_path):
+    with Partial(tmp_path, INPUTS, TEXTS) as partial:
+        with pytest.raises(RecipeError, match=rf"{PARTIAL}: another process decodes into this folder"):
+            Partial(tmp_path, INPUTS, TEXTS)
+        partial.add(["S1"], ["一"])
+    assert read(tmp_path)[0] == {"S1": "一"}
+
+
+def test_a_text_too_few_is_refused_and_nothing_of_the_batch_is_kept(tmp_path):
+    with Partial(tmp_path, INPUTS, TEXTS) as partial, pytest.raises(ValueError, match="shorter"):
+        partial.add(["S1", "S2"], ["一"])
+    assert read(tmp_path)[0] == {}

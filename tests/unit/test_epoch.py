@@ -1,0 +1,165 @@
+"""The loop of an epoch: what it counts, and steps that do not fit in memory."""
+
+import copy
+import logging
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from asr.epoch import EpochTrainer, normaliser, padded_frames, parts_of
+from asr.errors import RecipeError
+from asr.funasr_model import load
+from asr.paraformer_training import quicken
+from tests import tiny
+from tests.unit.test_paraformer_training import batch, without_chance
+from tests.unit.test_resume import Scheduler
+
+
+class Loader(list):
+    """Batches, with what FunASR asks of a sampler."""
+
+    @property
+    def batch_sampler(self):
+        return self
+
+    def set_epoch(self, epoch):
+        self.epoch = epoch
+
+
+class Trainer(EpochTrainer):
+    """On the processor, with a memory that holds ``room`` padded frames in a forward or backward pass."""
+
+    room = None
+    where = "forward"
+
+    def __init__(self, folder, **more):
+        super().__init__(output_dir=str(folder), device="cpu", grad_clip=0, **more)
+        self.writer, self.logged, self.tried = None, [], []
+
+    def log(self, loss_dict, tag="train"):
+        self.logged.append((loss_dict["batch_total"], float(loss_dict["loss"]), float(loss_dict["stats"]["acc"])))
+
+    def forward_step(self, model, batch, loss_dict=None):
+        self.tried.append(len(batch["text"]))
+        self.full = self.room is not None and padded_frames(batch) > self.room
+        if self.full and self.where == "forward":
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        super().forward_step(model, batch, loss_dict=loss_dict)
+
+    def backward_step(self, model, scaler, loss_dict=None):
+        super().backward_step(model, scaler, loss_dict=loss_dict)
+        if self.full:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    made = without_chance(load(tiny.make_model(tmp_path_factory.mktemp("base"))).model, 0.0)
+    quicken(made)
+    return made
+
+
+def train(trainer, model, batches):
+    model = copy.deepcopy(model)
+    optim = torch.optim.SGD(model.parameters(), lr=0.1)
+    trainer.train_epoch(model, optim, Scheduler(optim), None, Loader(batches), 0)
+    return torch.cat([value.flatten() for value in model.state_dict().values()])
+
+
+@pytest.mark.parametrize("accum_grad", [1, 2])
+@pytest.mark.parametrize("where", ["forward", "backward"])
+def test_a_step_that_does_not_fit_is_split_and_ends_with_the_same_weights(tmp_path, model, caplog, where, accum_grad):
+    batches = [batch(seed, 7) for seed in range(4)]
+    whole = Trainer(tmp_path, accum_grad=accum_grad)
+    expected = train(whole, model, batches)
+    trainer = Trainer(tmp_path, accum_grad=accum_grad)
+    trainer.room, trainer.where = 2 * 30, where
+    with caplog.at_level(logging.INFO, "asr.progress"):
+        found = train(trainer, model, batches)
+    assert (expected - torch.cat([v.flatten() for v in model.state_dict().values()])).norm() > 1e-3
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
+    assert trainer.splits > 0
+    for one, other in zip(trainer.logged, whole.logged, strict=True):
+        assert one == pytest.approx(other, rel=1e-4)
+    first = (
+        "out of memory in epoch 1 step 1 with 7 clips, 2 s with padding: begun again in 2 parts (1 so far in this run)"
+    )
+    assert caplog.messages[0].startswith(first)
+    # What did not fit once is not tried as a whole again.
+    assert trainer.tried.count(7) == 1
+
+
+def test_a_clip_that_does_not_fit_alone_is_an_error_that_says_how_long_it_is(tmp_path, model):
+    trainer = Trainer(tmp_path)
+    trainer.room = 10
+    with pytest.raises(RecipeError, match=r"step 1: one clip of 0\.3 s does not fit in memory; set dataset_conf"):
+        train(trainer, model, [batch(0, 3)])
+
+
+def test_another_error_is_no_want_of_memory(tmp_path, model):
+    trainer = Trainer(tmp_path)
+    broken = batch(0, 3)
+    broken["text"] = broken["text"][:2]
+    with pytest.raises((RuntimeError, IndexError)):
+        train(trainer, model, [broken])
+    assert trainer.splits == 0
+
+
+def test_gradients_that_were_sent_to_others_end_the_run(tmp_path, model):
+    trainer = Trainer(tmp_path)
+    trainer.room, trainer.where, trainer.use_ddp = 60, "backward", True
+    model.no_sync = None
+    with pytest.raises(RecipeError, match="out of memory while gradients were exchanged; lower"):
+        train(trainer, model, [batch(0, 7)])
+
+
+def test_parts_cover_the_clips_and_are_cropped():
+    whole = batch(3, 5)
+    parts = parts_of(whole, 2)
+    assert [len(part["text"]) for part in parts] == [2, 3]
+    for name in ("speech_lengths", "text_lengths"):
+        assert torch.equal(torch.cat([part[name] for part in parts]), whole[name])
+    for part in parts:
+        assert part["speech"].size(1) == part["speech_lengths"].max()
+        assert part["text"].size(1) == part["text_lengths"].max()
+        assert (part["text"].ne(-1).sum(1) == part["text_lengths"][:, 0]).all()
+    assert len(parts_of(whole, 64)) == 5
+
+
+def test_the_normaliser_is_what_funasr_divides_by(model):
+    data = batch(1, 4)
+    _, _, weight = model(**data)
+    assert normaliser(model, data) == weight.item()
+    assert normaliser(torch.nn.Linear(1, 1), data) == 4
+
+
+SCARCE = """
+import resource, sys, torch
+from pathlib import Path
+from asr.epoch import padded_frames
+from asr.funasr_model import load
+from tests import tiny
+from tests.unit.test_epoch import Trainer, train
+torch.set_num_threads(1)
+model = load(tiny.make_model(Path(sys.argv[1]) / "base")).model.train()
+def data(clips):
+    lengths, counts = torch.full((clips, 1), 300), torch.full((clips, 1), 5)
+    return {"speech": torch.randn(clips, 300, 560), "speech_lengths": lengths,
+            "text": torch.randint(3, 13, (clips, 5)), "text_lengths": counts}
+trainer = Trainer(sys.argv[1])
+train(trainer, model, [data(2)])
+assert trainer.splits == 0
+large = data(64)  # attention alone is 4 heads x 64 x 300 x 300 x 4 bytes = 92 MB a tensor
+used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + 250 * 2**20, -1))
+train(trainer, model, [large])
+print("splits", trainer.splits)
+"""
+
+
+def test_real_want_of_memory_is_survived(tmp_path):
+    done = subprocess.run([sys.executable, "-c", SCARCE, str(tmp_path)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert int(done.stdout.split("splits ")[1]) > 0

@@ -1,0 +1,188 @@
+"""The quick training step is FunASR's: losses, gradients, and the sampler's distribution."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from funasr.losses.label_smoothing_loss import LabelSmoothingLoss
+from funasr.models.paraformer.cif_predictor import cif_v1
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from asr.funasr_model import load
+from asr.paraformer_training import Model, SmoothedLoss, accuracy, add_sos_eos, integrate, pad_mask, quicken
+from tests import tiny
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return load(tiny.make_model(tmp_path_factory.mktemp("base"))).model
+
+
+def batch(seed=0, clips=5):
+    generator = torch.Generator().manual_seed(seed)
+    lengths = torch.randint(20, 31, (clips, 1), generator=generator)
+    lengths[0] = 30
+    counts = torch.randint(2, 7, (clips, 1), generator=generator)
+    counts[0] = 6
+    text = torch.randint(3, 13, (clips, 6), generator=generator)
+    text[torch.arange(6)[None, :] >= counts] = -1
+    speech = torch.randn(clips, 30, 560, generator=generator)
+    speech[torch.arange(30)[None, :] >= lengths] = 0
+    return {"speech": speech, "speech_lengths": lengths, "text": text, "text_lengths": counts}
+
+
+def without_chance(model, ratio):
+    made = copy.deepcopy(model)
+    made.specaug, made.sampling_ratio = None, ratio
+    for part in made.modules():
+        if isinstance(part, torch.nn.Dropout):
+            part.p = 0.0
+        if hasattr(part, "dropout_rate"):
+            part.dropout_rate = 0.0
+    return made.train()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_losses_and_gradients_are_funasrs(model, seed):
+    theirs = without_chance(model, 0.0)
+    theirs.predictor.register_forward_pre_hook(lambda _, given: (given[0] * given[2].transpose(1, 2), *given[1:]))
+    theirs.double()  # cif_v1 loses the last token where float32 keeps its sum below the threshold
+    ours = copy.deepcopy(theirs)
+    ours.predictor._forward_pre_hooks.clear()
+    loss, stats, weight = theirs(**{k: v.double() if k == "speech" else v for k, v in batch(seed).items()})
+    loss.backward()
+    ours.float()
+    assert quicken(ours)
+    own_loss, own_stats, own_weight = ours(**batch(seed))
+    own_loss.backward()
+    assert own_loss.item() == pytest.approx(loss.item(), rel=1e-4)
+    assert own_weight.item() == weight.item()
+    assert own_stats["acc"].item() == pytest.approx(stats["acc"].item(), abs=1e-6)
+    assert own_stats["loss_pre"].item() == pytest.approx(stats["loss_pre"].item(), rel=1e-4)
+    norms = []
+    for (name, one), (_, other) in zip(theirs.named_parameters(), ours.named_parameters(), strict=True):
+        if one.grad is None:
+            assert other.grad is None, name
+            continue
+        norms.append(one.grad.norm().item())
+        assert (one.grad - other.grad).norm() <= 1e-3 * one.grad.norm() + 1e-5, name
+    assert max(norms) > 0.01
+
+
+def test_padding_does_not_change_a_clip(model):
+    quick = without_chance(model, 0.0)
+    quicken(quick)
+    data = batch(4, 3)
+    shorter = {name: value[2:] for name, value in data.items()}
+    for name in ("speech", "text"):
+        shorter[name] = shorter[name][:, : int(shorter[f"{name}_lengths"].max())]
+    assert shorter["speech"].size(1) < 30
+    encoded = [quick.encode(each["speech"], each["speech_lengths"][:, 0])[0][-1:] for each in (data, shorter)]
+    masks = [~pad_mask(data["speech_lengths"][2:, 0], maxlen=each.size(1))[:, None, :] for each in encoded]
+    alphas = [quick.predictor(one, data["text"][2:], mask)[2] for one, mask in zip(encoded, masks, strict=True)]
+    torch.testing.assert_close(alphas[0][:, : alphas[1].size(1)], alphas[1])
+
+
+def test_parameters_keep_their_names(model):
+    quick = copy.deepcopy(model)
+    assert quicken(quick)
+    assert list(quick.state_dict()) == list(model.state_dict())
+
+
+def test_another_model_is_left_alone():
+    assert not quicken(torch.nn.Linear(2, 2))
+
+
+@settings(max_examples=50)
+@given(
+    st.lists(st.lists(st.floats(0.01, 0.95), min_size=12, max_size=12), min_size=1, max_size=4),
+    st.integers(0, 10**6),
+)
+def test_integration_is_cif_where_cif_fires_every_token(weights, seed):
+    alphas = torch.tensor(weights, dtype=torch.float64)
+    wanted = alphas.sum(1).floor().clamp(min=1)
+    alphas = alphas * ((wanted + 0.01) / alphas.sum(1))[:, None]  # above the last threshold, whatever the rounding
+    alphas = alphas.clamp(max=0.999)
+    hidden = torch.from_numpy(np.random.default_rng(seed).standard_normal((len(weights), 12, 3)))
+    total = alphas.cumsum(1)
+    if ((total - total.round()).abs() < 1e-6).any():
+        return  # on a threshold: rounding decides which frame fires
+    theirs, _ = cif_v1(hidden, alphas, 1.0)
+    ours = integrate(hidden, alphas, theirs.size(1))
+    for row, clip in enumerate(total[:, -1].floor().int().tolist()):
+        torch.testing.assert_close(ours[row, :clip], theirs[row, :clip], atol=1e-4, rtol=1e-4)
+
+
+def test_integration_shares_a_frame_between_its_tokens():
+    # Running sums 0.5, 1.2, 2.5: the second frame gives 0.5 to token 0 and 0.2 to token 1, the third 0.8 and 0.5.
+    hidden = torch.tensor([[[1.0], [10.0], [100.0]]])
+    made = integrate(hidden, torch.tensor([[0.5, 0.7, 1.3]]), 3)
+    torch.testing.assert_close(made[0, :, 0], torch.tensor([0.5 + 5.0, 2.0 + 80.0, 50.0]))
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("per_token", [True, False])
+def test_the_loss_is_label_smoothing(smoothing, per_token):
+    torch.manual_seed(0)
+    scores, target = torch.randn(3, 5, 11, requires_grad=True), torch.randint(0, 11, (3, 5))
+    target[0, 3:] = -1
+    one = LabelSmoothingLoss(11, -1, smoothing, per_token)(scores, target)
+    other = SmoothedLoss(11, -1, smoothing, per_token)(scores, target)
+    assert other.item() == pytest.approx(one.item(), rel=1e-5)
+    gradients = [torch.autograd.grad(loss, scores)[0] for loss in (one, other)]
+    torch.testing.assert_close(*gradients)
+
+
+def test_sentence_ends_are_funasrs():
+    from funasr.models.transformer.utils.add_sos_eos import add_sos_eos as theirs
+
+    targets = torch.tensor([[5, 6, 7], [8, -1, -1], [9, 4, -1]])
+    assert [each.tolist() for each in add_sos_eos(targets, 1, 2, -1)] == [
+        each.tolist() for each in theirs(targets, 1, 2, -1)
+    ]
+
+
+def test_masks_and_accuracy_by_hand():
+    assert pad_mask(torch.tensor([1, 3])).tolist() == [[False, True, True], [False, False, False]]
+    assert pad_mask(torch.tensor([1]), maxlen=2).tolist() == [[False, True]]
+    scores = torch.eye(3)[[0, 1, 2, 2]]
+    assert accuracy(scores, torch.tensor([[0, 2], [2, -1]]), -1).item() == pytest.approx(2 / 3)
+
+
+def test_the_sampler_shows_its_share_at_places_drawn_evenly(model):
+    quick = without_chance(model, 0.5)
+    quicken(quick)
+    text = torch.full((2, 8), 3)
+    text[1, 6:] = -1
+    embeds = torch.zeros(2, 8, tiny.WIDTH)
+    encoded, counts = torch.randn(2, 20, tiny.WIDTH), torch.tensor([8, 6])
+    with torch.no_grad():
+        first = quick.decoder(encoded, torch.tensor([20, 20]), embeds, counts)[0]
+        wrong = int((first.argmax(-1)[1, :6] != 3).sum())
+        shown = torch.zeros(8)
+        for seed in range(600):
+            torch.manual_seed(seed)
+            mixed, _ = quick.sampler(encoded, torch.tensor([20, 20]), text, counts, embeds)
+            chosen = mixed[1].abs().sum(-1) > 0
+            assert int(chosen.sum()) == int(wrong * 0.5)
+            shown += chosen
+    assert wrong >= 2
+    assert not shown[6:].any()
+    share = int(wrong * 0.5) / 6
+    # Five standard deviations of a binomial count at each place.
+    assert (shown[:6] - 600 * share).abs().max() < 5 * (600 * share * (1 - share)) ** 0.5
+
+
+def test_inference_is_untouched(model):
+    quick = copy.deepcopy(model)
+    quicken(quick)
+    assert isinstance(quick, Model)
+    data = batch()
+    with torch.no_grad():
+        one, other = (
+            each.eval().calc_predictor(*each.encode(data["speech"], data["speech_lengths"][:, 0]))
+            for each in (model, quick)
+        )
+    assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
