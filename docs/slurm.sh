@@ -60,11 +60,11 @@ in_background() { # so that bash hears the signal while it waits; in a group of 
 }
 
 if ((SLURM_JOB_NUM_NODES == 1)); then
-  in_background bash run.sh --ngpu "$gpus" "${words[@]}"
+  in_background bash run.sh "${words[@]}" --ngpu "$gpus"
   exit
 fi
 
-in_background bash run.sh --ngpu "$gpus" --stop-stage 2 "${words[@]}"
+in_background bash run.sh "${words[@]}" --ngpu "$gpus" --stop-stage 2
 # torchrun reads these; a process that dies is started anew, twice, from the newest save
 first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 export PET_NNODES=$SLURM_JOB_NUM_NODES PET_RDZV_BACKEND=c10d PET_RDZV_ENDPOINT=$first:29400 PET_MAX_RESTARTS=2
@@ -73,4 +73,4 @@ export exp data gpus restart
 # shellcheck disable=SC2016 # expanded on each machine
 in_background srun --kill-on-bad-exit=1 bash -c \
   '. ./path.sh && PET_NODE_RANK=$SLURM_NODEID exec python -m asr.train --exp "$exp" --data "$data" --ngpu "$gpus" $restart'
-in_background bash run.sh --ngpu "$gpus" --stage 4 "${words[@]}"
+in_background bash run.sh "${words[@]}" --ngpu "$gpus" --stage 4

@@ -67,6 +67,7 @@ class ResumableTrainer(trainer_ds.Trainer):
         self.first_step = 0
         self.epochs_done = 0
         self.not_finite = 0
+        self.unseen: tuple[torch.Tensor, Any, Any] | None = None  # the norm of a step that is not waited for
         self.untried: str | None = None  # the newest save, until its weights have given a finite gradient
         self.validations: list[float] = []  # values that rank, oldest first: lower is better
         self.validating = False
@@ -99,7 +100,10 @@ class ResumableTrainer(trainer_ds.Trainer):
             scaler.unscale_(optim)
         limit = self.grad_clip if self.grad_clip > 0 else math.inf
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), max_norm=limit, norm_type=self.grad_clip_type)
-        if self._is_finite(norm, loss_dict):
+        if not scaler and optim.defaults.get("fused"):
+            self._step_and_look_later(optim, norm, loss_dict)
+            scheduler.step()
+        elif self._is_finite(norm, loss_dict):
             if scaler:
                 scaler.step(optim)
                 scaler.update()
@@ -110,6 +114,30 @@ class ResumableTrainer(trainer_ds.Trainer):
         self.place = (loss_dict["epoch"], done)
         if self._stop_is_agreed():
             self._save_and_stop()
+
+    def _step_and_look_later(self, optim: Any, norm: torch.Tensor, loss_dict: Any) -> None:
+        """A fused optimizer leaves a step out by itself, on the GPU: nobody has to wait for the norm of its gradient.
+
+        It is looked at in the next step, when it has long been there. The schedule goes on over a step left out.
+        """
+        self.look()
+        optim.found_inf = torch.isfinite(norm).logical_not().float()
+        optim.step()
+        copy, arrived = norm.detach(), None
+        if norm.is_cuda:
+            copy = torch.empty((), pin_memory=True).copy_(copy, non_blocking=True)
+            arrived = torch.cuda.Event()
+            arrived.record()
+        self.unseen = (copy, arrived, loss_dict)
+
+    def look(self) -> None:
+        """At the last step's norm, if that was not done; RecipeError where too many in a row were no number."""
+        if self.unseen is None:
+            return
+        (norm, arrived, loss_dict), self.unseen = self.unseen, None
+        if arrived is not None:
+            arrived.synchronize()
+        self._is_finite(norm, loss_dict)
 
     def _is_finite(self, norm: torch.Tensor, loss_dict: Any) -> bool:
         if torch.isfinite(norm):
@@ -163,6 +191,7 @@ class ResumableTrainer(trainer_ds.Trainer):
 
         At the end of an epoch EarlyStop is raised where the ranking has not improved for ``patience`` validations.
         """
+        self.look()
         if self.use_ddp:
             dist.barrier()
         if self.rank == 0:

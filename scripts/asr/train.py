@@ -9,6 +9,7 @@ run goes on from its newest checkpoint, with whatever batch size, learning rate 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import signal
@@ -221,10 +222,11 @@ def stop_once(child: subprocess.Popen, mark: Path) -> None:
         signal.signal(number, stop)
 
 
-def torchrun(exp: Path, processes: int, team: Machines) -> int:
+def torchrun(exp: Path, processes: int, team: Machines) -> tuple[int, bool]:
     """Run the worker under torchrun; its own output passes through, torchrun's account of a failure goes to a file.
 
-    Where and how often machines meet, torchrun reads from PET_ variables itself.
+    Its status, and whether a worker has told an error. Where and how often machines meet, torchrun reads from PET_
+    variables itself.
     """
     alone = [] if team.rendezvous else ["--standalone"]
     command = [sys.executable, "-m", "torch.distributed.run", *alone, f"--nproc_per_node={processes}"]
@@ -248,17 +250,21 @@ def torchrun(exp: Path, processes: int, team: Machines) -> int:
         start_new_session=True,
     )
     stop_once(child, mark)
-    show(child, held, mark)
-    return child.wait()
+    told = show(child, held, mark)
+    return child.wait(), told
 
 
-def show(child: subprocess.Popen, held: Path, mark: Path) -> None:
-    """Pass on what the workers say, until they end, but for the account of a failure; all of it goes to ``held``."""
+def show(child: subprocess.Popen, held: Path, mark: Path) -> bool:
+    """Pass on what the workers say, until they end, but for the account of a failure; all of it goes to ``held``.
+
+    Whether an error was among it.
+    """
     assert child.stdout is not None
     noise, told, hidden = False, set(), not os.environ.get("ASR_TRACEBACK")
-    with open(held, "w", encoding="utf-8") as log:
+    with open(held, "wb", buffering=0) as log:  # with nothing in a buffer, closing it cannot fail
         for line in child.stdout:
-            log.write(line)
+            with contextlib.suppress(OSError):  # a full disk: the worker that has to write more tells of it
+                log.write(line.encode())
             if line.startswith(STOPPED):  # asked on another machine, maybe; torchrun would start the workers anew
                 if not mark.exists():
                     mark.touch()
@@ -270,6 +276,7 @@ def show(child: subprocess.Popen, held: Path, mark: Path) -> None:
                 print(line, end="", flush=True)
             told |= {line} if is_error else set()
             noise = noise or is_error  # what follows is the other ranks' tracebacks of a lost connection
+    return bool(told)
 
 
 def run(exp: Path, team: Machines, processes: int, values: dict[str, Any]) -> None:
@@ -277,7 +284,7 @@ def run(exp: Path, team: Machines, processes: int, values: dict[str, Any]) -> No
     stopped = team.own(exp / "interrupted")
     stopped.unlink(missing_ok=True)
     tell(exp, team, TRAINS)
-    status = torchrun(exp, processes, team)
+    status, told = torchrun(exp, processes, team)
     if not team.rank:
         draw_last(exp)
     if stopped.exists():
@@ -286,7 +293,7 @@ def run(exp: Path, team: Machines, processes: int, values: dict[str, Any]) -> No
         print(f"stopped; the same command goes on from {newest}", flush=True)
         raise KeyboardInterrupt
     if status:
-        raise failure(exp, values, team)
+        raise SystemExit(errors.EXIT_FAILED) if told else failure(exp, values, team)
 
 
 def join(exp: Path, team: Machines, ngpu: int) -> None:

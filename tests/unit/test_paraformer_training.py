@@ -11,7 +11,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asr.funasr_model import load
-from asr.paraformer_training import Model, SmoothedLoss, accuracy, add_sos_eos, integrate, pad_mask, quicken
+from asr.paraformer_training import (
+    Model,
+    SmoothedLoss,
+    accuracy,
+    add_sos_eos,
+    integrate,
+    longest,
+    mask_along_axis_lfr,
+    pad_mask,
+    quicken,
+    sequence_mask,
+)
 from tests import tiny
 
 
@@ -147,8 +158,59 @@ def test_sentence_ends_are_funasrs():
 def test_masks_and_accuracy_by_hand():
     assert pad_mask(torch.tensor([1, 3])).tolist() == [[False, True, True], [False, False, False]]
     assert pad_mask(torch.tensor([1]), maxlen=2).tolist() == [[False, True]]
+    assert sequence_mask(torch.tensor([1, 3])).tolist() == [[1.0, 0.0, 0.0], [1.0, 1.0, 1.0]]
+    lengths = torch.tensor([1, 2])
+    with longest.known((lengths, torch.zeros(2, 4, 5))):  # what is known is not asked for
+        assert pad_mask(lengths).shape == sequence_mask(lengths).shape == (2, 4)
+    assert pad_mask(lengths).shape == (2, 2)
     scores = torch.eye(3)[[0, 1, 2, 2]]
     assert accuracy(scores, torch.tensor([[0, 2], [2, -1]]), -1).item() == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize(("dim", "size", "lfr_rate", "widths"), [(1, 40, 1, (0, 12)), (2, 35, 7, (1, 3))])
+def test_masks_are_spread_as_funasrs(dim, size, lfr_rate, widths):
+    from funasr.models.specaug.mask_along_axis import mask_along_axis_lfr as bound  # ours where something was quickened
+
+    from asr.paraformer_training import _their_masks
+
+    assert bound in (_their_masks, mask_along_axis_lfr)
+    shares, shape = [], (4000, size, 3) if dim == 1 else (4000, 3, size)
+    for make in (_their_masks, mask_along_axis_lfr):
+        torch.manual_seed(5)
+        lengths = torch.full((4000,), 40)
+        masked, same = make(torch.ones(shape), lengths, widths, dim, 2, True, lfr_rate)
+        assert same is lengths
+        masked = 1 - (masked[:, :, 0] if dim == 1 else masked[:, 0])
+        part = masked.view(4000, lfr_rate, -1)
+        assert (part == part[:, :1]).all()
+        assert part[:, 0].sum(1).max() <= 2 * (widths[1] - 1)
+        shares.append(masked.mean(0))
+    assert shares[0].max() > 0.05
+    torch.testing.assert_close(*shares, atol=0.03, rtol=0)  # four standard deviations of a share among 4000
+
+
+def test_a_step_waits_for_the_gpu_only_where_layers_are_dropped(model):
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    class Counter(TorchDispatchMode):
+        waits = 0
+
+        def __torch_dispatch__(self, operation, types, given=(), named=None):
+            by_truth = str(operation) == "aten.index.Tensor" and any(
+                i is not None and i.dtype is torch.bool for i in given[1]
+            )
+            self.waits += by_truth or "_local_scalar" in str(operation) or "nonzero" in str(operation)
+            return operation(*given, **(named or {}))
+
+    counts = []
+    quick = copy.deepcopy(model).train()
+    quicken(quick)
+    for clips in (2, 20):
+        with Counter() as counter:
+            quick(**batch(0, clips))[0].backward()
+        counts.append(counter.waits)
+    blocks = 2 + 1 + 1 + 1  # encoder, and decoder twice: FunASR asks the processor's own generator for each
+    assert counts[0] == counts[1] <= 2 * blocks
 
 
 def test_the_sampler_shows_its_share_at_places_drawn_evenly(model):

@@ -67,6 +67,24 @@ def test_a_gradient_that_is_no_number_leaves_the_weights_and_many_end_the_run(tm
         step(trainer, parts, 1 + MOST_NOT_FINITE, float("inf"))
 
 
+def test_a_fused_optimizer_leaves_the_same_steps_out(tmp_path, caplog):
+    (plain, one), (fused, other) = made(tmp_path / "a"), made(tmp_path / "b")
+    other["optim"] = torch.optim.Adam(other["model"].parameters(), lr=0.1, fused=True)
+    other["scheduler"] = torch.optim.lr_scheduler.LambdaLR(other["optim"], lambda step: 1.0)
+    one["scheduler"] = torch.optim.lr_scheduler.LambdaLR(one["optim"], lambda step: 1.0)
+    for index, value in enumerate((1.0, float("nan"), 2.0)):
+        with caplog.at_level("INFO", "asr.progress"):
+            step(plain, one, index, value)
+            step(fused, other, index, value)
+        torch.testing.assert_close(one["model"].weight, other["model"].weight)
+    said = [line for line in caplog.messages if "epoch 1 step 2: the gradient is no number (loss nan)" in line]
+    assert len(said) == 2
+    for index in range(3, 3 + MOST_NOT_FINITE):
+        step(fused, other, index, float("inf"))
+    with pytest.raises(RecipeError, match=rf"no finite gradient in {MOST_NOT_FINITE} steps up to epoch 1 step 53"):
+        fused.save_checkpoint(0, step=53, step_in_epoch=53, **other)
+
+
 def test_a_stop_is_saved_at_its_step_and_gone_on_from(tmp_path):
     straight, wanted = made(tmp_path / "straight")
     for index in range(6):
