@@ -129,9 +129,7 @@ class DeepSpeedTrainer(RecipeTrainer):
         model.step()
         if self._is_finite(torch.as_tensor(float(model.get_global_grad_norm())), loss_dict):
             scheduler.step()
-        self.place = (loss_dict["epoch"], loss_dict["batch_idx"] + 1)
-        if self._stop_is_agreed():
-            self._save_and_stop()
+        self.updated(loss_dict["epoch"], loss_dict["batch_idx"] + 1)
 
     def save_checkpoint(self, epoch: Any, step: Any = None, model: Any = None, **kwargs: Any) -> None:
         """The usual save, with every rank's shard in it."""

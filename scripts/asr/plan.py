@@ -32,7 +32,7 @@ from asr.files import write_json
 from asr.manifest import Utterance
 from asr.processes import die_with_parent
 from asr.progress import clock
-from asr.train import dataset_conf, prepare, slowest_length
+from asr.training_data import dataset_conf, prepare, slowest_length
 
 MARGIN = 0.95  # of the memory: fragmentation, and text longer than that of the epoch that was looked at
 STEP = 500  # frames: sizes are multiples of it

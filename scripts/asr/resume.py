@@ -19,18 +19,17 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 import torch.distributed as dist
-from funasr.train_utils import trainer_ds
 
 from asr import checkpoint, saves
 from asr.dataloader import resume_at
 from asr.errors import RecipeError
 from asr.processes import saves_on_stop, stop_asked
+from asr.updates import UpdatingTrainer
 
 logger = logging.getLogger("asr.progress")
 
 # What a scheduler counts, as opposed to how it is set: kept on resume while the settings follow the YAML.
 SCHEDULER_STATE = ("last_epoch", "_step_count", "_last_lr", "_get_lr_called_within_step", "_is_initial")
-MOST_NOT_FINITE = 50  # steps in a row whose gradient is no number, before a run is given up
 
 
 class EarlyStop(Exception):  # noqa: N818 - no error: a run that ends well
@@ -55,20 +54,16 @@ class Parts(NamedTuple):
     scaler: Any
 
 
-class ResumableTrainer(trainer_ds.Trainer):
+class ResumableTrainer(UpdatingTrainer):
     """See the module. ``ranking`` is "cer", "acc" or "loss"; with ``patience`` 0 there is no early stop."""
 
     def __init__(self, *, ranking: str = "cer", seed: int = 0, patience: int = 0, **kwargs: Any) -> None:
-        self.ranking, self.seed, self.patience = ranking, seed, patience
-        super().__init__(**kwargs)
+        self.seed, self.patience = seed, patience
+        super().__init__(ranking=ranking, **kwargs)
         self.parts: Parts | None = None
         self.sampler: Any = None  # of the epoch; ours knows the place within it that any batch size can go on from
         self.place = (0, 0)  # epoch, and batches of it that are done since first_step
         self.first_step = 0
-        self.epochs_done = 0
-        self.not_finite = 0
-        self.unseen: tuple[torch.Tensor, Any, Any] | None = None  # the norm of a step that is not waited for
-        self.untried: str | None = None  # the newest save, until its weights have given a finite gradient
         self.validations: list[float] = []  # values that rank, oldest first: lower is better
         self.validating = False
         # Stops are agreed on by the processors, so that no GPU has to be waited for.
@@ -91,83 +86,11 @@ class ResumableTrainer(trainer_ds.Trainer):
         np.random.seed(number & 0xFFFFFFFF)
         torch.manual_seed(number)
 
-    def update_step(self, model: Any, optim: Any, scheduler: Any, scaler: Any, loss_dict: Any = None) -> None:
-        """FunASR's without a barrier at every step; a gradient that is no number is told, and many end the run."""
-        done = loss_dict["batch_idx"] + 1
-        if done % self.accum_grad:
-            return
-        if scaler:
-            scaler.unscale_(optim)
-        limit = self.grad_clip if self.grad_clip > 0 else math.inf
-        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), max_norm=limit, norm_type=self.grad_clip_type)
-        if not scaler and optim.defaults.get("fused"):
-            self._step_and_look_later(optim, norm, loss_dict)
-            scheduler.step()
-        elif self._is_finite(norm, loss_dict):
-            if scaler:
-                scaler.step(optim)
-                scaler.update()
-            else:
-                optim.step()
-            scheduler.step()
-        optim.zero_grad(set_to_none=True)
-        self.place = (loss_dict["epoch"], done)
+    def updated(self, epoch: int, done: int) -> None:
+        """Remember the place; save and stop here where a stop was asked for."""
+        self.place = (epoch, done)
         if self._stop_is_agreed():
             self._save_and_stop()
-
-    def _step_and_look_later(self, optim: Any, norm: torch.Tensor, loss_dict: Any) -> None:
-        """A fused optimizer leaves a step out by itself, on the GPU: nobody has to wait for the norm of its gradient.
-
-        It is looked at in the next step, when it has long been there. The schedule goes on over a step left out.
-        """
-        self.look()
-        optim.found_inf = torch.isfinite(norm).logical_not().float()
-        optim.step()
-        copy, arrived = norm.detach(), None
-        if norm.is_cuda:
-            copy = torch.empty((), pin_memory=True).copy_(copy, non_blocking=True)
-            arrived = torch.cuda.Event()
-            arrived.record()
-        self.unseen = (copy, arrived, loss_dict)
-
-    def look(self) -> None:
-        """At the last step's norm, if that was not done; RecipeError where too many in a row were no number."""
-        if self.unseen is None:
-            return
-        (norm, arrived, loss_dict), self.unseen = self.unseen, None
-        if arrived is not None:
-            arrived.synchronize()
-        self._is_finite(norm, loss_dict)
-
-    def _is_finite(self, norm: torch.Tensor, loss_dict: Any) -> bool:
-        if torch.isfinite(norm):
-            self.not_finite, self.untried = 0, None
-            return True
-        self.not_finite += 1
-        where = f"epoch {loss_dict['epoch'] + 1} step {loss_dict['batch_idx'] + 1 + self.first_step}"
-        if self.rank == 0:
-            logger.info(
-                f"{where}: the gradient is no number (loss {float(loss_dict['loss'].detach()):g}): step left out"
-            )
-        if self.not_finite >= MOST_NOT_FINITE:
-            raise RecipeError(
-                f"training: no finite gradient in {MOST_NOT_FINITE} steps up to {where}; lower optim_conf.lr, or look"
-                f" for damaged clips (stage 1 with --check-audio); {self._before_it_diverged()}"
-            )
-        return False
-
-    def _before_it_diverged(self) -> str:
-        """Give up the save that no finite gradient has followed, and say what the run goes on from without it."""
-        folder = Path(self.output_dir)
-        found = saves.read_saves(folder)
-        left = [save for save in found if save.weights != self.untried]
-        if self.use_ddp:
-            dist.barrier()  # all have read the list
-        if self.rank == 0 and found != left and left:
-            saves.keep(folder, left)
-        if left:
-            return f"the same command goes on from {left[0].weights}"
-        return "then give --restart: no save has led to a finite gradient" if found else "then give the command again"
 
     def _stop_is_agreed(self) -> bool:
         if self.agreement is None:
@@ -218,7 +141,7 @@ class ResumableTrainer(trainer_ds.Trainer):
         in_epoch = None if step is None else step_in_epoch
         name = f"{checkpoint.LATEST}.ep{epoch}" if step is None else f"{checkpoint.LATEST}.ep{epoch}.{in_epoch}"
         folder = Path(self.output_dir)
-        self._rank(name)
+        self.rank_save(name)
         self.epochs_done = epoch
         state = {
             "epoch": epoch,
@@ -251,43 +174,6 @@ class ResumableTrainer(trainer_ds.Trainer):
         position = getattr(self.sampler, "position", None)
         return position(step + self.first_step) if step is not None and position else None
 
-    def _rank(self, name: str) -> None:
-        """Take ``name`` into the ranking if it was validated, and drop what is below the n best."""
-        by_loss = self.avg_keep_nbest_models_type == "loss"
-        value = (self.val_loss_step_or_epoch if by_loss else self.val_acc_step_or_epoch).get(name)
-        if value is None:
-            logger.info(f"{name}: saved between validations, so it is not ranked")
-            return
-        if not math.isfinite(value):
-            logger.info(f"{name}: its {self.ranking} is no number, so it is not ranked")
-            return
-        self.saved_ckpts[name] = value
-        best_first = self._best_first()
-        self.best_step_or_epoch = best_first[0]
-        for item in best_first[self.keep_nbest_models :]:
-            del self.saved_ckpts[item]
-
-    def _best_first(self) -> list[str]:
-        """The ranked checkpoints; among equals the newest counts as better, as in FunASR."""
-        order, sign = list(self.saved_ckpts), 1 if self.avg_keep_nbest_models_type == "loss" else -1
-        return sorted(order, key=lambda item: (self.saved_ckpts[item] * sign, -order.index(item)))
-
-    def _forget_lost(self, folder: Path) -> list[str]:
-        """Take checkpoints whose files are gone out of the ranking; their names."""
-        lost = [name for name in self.saved_ckpts if not (folder / name).is_file()]
-        for name in lost:
-            del self.saved_ckpts[name]
-        if self.best_step_or_epoch in lost:
-            self.best_step_or_epoch = next(iter(self._best_first()), "")
-        return lost
-
-    def write_ranking(self, finished: bool = False) -> None:
-        """checkpoints.json, as it is now."""
-        values = dict(self.saved_ckpts)
-        if self.ranking == "cer":
-            values = {name: 1.0 - value for name, value in values.items()}
-        checkpoint.write_ranking(self.output_dir, self.ranking, values, self.epochs_done, finished)
-
     def resume_checkpoint(
         self, model: Any = None, optim: Any = None, scheduler: Any = None, scaler: Any = None
     ) -> None:
@@ -301,7 +187,7 @@ class ResumableTrainer(trainer_ds.Trainer):
             getattr(model, "module", model).load_state_dict(weights["state_dict"])
             self._restore(state, optim, scheduler, scaler)
             self.untried = save.weights
-            lost = self._forget_lost(folder)
+            lost = self.forget_lost(folder)
         if self.use_ddp:
             dist.barrier()
         if found and self.rank == 0:

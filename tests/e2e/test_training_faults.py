@@ -24,8 +24,8 @@ from asr.checkpoint import read_ranking
 from asr.config import resolve, write_stage_files
 from asr.errors import RecipeError
 from asr.manifest import read_manifest
-from asr.resume import MOST_NOT_FINITE
 from asr.save_list import Save, read_saves
+from asr.updates import MOST_NOT_FINITE
 from tests import tiny
 
 pytestmark = pytest.mark.e2e

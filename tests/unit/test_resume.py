@@ -9,7 +9,8 @@ import torch
 from asr import processes, saves
 from asr.checkpoint import read_ranking
 from asr.errors import RecipeError
-from asr.resume import MOST_NOT_FINITE, EarlyStop, ResumableTrainer
+from asr.resume import EarlyStop, ResumableTrainer
+from asr.updates import MOST_NOT_FINITE
 
 
 class Scheduler(torch.optim.lr_scheduler.LambdaLR):

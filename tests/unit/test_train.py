@@ -12,8 +12,9 @@ import torch
 from asr.checkpoint import read_ranking, write_ranking
 from asr.errors import RecipeError
 from asr.manifest import Utterance
-from asr.train import changes, dataset_conf, failure, fit, identity, show, start_or_continue, warn_of_warm_up
+from asr.train import changes, failure, identity, show, start_or_continue
 from asr.train_worker import check_finite, explained
+from asr.training_data import dataset_conf, fit, warn_of_warm_up
 
 VALUES = {
     "family": "paraformer",
