@@ -12,14 +12,15 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import Any, NamedTuple
 
 from asr.errors import RecipeError
-from asr.manifest import FRAMES_PER_SECOND, Utterance
+from asr.manifest import FRAMES_PER_SECOND, MODEL_SAMPLE_RATE, Utterance
 from asr.processes import die_with_parent
 
+TOLERATED_SECONDS = 0.05  # a resampler's rounding, between a file at another rate and what the manifest counts
 _inherited: list[Any] = []  # a reading process's recogniser: it comes by the fork, and its model is not touched
 
 
 class Clip(NamedTuple):
-    """What decoding needs of an utterance: the audio file, and its length in seconds for messages."""
+    """What decoding needs of an utterance: the audio file, and the seconds that it had in stage 1."""
 
     source: str
     seconds: float
@@ -44,9 +45,20 @@ def clips(batch: Sequence[Utterance]) -> list[Clip]:
 
 
 def _features(recogniser: Any, batch: Sequence[Clip]) -> tuple[Any, Any]:
+    return recogniser.features([_read(clip) for clip in batch])
+
+
+def _read(clip: Clip) -> Any:
     from asr.funasr_model import read_audio
 
-    return recogniser.features([read_audio(clip.source) for clip in batch])
+    samples = read_audio(clip.source)
+    now = len(samples) / MODEL_SAMPLE_RATE
+    if abs(now - clip.seconds) > TOLERATED_SECONDS:  # a cut WAV decodes without an error, and to less
+        raise RecipeError(
+            f"{clip.source}: has {now:.2f} s now, and had {clip.seconds:.2f} s in stage 1; put the clip back, or rerun"
+            " stage 1 and give --tag a new name"
+        )
+    return samples
 
 
 def _begin_reading(recogniser: Any) -> None:

@@ -142,7 +142,7 @@ class EpochTrainer(ResumableTrainer):
         """Forward and backward pass of a batch in ``count`` parts."""
         model = self.parts.model
         plain = getattr(model, "module", model)
-        last = (loss_dict["batch_idx"] + 1) % self.accum_grad == 0 and batch is self.group[-1]
+        last = self.completes_update(loss_dict) and batch is self.group[-1]
         parts = parts_of(batch, count) if count > 1 else [batch]
         whole, loss, accuracy = normaliser(plain, batch), 0.0, None
         for number, part in enumerate(parts):
@@ -175,7 +175,7 @@ class EpochTrainer(ResumableTrainer):
                 f"training: {where}: one clip of {longest * self.seconds_per_frame:.1f} s does not fit in memory; set"
                 " dataset_conf.max_source_length to leave out clips as long as this one (10-ms frames)"
             )
-        if self.use_ddp and self.in_backward and (loss_dict["batch_idx"] + 1) % self.accum_grad == 0:
+        if self.use_ddp and self.in_backward and self.completes_update(loss_dict):
             raise RecipeError(
                 f"training: {where}: out of memory while gradients were exchanged; lower dataset_conf.batch_size (see"
                 " `python -m asr.plan`), the same command goes on from the newest checkpoint"

@@ -31,7 +31,7 @@ class UpdatingTrainer(RankingTrainer):
     def update_step(self, model: Any, optim: Any, scheduler: Any, scaler: Any, loss_dict: Any = None) -> None:
         """FunASR's without a barrier at every step; a gradient that is no number is told, and many end the run."""
         done = loss_dict["batch_idx"] + 1
-        if done % self.accum_grad:
+        if not self.completes_update(loss_dict):
             return
         if scaler:
             scaler.unscale_(optim)
@@ -49,6 +49,14 @@ class UpdatingTrainer(RankingTrainer):
             scheduler.step()
         optim.zero_grad(set_to_none=True)
         self.updated(loss_dict["epoch"], done)
+
+    def completes_update(self, loss_dict: Any) -> bool:
+        """Whether the weights move after this batch: every accum_grad batches, and after an epoch's last.
+
+        FunASR drops the gradients of the batches that are left over at an epoch's end.
+        """
+        done = loss_dict["batch_idx"] + 1
+        return done % self.accum_grad == 0 or done == loss_dict.get("batch_num_epoch")
 
     def updated(self, epoch: int, done: int) -> None:
         """Called after each update, ``done`` batches into what is left of the epoch."""

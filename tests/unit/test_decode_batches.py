@@ -129,6 +129,15 @@ def test_a_clip_that_cannot_be_read_is_named_by_whoever_reads_it(recogniser, utt
         assert len(next(Decoder(recogniser).run(plan, range(2), readers))[1]) == 2
 
 
+def test_a_clip_that_was_cut_since_stage_1_is_named(recogniser, utterances, tmp_path):
+    whole = next(item for item in utterances if item.duration == 2.0)
+    path = tmp_path / "cut.wav"
+    with open(whole.source, "rb") as stream:
+        path.write_bytes(stream.read(16044))  # libsndfile reads the half second that is there, without an error
+    with pytest.raises(RecipeError, match=r"cut\.wav: has 0\.50 s now, and had 2\.00 s in stage 1; put the clip back"):
+        decode(recogniser, [whole._replace(source=str(path))], 60.0)
+
+
 def test_a_reading_process_that_is_killed_is_one_line(recogniser, utterances, tmp_path):
     os.mkfifo(tmp_path / "never.wav")  # reading it waits for ever
     with Readers(recogniser, 1) as readers:

@@ -91,6 +91,16 @@ def test_a_step_that_does_not_fit_is_split_and_ends_with_the_same_weights(tmp_pa
     assert trainer.tried.count(7) == 1
 
 
+def test_batches_left_over_at_an_epochs_end_are_trained_on_too(tmp_path, model):
+    batches = [batch(seed, 7) for seed in range(3)]
+    left_over = train(Trainer(tmp_path, accum_grad=2), model, batches)
+    dropped = train(Trainer(tmp_path, accum_grad=2), model, batches[:2])
+    assert (left_over - dropped).norm() > 1e-3
+    alone = Trainer(tmp_path, accum_grad=2)
+    alone.room = 60
+    torch.testing.assert_close(train(alone, model, batches), left_over, atol=1e-5, rtol=1e-4)
+
+
 def test_a_clip_that_does_not_fit_alone_is_an_error_that_says_how_long_it_is(tmp_path, model):
     trainer = Trainer(tmp_path)
     trainer.room = 10
