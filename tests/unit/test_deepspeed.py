@@ -20,9 +20,10 @@ from asr.save_list import read_saves
 from tests import trained
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
-needs_deepspeed = pytest.mark.skipif(
-    importlib.util.find_spec("deepspeed") is None, reason="needs DeepSpeed: bash scripts/install.sh --deepspeed"
-)
+WANTING = "" if shutil.which("g++") and shutil.which("ninja") else "needs a C++ compiler and ninja"
+if importlib.util.find_spec("deepspeed") is None:
+    WANTING = "needs DeepSpeed: bash scripts/install.sh --deepspeed"
+needs_deepspeed = pytest.mark.skipif(bool(WANTING), reason=WANTING)
 
 
 def by(stage: int, **more) -> dict:
