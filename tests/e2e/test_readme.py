@@ -22,6 +22,10 @@ SUBSTITUTES = {
     "bash tests/run.sh": "bash tests/run.sh --only yamllint",
     # stage 0 would fetch 900 MB from a hub, stage 3 would train it
     "bash run.sh --stage 0 --stop-stage 5": "bash run.sh --stage 1 --stop-stage 1 --ngpu 0",
+    # there is no card to plan for
+    "python -m asr.plan --exp exp/TAG --data data/1h_dataset": (
+        "python -m asr.plan --exp exp/mini --data data/mini_dataset --ngpu 0 --only 4000"
+    ),
 }
 
 
