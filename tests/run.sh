@@ -124,7 +124,7 @@ within() {
 }
 
 step_unit() {
-  within 35 "$python" -X faulthandler -m pytest -q --durations=5 --ignore=tests/e2e tests
+  within 45 "$python" -X faulthandler -m pytest -q --durations=5 --ignore=tests/e2e tests
 }
 
 step_shell() {
