@@ -16,7 +16,7 @@ _INNER_PATH = re.compile(r"(?<![\w/:.~*…])(?:~\w*|\.\.)?/[^\s'\",;:]+")
 def public(value: Any, root: Path = REPOSITORY) -> Any:
     """``value`` with every path made relative to the repository, or cut to its name where it lies elsewhere.
 
-    Works through lists and mappings; ``--out=/home/a/exp``, ``++a.b=~/c`` and paths within a sentence are cut too.
+    Works through lists and mappings; ``--out=/a/b/exp``, ``++a.b=~/c`` and paths within a sentence are cut too.
     """
     if isinstance(value, dict):
         return {key: public(item, root) for key, item in value.items()}
