@@ -116,6 +116,14 @@ class Stuck:
             time.sleep(0.05)
         yield self.process.returncode, stdout, stderr
 
+    def holder(self, children):
+        """The child, by its number from 0, that waits for the last clip; the other has nothing left to do and ends."""
+        until = time.monotonic() + 60
+        while (alive := [number for number, pid in enumerate(children) if not _zombie(pid)]) != alive[:1]:
+            assert time.monotonic() < until, "both processes stay, and there is work for one"
+            time.sleep(0.05)
+        return alive[0]
+
 
 def _zombie(pid):
     """Whether it has ended and only its parent's notice is wanting."""
@@ -130,11 +138,13 @@ def test_a_process_that_is_killed_ends_the_decode_and_the_next_goes_on_from_what
     stuck = Stuck(model, manifest, tmp_path)
     stuck.wait_until_stuck()
     finish = stuck.finish()
-    os.kill(next(finish)[1], signal.SIGKILL)
+    children = next(finish)
+    holder = stuck.holder(children)
+    os.kill(children[holder], signal.SIGKILL)
     status, stdout, stderr = next(finish)
     assert status == 1
     assert stderr.splitlines() == [
-        "error: decoding process 2 of 2 was killed by SIGKILL, most likely for want of memory (lower"
+        f"error: decoding process {holder + 1} of 2 was killed by SIGKILL, most likely for want of memory (lower"
         " decode_conf.batch_seconds or --processes); the same command goes on from what is done"
     ]
     assert stdout == ""
