@@ -57,6 +57,7 @@ class Mean:
         paths: checkpoint files, in order; the first gives the order of the keys.
         newest: index in ``paths`` of the one whose counters are taken.
         lora: for each path its adapters' settings (``adapters.settings``); None where there are none.
+        base: the model that checkpoints of adapters were trained on, and whose tensors they do not hold.
 
     Raises RecipeError naming the file: one that cannot be read, other keys or shapes than the first one's, adapters
     without settings.
@@ -67,16 +68,34 @@ class Mean:
         paths: Sequence[Path],
         newest: int = 0,
         lora: Sequence[Mapping[str, adapters.Lora]] | None = None,
+        base: Path | None = None,
     ) -> None:
         self.paths, self.newest = list(paths), newest
         self.lora = list(lora or [{}] * len(paths))
         opened = [open_state(path) for path in paths]
+        if base is not None:
+            below = open_state(base)
+            opened = [self._upon(below, *item, path, base) for item, path in zip(opened, paths, strict=True)]
         self.states = [state for state, _ in opened]
         self.mapped = [mapped for _, mapped in opened]
         for index in range(len(self.states)):
             self._check_adapters(index)
         self._check_agreement()
         self.template = self._template()
+
+    @staticmethod
+    def _upon(
+        below: tuple[dict[str, torch.Tensor], bool],
+        state: dict[str, torch.Tensor],
+        mapped: bool,
+        path: Path,
+        base: Path,
+    ) -> tuple[dict[str, torch.Tensor], bool]:
+        """A checkpoint of what was trained, with the base's tensors for the rest."""
+        for key, value in state.items():
+            if not adapters.is_factor(key) and (key not in below[0] or below[0][key].shape != value.shape):
+                raise RecipeError(f"{path}: tensor {key} is not one of {base}'s: was it trained on another base model?")
+        return {**below[0], **state}, mapped and below[1]
 
     def _name(self, index: int) -> str:
         return str(self.paths[index])
@@ -215,12 +234,13 @@ def write_mean(
     out: Path,
     newest: int = 0,
     lora: Sequence[Mapping[str, adapters.Lora]] | None = None,
+    base: Path | None = None,
 ) -> tuple[str, list[str]]:
     """Write the mean as ``torch.save({"state_dict": …})`` would; return its sha256 and those of ``paths``.
 
     The checkpoints are hashed beside, while they are read for the mean. See ``Mean`` for what may go wrong.
     """
-    mean = Mean(paths, newest, lora)
+    mean = Mean(paths, newest, lora, base)
     with ThreadPoolExecutor(HASHERS) as pool:
         digests = [pool.submit(sha256_file, path) for path in paths]
         try:
