@@ -173,9 +173,9 @@ def _check_together(values: dict[str, Any], conf: object) -> None:
             f" {', '.join(family.rankings)}"
         )
     family.options(values.get("decode_conf", {}), conf)
+    _check_adapters(values, conf)
     if train.get("use_deepspeed"):
         deepspeed_conf.check(train, conf)
-    _check_adapters(values, conf)
     data = values["dataset_conf"]
     if values.get("dataset") == "AudioDataset" and (data.get("speed_perturb") or data.get("gain_db")):
         raise RecipeError(f"{conf}: dataset: AudioDataset has no speed_perturb or gain_db; RecipeAudioDataset has")

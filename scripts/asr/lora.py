@@ -31,7 +31,7 @@ def merging(family: Family, conf: Mapping[str, Any]) -> dict[str, Lora]:
     """How checkpoints of such a run are merged: what ``asr.mean.Mean`` takes."""
     full = complete(family, conf)
     how = Lora(tuple(full["targets"]), full["rank"], full["alpha"])
-    return {side: how for side in family.native_lora} or {"": how}
+    return dict.fromkeys(family.native_lora, how) or {"": how}
 
 
 def adapt(model: Any, family: Family, conf: Mapping[str, Any]) -> int:
