@@ -32,11 +32,13 @@ class Case(NamedTuple):
     conf: its YAML in conf/.
     make_model: makes a folder a tiny random model whose tokenizer knows the characters, and returns it.
     overrides: ++… words that make conf fit the tiny model, enough for it to learn a dozen clips by heart.
+    learns: whether it does; adapters of random weights, or two epochs, only go through the stages.
     """
 
     conf: str
     make_model: Callable[[Path, list[str]], Path]
     overrides: tuple[str, ...]
+    learns: bool = True
 
 
 def chosen(manifest: Iterable[Utterance]) -> dict[str, list[Utterance]]:

@@ -66,9 +66,9 @@ def main() -> None:
             if found is None:
                 rows.append((name, seed, "failed", "", ""))
                 continue
-            low, high = found["ci95"]
+            interval = "n/a" if found["ci95"] is None else "{:.1%} to {:.1%}".format(*found["ci95"])
             best = "" if found["best_val"] is None else f"{found['best_val']:.2%}"
-            rows.append((name, seed, f"{found['cer']:.2%}", f"{low:.1%} to {high:.1%}", best))
+            rows.append((name, seed, f"{found['cer']:.2%}", interval, best))
             print(rows[-1], flush=True)
     print(markdown_table(("setting", "seed", "CER, test", "95 % interval", "best CER, validation"), rows))
 

@@ -1,4 +1,4 @@
-"""A Paraformer of 0.2 M parameters that can learn a dozen clips by heart."""
+"""A Paraformer of 0.05 M parameters that can learn a dozen clips by heart."""
 
 from __future__ import annotations
 
@@ -13,8 +13,15 @@ def make_model(folder: Path, characters: list[str]) -> Path:
     return tiny.make_model(folder, tokens=["<blank>", "<s>", "</s>", *characters, "<unk>"])
 
 
-# Nothing is drawn and nothing masked: what is asked is whether it learns.
+def make_skeleton(folder: Path, characters: list[str]) -> Path:
+    """The same without weights, to train from scratch in."""
+    make_model(folder, characters)
+    (folder / "model.pt").unlink()
+    return folder
+
+
 SMALL = (
+    "++cpu_processes=1",
     "++dataset_conf.batch_size=2000",
     "++dataset_conf.num_workers=0",
     "++train_conf.log_interval=20",
@@ -24,8 +31,13 @@ SMALL = (
     "++train_conf.save_checkpoint_interval=100000",
     "++scheduler_conf.warmup_steps=20",
 )
+QUICK = (*SMALL, "++train_conf.max_epoch=2")
+# A clip at three speeds is three clips to learn.
 CASE = Case(
-    "conf/mini.yaml", make_model, (*SMALL, "++train_conf.max_epoch=100", "++optim_conf.lr=0.003", "++cpu_processes=1")
+    "conf/finetune_3090.yaml",
+    make_model,
+    (*SMALL, "++dataset_conf.speed_perturb=null", "++train_conf.max_epoch=250", "++optim_conf.lr=0.003"),
 )
-# Adapters of random weights cannot learn much: whether they go through the stages, not how well, is what is asked.
-LORA = Case("conf/paraformer_lora_3090.yaml", make_model, (*SMALL, "++train_conf.max_epoch=2", "++cpu_processes=1"))
+LORA = Case("conf/paraformer_lora_3090.yaml", make_model, QUICK, learns=False)
+MANUAL = Case("conf/finetune_manual.yaml", make_model, QUICK, learns=False)
+SCRATCH = Case("conf/mini_base.yaml", make_skeleton, QUICK, learns=False)

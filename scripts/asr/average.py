@@ -118,9 +118,10 @@ def package(exp: Path, weights: Path, folder: Path, blocks: Mapping[str, Any] | 
         shutil.copyfile(base / name, building / name)
     config = adapters.without_lora(merged_config(base, blocks))
     config.setdefault("frontend_conf", {})["dither"] = 0.0
-    (building / "config.yaml").write_text(yaml.safe_dump(config, allow_unicode=True, sort_keys=False), encoding="utf-8")
     if not (building / "configuration.json").is_file():
         write_json(building / "configuration.json", configuration(building))
+    families.of_folder(base).publish(building, config)
+    (building / "config.yaml").write_text(yaml.safe_dump(config, allow_unicode=True, sort_keys=False), encoding="utf-8")
     checkpoint.link(weights, building / "model.pt")
     if folder.exists():
         folder.rename(old)

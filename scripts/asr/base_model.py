@@ -89,7 +89,7 @@ def check(folder: Path, from_scratch: bool = False, family: str = "paraformer") 
     if (folder / "configuration.json").is_file():
         metas = json.loads((folder / "configuration.json").read_text(encoding="utf-8")).get("file_path_metas", {})
         for name in named_files(metas):
-            if not (folder / name).is_file() and not (from_scratch and name == WEIGHTS):
+            if not (folder / name).exists() and not (from_scratch and name == WEIGHTS):
                 raise RecipeError(f"{folder / name}: named in configuration.json and not there; fetch the model again")
     kind.check_folder(folder, from_scratch)
     weights = folder / WEIGHTS

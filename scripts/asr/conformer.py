@@ -26,6 +26,7 @@ import logging
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from funasr.models.conformer.encoder import ConvolutionModule, EncoderLayer
@@ -143,7 +144,7 @@ class _CtcLoss(CTC):
             ys_pad, kept = ys_pad[~impossible].clamp_min(0), (hlens[~impossible].long(), ys_lens[~impossible].long())
             losses = F.ctc_loss(log_probs, ys_pad, *kept, reduction="none") if len(ys_pad) else scores.sum() * 0.0
         total = ys_lens.sum() + len(ys_lens) if self.per_token else len(ys_lens)
-        return (losses.sum() / total).to(hs_pad.dtype)
+        return losses.sum() / total
 
 
 _SUBSAMPLING = (
@@ -220,9 +221,7 @@ def ctc_greedy(model: Any, speech: torch.Tensor, lengths: torch.Tensor) -> list[
 
 
 @torch.inference_mode()
-def beam(
-    model: Any, speech: torch.Tensor, lengths: torch.Tensor, beam_size: int, ctc_weight: float
-) -> list[list[int]]:
+def beam(model: Any, speech: torch.Tensor, lengths: torch.Tensor, beam_size: int, ctc_weight: float) -> list[list[int]]:
     """Token ids of each clip by FunASR's beam search, one clip after another.
 
     Args:
@@ -239,7 +238,8 @@ def beam(
         raise RecipeError("decode_conf.method: the model has no attention decoder (its ctc_weight is 1); decode by ctc")
     if (found := _encode(model, speech, lengths)) is None:
         return [[] for _ in lengths]
-    with quiet():  # it logs several lines a clip
+    # It logs several lines a clip, and adds up numbers of CTC's that it has not set and does not use.
+    with quiet(), np.errstate(invalid="ignore", over="ignore"):
         model.init_beam_search(
             token_list=[""] * model.vocab_size,
             decoding_ctc_weight=ctc_weight,

@@ -81,6 +81,8 @@ def compose(folder: str | os.PathLike[str], blocks: dict[str, dict[str, Any]] | 
     # A folder with configuration.json reports its weights only if they are there; without them it is from scratch.
     composed.setdefault("init_param", None)
     composed["disable_update"] = True
+    if family := families.of_model(composed.get("model")):
+        family.settle(composed, folder)
     return composed
 
 
@@ -208,5 +210,6 @@ def load(
     frontend.dither = dither
     loaded.model.eval()
     family = families.of_folder(Path(folder))
+    family.attach(loaded.model, loaded.kwargs["tokenizer"], loaded.kwargs)
     options = family.options({}) if options is None else options
     return Recogniser(loaded.model, frontend, loaded.kwargs["tokenizer"], device, family, options)

@@ -123,6 +123,11 @@ SCHEMA: dict[str, Any] = {
         "batch_seconds": Key((int, float), above=0),
         "dither": Key((int, float), minimum=0),
         "cpu_processes": _count(),
+        "language": Key((str,), choices=("zh", "yue", "auto")),
+        "max_new_tokens": _count(),
+        "method": Key((str,), choices=("ctc", "attention", "joint")),
+        "beam_size": _count(),
+        "ctc_weight": Key((int, float), above=0, maximum=0.9),
     },
     "lora_conf": {
         "rank": _count(),

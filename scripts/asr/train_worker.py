@@ -134,6 +134,7 @@ def checked_model(plan: dict[str, Any], kwargs: dict[str, Any], rank: int = 0) -
     if count:
         check_finite(built.model, kwargs["init_param"])
     check_frozen(built.model, kwargs.get("freeze_param"))
+    family.attach(built.model, built.kwargs["tokenizer"], built.kwargs)
     adapted = adapt(built.model, family, lora) if lora is not None else 0
     if values["train_conf"].get("quick_step", True):
         family.prepare(built.model)

@@ -94,7 +94,7 @@ class RecipeTrainer(EpochTrainer):
         self.padded_frames += padded_frames(batch)
 
     def _decode(self, model: Any, batch: Any, finite: bool = True) -> ErrorCounts:
-        """Character errors of a batch, decoded. A token counts as one character.
+        """Character errors of a batch, decoded; see ``Family.spell``.
 
         Where the loss is no number the model has diverged: the predictor would fail, and every character counts.
         """
@@ -104,9 +104,7 @@ class RecipeTrainer(EpochTrainer):
             hypotheses = self.family.hear(model, batch["speech"], lengths, self.hearing)
         counts = ErrorCounts()
         for ids, row in zip(hypotheses, self.family.references(batch), strict=True):
-            # Ids become characters of the private-use planes, so that the one edit distance serves here as well.
-            reference = "".join(chr(0xF0000 + token) for token in row)
-            counts = counts + align(reference, "".join(chr(0xF0000 + token) for token in ids)).counts
+            counts = counts + align(self.family.spell(model, row), self.family.spell(model, ids)).counts
         return counts
 
     def validate_epoch(self, model: Any = None, dataloader_val: Any = None, epoch: Any = None, **kwargs: Any) -> None:

@@ -12,9 +12,12 @@ import yaml
 
 from asr.errors import RecipeError
 from asr.families.base import Family
+from asr.families.conformer import Conformer
+from asr.families.nano import Nano
 from asr.families.paraformer import Paraformer
+from asr.families.sensevoice import SenseVoice
 
-FAMILIES: dict[str, Family] = {family.name: family for family in (Paraformer(),)}
+FAMILIES: dict[str, Family] = {family.name: family for family in (Paraformer(), Conformer(), Nano(), SenseVoice())}
 
 
 def of(name: str) -> Family:

@@ -5,7 +5,7 @@ Nothing here imports torch or FunASR: the YAML is checked without them. Methods 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,23 @@ class Family:
         """Token ids of the text alone of each clip of a training batch, to compare with what ``hear`` returns."""
         lengths = batch["text_lengths"].view(-1).tolist()
         return [row[:length] for row, length in zip(batch["text"].tolist(), lengths, strict=True)]
+
+    def spell(self, model: Any, ids: Sequence[int]) -> str:
+        """Token ids of ``references`` or ``hear`` as what validation counts errors in: here a token is a character."""
+        return "".join(chr(0xF0000 + token) for token in ids)  # of the private-use planes
+
+    def settle(self, config: dict[str, Any], folder: Path) -> None:
+        """Change FunASR's configuration of a model folder before any model, to train or to decode, is built from it."""
+
+    def attach(self, model: Any, tokenizer: Any, config: Mapping[str, Any]) -> None:
+        """Give a built model what of its tokenizer or configuration ``hear`` and training need."""
+
+    def publish(self, folder: Path, config: dict[str, Any]) -> None:
+        """Complete a packaged model's folder, and its configuration before that is written to config.yaml."""
+
+    def counts(self, texts: Iterable[str]) -> dict[str, int]:
+        """What else of the decoded texts is counted in decode.json."""
+        return {}
 
     def configure(self, config: dict[str, Any], values: Mapping[str, Any]) -> None:
         """Change FunASR's configuration before a model to train is built from it; ``values`` are the YAML's."""

@@ -26,7 +26,7 @@ class Conformer(Family):
 
     name = "conformer"
     models = ("Conformer", "Transformer")
-    decode_options = {"method": "ctc", "beam_size": 10, "ctc_weight": 0.3}
+    decode_options: Mapping[str, Any] = {"method": "ctc", "beam_size": 10, "ctc_weight": 0.3}
     lora_targets = ("linear_q", "linear_k", "linear_v", "linear_out")
 
     def check_folder(self, folder: Path, from_scratch: bool) -> None:
@@ -42,7 +42,15 @@ class Conformer(Family):
             if found not in known:
                 raise RecipeError(f"{path}: {'.'.join(place)} is {found}; the recipe knows {', '.join(known)}")
         if (config.get("model_conf") or {}).get("ctc_weight", 0.5) == 0:
-            raise RecipeError(f"{path}: model_conf.ctc_weight is 0, so the model has no CTC to be decoded by; take one with")
+            raise RecipeError(
+                f"{path}: model_conf.ctc_weight is 0, so the model has no CTC to be decoded by; take one that has"
+            )
+
+    def configure(self, config: dict[str, Any], values: Mapping[str, Any]) -> None:
+        """Nothing is changed. RecipeError for a model without decoder or without CTC."""
+        share = (config.get("model_conf") or {}).get("ctc_weight", 0.5)
+        if not 0 < share < 1:
+            raise RecipeError(f"model_conf.ctc_weight is {share}; it must be above 0 and below 1")
 
     def prepare(self, model: Any) -> None:
         """See ``asr.conformer.prepare``."""
