@@ -119,9 +119,10 @@ class Stuck:
     def holder(self, children):
         """The child, by its number from 0, that waits for the last clip; the other has nothing left to do and ends."""
         until = time.monotonic() + 60
-        while (alive := [number for number, pid in enumerate(children) if not _zombie(pid)]) != alive[:1]:
+        while len(alive := [number for number, pid in enumerate(children) if not _zombie(pid)]) > 1:
             assert time.monotonic() < until, "both processes stay, and there is work for one"
             time.sleep(0.05)
+        assert alive, "both processes have ended, and a clip is left"
         return alive[0]
 
 
