@@ -123,8 +123,9 @@ within() {
   return "$status"
 }
 
+# Two processes, a file's tests in one of them; more wait for each other's cores in the tests that train with two.
 step_unit() {
-  within 45 "$python" -X faulthandler -m pytest -q --durations=5 --ignore=tests/e2e tests
+  OMP_NUM_THREADS=1 within 45 "$python" -X faulthandler -m pytest -q -n 2 --dist loadfile --durations=5 --ignore=tests/e2e tests
 }
 
 step_shell() {

@@ -32,10 +32,10 @@ def config() -> dict:
     return small
 
 
-def make_model(folder: Path, seed: int = 0) -> Path:
+def make_model(folder: Path, seed: int = 0, tokens: list[str] = TOKENS) -> Path:
     """A FunASR model folder with random weights that fire about once in two frames."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "tokens.json", TOKENS)
+    write_json(folder / "tokens.json", tokens)
     (folder / "config.yaml").write_text(yaml.safe_dump(config(), sort_keys=False), encoding="utf-8")
     write_cmvn(folder / "am.mvn", np.full(560, -10.0), np.full(560, 0.3))
     write_json(folder / "configuration.json", configuration(folder))

@@ -66,12 +66,15 @@ def delta(state: Mapping[str, torch.Tensor], key: str, lora: Mapping[str, Lora])
         return None
     a, b, weight = state[f"{layer}.lora_A"], state[f"{layer}.lora_B"], state[key]
     side, name = layer.split(".")[0], layer.split(".")[-1]
-    if name not in SEGMENTS or side not in lora:
+    if "" in lora:  # PEFT's: one pair a layer, whatever is in it
+        segments, how, enabled = ("",), lora[""], [0]
+    elif name not in SEGMENTS or side not in lora:
         raise RecipeError(
             f"{layer}: has a LoRA adapter, and the run's configuration names none there (lora_list in {side}_conf)"
         )
-    segments, how = SEGMENTS[name], lora[side]
-    enabled = [number for number, target in enumerate(segments) if target in how.targets]
+    else:
+        segments, how = SEGMENTS[name], lora[side]
+        enabled = [number for number, target in enumerate(segments) if target in how.targets]
     rows = weight.shape[0] // len(segments)
     expected = (how.rank * len(enabled), weight.shape[1]), (rows * len(enabled), how.rank)
     if not enabled or (tuple(a.shape), tuple(b.shape)) != expected:

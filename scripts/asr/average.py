@@ -18,7 +18,7 @@ from typing import Any
 
 import yaml
 
-from asr import adapters, checkpoint, errors
+from asr import adapters, checkpoint, errors, families
 from asr.base_model import recorded
 from asr.config import read_stage_file
 from asr.errors import RecipeError, UsageError
@@ -39,10 +39,13 @@ def newest(paths: list[Path]) -> int:
     return ages.index(max(ages))
 
 
-def average(exp: Path, n: int, lora: Mapping[str, adapters.Lora] | None = None) -> dict[str, Any]:
+def average(
+    exp: Path, n: int, lora: Mapping[str, adapters.Lora] | None = None, base: Path | None = None
+) -> dict[str, Any]:
     """Write exp/model.pt.avgN of the best ``n`` (or as many as there are) and avg.json; return avg.json's content.
 
-    ``lora``: the run's adapters (``adapters.settings``); the average is then of the merged weights.
+    ``lora``: the run's adapters (``asr.lora.merging``); the average is then of the merged weights. ``base``: the
+    weights that they were trained on.
     """
     ranking = checkpoint.read_ranking(exp)
     if not ranking["checkpoints"]:
@@ -57,7 +60,7 @@ def average(exp: Path, n: int, lora: Mapping[str, adapters.Lora] | None = None) 
     name = f"model.pt.avg{len(paths)}"
     if len(paths) < n:
         print(f"asked for the {n} best, only {len(paths)} were ranked: writing {name}")
-    digest, digests = write_mean(paths, exp / name, newest(paths), [lora or {}] * len(paths))
+    digest, digests = write_mean(paths, exp / name, newest(paths), [lora or {}] * len(paths), base)
     record = {
         "file": name,
         "sha256": digest,
@@ -76,7 +79,8 @@ def merged_config(base: Path, blocks: Mapping[str, Any]) -> dict[str, Any]:
     """The base's config.yaml with the YAML's model blocks in it, as it was trained."""
     config = yaml.safe_load((base / "config.yaml").read_text(encoding="utf-8"))
     for block in BLOCKS:
-        config[block] = {**(config.get(block) or {}), **(blocks.get(block) or {})}
+        if block in config or blocks.get(block):
+            config[block] = {**(config.get(block) or {}), **(blocks.get(block) or {})}
     return config
 
 
@@ -109,11 +113,15 @@ def package(exp: Path, weights: Path, folder: Path, blocks: Mapping[str, Any] | 
     for path in sorted(base.iterdir()):
         if (path.is_file() and path.suffix in ("", ".json", ".txt", ".mvn", ".model")) or path.name == "seg_dict":
             shutil.copyfile(path, building / path.name)
+    for name in families.of_folder(base).more_files(base):
+        (building / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(base / name, building / name)
     config = adapters.without_lora(merged_config(base, blocks))
-    config["frontend_conf"]["dither"] = 0.0
-    (building / "config.yaml").write_text(yaml.safe_dump(config, allow_unicode=True, sort_keys=False), encoding="utf-8")
+    config.setdefault("frontend_conf", {})["dither"] = 0.0
     if not (building / "configuration.json").is_file():
         write_json(building / "configuration.json", configuration(building))
+    families.of_folder(base).publish(building, config)
+    (building / "config.yaml").write_text(yaml.safe_dump(config, allow_unicode=True, sort_keys=False), encoding="utf-8")
     checkpoint.link(weights, building / "model.pt")
     if folder.exists():
         folder.rename(old)
@@ -145,8 +153,13 @@ def average_run(exp: Path, n: int | None) -> None:
     """Stage 4 of one run: average, package, say so."""
     settings = trained(exp)["settings"]
     n = n or read_stage_file(exp, "average").get("avg_nbest_model", 10)
-    lora = adapters.settings(merged_config(exp / "base", settings))
-    record = average(exp, n, lora)
+    lora, base = adapters.settings(merged_config(exp / "base", settings)), None
+    if "lora_conf" in settings:
+        from asr.lora import merging
+
+        lora = merging(families.of(settings["family"]), settings["lora_conf"])
+        base = (exp / "base" / "model.pt").resolve()
+    record = average(exp, n, lora, base)
     package(exp, exp / record["file"], exp / "model")
     shown = ", ".join(f"{item['file'].removeprefix('model.pt.')} {item['value']:.4f}" for item in record["checkpoints"])
     print(f"averaged {len(record['checkpoints'])} by {record['ranked_by']} ({shown}) -> {record['file']}, model/")

@@ -18,11 +18,10 @@ from typing import Any
 
 import yaml
 
-from asr import errors
+from asr import errors, families
 from asr.errors import RecipeError
 from asr.files import sha256_file, write_json
 from asr.save_list import has_saves
-from asr.schema import FAMILY_MODELS
 
 # Files that belong to a FunASR model folder. Weights come apart from the rest because they are large.
 WEIGHTS = "model.pt"
@@ -84,15 +83,15 @@ def check(folder: Path, from_scratch: bool = False, family: str = "paraformer") 
     if not (folder / "config.yaml").is_file():
         raise RecipeError(f"{folder}: no config.yaml in it, so it is not a FunASR model folder")
     found = (yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8")) or {}).get("model")
-    if found not in FAMILY_MODELS[family]:
-        raise RecipeError(f"{folder}: is a {found}, and family {family} covers {', '.join(FAMILY_MODELS[family])}")
+    kind = families.of(family)
+    if found not in kind.models:
+        raise RecipeError(f"{folder}: is a {found}, and family {family} covers {', '.join(kind.models)}")
     if (folder / "configuration.json").is_file():
         metas = json.loads((folder / "configuration.json").read_text(encoding="utf-8")).get("file_path_metas", {})
         for name in named_files(metas):
-            if not (folder / name).is_file() and not (from_scratch and name == WEIGHTS):
+            if not (folder / name).exists() and not (from_scratch and name == WEIGHTS):
                 raise RecipeError(f"{folder / name}: named in configuration.json and not there; fetch the model again")
-    if not any((folder / name).is_file() for name in ("tokens.json", "tokens.txt", "bpe.model")):
-        raise RecipeError(f"{folder}: no tokens.json (or tokens.txt, bpe.model) in it; fetch the model again")
+    kind.check_folder(folder, from_scratch)
     weights = folder / WEIGHTS
     if from_scratch:
         return
@@ -106,7 +105,8 @@ def check(folder: Path, from_scratch: bool = False, family: str = "paraformer") 
 
 def digest(folder: Path) -> dict[str, str]:
     """sha256 of each file that makes the model what it is, and ``digest`` over them all; where it lies is no matter."""
-    files = {name: sha256_file(folder / name) for name in (*CONFIGURATION, WEIGHTS) if (folder / name).is_file()}
+    names = (*CONFIGURATION, *families.of_folder(folder).more_files(folder), WEIGHTS)
+    files = {name: sha256_file(folder / name) for name in names if (folder / name).is_file()}
     total = hashlib.sha256("".join(f"{name} {value}\n" for name, value in sorted(files.items())).encode())
     return {"digest": total.hexdigest(), **files}
 

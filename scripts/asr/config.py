@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from asr import deepspeed_conf, errors
+from asr import deepspeed_conf, errors, families
 from asr.errors import RecipeError, UsageError, at
 from asr.files import write_text
 from asr.schema import OPEN, OPTIMIZER_KEYS, OWNED, SCHEMA, STAGE_FILES, Key
@@ -165,7 +165,15 @@ def resolve(conf: str | os.PathLike[str], overrides: list[str], base: str | None
 
 def _check_together(values: dict[str, Any], conf: object) -> None:
     """Values that are fine alone and wrong together."""
-    train = values["train_conf"]
+    train, family = values["train_conf"], families.of(values["family"])
+    ranking = train.get("avg_keep_nbest_models_type", family.rankings[0])
+    if ranking not in family.rankings:
+        raise RecipeError(
+            f"{conf}: train_conf.avg_keep_nbest_models_type is {ranking}; {family.name} can be ranked by"
+            f" {', '.join(family.rankings)}"
+        )
+    family.options(values.get("decode_conf", {}), conf)
+    _check_adapters(values, conf)
     if train.get("use_deepspeed"):
         deepspeed_conf.check(train, conf)
     data = values["dataset_conf"]
@@ -191,6 +199,25 @@ def _check_together(values: dict[str, Any], conf: object) -> None:
         raise RecipeError(
             f"{conf}: train_conf.keep_nbest_models is {keep}, so {average} (avg_nbest_model) can never be averaged"
         )
+
+
+def _check_adapters(values: dict[str, Any], conf: object) -> None:
+    """``lora_conf`` and what does not go with it."""
+    family, lora = families.of(values["family"]), values.get("lora_conf")
+    if lora is None:
+        return
+    if values.get("from_scratch"):
+        raise RecipeError(f"{conf}: lora_conf adapts a base model, and from_scratch has none; take one of them away")
+    if values["train_conf"].get("use_deepspeed"):
+        raise RecipeError(f"{conf}: lora_conf and use_deepspeed do not go together: adapters fit one GPU")
+    if not lora.get("targets", ["all"]):
+        raise RecipeError(f"{conf}: lora_conf.targets is empty, so nothing would be adapted")
+    for target in lora.get("targets", []):
+        if family.native_lora and target not in family.lora_targets:
+            raise RecipeError(
+                f"{conf}: lora_conf.targets: {family.name} has no projection '{target}'; it has"
+                f" {', '.join(family.lora_targets)}"
+            )
 
 
 def stage_values(values: dict[str, Any]) -> dict[str, dict[str, Any]]:

@@ -22,6 +22,7 @@ from funasr.datasets.audio_datasets.datasets import AudioDataset
 from funasr.register import tables
 from funasr.utils.load_utils import extract_fbank
 
+from asr import families
 from asr.audio import UnreadableError, resampled
 from asr.augmentation import SAMPLES_PER_FRAME, augmentation, frames, key_hash, samples_at
 from asr.errors import RecipeError
@@ -106,6 +107,7 @@ class RecipeAudioDataset(AudioDataset):
     def __init__(self, path: str, index_ds: str | None = None, is_training: bool = True, **conf: Any) -> None:
         super().__init__(path, index_ds="RecipeIndex", is_training=is_training, **conf)
         self.is_training = is_training
+        self.family = families.of(conf.get("family", "paraformer"))
         self.epoch = 0  # of an index that does not carry its own; the dataloader sets it
         self._heard_in, self._heard = -1, []
         varied = (conf.get("speed_perturb"), conf.get("gain_db")) if is_training else (None, None)
@@ -155,10 +157,10 @@ class RecipeAudioDataset(AudioDataset):
             speech, lengths = extract_fbank(data, data_type=self.data_type, frontend=self.frontend, is_final=True)
         finally:
             torch.set_rng_state(before)
-        target = item["target"]
         if self.preprocessor_text:
-            target = self.preprocessor_text(target)
-        text = torch.tensor(self.tokenizer.encode(target), dtype=torch.int64) if self.tokenizer else target
+            item = {**item, "target": self.preprocessor_text(item["target"])}
+        encoded = self.family.encode(self.tokenizer, item) if self.tokenizer else None
+        text = item["target"] if encoded is None else torch.tensor(encoded, dtype=torch.int64)
         return {
             "speech": speech[0],
             "speech_lengths": lengths,

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from asr import decode_shards, errors, kaldi_text
+from asr import decode_shards, errors, families, kaldi_text
 from asr.base_model import digest, recorded
 from asr.config import read_stage_file
 from asr.decode_batches import Decoder, Readers, batches, clips
@@ -25,8 +25,6 @@ from asr.files import sha256_file, write_json
 from asr.manifest import Utterance, read_manifest
 
 DEFAULTS = {"batch_seconds": 60.0, "dither": 0.0, "cpu_processes": 1}
-# What a change of this module's output would be called; recorded so that a kept result is never an older method's.
-METHOD = "greedy-masked-1"
 
 
 def decode(recogniser: Any, utterances: list[Utterance], batch_seconds: float) -> dict[str, str]:
@@ -64,11 +62,12 @@ def _bar(total: int) -> Any:
 
 def fingerprint(model: Path, manifest: Path, conf: dict[str, Any]) -> dict[str, Any]:
     """What hyp.txt depends on: every file of the model, the clips asked for, the method."""
+    family = families.of_folder(model)
     return {
         "model": digest(model)["digest"],
         "manifest": sha256_file(manifest),
         "dither": conf["dither"],
-        "method": METHOD,
+        "method": family.method(family.options(conf)),
     }
 
 
@@ -104,7 +103,8 @@ def run(model: Path, manifest: Path, out: Path, ngpu: int, conf: dict[str, Any])
             print(f"{out / PARTIAL}: {kept} of {len(utterances)} clips are decoded already; going on", flush=True)
         planned = list(batches(left, conf["batch_seconds"]))
         shards = decode_shards.shards(ngpu, conf.get("cpu_processes", DEFAULTS["cpu_processes"]), len(planned))
-        job = Job(model, ngpu, conf["dither"], list(map(clips, planned)), shards)
+        options = families.of_folder(model).options(conf)
+        job = Job(model, ngpu, conf["dither"], list(map(clips, planned)), shards, options)
         facts = decode_left(job, planned, out, partial) if left else Facts([], 0.0, 0.0)
         texts = in_order(utterances, partial.texts)
         record = {"inputs": inputs, "batch_seconds": conf["batch_seconds"], "shards": shards if left else 0}

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
@@ -30,13 +30,14 @@ FAULT = "decode_fault.txt"
 
 
 class Job(NamedTuple):
-    """What to decode: a model folder, GPUs (0 for the processor), dither, batches longest first, processes."""
+    """What to decode: a model folder, GPUs (0 for the processor), dither, batches longest first, processes, options."""
 
     model: Path
     ngpu: int
     dither: float
     batches: Sequence[Sequence[Clip]]
     shards: int
+    options: Mapping[str, Any] | None = None  # Family.options; None for its defaults
 
 
 @dataclass

@@ -36,7 +36,7 @@ def serve(pipe: Connection, plan: dict[str, Any]) -> None:
     torch.set_num_threads(min(torch.get_num_threads(), plan["threads"]))
     from asr.funasr_model import load
 
-    recogniser = load(plan["model"], plan["ngpu"], plan["dither"], plan["shard"])
+    recogniser = load(plan["model"], plan["ngpu"], plan["dither"], plan["shard"], plan["options"])
     loaded = time.perf_counter() - _BEGAN
     decoder = Decoder(recogniser, lambda line: print(line, flush=True))
     with Readers(recogniser, plan["readers"]) as readers:

@@ -10,7 +10,7 @@ import io
 import logging
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from asr import families
+from asr.adapters import is_factor
 from asr.audio import UnreadableError, resampled
 from asr.errors import RecipeError
 
@@ -69,6 +71,8 @@ def compose(folder: str | os.PathLike[str], blocks: dict[str, dict[str, Any]] | 
     known = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
     for block, values in (blocks or {}).items():
         for key in values:
+            if key.startswith("lora_"):
+                raise RecipeError(f"{block}.{key}: adapters are set in lora_conf (rank, alpha, dropout, targets)")
             if key not in (known.get(block) or {}):
                 there = ", ".join(sorted(known.get(block) or {})) or "nothing"
                 raise RecipeError(f"{block}.{key}: the base model's {block} has no such key; it has {there}")
@@ -77,6 +81,8 @@ def compose(folder: str | os.PathLike[str], blocks: dict[str, dict[str, Any]] | 
     # A folder with configuration.json reports its weights only if they are there; without them it is from scratch.
     composed.setdefault("init_param", None)
     composed["disable_update"] = True
+    if family := families.of_model(composed.get("model")):
+        family.settle(composed, folder)
     return composed
 
 
@@ -110,6 +116,8 @@ def check_loaded(model: torch.nn.Module, weights: str | os.PathLike[str]) -> int
     """
     state, wrong = read_state(weights), []
     for key, value in model.state_dict().items():
+        if is_factor(key):  # begins at nothing added; no base has it
+            continue
         if key not in state:
             wrong.append(f"{key} is missing")
         elif state[key].shape != value.shape:
@@ -142,6 +150,8 @@ class Recogniser:
     frontend: Any
     tokenizer: Any
     device: str
+    family: families.Family
+    options: Mapping[str, Any]
 
     def features(self, clips: Sequence[np.ndarray]) -> tuple[torch.Tensor, torch.Tensor]:
         """(B, T, D) features and (B,) lengths of 16-kHz mono clips, in the processor's memory."""
@@ -150,10 +160,8 @@ class Recogniser:
         return extract_fbank([torch.from_numpy(clip) for clip in clips], frontend=self.frontend)
 
     def text(self, ids: list[int]) -> str:
-        """Token ids as text, put together as FunASR's own inference does."""
-        from funasr.utils.postprocess_utils import sentence_postprocess
-
-        return sentence_postprocess(self.tokenizer.ids2tokens(ids))[0] if ids else ""
+        """Token ids as text."""
+        return self.family.text(self.tokenizer, ids)
 
     def transcribe(self, clips: Sequence[np.ndarray]) -> list[str]:
         """One text a clip; an empty string where the model hears nothing."""
@@ -161,13 +169,17 @@ class Recogniser:
 
     def hear(self, speech: torch.Tensor, lengths: torch.Tensor) -> list[str]:
         """``transcribe`` of (B, T, D) features and (B,) lengths."""
-        from asr.paraformer import greedy
-
-        found = greedy(self.model, speech.to(self.device), lengths.to(self.device))
+        found = self.family.hear(self.model, speech.to(self.device), lengths.to(self.device), self.options)
         return [self.text(ids) for ids in found]
 
 
-def load(folder: str | os.PathLike[str], ngpu: int = 0, dither: float = 0.0, gpu: int = 0) -> Recogniser:
+def load(
+    folder: str | os.PathLike[str],
+    ngpu: int = 0,
+    dither: float = 0.0,
+    gpu: int = 0,
+    options: Mapping[str, Any] | None = None,
+) -> Recogniser:
     """Load a FunASR model folder for decoding, whole or not at all.
 
     Args:
@@ -175,6 +187,7 @@ def load(folder: str | os.PathLike[str], ngpu: int = 0, dither: float = 0.0, gpu
         ngpu: 0 for the processor, else how many GPUs are asked for.
         dither: noise in the filter bank; FunASR's default of 1.0 makes decoding random, so 0 here.
         gpu: which of the GPUs, from 0.
+        options: how to decode (``Family.options``); the family's defaults where not given.
 
     Decoding is in fp32, TF32 off.
     """
@@ -196,4 +209,7 @@ def load(folder: str | os.PathLike[str], ngpu: int = 0, dither: float = 0.0, gpu
     frontend = loaded.kwargs["frontend"]
     frontend.dither = dither
     loaded.model.eval()
-    return Recogniser(loaded.model, frontend, loaded.kwargs["tokenizer"], device)
+    family = families.of_folder(Path(folder))
+    family.attach(loaded.model, loaded.kwargs["tokenizer"], loaded.kwargs)
+    options = family.options({}) if options is None else options
+    return Recogniser(loaded.model, frontend, loaded.kwargs["tokenizer"], device, family, options)

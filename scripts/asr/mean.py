@@ -32,6 +32,7 @@ from asr.files import sha256_file
 from asr.funasr_model import open_state
 
 BLOCK = 1 << 17  # elements: a float64 sum of 1 MB stays in the processor's cache
+AHEAD = 1 << 24  # bytes of each file that the disk is asked for before they are added up
 HASHERS = 2  # threads; sha256 is slower than the sum and would else be what is waited for
 _NATIVE = (torch.float32, torch.float64)  # numpy adds these to float64 twice as fast as torch, which copies them first
 
@@ -57,6 +58,7 @@ class Mean:
         paths: checkpoint files, in order; the first gives the order of the keys.
         newest: index in ``paths`` of the one whose counters are taken.
         lora: for each path its adapters' settings (``adapters.settings``); None where there are none.
+        base: the model that checkpoints of adapters were trained on, and whose tensors they do not hold.
 
     Raises RecipeError naming the file: one that cannot be read, other keys or shapes than the first one's, adapters
     without settings.
@@ -67,16 +69,36 @@ class Mean:
         paths: Sequence[Path],
         newest: int = 0,
         lora: Sequence[Mapping[str, adapters.Lora]] | None = None,
+        base: Path | None = None,
     ) -> None:
         self.paths, self.newest = list(paths), newest
         self.lora = list(lora or [{}] * len(paths))
         opened = [open_state(path) for path in paths]
+        if base is not None:
+            below = open_state(base)
+            opened = [self._upon(below, *item, path, base) for item, path in zip(opened, paths, strict=True)]
         self.states = [state for state, _ in opened]
         self.mapped = [mapped for _, mapped in opened]
         for index in range(len(self.states)):
             self._check_adapters(index)
         self._check_agreement()
         self.template = self._template()
+        self._keys = iter(self.template)  # whose tensors the disk has not been asked for
+        self._asked = self._begun = 0  # bytes of each file
+
+    @staticmethod
+    def _upon(
+        below: tuple[dict[str, torch.Tensor], bool],
+        state: dict[str, torch.Tensor],
+        mapped: bool,
+        path: Path,
+        base: Path,
+    ) -> tuple[dict[str, torch.Tensor], bool]:
+        """A checkpoint of what was trained, with the base's tensors for the rest."""
+        for key, value in state.items():
+            if not adapters.is_factor(key) and (key not in below[0] or below[0][key].shape != value.shape):
+                raise RecipeError(f"{path}: tensor {key} is not one of {base}'s: was it trained on another base model?")
+        return {**below[0], **state}, mapped and below[1]
 
     def _name(self, index: int) -> str:
         return str(self.paths[index])
@@ -133,9 +155,7 @@ class Mean:
         if not (kind.is_floating_point or kind.is_complex):
             yield from self._integers(key, values)
             return
-        for value, mapped in zip(values, self.mapped, strict=True):
-            if mapped and value.numel() > BLOCK:  # the disk may fetch from all files at once
-                _advise(value.data_ptr(), value.numel() * value.element_size(), getattr(mmap, "MADV_WILLNEED", None))
+        self._ask_ahead(values[0].numel() * values[0].element_size())
         added = [adapters.delta(state, key, lora) for state, lora in zip(self.states, self.lora, strict=True)]
         extra = None if all(item is None for item in added) else sum(item for item in added if item is not None)
         flat = [value.detach().reshape(-1) for value in values]  # a view; a copy where it is not contiguous
@@ -155,6 +175,18 @@ class Mean:
                 raise self._not_a_number(key)
             yield rounded[: end - begin].copy_(part)
             self._release(key, flat, begin, end)
+
+    def _ask_ahead(self, size: int) -> None:
+        """Have the disk fetch what comes after the next ``size`` bytes, from all files, while these are added up."""
+        self._begun += size
+        while self._asked < self._begun + AHEAD and (key := next(self._keys, None)) is not None:
+            values = [state[key] for state in self.states]
+            for value, mapped in zip(values, self.mapped, strict=True):
+                if mapped:
+                    _advise(
+                        value.data_ptr(), value.numel() * value.element_size(), getattr(mmap, "MADV_WILLNEED", None)
+                    )
+            self._asked += values[0].numel() * values[0].element_size()
 
     def _release(self, key: str, flat: Sequence[torch.Tensor], begin: int, end: int) -> None:
         """Give back the pages of a block. Only of mapped files: the same call would empty a copy in memory."""
@@ -198,10 +230,13 @@ def _add(total: torch.Tensor, value: torch.Tensor) -> None:
 
 
 def mean_state(
-    paths: Sequence[Path], newest: int = 0, lora: Sequence[Mapping[str, adapters.Lora]] | None = None
+    paths: Sequence[Path],
+    newest: int = 0,
+    lora: Sequence[Mapping[str, adapters.Lora]] | None = None,
+    base: Path | None = None,
 ) -> dict[str, torch.Tensor]:
     """The mean of the checkpoints as a state in memory; see ``Mean``."""
-    mean = Mean(paths, newest, lora)
+    mean = Mean(paths, newest, lora, base)
     for key, tensor in mean.template.items():
         flat, begin = tensor.view(-1), 0
         for block in mean.blocks(key):
@@ -215,12 +250,13 @@ def write_mean(
     out: Path,
     newest: int = 0,
     lora: Sequence[Mapping[str, adapters.Lora]] | None = None,
+    base: Path | None = None,
 ) -> tuple[str, list[str]]:
     """Write the mean as ``torch.save({"state_dict": …})`` would; return its sha256 and those of ``paths``.
 
     The checkpoints are hashed beside, while they are read for the mean. See ``Mean`` for what may go wrong.
     """
-    mean = Mean(paths, newest, lora)
+    mean = Mean(paths, newest, lora, base)
     with ThreadPoolExecutor(HASHERS) as pool:
         digests = [pool.submit(sha256_file, path) for path in paths]
         try:

@@ -144,6 +144,7 @@ def measure(plan: dict[str, Any]) -> dict[str, Any]:
         "seconds_per_step": float(sum(seconds) / timed * audio / len(bench.batches)),
         "audio_seconds": float(audio),
         "reading_seconds_per_second": float(bench.read_seconds / bench.read_audio),
+        "trained": sum(value.numel() for value in bench.model.parameters() if value.requires_grad),
         "device": bench.device_name(),
         "bf16": bool(bench.trainer.use_bf16),
     }

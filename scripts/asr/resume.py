@@ -20,7 +20,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-from asr import checkpoint, saves
+from asr import checkpoint, lora, saves
 from asr.dataloader import resume_at
 from asr.errors import RecipeError
 from asr.processes import saves_on_stop, stop_asked
@@ -55,10 +55,18 @@ class Parts(NamedTuple):
 
 
 class ResumableTrainer(UpdatingTrainer):
-    """See the module. ``ranking`` is "cer", "acc" or "loss"; with ``patience`` 0 there is no early stop."""
+    """See the module.
 
-    def __init__(self, *, ranking: str = "cer", seed: int = 0, patience: int = 0, **kwargs: Any) -> None:
-        self.seed, self.patience = seed, patience
+    Args:
+        ranking: "cer", "acc" or "loss".
+        patience: of early stopping; 0 for none.
+        adapters: whether the model is adapted, so that what is saved is what was trained (asr.lora).
+    """
+
+    def __init__(
+        self, *, ranking: str = "cer", seed: int = 0, patience: int = 0, adapters: bool = False, **kwargs: Any
+    ) -> None:
+        self.seed, self.patience, self.adapters = seed, patience, adapters
         super().__init__(ranking=ranking, **kwargs)
         self.parts: Parts | None = None
         self.sampler: Any = None  # of the epoch; ours knows the place within it that any batch size can go on from
@@ -160,7 +168,8 @@ class ResumableTrainer(UpdatingTrainer):
             "world_size": self.world_size,
             "position": self._position(step),
         }
-        weights = getattr(model, "module", model).state_dict()
+        model = getattr(model, "module", model)
+        weights = lora.trained_state(model) if self.adapters else model.state_dict()
         content = {"state_dict": weights, "epoch": epoch, "step_in_epoch": in_epoch}
         saves.add_save(folder, name, content, state, instead_of=self.untried)
         self.untried = name
@@ -184,7 +193,11 @@ class ResumableTrainer(UpdatingTrainer):
         lost: list[str] = []
         if found:
             save, weights, state = found
-            getattr(model, "module", model).load_state_dict(weights["state_dict"])
+            model = getattr(model, "module", model)
+            if self.adapters:
+                lora.load_trained(model, weights["state_dict"])
+            else:
+                model.load_state_dict(weights["state_dict"])
             self._restore(state, optim, scheduler, scaler)
             self.untried = save.weights
             lost = self.forget_lost(folder)

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from asr.families import FAMILIES
+
 OPEN = "open"
 
 
@@ -59,14 +61,13 @@ _RATE = Key((int, float), above=0)
 _FLAG = Key((bool,))
 _WORD = Key((str,))
 
-FAMILIES = ("paraformer",)
 RANKINGS = ("cer", "acc", "loss")
 DATASETS = ("RecipeAudioDataset", "AudioDataset")
 BATCH_SAMPLERS = ("ShuffledBatchSampler", "BatchSampler", "EspnetStyleBatchSampler")
 
 SCHEMA: dict[str, Any] = {
     "base": _WORD,
-    "family": Key((str,), choices=FAMILIES),
+    "family": Key((str,), choices=tuple(FAMILIES)),
     "from_scratch": _FLAG,
     "ngpu": _count(0),
     "cpu_processes": _count(),
@@ -122,6 +123,18 @@ SCHEMA: dict[str, Any] = {
         "batch_seconds": Key((int, float), above=0),
         "dither": Key((int, float), minimum=0),
         "cpu_processes": _count(),
+        "language": Key((str,), choices=("zh", "yue", "auto")),
+        "max_new_tokens": _count(),
+        "method": Key((str,), choices=("ctc", "attention", "joint")),
+        "beam_size": _count(),
+        "ctc_weight": Key((int, float), above=0, maximum=0.9),
+    },
+    "lora_conf": {
+        "rank": _count(),
+        "alpha": _RATE,
+        "dropout": Key((int, float), minimum=0, maximum=0.9),
+        "targets": Key((list,), each=_WORD),
+        "also_train": Key((list,), each=_WORD),
     },
     "model_conf": OPEN,
     "encoder_conf": OPEN,
@@ -129,6 +142,10 @@ SCHEMA: dict[str, Any] = {
     "predictor_conf": OPEN,
     "specaug_conf": OPEN,
     "frontend_conf": OPEN,
+    "ctc_conf": OPEN,
+    "audio_encoder_conf": OPEN,
+    "audio_adaptor_conf": OPEN,
+    "llm_conf": OPEN,
 }
 
 # Sections that go into the model itself: they are part of what a run is tied to.
@@ -140,9 +157,6 @@ OPTIMIZER_KEYS = {
     "adamw": ("lr", "betas", "eps", "weight_decay", "fused"),
     "sgd": ("lr", "momentum", "weight_decay"),
 }
-
-# Classes of FunASR models that a family covers, as config.yaml names them.
-FAMILY_MODELS = {"paraformer": ("Paraformer", "BiCifParaformer")}
 
 # The command line or the stages set these; in a YAML they would fight with it.
 OWNED = {
@@ -159,7 +173,7 @@ STAGE_FILES: dict[str, tuple[str, ...]] = {
     "base": ("base", "family", "from_scratch"),
     "train": (
         *("family", "from_scratch", "cpu_processes", "seed", "freeze_param", "enable_tf32", "cudnn_benchmark"),
-        *("optim", "optim_conf", "scheduler", "scheduler_conf", "dataset", "dataset_conf", "train_conf"),
+        *("optim", "optim_conf", "scheduler", "scheduler_conf", "dataset", "dataset_conf", "train_conf", "lora_conf"),
         *BLOCKS,
     ),
     "average": ("avg_nbest_model",),

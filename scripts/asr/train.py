@@ -45,7 +45,7 @@ def identity(base: dict[str, Any], values: dict[str, Any], data: dict[str, str])
         "validation data": data["val"],
         "family": values.get("family"),
         "optimizer": values.get("optim", "adam") + (", DeepSpeed" if values["train_conf"].get("use_deepspeed") else ""),
-        "architecture": {block: values[block] for block in BLOCKS if values.get(block)},
+        "architecture": {block: values[block] for block in (*BLOCKS, "lora_conf") if values.get(block)},
         "ranking": values["train_conf"].get("avg_keep_nbest_models_type", "cer"),
     }
 

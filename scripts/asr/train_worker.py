@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from asr import errors
+from asr import errors, families
 from asr.errors import RecipeError
 from asr.machines import STARTED_ANEW, STOPPED
 from asr.processes import die_with_parent, saves_on_stop, stop_asked
@@ -61,10 +61,13 @@ def training_kwargs(plan: dict[str, Any], device: str) -> dict[str, Any]:
         kwargs["init_param"] = str(weights)
     else:
         raise RecipeError(f"{weights}: the base model's weights are not there; run stage 0 again")
+    family = families.of(values["family"])
+    family.configure(kwargs, values)
     train_conf = dict(values["train_conf"])
-    ranking = train_conf.pop("avg_keep_nbest_models_type", "cer")
+    ranking = train_conf.pop("avg_keep_nbest_models_type", family.rankings[0])
     lfr_n = (kwargs.get("frontend_conf") or {}).get("lfr_n", 1)
     train_conf |= {"ranking": ranking, "lfr_n": lfr_n, "processor": device == "cpu", "seed": values.get("seed", 0)}
+    train_conf |= {"family": family.name, "adapters": "lora_conf" in values}
     # FunASR's early stopping forgets its count on a resume, and looks at the loss whatever ranks.
     train_conf["patience"] = train_conf.pop("early_stopping_patience", 0)
     train_conf.pop("quick_step", None)  # see plug_in
@@ -78,7 +81,7 @@ def training_kwargs(plan: dict[str, Any], device: str) -> dict[str, Any]:
         "backend": "gloo" if device == "cpu" else "nccl",
         "ncpu": int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)),
         "dataset": values.get("dataset", "RecipeAudioDataset"),
-        "dataset_conf": plan["dataset_conf"],
+        "dataset_conf": {**plan["dataset_conf"], "family": family.name},
         "train_conf": train_conf,
     }
     if device == "cpu":
@@ -86,9 +89,9 @@ def training_kwargs(plan: dict[str, Any], device: str) -> dict[str, Any]:
     return kwargs
 
 
-def check_disk(exp: Path, model: Any, keep: int) -> None:
+def check_disk(exp: Path, saved: dict[str, Any], keep: int) -> None:
     """RecipeError unless the checkpoints fit: ``keep`` + 3 files of weights, and Adam's two moments three times."""
-    weights = sum(value.numel() * value.element_size() for value in model.state_dict().values())
+    weights = sum(value.numel() * value.element_size() for value in saved.values())
     there = sum({(item := path.stat()).st_ino: item.st_size for path in exp.glob("*.pt*")}.values())  # links are one
     need = weights * (keep + 3) + 3 * 2 * weights - there
     free = shutil.disk_usage(exp).free
@@ -122,19 +125,27 @@ def checked_model(plan: dict[str, Any], kwargs: dict[str, Any], rank: int = 0) -
     from funasr import AutoModel
 
     from asr.funasr_model import check_loaded
-    from asr.paraformer_training import quicken
+    from asr.lora import adapt, complete, trained_state
 
+    values = plan["values"]
+    family, lora = families.of(values["family"]), values.get("lora_conf")
     built = AutoModel(**kwargs)
     count = check_loaded(built.model, kwargs["init_param"]) if kwargs.get("init_param") else 0
     if count:
         check_finite(built.model, kwargs["init_param"])
     check_frozen(built.model, kwargs.get("freeze_param"))
-    if plan["values"]["train_conf"].get("quick_step", True):
-        quicken(built.model)
+    family.attach(built.model, built.kwargs["tokenizer"], built.kwargs)
+    adapted = adapt(built.model, family, lora) if lora is not None else 0
+    if values["train_conf"].get("quick_step", True):
+        family.prepare(built.model)
     parameters = sum(value.numel() for value in built.model.parameters())
     if rank == 0:
-        check_disk(Path(plan["exp"]), built.model, plan["values"]["train_conf"].get("keep_nbest_models", 10))
+        saved = built.model.state_dict() if lora is None else trained_state(built.model)
+        check_disk(Path(plan["exp"]), saved, values["train_conf"].get("keep_nbest_models", 10))
         origin = f"{count} tensors loaded from the base model" if count else "random weights (from_scratch)"
+        if lora is not None:
+            origin += f"; {adapted / 1e6:.2f} M ({adapted / parameters:.1%}) are trained: adapters"
+            origin += "".join(f", {part}" for part in complete(family, lora)["also_train"])
         logging.getLogger("asr.progress").info(f"model: {parameters / 1e6:.1f} M parameters, {origin}")
     return built
 

@@ -18,21 +18,36 @@ import torch
 import torch.distributed as dist
 from funasr.train_utils import trainer_ds
 
+from asr import families
 from asr.cer import ErrorCounts, align
 from asr.epoch import EpochTrainer, padded_frames
 from asr.errors import RecipeError
 from asr.manifest import FRAMES_PER_SECOND
-from asr.paraformer import greedy
 from asr.progress import Progress, Step
 
 logger = logging.getLogger("asr.progress")
 
 
 class RecipeTrainer(EpochTrainer):
-    """See the module. ``lfr_n`` is the frontend's frame stacking stride, ``processor`` whether there is no GPU."""
+    """See the module.
 
-    def __init__(self, *, ranking: str = "cer", lfr_n: int = 1, processor: bool = True, **kwargs: Any) -> None:
-        self.processor = processor
+    Args:
+        family: the model's, by its name in the YAML.
+        lfr_n: the frontend's frame stacking stride.
+        processor: whether there is no GPU.
+    """
+
+    def __init__(
+        self,
+        *,
+        ranking: str = "cer",
+        family: str = "paraformer",
+        lfr_n: int = 1,
+        processor: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        self.processor, self.family = processor, families.of(family)
+        self.hearing = self.family.options({})  # validation decodes in the family's plainest way
         self.seconds_per_frame = lfr_n / FRAMES_PER_SECOND
         kwargs["avg_keep_nbest_models_type"] = "loss" if ranking == "loss" else "acc"
         super().__init__(ranking=ranking, **kwargs)
@@ -79,17 +94,17 @@ class RecipeTrainer(EpochTrainer):
         self.padded_frames += padded_frames(batch)
 
     def _decode(self, model: Any, batch: Any, finite: bool = True) -> ErrorCounts:
-        """Character errors of a batch by greedy decoding. A token counts as one character.
+        """Character errors of a batch, decoded; see ``Family.spell``.
 
         Where the loss is no number the model has diverged: the predictor would fail, and every character counts.
         """
         lengths = batch["speech_lengths"].view(-1)
-        hypotheses = greedy(model, batch["speech"], lengths) if finite else [[]] * len(lengths)
+        hypotheses = [[]] * len(lengths)
+        if finite:
+            hypotheses = self.family.hear(model, batch["speech"], lengths, self.hearing)
         counts = ErrorCounts()
-        for ids, row, length in zip(hypotheses, batch["text"], batch["text_lengths"].view(-1).tolist(), strict=True):
-            # Ids become characters of the private-use planes, so that the one edit distance serves here as well.
-            reference = "".join(chr(0xF0000 + int(token)) for token in row[:length])
-            counts = counts + align(reference, "".join(chr(0xF0000 + token) for token in ids)).counts
+        for ids, row in zip(hypotheses, self.family.references(batch), strict=True):
+            counts = counts + align(self.family.spell(model, row), self.family.spell(model, ids)).counts
         return counts
 
     def validate_epoch(self, model: Any = None, dataloader_val: Any = None, epoch: Any = None, **kwargs: Any) -> None:

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from asr import families
 from asr.augmentation import SAMPLES_PER_FRAME, frames, samples_at
 from asr.errors import RecipeError
 from asr.files import atomic_open
@@ -64,7 +65,7 @@ def dataset_conf(values: dict[str, Any], manifests: dict[str, list[Utterance]]) 
 
 def prepare(exp: Path, data: Path, values: dict[str, Any]) -> tuple[dict[str, list[Utterance]], dict[str, str]]:
     """Read and check the manifests, write those that training reads to exp/manifest/, and digest them."""
-    manifests, digests = {}, {}
+    manifests, digests, family = {}, {}, families.of(values["family"])
     for name in ("train", "val"):
         utterances = read_manifest(data / f"{name}.jsonl")
         missing = next((item for item in utterances if not os.path.exists(item.source)), None)
@@ -72,7 +73,8 @@ def prepare(exp: Path, data: Path, values: dict[str, Any]) -> tuple[dict[str, li
             raise RecipeError(f"{missing.source}: named in {data / name}.jsonl and not there; rerun stage 1")
         manifests[name] = fit(utterances, values["dataset_conf"], name, exp)
         digests[name] = corpus_digest(manifests[name])
-        write_manifest(exp / "manifest" / f"{name}.jsonl", manifests[name])
+        lines = (item._replace(extra={**item.extra, **family.line(item)}) for item in manifests[name])
+        write_manifest(exp / "manifest" / f"{name}.jsonl", lines)
     return manifests, digests
 
 

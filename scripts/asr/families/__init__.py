@@ -1,0 +1,43 @@
+"""The kinds of models that the recipe trains, one module each: the only place where they differ.
+
+A family says which FunASR classes it covers, what its training lines hold, how it is ranked, decoded and adapted. What
+it takes to add one is in docs/adding-a-model.md.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml
+
+from asr.errors import RecipeError
+from asr.families.base import Family
+from asr.families.conformer import Conformer
+from asr.families.nano import Nano
+from asr.families.paraformer import Paraformer
+from asr.families.sensevoice import SenseVoice
+
+FAMILIES: dict[str, Family] = {family.name: family for family in (Paraformer(), Conformer(), Nano(), SenseVoice())}
+
+
+def of(name: str) -> Family:
+    """The family that a YAML names."""
+    return FAMILIES[name]
+
+
+def of_model(kind: str | None) -> Family | None:
+    """The family of a FunASR class, as a config.yaml's ``model`` names it; None where there is none."""
+    return next((family for family in FAMILIES.values() if kind in family.models), None)
+
+
+def of_folder(folder: Path) -> Family:
+    """The family of a model folder. RecipeError where it is of none."""
+    path = folder / "config.yaml"
+    if not path.is_file():
+        raise RecipeError(f"{path}: not there, so {folder} is not a FunASR model folder")
+    kind = (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get("model")
+    family = of_model(kind)
+    if family is None:
+        known = ", ".join(name for item in FAMILIES.values() for name in item.models)
+        raise RecipeError(f"{folder}: is a {kind}, which the recipe does not know; it knows {known}")
+    return family

@@ -1,0 +1,118 @@
+"""A dozen clips of the mini corpus, and a family's tiny model through the recipe's stages on them.
+
+    python tests/dozen.py MODULE[.CASE] [++overrides …]
+
+runs a case of ``tests.MODULE`` once, in a copy of the repository, and prints the CER on its training clips.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parents[1]
+if __name__ == "__main__":
+    sys.path[:0] = [str(ROOT), str(ROOT / "scripts"), str(ROOT / "local")]
+from asr.cer import ErrorCounts, align_all  # noqa: E402 - found through the line above
+from asr.kaldi_text import read_text  # noqa: E402
+from asr.manifest import Utterance, read_manifest, write_manifest  # noqa: E402
+
+SIZES = {"train": 12, "test": 4}
+
+
+class Case(NamedTuple):
+    """How a family is tried.
+
+    conf: its YAML in conf/.
+    make_model: makes a folder a tiny random model whose tokenizer knows the characters, and returns it.
+    overrides: ++… words that make conf fit the tiny model, enough for it to learn a dozen clips by heart.
+    learns: whether it does; adapters of random weights, or two epochs, only go through the stages.
+    """
+
+    conf: str
+    make_model: Callable[[Path, list[str]], Path]
+    overrides: tuple[str, ...]
+    learns: bool = True
+
+
+def chosen(manifest: Iterable[Utterance]) -> dict[str, list[Utterance]]:
+    """Short clips, all of different texts. The validation set is the training set once more, under other names.
+
+    So the checkpoints that have it best by heart are the ones that are ranked best.
+    """
+    found: dict[str, list[Utterance]] = {name: [] for name in SIZES}
+    seen: set[str] = set()
+    for item in sorted(manifest, key=lambda item: (item.duration, item.key)):
+        name = next((name for name, size in SIZES.items() if len(found[name]) < size), None)
+        if name is None:
+            break
+        if 3 <= item.target_len <= 6 and item.target not in seen and item.duration > 1:
+            seen.add(item.target)
+            found[name].append(item)
+    found["val"] = [item._replace(key=f"again-{item.key}") for item in found["train"]]
+    return found
+
+
+def lay_out(recipe) -> tuple[Path, list[str]]:
+    """A JSONL corpus with its own sets, a speaker each, in ``recipe.root``/data/dozen; the characters in it."""
+    folder = recipe.root / "data/dozen"
+    if not folder.exists():
+        done = recipe.run("mini/unpack.py", "--out", "data/mini", command=(sys.executable,))
+        assert done.returncode == 0, done.stderr
+        words = ("--corpus", "data/mini", "--part", "1h", "--out", "data/dozen_source")
+        made = recipe.run("local/prepare_1h_dataset.py", *words, command=(sys.executable,))
+        assert made.returncode == 0, made.stdout + made.stderr
+        folder.mkdir()
+        for name, items in chosen(read_manifest(recipe.root / "data/dozen_source/train.jsonl")).items():
+            write_manifest(folder / f"{name}.jsonl", [item._replace(speaker=name) for item in items])
+    targets = [item.target for name in ("train", "test") for item in read_manifest(folder / f"{name}.jsonl")]
+    return folder, sorted(set("".join(targets)))
+
+
+def words(recipe, case: Case, tag: str) -> list[str]:
+    """run.sh's words for a case, its model made."""
+    corpus, characters = lay_out(recipe)
+    model = recipe.root / "data" / f"{tag}_base"
+    if not model.exists():
+        case.make_model(model, characters)
+    found = ["--corpus", str(corpus), "--split", "own", "--data", "data/dozen_dataset", "--conf", case.conf]
+    return [*found, "--base", str(model), "--tag", tag, "--ngpu", "0", *case.overrides]
+
+
+def cer_on_training_clips(recipe, tag: str) -> float:
+    """CER of exp/<tag>/model on the clips that it was trained on: whether it can learn at all."""
+    manifest = recipe.root / "data/dozen_dataset/train.jsonl"
+    out = recipe.root / "exp" / tag / "by_heart"
+    command = (sys.executable, "-m", "asr.decode", "--model", str(recipe.root / "exp" / tag / "model"))
+    done = recipe.run(*command[1:], "--manifest", str(manifest), "--out", str(out), "--ngpu", "0", command=command[:1])
+    assert done.returncode == 0, done.stdout + done.stderr
+    heard = read_text(out / "hyp.txt")
+    pairs = [(item.target, heard[item.key]) for item in read_manifest(manifest)]
+    for reference, hypothesis in pairs:
+        print(reference, hypothesis, sep="\t", file=sys.stderr)
+    return ErrorCounts.total(item.counts for item in align_all(pairs)).cer
+
+
+def main() -> None:
+    """Run a case and say what came of it."""
+    from tests.e2e.conftest import Recipe
+
+    module, _, name = sys.argv[1].partition(".")
+    case: Case = getattr(importlib.import_module(f"tests.{module}"), name or "CASE")
+    recipe = Recipe(Path(os.environ.get("DOZEN_DIR") or tempfile.mkdtemp()))
+    done = recipe.run(*words(recipe, case, "dozen"), *sys.argv[2:])
+    print(done.stdout[-3000:], done.stderr[-3000:], recipe.root)
+    if done.returncode == 0:
+        score = json.loads((recipe.root / "exp/dozen/score/score.json").read_text(encoding="utf-8"))
+        print("unseen:", {name: item["cer"] for name, item in score["systems"].items()})
+        print(f"CER on the training clips: {cer_on_training_clips(recipe, 'dozen'):.1%}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,144 @@
+"""A Fun-ASR-Nano of 0.2 M parameters: the hub's parts, small, and a tokenizer that is trained on the characters."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+import yaml
+
+from asr.files import write_json
+from asr.funasr_model import compose, quiet
+from tests import tiny, tiny_paraformer
+from tests.dozen import Case
+
+LLM, WIDTH = "tiny-llm", 64
+MARKS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+
+
+def config() -> dict:
+    """The hub's blocks: SenseVoice's encoder, two adaptor layers without stacking, no thinking."""
+    return {
+        "model": "FunASRNano",
+        "model_conf": {"length_normalized_loss": True},
+        "audio_encoder": "SenseVoiceEncoderSmall",
+        "audio_encoder_conf": {
+            "output_size": WIDTH,
+            "attention_heads": 4,
+            "linear_units": 2 * WIDTH,
+            "num_blocks": 2,
+            "tp_blocks": 1,
+            "dropout_rate": 0.0,
+            "positional_dropout_rate": 0.0,
+            "attention_dropout_rate": 0.0,
+            "input_layer": "pe",
+            "kernel_size": 11,
+            "freeze": True,
+        },
+        "audio_adaptor": "Transformer",
+        "audio_adaptor_conf": {
+            "downsample_rate": 8,
+            "use_low_frame_rate": True,
+            "ffn_dim": 2 * WIDTH,
+            "llm_dim": WIDTH,
+            "encoder_dim": WIDTH,
+            "n_layer": 1,
+            "attention_heads": 4,
+        },
+        "llm": "tiny",
+        "llm_conf": {"freeze": True, "llm_dtype": "fp32", "init_param_path": LLM, "use_lora": True},
+        "frontend": "WavFrontend",
+        "frontend_conf": tiny.config()["frontend_conf"] | {"dither": 0.0},
+        "tokenizer": "HuggingfaceTokenizer",
+        "tokenizer_conf": {"init_param_path": LLM},
+        "dataset_conf": {"do_think": False, "sys_prompt": True},
+    }
+
+
+def make_tokenizer(folder: Path, characters: list[str]) -> int:
+    """A byte-level BPE in which most of the characters are one token; how many tokens it has."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    made = Tokenizer(models.BPE())
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=256 + len(MARKS) + 2 * len(characters) + 60,
+        special_tokens=MARKS,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    prompt = ["system\nYou are a helpful assistant.", "user\n语音转写：", "assistant\n", "<think>\n\n</think>\n\n"]
+    made.train_from_iterator([*characters, *characters, *prompt, *prompt], trainer)
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=made, eos_token=MARKS[2], pad_token=MARKS[0], additional_special_tokens=[MARKS[1]]
+    )
+    fast.save_pretrained(folder)
+    return len(fast)
+
+
+def make_model(folder: Path, characters: list[str], seed: int = 0) -> Path:
+    """A folder with random weights and a tokenizer for these characters."""
+    from transformers import Qwen3Config
+
+    folder.mkdir(parents=True, exist_ok=True)
+    size = make_tokenizer(folder / LLM, characters)
+    Qwen3Config(
+        vocab_size=size,
+        hidden_size=WIDTH,
+        intermediate_size=2 * WIDTH,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=16,
+        max_position_embeddings=512,
+        tie_word_embeddings=True,
+        eos_token_id=MARKS.index("<|im_end|>"),
+        pad_token_id=0,
+        bos_token_id=None,
+    ).save_pretrained(folder / LLM)
+    write_json(
+        folder / "configuration.json",
+        {
+            "framework": "pytorch",
+            "task": "auto-speech-recognition",
+            "model": {"type": "funasr"},
+            "file_path_metas": {
+                "init_param": "model.pt",
+                "config": "config.yaml",
+                "frontend_conf": {"cmvn_file": "am.mvn"},
+            },
+        },
+    )
+    tiny.write_cmvn(folder / "am.mvn", np.full(560, -10.0), np.full(560, 0.3))
+    (folder / "config.yaml").write_text(yaml.safe_dump(config(), sort_keys=False), encoding="utf-8")
+    with quiet():
+        from funasr import AutoModel
+
+        torch.manual_seed(seed)
+        built = AutoModel(**{**compose(folder), "device": "cpu", "ncpu": 1, "disable_log": True, "seed": seed})
+    torch.save({"state_dict": built.model.state_dict()}, folder / "model.pt")
+    return folder
+
+
+SMALL = (*tiny_paraformer.SMALL, "++dataset_conf.speed_perturb=null")
+CASE = Case(
+    "conf/fun_asr_nano_3090.yaml",
+    make_model,
+    (
+        *SMALL,
+        "++freeze_param=[]",
+        "++train_conf.max_epoch=150",
+        "++optim_conf.lr=0.002",
+        "++decode_conf.max_new_tokens=30",
+    ),
+)
+# Adapters of random weights cannot learn much: whether they go through the stages, not how well, is what is asked.
+LORA = Case(
+    "conf/fun_asr_nano_lora_3090.yaml",
+    make_model,
+    (*SMALL, "++train_conf.max_epoch=2", "++decode_conf.max_new_tokens=30"),
+    learns=False,
+)
