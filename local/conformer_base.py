@@ -8,20 +8,12 @@ configuration.json. Train in it with ``from_scratch: true``; conf/conformer_scra
 from __future__ import annotations
 
 import argparse
-import random
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-import yaml
-
-from asr import errors
-from asr.average import configuration
+from asr import errors, skeleton
 from asr.errors import RecipeError
-from asr.files import atomic_open, write_json, write_text
-from asr.funasr_model import read_audio
-from asr.manifest import Utterance, read_manifest
+from asr.manifest import read_manifest
 
 WIDTH, HEADS, UNITS = 256, 4, 2048
 
@@ -85,45 +77,6 @@ CONFIG: dict[str, Any] = {
 }
 
 
-def tokens(utterances: list[Utterance]) -> list[str]:
-    """The token list: blank, sentence marks, every character of the targets in code point order, unknown last."""
-    characters = sorted({character for item in utterances for character in item.target if not character.isspace()})
-    return ["<blank>", "<s>", "</s>", *characters, "<unk>"]
-
-
-def mean_and_scale(utterances: list[Utterance], clips: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """(80,) negated mean and inverse deviation of the log-mel filter bank over ``clips`` clips drawn by ``seed``."""
-    from funasr.frontends.wav_frontend import WavFrontend
-
-    frontend, total, squares, count = WavFrontend(**CONFIG["frontend_conf"]), np.zeros(80), np.zeros(80), 0
-    for item in random.Random(seed).sample(utterances, min(clips, len(utterances))):
-        audio = torch.from_numpy(read_audio(item.source))[None]
-        features = frontend(audio, [audio.shape[1]])[0][0].numpy().astype(np.float64)
-        total, squares, count = total + features.sum(0), squares + (features**2).sum(0), count + len(features)
-    mean = total / count
-    return -mean, 1.0 / np.sqrt(np.maximum(squares / count - mean**2, 1e-8))
-
-
-def write_cmvn(path: Path, shift: np.ndarray, scale: np.ndarray) -> None:
-    """Write am.mvn, the Kaldi nnet text form that FunASR's frontend reads."""
-    size = len(shift)
-    with atomic_open(path) as stream:
-        stream.write(f"<Nnet>\n<Splice> {size} {size}\n[ 0 ]\n")
-        for name, values in (("AddShift", shift), ("Rescale", scale)):
-            row = " ".join(f"{value:.6g}" for value in values)
-            stream.write(f"<{name}> {size} {size}\n<LearnRateCoef> 0 [ {row} ]\n")
-        stream.write("</Nnet>\n")
-
-
-def write_folder(folder: Path, names: list[str], config: dict[str, Any], shift: np.ndarray, scale: np.ndarray) -> None:
-    """The folder's four files."""
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "tokens.json", names)
-    write_text(folder / "config.yaml", yaml.safe_dump(config, sort_keys=False))
-    write_cmvn(folder / "am.mvn", shift, scale)
-    write_json(folder / "configuration.json", configuration(folder))
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--manifest", required=True, type=Path, help="train.jsonl that the model will be trained on")
@@ -134,8 +87,9 @@ def main() -> None:
     if (arguments.out / "model.pt").exists():
         raise RecipeError(f"{arguments.out}: holds a model; give --out a folder of its own")
     utterances = read_manifest(arguments.manifest)
-    names = tokens(utterances)
-    write_folder(arguments.out, names, CONFIG, *mean_and_scale(utterances, arguments.clips, arguments.seed))
+    names = skeleton.tokens(utterances)
+    measured = skeleton.mean_and_scale(utterances, CONFIG["frontend_conf"], arguments.clips, arguments.seed)
+    skeleton.write_folder(arguments.out, names, CONFIG, *measured)
     print(f"{arguments.out}: {len(names)} tokens")
 
 

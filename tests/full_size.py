@@ -12,10 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import torch
 import yaml
 
-from asr.funasr_model import compose, quiet
+from asr.skeleton import write_folder
+from tests import tiny
 
 ENCODER = {"output_size": 512, "attention_heads": 4, "linear_units": 2048, "num_blocks": 50, "tp_blocks": 20}
 
@@ -24,16 +24,6 @@ def characters(count: int) -> list[str]:
     """So many different Han characters, the commonest block first."""
     blocks = (range(0x4E00, 0x9FA6), range(0x3400, 0x4DB6))
     return [chr(code) for block in blocks for code in block][:count]
-
-
-def _save(folder: Path) -> Path:
-    with quiet():
-        from funasr import AutoModel
-
-        torch.manual_seed(0)
-        built = AutoModel(**{**compose(folder), "device": "cpu", "ncpu": 1, "disable_log": True})
-    torch.save({"state_dict": built.model.state_dict()}, folder / "model.pt")
-    return folder
 
 
 def paraformer(folder: Path) -> Path:
@@ -54,16 +44,16 @@ def sensevoice(folder: Path) -> Path:
     config = tiny_sensevoice.config()
     config["encoder_conf"] |= ENCODER
     (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
-    return _save(folder)
+    return tiny.save_random(folder)
 
 
 def conformer(folder: Path) -> Path:
     """Conformer: 12 encoder and 6 decoder blocks of width 256, 4,234 tokens."""
-    from conformer_base import CONFIG, write_folder
+    from conformer_base import CONFIG
 
     tokens = ["<blank>", "<s>", "</s>", *characters(4_230), "<unk>"]
     write_folder(folder, tokens, CONFIG, np.full(80, -10.0), np.full(80, 0.3))
-    return _save(folder)
+    return tiny.save_random(folder)
 
 
 def nano(folder: Path) -> Path:
@@ -92,7 +82,7 @@ def nano(folder: Path) -> Path:
     config["audio_adaptor_conf"] |= {"attention_heads": 8, "downsample_rate": 1}
     (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     (folder / "model.pt").unlink()
-    return _save(folder)
+    return tiny.save_random(folder)
 
 
 BUILDERS: dict[str, Callable[[Path], Path]] = {

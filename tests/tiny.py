@@ -5,19 +5,18 @@ from __future__ import annotations
 import copy
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
 import torch
-import yaml
 
-from asr.average import configuration
-from asr.files import write_json
 from asr.funasr_model import compose, quiet
 from asr.manifest import Utterance, source_len, write_manifest
+from asr.skeleton import write_folder
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "mini" / "make"))
-from base_skeleton import CONFIG, write_cmvn
+from base_skeleton import CONFIG
 
 TOKENS = ["<blank>", "<s>", "</s>", *"一二三四五六七八九十", "<unk>"]
 WIDTH = 32
@@ -32,21 +31,28 @@ def config() -> dict:
     return small
 
 
-def make_model(folder: Path, seed: int = 0, tokens: list[str] = TOKENS) -> Path:
-    """A FunASR model folder with random weights that fire about once in two frames."""
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "tokens.json", tokens)
-    (folder / "config.yaml").write_text(yaml.safe_dump(config(), sort_keys=False), encoding="utf-8")
-    write_cmvn(folder / "am.mvn", np.full(560, -10.0), np.full(560, 0.3))
-    write_json(folder / "configuration.json", configuration(folder))
+FLAT = (np.full(560, -10.0), np.full(560, 0.3))  # mean and scale, about those of speech, of stacked features
+
+
+def build(folder: Path, seed: int = 0) -> Any:
+    """FunASR's AutoModel of a folder, with the folder's weights where it has any, else random ones."""
     with quiet():
         from funasr import AutoModel
 
         torch.manual_seed(seed)
-        kwargs = compose(folder)
-        built = AutoModel(**{**kwargs, "device": "cpu", "ncpu": 1, "disable_log": True, "seed": seed})
-    torch.save({"state_dict": built.model.state_dict()}, folder / "model.pt")
+        return AutoModel(**{**compose(folder), "device": "cpu", "ncpu": 1, "disable_log": True, "seed": seed})
+
+
+def save_random(folder: Path, seed: int = 0) -> Path:
+    """Complete a folder by model.pt with random weights."""
+    torch.save({"state_dict": build(folder, seed).model.state_dict()}, folder / "model.pt")
     return folder
+
+
+def make_model(folder: Path, seed: int = 0, tokens: list[str] = TOKENS) -> Path:
+    """A FunASR model folder with random weights that fire about once in two frames."""
+    write_folder(folder, tokens, config(), *FLAT)
+    return save_random(folder, seed)
 
 
 def make_clips(folder: Path, seconds: list[float], seed: int = 0) -> list[Utterance]:

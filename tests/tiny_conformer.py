@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-from asr.funasr_model import compose, quiet
-from conformer_base import CONFIG, write_folder
+from asr.skeleton import write_folder
+from conformer_base import CONFIG
+from tests import dozen, tiny
 from tests.dozen import Case
 from tests.tiny import TOKENS
 
@@ -28,14 +28,7 @@ def config(**encoder: Any) -> dict[str, Any]:
 def make_folder(folder: Path, tokens: list[str] = TOKENS, seed: int = 0, conf: dict[str, Any] | None = None) -> Path:
     """A FunASR model folder with random weights."""
     write_folder(folder, tokens, conf or config(), np.full(80, -10.0), np.full(80, 0.3))
-    with quiet():
-        from funasr import AutoModel
-
-        torch.manual_seed(seed)
-        kwargs = compose(folder)
-        built = AutoModel(**{**kwargs, "device": "cpu", "ncpu": 1, "disable_log": True, "seed": seed})
-    torch.save({"state_dict": built.model.state_dict()}, folder / "model.pt")
-    return folder
+    return tiny.save_random(folder, seed)
 
 
 def make_model(folder: Path, characters: list[str]) -> Path:
@@ -51,19 +44,7 @@ def make_skeleton(folder: Path, characters: list[str]) -> Path:
 
 
 # Nothing is drawn and nothing masked: what is asked is whether it learns.
-SMALL = (
-    "++cpu_processes=1",
-    "++dataset_conf.batch_size=500",
-    "++dataset_conf.num_workers=0",
-    "++dataset_conf.speed_perturb=null",
-    "++train_conf.log_interval=20",
-    "++train_conf.keep_nbest_models=2",
-    "++train_conf.avg_nbest_model=2",
-    "++train_conf.validate_interval=100000",
-    "++train_conf.save_checkpoint_interval=100000",
-    "++specaug_conf.apply_time_mask=false",
-    "++specaug_conf.freq_mask_width_range=[0,1]",
-)
+SMALL = (*dozen.PLAIN, "++dataset_conf.batch_size=500")
 QUICK = (*SMALL, "++train_conf.max_epoch=2")
 # CTC writes nothing at first, and takes more epochs than Paraformer to leave that stage.
 CASE = Case(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests import tiny
+from tests import dozen, tiny
 from tests.dozen import Case
 
 
@@ -20,17 +20,7 @@ def make_skeleton(folder: Path, characters: list[str]) -> Path:
     return folder
 
 
-SMALL = (
-    "++cpu_processes=1",
-    "++dataset_conf.batch_size=2000",
-    "++dataset_conf.num_workers=0",
-    "++train_conf.log_interval=20",
-    "++train_conf.keep_nbest_models=2",
-    "++train_conf.avg_nbest_model=2",
-    "++train_conf.validate_interval=100000",
-    "++train_conf.save_checkpoint_interval=100000",
-    "++scheduler_conf.warmup_steps=20",
-)
+SMALL = (*dozen.SMALL, "++dataset_conf.batch_size=2000", "++scheduler_conf.warmup_steps=20")
 QUICK = (*SMALL, "++train_conf.max_epoch=2")
 # A clip at three speeds is three clips to learn.
 CASE = Case(

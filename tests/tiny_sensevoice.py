@@ -4,23 +4,17 @@ from __future__ import annotations
 
 import copy
 import io
-import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import sentencepiece
-import torch
 import yaml
 
 from asr.families.sensevoice import TAGS
 from asr.files import write_json
-from asr.funasr_model import compose, quiet
-from tests import tiny
+from asr.skeleton import write_cmvn
+from tests import dozen, tiny
 from tests.dozen import Case
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "mini" / "make"))
-from base_skeleton import CONFIG, write_cmvn
 
 WIDTH = 64
 BPE = "chn_jpn_yue_eng_ko_spectok.bpe.model"  # the hub's name
@@ -35,8 +29,8 @@ def config() -> dict[str, Any]:
         "model": "SenseVoiceSmall",
         "model_conf": {"length_normalized_loss": True, "sos": 1, "eos": 2, "ignore_id": -1},
         "encoder": "SenseVoiceEncoderSmall",
-        "encoder_conf": {**CONFIG["encoder_conf"], **encoder},
-        **{name: copy.deepcopy(CONFIG[name]) for name in blocks},
+        "encoder_conf": {**tiny.CONFIG["encoder_conf"], **encoder},
+        **{name: copy.deepcopy(tiny.CONFIG[name]) for name in blocks},
         "tokenizer": "SentencepiecesTokenizer",
         "tokenizer_conf": {"bpemodel": None, "unk_symbol": "<unk>", "split_with_space": True},
     }
@@ -64,43 +58,20 @@ def write_folder(folder: Path, characters: list[str], tags: list[str]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     write_bpe(folder / BPE, characters, tags)
     (folder / "config.yaml").write_text(yaml.safe_dump(config(), sort_keys=False), encoding="utf-8")
-    write_cmvn(folder / "am.mvn", np.full(560, -10.0), np.full(560, 0.3))
+    write_cmvn(folder / "am.mvn", *tiny.FLAT)
     metas = {"init_param": "model.pt", "config": "config.yaml", "tokenizer_conf": {"bpemodel": BPE}}
     metas["frontend_conf"] = {"cmvn_file": "am.mvn"}
     written = {"framework": "pytorch", "task": "auto-speech-recognition", "model": {"type": "funasr"}}
     write_json(folder / "configuration.json", {**written, "file_path_metas": metas})
 
 
-def build(folder: Path, seed: int = 0) -> Any:
-    """FunASR's AutoModel of a folder, with the folder's weights where it has any."""
-    with quiet():
-        from funasr import AutoModel
-
-        torch.manual_seed(seed)
-        return AutoModel(**{**compose(folder), "device": "cpu", "ncpu": 1, "disable_log": True, "seed": seed})
-
-
 def make_model(folder: Path, characters: list[str] = CHARACTERS) -> Path:
     """A folder with random weights and these characters as tokens."""
     write_folder(folder, characters, list(TAGS.values()))
-    torch.save({"state_dict": build(folder).model.state_dict()}, folder / "model.pt")
-    return folder
+    return tiny.save_random(folder)
 
 
 # Nothing is masked, and a clip has one speed: what is asked is whether it learns.
-SMALL = (
-    "++cpu_processes=1",
-    "++dataset_conf.batch_size=1000",
-    "++dataset_conf.num_workers=0",
-    "++dataset_conf.speed_perturb=null",
-    "++train_conf.log_interval=20",
-    "++train_conf.keep_nbest_models=2",
-    "++train_conf.avg_nbest_model=2",
-    "++train_conf.validate_interval=100000",
-    "++train_conf.save_checkpoint_interval=100000",
-    "++scheduler_conf.warmup_steps=20",
-    "++specaug_conf.apply_time_mask=false",
-    "++specaug_conf.freq_mask_width_range=[0,1]",
-)
+SMALL = (*dozen.PLAIN, "++dataset_conf.batch_size=1000", "++scheduler_conf.warmup_steps=20")
 CASE = Case("conf/sensevoice_3090.yaml", make_model, (*SMALL, "++train_conf.max_epoch=80", "++optim_conf.lr=0.003"))
 LORA = Case("conf/sensevoice_lora_3090.yaml", make_model, (*SMALL, "++train_conf.max_epoch=2"), learns=False)

@@ -9,20 +9,12 @@ width 144 instead of 512, 4 encoder blocks instead of 50, 3 decoder blocks inste
 from __future__ import annotations
 
 import argparse
-import random
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-import yaml
-
-from asr import errors
-from asr.average import configuration
+from asr import errors, skeleton
 from asr.errors import RecipeError
-from asr.files import atomic_open, write_json, write_text
-from asr.funasr_model import read_audio
-from asr.manifest import Utterance, read_manifest
+from asr.manifest import read_manifest
 
 WIDTH, HEADS, KERNEL = 144, 4, 11
 DROPOUT = {"dropout_rate": 0.1, "positional_dropout_rate": 0.1, "self_attention_dropout_rate": 0.1}
@@ -96,41 +88,6 @@ CONFIG: dict[str, Any] = {
 }
 
 
-def tokens(utterances: list[Utterance]) -> list[str]:
-    """The token list: blank, sentence marks, every character of the targets in code point order, unknown last."""
-    characters = sorted({character for item in utterances for character in item.target if not character.isspace()})
-    return ["<blank>", "<s>", "</s>", *characters, "<unk>"]
-
-
-def mean_and_scale(utterances: list[Utterance], clips: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """(560,) negated mean and inverse deviation of the stacked filter bank over ``clips`` clips drawn by ``seed``."""
-    from funasr.frontends.wav_frontend import WavFrontend
-
-    frontend = WavFrontend(**CONFIG["frontend_conf"])
-    total, squares, frames = np.zeros(560), np.zeros(560), 0
-    for item in random.Random(seed).sample(utterances, min(clips, len(utterances))):
-        audio = torch.from_numpy(read_audio(item.source))[None]
-        features = frontend(audio, [audio.shape[1]])[0][0].numpy().astype(np.float64)
-        total, squares, frames = (
-            total + features.sum(0),
-            squares + (features**2).sum(0),
-            frames + len(features),
-        )
-    mean = total / frames
-    return -mean, 1.0 / np.sqrt(squares / frames - mean**2)
-
-
-def write_cmvn(path: Path, shift: np.ndarray, scale: np.ndarray) -> None:
-    """Write am.mvn, the Kaldi nnet text form that FunASR's frontend reads."""
-    size = len(shift)
-    with atomic_open(path) as stream:
-        stream.write(f"<Nnet>\n<Splice> {size} {size}\n[ 0 ]\n")
-        for name, values in (("AddShift", shift), ("Rescale", scale)):
-            row = " ".join(f"{value:.6g}" for value in values)
-            stream.write(f"<{name}> {size} {size}\n<LearnRateCoef> 0 [ {row} ]\n")
-        stream.write("</Nnet>\n")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--manifest", required=True, type=Path, help="train.jsonl of the typical speech")
@@ -139,13 +96,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     utterances = read_manifest(arguments.manifest)
-    found = tokens(utterances)
+    found = skeleton.tokens(utterances)
     if len(found) < 304:
         raise RecipeError(f"{arguments.manifest}: only {len(found) - 4} distinct characters; the base needs 300")
-    write_json(arguments.out / "tokens.json", found)
-    write_text(arguments.out / "config.yaml", yaml.safe_dump(CONFIG, sort_keys=False))
-    write_cmvn(arguments.out / "am.mvn", *mean_and_scale(utterances, arguments.clips, arguments.seed))
-    write_json(arguments.out / "configuration.json", configuration(arguments.out))
+    measured = skeleton.mean_and_scale(utterances, CONFIG["frontend_conf"], arguments.clips, arguments.seed)
+    skeleton.write_folder(arguments.out, found, CONFIG, *measured)
     print(f"{arguments.out}: {len(found)} tokens")
 
 

@@ -154,7 +154,10 @@ def main() -> None:
     parser.add_argument("--voices", type=Path, required=True, help="folder of the Kokoro voices (<name>.bin)")
     parser.add_argument("--only", choices=("espeak", "kokoro"), help="make only this group's clips")
     parser.add_argument(
-        "--kokoro-texts", type=int, default=KOKORO_CLIPS, help="stop at so many texts of a Kokoro speaker"
+        "--kokoro-texts",
+        type=int,
+        default=KOKORO_CLIPS,
+        help="stop at so many texts of a Kokoro speaker, none at 0",
     )
     parser.add_argument("--workers", type=int, default=2, help="processes")
     options = parser.parse_args()
@@ -167,6 +170,7 @@ def main() -> None:
         "kokoro": kokoro_speakers(train, held_out, rng),
     }
     groups["kokoro"] = [replace(s, texts=s.texts[: options.kokoro_texts]) for s in groups["kokoro"]]
+    groups = {name: [speaker for speaker in speakers if speaker.texts] for name, speakers in groups.items()}
     everyone = [speaker for speakers in groups.values() for speaker in speakers]
     check_held_out(everyone)
     write_tables(options.out, everyone)

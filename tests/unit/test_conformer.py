@@ -20,6 +20,7 @@ from asr.families.conformer import Conformer
 from asr.families.paraformer import Paraformer
 from asr.funasr_model import load, read_audio
 from asr.manifest import read_manifest
+from asr.skeleton import tokens
 from tests import tiny
 from tests.tiny_conformer import config, make_folder
 from tests.trained import weights
@@ -319,8 +320,8 @@ def test_a_base_to_train_from_scratch_is_made_of_a_manifest(tmp_path, monkeypatc
     conformer_base.main()
     base_model.check(out, from_scratch=True, family="conformer")
     items = read_manifest(data / "train.jsonl")
-    assert set("".join(item.target for item in items)) == set(conformer_base.tokens(items)[3:-1])
-    assert f"{len(conformer_base.tokens(items))} tokens" in capsys.readouterr().out
+    assert set("".join(item.target for item in items)) == set(tokens(items)[3:-1])
+    assert f"{len(tokens(items))} tokens" in capsys.readouterr().out
 
     from funasr.frontends.wav_frontend import WavFrontend
 

@@ -17,6 +17,7 @@ from asr.decode_shards import FAULT, shards
 from asr.funasr_model import load
 from asr.kaldi_text import read_text
 from asr.manifest import read_manifest, write_manifest
+from asr.skeleton import write_cmvn
 from tests import tiny
 
 SECONDS = [1.3, 0.3, 2.9, 0.5, 0.7, 1.1, 0.06, 2.0, 0.4, 1.7, 0.9, 0.1]
@@ -197,7 +198,7 @@ def test_a_clip_that_cannot_be_read_ends_all_processes_with_its_name(model, tmp_
 @pytest.mark.slow
 def test_a_fault_of_the_program_is_one_line_and_its_traceback_is_in_a_file(manifest, tmp_path):
     model = tiny.make_model(tmp_path / "model")
-    tiny.write_cmvn(model / "am.mvn", np.zeros(7), np.ones(7))  # the features have 560 values
+    write_cmvn(model / "am.mvn", np.zeros(7), np.ones(7))  # the features have 560 values
     done = run(model, manifest, tmp_path / "out", "--ngpu", 0)
     fault = tmp_path / "out" / FAULT
     assert error_of(done).startswith("error: a decoding process failed (")

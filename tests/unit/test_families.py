@@ -1,4 +1,4 @@
-"""The door: every YAML in conf/ has a family and a test, every family a YAML, and a model folder is known by its class."""
+"""The door: every YAML has a family and a test, every family a YAML, and a model folder is known by its class."""
 
 import pytest
 import yaml

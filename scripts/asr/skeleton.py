@@ -1,0 +1,59 @@
+"""A FunASR model folder without weights, to train from scratch in: configuration, tokens, scale of features."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+
+from asr.average import configuration
+from asr.files import atomic_open, write_json, write_text
+from asr.funasr_model import read_audio
+from asr.manifest import Utterance
+
+
+def tokens(utterances: Iterable[Utterance]) -> list[str]:
+    """The token list: blank, sentence marks, every character of the targets in code point order, unknown last."""
+    characters = sorted({character for item in utterances for character in item.target if not character.isspace()})
+    return ["<blank>", "<s>", "</s>", *characters, "<unk>"]
+
+
+def mean_and_scale(
+    utterances: Sequence[Utterance], frontend_conf: Mapping[str, Any], clips: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """(D,) negated mean and inverse deviation of a frontend's features over ``clips`` clips drawn by ``seed``."""
+    from funasr.frontends.wav_frontend import WavFrontend
+
+    frontend, count = WavFrontend(**frontend_conf), 0
+    total, squares = np.zeros(frontend.output_size()), np.zeros(frontend.output_size())
+    for item in random.Random(seed).sample(utterances, min(clips, len(utterances))):
+        audio = torch.from_numpy(read_audio(item.source))[None]
+        features = frontend(audio, [audio.shape[1]])[0][0].numpy().astype(np.float64)
+        total, squares, count = total + features.sum(0), squares + (features**2).sum(0), count + len(features)
+    mean = total / count
+    return -mean, 1.0 / np.sqrt(np.maximum(squares / count - mean**2, 1e-8))
+
+
+def write_cmvn(path: Path, shift: np.ndarray, scale: np.ndarray) -> None:
+    """Write am.mvn, the Kaldi nnet text form that FunASR's frontend reads."""
+    size = len(shift)
+    with atomic_open(path) as stream:
+        stream.write(f"<Nnet>\n<Splice> {size} {size}\n[ 0 ]\n")
+        for name, values in (("AddShift", shift), ("Rescale", scale)):
+            row = " ".join(f"{value:.6g}" for value in values)
+            stream.write(f"<{name}> {size} {size}\n<LearnRateCoef> 0 [ {row} ]\n")
+        stream.write("</Nnet>\n")
+
+
+def write_folder(folder: Path, names: list[str], config: dict[str, Any], shift: np.ndarray, scale: np.ndarray) -> None:
+    """The folder's four files: tokens.json, config.yaml, am.mvn, configuration.json."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / "tokens.json", names)
+    write_text(folder / "config.yaml", yaml.safe_dump(config, sort_keys=False))
+    write_cmvn(folder / "am.mvn", shift, scale)
+    write_json(folder / "configuration.json", configuration(folder))
