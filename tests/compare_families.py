@@ -1,6 +1,6 @@
 """All families on the same corpora, side by side: what docs/results-families.md was made with.
 
-    python tests/compare_families.py DIR --typical CORPUS [--real CORPUS] [--only NAME,…]
+    python tests/compare_families.py DIR --typical CORPUS [--real CORPUS] [--only NAME,…] [--bases]
 
 Small models of each family, for Paraformer the bundled base: the others are made here with the same 350 characters and
 trained from random weights on CORPUS, typical synthetic speech (mini/README.md; ``--kokoro-texts 0`` is enough). Each
@@ -31,7 +31,7 @@ from tests.e2e.conftest import Recipe  # noqa: E402
 WIDTH = 144  # the bundled base's
 # For a model this small, on two cores: what conf/mini.yaml has where the family's YAML is for a 3090.
 COMMON = (
-    "++cpu_processes=2",
+    "++cpu_processes=1",
     "++dataset_conf.num_workers=1",
     "++dataset_conf.speed_perturb=null",
     "++train_conf.log_interval=50",
@@ -41,9 +41,9 @@ COMMON = (
     "++train_conf.validate_interval=100000",
     "++train_conf.save_checkpoint_interval=100000",
 )
-BASE = (*COMMON, "++dataset_conf.batch_size=4000", "++optim_conf.lr=0.002", "++scheduler_conf.warmup_steps=300")
+BASE = (*COMMON, "++dataset_conf.batch_size=2000", "++optim_conf.lr=0.002", "++scheduler_conf.warmup_steps=400")
 TUNED = (*COMMON, "++dataset_conf.batch_size=2000", "++optim_conf.lr=0.001", "++scheduler_conf.warmup_steps=60")
-EPOCHS = {"mini": 24, "real": 12}
+EPOCHS = {"mini": 12, "real": 8}
 
 
 def write_sensevoice(folder: Path, characters: list[str], clips: Path) -> Path:
@@ -93,9 +93,9 @@ class Base(NamedTuple):
 
 
 BASES = {
-    "sensevoice": Base(write_sensevoice, "sensevoice_3090", ("++train_conf.max_epoch=10",)),
-    "conformer": Base(write_conformer, "conformer_3090", ("++train_conf.max_epoch=10",)),
-    "nano": Base(write_nano, "fun_asr_nano_3090", ("++freeze_param=[]", "++train_conf.max_epoch=12")),
+    "sensevoice": Base(write_sensevoice, "sensevoice_3090", ("++train_conf.max_epoch=6",)),
+    "conformer": Base(write_conformer, "conformer_3090", ("++train_conf.max_epoch=6",)),
+    "nano": Base(write_nano, "fun_asr_nano_3090", ("++freeze_param=[]", "++train_conf.max_epoch=8")),
 }
 NANO = ("++decode_conf.max_new_tokens=40",)
 # Name of a run: its base, its YAML, what else it is given.
@@ -145,12 +145,17 @@ def main() -> None:
     parser.add_argument("--typical", required=True, type=Path)
     parser.add_argument("--real", type=Path, help="a corpus of real recordings, as the mini corpus is laid out")
     parser.add_argument("--only", default=",".join(RUNS))
+    parser.add_argument("--bases", action="store_true", help="stop when the bases are made")
     arguments = parser.parse_args()
     recipe = Recipe(arguments.dir.absolute())
     corpora = {"mini": (), "real": ("--corpus", str(arguments.real and arguments.real.absolute()))}
     if not arguments.real:
         del corpora["real"]
     names = arguments.only.split(",")
+    for family in dict.fromkeys(RUNS[name][0] for name in names):
+        base(recipe, family, arguments.typical.absolute())
+    if arguments.bases:
+        return
     for corpus, words in corpora.items():
         for name in names:
             family, conf, more = RUNS[name]

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from asr.page_html import Words, both, heading, table
-from asr.results import averaged, time_words
+from asr.results import averaged, decoding, time_words
 
 NOT_RECORDED: Words = ("not recorded", "没有记录")
 
@@ -33,6 +33,7 @@ def facts(score: Mapping[str, Any], provenance: Mapping[str, Any]) -> list[tuple
         (("base model", "基础模型"), base.get("id")),
         (("base digest", "基础模型摘要"), base.get("digest")),
         (("averaged", "平均的检查点"), averaged(provenance.get("average"))),
+        (("decoding", "解码方法"), decoding(provenance.get("decode"))),
         (("normaliser", "文本规范化"), _flat(score.get("normalizer"))),
         (("processor", "处理器"), provenance.get("processor")),
         (("GPU", "GPU"), gpu),

@@ -236,6 +236,7 @@ def _provenance(score: Mapping[str, Any], provenance: Mapping[str, Any]) -> str:
         ("base model", base.get("id")),
         ("base digest", base.get("digest")),
         ("averaged", averaged(provenance.get("average"))),
+        ("decoding", decoding(provenance.get("decode"))),
         ("processor", provenance.get("processor")),
         ("GPU", gpu),
         ("versions", versions),
@@ -269,6 +270,19 @@ def averaged(average: Mapping[str, Any] | None) -> str | None:
     by = f" by {average['ranked_by']}" if average.get("ranked_by") else ""
     kind = f"{len(words)} runs merged" if average.get("how") else f"the {len(words)} best{by}"
     return f"{average.get('file', 'the average')}: {kind}: {', '.join(words)}"
+
+
+def decoding(records: Mapping[str, Any] | None) -> str | None:
+    """The decoding methods of both decode.json, once where they are the same, and what was counted in the texts."""
+    known = {name: record for name, record in (records or {}).items() if (record or {}).get("inputs", {}).get("method")}
+    if not known:
+        return None
+    methods = {name: record["inputs"]["method"] for name, record in known.items()}
+    same = len(set(methods.values())) == 1
+    words = [next(iter(methods.values()))] if same else [f"{name}: {method}" for name, method in methods.items()]
+    for name, record in known.items():
+        words += [f"{name}: {number} texts {kind}" for kind, number in (record.get("counts") or {}).items()]
+    return ", ".join(words)
 
 
 def _command(provenance: Mapping[str, Any]) -> list[str]:

@@ -124,13 +124,27 @@ def test_everything_is_optional_but_the_score(exp):
     (exp / "provenance.json").unlink()
     assert report(exp).returncode == 0
     page = (exp / "RESULTS.md").read_text(encoding="utf-8")
-    for name in ("commit", "corpus digest", "base model", "averaged", "processor", "GPU"):
+    for name in ("commit", "corpus digest", "base model", "averaged", "decoding", "processor", "GPU"):
         assert re.search(rf"^\| {name} +\| not recorded", page, re.MULTILINE), name
     assert "Command: not recorded." in page
 
 
 def test_a_run_without_gpu_is_not_a_run_that_did_not_say(tmp_path):
     assert re.search(r"\| GPU +\| none ", results("x", scored(tmp_path), {"gpu": None}))
+
+
+@pytest.mark.parametrize(
+    ("tuned", "shown"),
+    [
+        ({"inputs": {"method": "ctc-1"}, "counts": {}}, "ctc-1"),
+        ({"inputs": {"method": "joint-1"}, "counts": {}}, "baseline: ctc-1, tuned: joint-1"),
+        ({"inputs": {"method": "ctc-1"}, "counts": {"looped": 3}}, "ctc-1, tuned: 3 texts looped"),
+    ],
+)
+def test_the_decoding_method_is_named_and_what_went_wrong_in_it_counted(tmp_path, tuned, shown):
+    baseline = {"inputs": {"method": "ctc-1"}, "counts": {}}
+    page = results("x", scored(tmp_path), {"decode": {"baseline": baseline, "tuned": tuned}})
+    assert re.search(rf"^\| decoding +\| {re.escape(shown)} +\|", page, re.MULTILINE)
 
 
 def test_without_baseline(tmp_path):

@@ -68,7 +68,7 @@ class Family:
         """Complete a packaged model's folder, and its configuration before that is written to config.yaml."""
 
     def counts(self, texts: Iterable[str]) -> dict[str, int]:
-        """What else of the decoded texts is counted in decode.json."""
+        """What else of the decoded texts is counted, in decode.json's counts and in RESULTS.md."""
         return {}
 
     def configure(self, config: dict[str, Any], values: Mapping[str, Any]) -> None:
