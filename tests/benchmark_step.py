@@ -1,7 +1,7 @@
 """What a training step costs: FunASR's as train_ds takes it, and ours, side by side in one run.
 
     python tests/benchmark_step.py [--model DIR | --full-size DIR] [--batch-sizes 6000,24000] [--ngpu 1]
-                                   [--memory-gb 23.5] [--steps 20]
+                                   [--memory-gb 23.5] [--steps 20] [--compile]
 
 Random features of clips whose lengths are CDSD's (log-normal, 2.65 s on average) in batches of like length; the model
 with its own weights, or Paraformer-large with random ones, made in DIR. Each row is a process of its own. FunASR's: its
@@ -29,6 +29,8 @@ from asr.tables import markdown_table  # noqa: E402 - found through the line abo
 
 READ_EVERY = 50  # steps, conf/finetune_3090.yaml's log_interval
 GIB = 2.0**30
+STOCK, COMPILED = "FunASR's", "ours, compiled"
+OURS = ("ours", COMPILED)
 WAITS = ("_local_scalar_dense", "nonzero", "masked_select")
 CUDA_WAITS = ("cudaStreamSynchronize", "cudaDeviceSynchronize", "cudaMemcpy", "cudaEventSynchronize")
 
@@ -80,10 +82,12 @@ class Stepper:
             weights = model / "model.pt"
             kwargs["init_param"] = str(weights) if weights.is_file() else None
             self.model = AutoModel(**{**kwargs, "device": self.device, "disable_log": True}).model.train()
-        self.ours = who == "ours"
+        self.ours = who in OURS
         self.bf16 = self.ours and bool(ngpu) and torch.cuda.is_bf16_supported(including_emulation=False)
         if self.ours:
             assert quicken(self.model)
+        if who == COMPILED:
+            self.model.compile(dynamic=True)
         self.optim = torch.optim.Adam(self.model.parameters(), lr=1e-5, fused=self.ours or None)
         self.done = 0
 
@@ -186,6 +190,7 @@ def main() -> None:
     parser.add_argument("--ngpu", type=int, default=0)
     parser.add_argument("--memory-gb", type=float, default=23.5)
     parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--compile", action="store_true", help="a third row: ours by torch.compile, shapes dynamic")
     parser.add_argument("--row", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     model = arguments.model
@@ -194,13 +199,13 @@ def main() -> None:
 
         model = full_size(arguments.full_size)
     if arguments.row:
-        who, size = arguments.row.split(",")
+        who, size = arguments.row.rsplit(",", 1)
         print(json.dumps(measure(who, model, int(size), arguments.ngpu, arguments.memory_gb, arguments.steps)))
         return
     rows = []
     for size in arguments.batch_sizes.split(","):
         speeds = []
-        for who in ("FunASR's", "ours"):
+        for who in (STOCK, "ours", COMPILED)[: 3 if arguments.compile else 2]:
             words = [sys.executable, __file__, "--model", str(model), "--row", f"{who},{size}"]
             words += ["--ngpu", str(arguments.ngpu), "--memory-gb", str(arguments.memory_gb)]
             words += ["--steps", str(arguments.steps)]

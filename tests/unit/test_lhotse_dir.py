@@ -351,10 +351,10 @@ def test_a_million_utterances_take_little_memory(tmp_path):
     [
         (gzip.compress(json.dumps(RECORDING).encode() * 50)[:-9], r"x_recordings.jsonl.gz:1: the gzip file is damaged"),
         (b"no gzip", r"x_recordings.jsonl.gz:1: the gzip file is damaged"),
-        (gzip.compress(b'{"id": "r"}\n{'), r"x_recordings.jsonl.gz:2: not JSON"),
-        (gzip.compress(b"[1]"), r"x_recordings.jsonl.gz:1: not a JSON object"),
-        (gzip.compress(b"[" * 100_000), r"x_recordings.jsonl.gz:1: not JSON"),
-        (gzip.compress(b"{}\n\xff"), r"x_recordings.jsonl.gz:2: not UTF-8"),
+        (gzip.compress(b'{"id": "r"}\n{', mtime=0), r"x_recordings.jsonl.gz:2: not JSON"),
+        (gzip.compress(b"[1]", mtime=0), r"x_recordings.jsonl.gz:1: not a JSON object"),
+        (gzip.compress(b"[" * 100_000, mtime=0), r"x_recordings.jsonl.gz:1: not JSON"),
+        (gzip.compress(b"{}\n\xff", mtime=0), r"x_recordings.jsonl.gz:2: not UTF-8"),
     ],
 )
 def test_a_damaged_file_stops_with_its_line(tmp_path, raw, message):
