@@ -125,7 +125,7 @@ within() {
 
 # Two processes, a file's tests in one of them; more wait for each other's cores in the tests that train with two.
 step_unit() {
-  OMP_NUM_THREADS=1 within 45 "$python" -X faulthandler -m pytest -q -n 2 --dist loadfile --durations=5 --ignore=tests/e2e tests
+  OMP_NUM_THREADS=1 within 45 "$python" -X faulthandler -m pytest -q -p xdist -n 2 --dist loadfile --durations=5 --ignore=tests/e2e tests
 }
 
 step_shell() {
@@ -134,7 +134,7 @@ step_shell() {
 }
 
 step_e2e() {
-  within 50 "$python" -m pytest -q -s --durations=5 tests/e2e
+  within 50 "$python" -m pytest -q -s --durations=30 tests/e2e
 }
 
 # --- running and counting them -------------------------------------------------------------------------------------

@@ -1,3 +1,7 @@
 """Python side of the recipe: small modules, named by what they do, each also run as ``python -m asr.NAME``."""
 
 __version__ = "0.1.0"
+
+from asr import funasr_import
+
+funasr_import.lazily()  # before anything imports FunASR in its own way
