@@ -57,10 +57,10 @@ def write_sensevoice(folder: Path, characters: list[str], clips: Path) -> Path:
 
 
 def write_conformer(folder: Path, characters: list[str], clips: Path) -> Path:
-    """4 encoder and two decoder blocks, mean and scale of the clips that it is trained on."""
-    conf = tiny_conformer.config()
-    conf["encoder_conf"] |= {"output_size": WIDTH, "linear_units": 4 * WIDTH, "num_blocks": 4}
-    conf["decoder_conf"] |= {"linear_units": 4 * WIDTH, "num_blocks": 2}
+    """3 encoder and one decoder block, narrower, as its frames are of 40 ms; mean and scale of its training clips."""
+    conf, width = tiny_conformer.config(), 96
+    conf["encoder_conf"] |= {"output_size": width, "linear_units": 4 * width, "num_blocks": 3}
+    conf["decoder_conf"] |= {"linear_units": 4 * width, "num_blocks": 1}
     measured = skeleton.mean_and_scale(read_manifest(clips), conf["frontend_conf"], 500, 0)
     skeleton.write_folder(folder, ["<blank>", "<s>", "</s>", *characters, "<unk>"], conf, *measured)
     return tiny.save_random(folder)

@@ -4,4 +4,4 @@ __version__ = "0.1.0"
 
 from asr import funasr_import
 
-funasr_import.lazily()  # before anything imports FunASR in its own way
+funasr_import.lazily()  # before anything imports FunASR

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import importlib.abc
 import importlib.util
 import pkgutil
 import re
@@ -37,7 +38,8 @@ _REGISTERED = re.compile(r"tables\.register\(\s*[\"'](\w+)[\"']\s*,\s*(?:key\s*=
 @functools.cache
 def index() -> dict[str, dict[str, str]]:
     """{table: {name: module}} of every class that FunASR's sources register."""
-    folder = Path(sys.modules["funasr"].__file__ or "").parent
+    spec = importlib.util.find_spec("funasr")
+    folder = Path(spec.origin if spec and spec.origin else "funasr").parent
     found: dict[str, dict[str, str]] = {}
     for path in sorted(folder.rglob("*.py")):
         text = path.read_text(encoding="utf-8", errors="replace")
@@ -103,15 +105,8 @@ def _nothing_walked() -> Iterator[None]:
         pkgutil.walk_packages = real
 
 
-def lazily() -> None:
-    """Import funasr with tables that fill themselves; nothing is done where it is imported already, or not installed.
-
-    Takes milliseconds: torch is imported with the first class.
-    """
-    if "funasr" in sys.modules or importlib.util.find_spec("funasr") is None:
-        return
-    with _nothing_walked():
-        funasr = importlib.import_module("funasr")
+def _complete(funasr: Any) -> None:
+    """Give a module that was executed without its walk tables that fill themselves."""
     if funasr.__version__.strip() != VERSION:
         everything()
         return
@@ -119,3 +114,45 @@ def lazily() -> None:
 
     for name in {name for name in dir(tables) if name.endswith("_classes")} | set(LATE):
         setattr(tables, name, Table(name, getattr(tables, name, {})))
+
+
+class _Loader(importlib.abc.Loader):
+    """The loader of funasr's own __init__, but for what that walks through."""
+
+    def __init__(self, own: Any) -> None:
+        self.own = own
+
+    def create_module(self, spec: Any) -> Any:
+        return self.own.create_module(spec)
+
+    def exec_module(self, module: Any) -> None:
+        with _nothing_walked():
+            self.own.exec_module(module)
+        _complete(module)
+
+    def __getattr__(self, name: str) -> Any:  # what else a loader is asked for, such as data files
+        return getattr(self.own, name)
+
+
+class _Finder(importlib.abc.MetaPathFinder):
+    """Stands before the finders that find funasr, and puts ``_Loader`` before its loader."""
+
+    searching = False
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
+        if name != "funasr" or self.searching:
+            return None
+        self.searching = True
+        try:
+            spec = importlib.util.find_spec("funasr")
+        finally:
+            self.searching = False
+        if spec is not None and spec.loader is not None:
+            spec.loader = _Loader(spec.loader)
+        return spec
+
+
+def lazily() -> None:
+    """From now on ``import funasr`` imports little; nothing is done where it is imported already."""
+    if "funasr" not in sys.modules:
+        sys.meta_path.insert(0, _Finder())
