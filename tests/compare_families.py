@@ -94,8 +94,8 @@ class Base(NamedTuple):
 
 BASES = {
     "sensevoice": Base(write_sensevoice, "sensevoice_3090", ("++train_conf.max_epoch=6",)),
-    "conformer": Base(write_conformer, "conformer_3090", ("++train_conf.max_epoch=6",)),
-    "nano": Base(write_nano, "fun_asr_nano_3090", ("++freeze_param=[]", "++train_conf.max_epoch=8")),
+    "conformer": Base(write_conformer, "conformer_3090", ("++train_conf.max_epoch=4",)),
+    "nano": Base(write_nano, "fun_asr_nano_3090", ("++freeze_param=[]", "++train_conf.max_epoch=7")),
 }
 NANO = ("++decode_conf.max_new_tokens=40",)
 # Name of a run: its base, its YAML, what else it is given.

@@ -75,14 +75,6 @@ class Recipe:
         return json.loads((self.root / name).read_text(encoding="utf-8"))
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
-    """Several processes: one has all that looks at the mini recipe's run, which is made once; the rest is shared."""
-    for item in items:
-        if "mini" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.xdist_group("mini"))
-
-
 @pytest.fixture(scope="session")
 def recipe(tmp_path_factory) -> Recipe:
     return Recipe(tmp_path_factory.mktemp("recipe"))
