@@ -1,4 +1,4 @@
-"""All families on the same corpora, side by side: what docs/results-families.md was made with.
+"""All families on the same corpora, side by side.
 
     python tests/compare_families.py DIR --typical CORPUS [--real CORPUS] [--only NAME,…] [--bases]
 

@@ -62,7 +62,8 @@ def measure(folder: Path, conf: str, size: int, ngpu: int, memory_gb: float) -> 
     plan = {"exp": str(exp), "base": str(base), "ngpu": ngpu, "values": values, "memory_gb": memory_gb}
     found = take_steps({**plan, "dataset_conf": dataset_conf(values, manifests)})
     state = torch.load(base / "model.pt", map_location="cpu", weights_only=True, mmap=True)["state_dict"]
-    return {**found, "parameters": sum(value.numel() for value in state.values())}
+    own = {value.data_ptr(): value.numel() for value in state.values()}  # a tied table is one
+    return {**found, "parameters": sum(own.values())}
 
 
 def main() -> None:
