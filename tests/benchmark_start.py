@@ -56,7 +56,7 @@ def main() -> None:
         (name, f"{wall:.1f}", f"{used:.1f}", f"{peak:,.0f}", f"{whole[1] / used:.1f}")
         for name, (wall, used, peak) in middle.items()
     ]
-    print(f"{processor()}, {os.cpu_count()} cores; middle of {runs}\n")
+    print(f"{processor()}; middle of {runs}\n")
     print(markdown_table(("imported", "s", "processor s", "peak MB", "whole / it"), rows))
 
 
