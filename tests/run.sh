@@ -162,7 +162,8 @@ main() {
   find_bats
   cd "$root"
   export LC_ALL=C.UTF-8 PATH
-  unset CDSD_ROOT # the tests run on the mini corpus, whatever the user has
+  unset PYTHONDONTWRITEBYTECODE # the tests start hundreds of processes
+  unset CDSD_ROOT               # the tests run on the mini corpus, whatever the user has
   declare -gA outcome=([passed]='' [failed]='' [skipped]='')
   local step words
   for step in "${steps[@]}"; do run_step "$step"; done
