@@ -19,11 +19,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import torch
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "scripts"), str(ROOT / "local")]
-from asr import skeleton  # noqa: E402 - found through the line above
+from asr import checkpoint, skeleton  # noqa: E402 - found through the line above
 from asr.manifest import read_manifest  # noqa: E402
 from tests import tiny, tiny_conformer, tiny_nano, tiny_sensevoice  # noqa: E402
 from tests.e2e.conftest import Recipe  # noqa: E402
@@ -67,12 +68,16 @@ def write_conformer(folder: Path, characters: list[str], clips: Path) -> Path:
 
 
 def write_nano(folder: Path, characters: list[str], clips: Path) -> Path:
-    """4 encoder blocks and one more, one adaptor layer, a language model of three layers, as wide as the others."""
+    """SenseVoice's encoder, one adaptor layer, a language model of three layers, as wide as the others.
+
+    An embedding of the sound is of 60 ms, not of the hub's 480: 2.8 hours do not teach a small model to unpack those.
+    """
     folder.mkdir(parents=True)
     tiny_nano.make_model(folder, characters)
     conf = tiny_nano.config()
-    conf["audio_encoder_conf"] |= {"output_size": WIDTH, "linear_units": 4 * WIDTH, "num_blocks": 4, "tp_blocks": 1}
+    conf["audio_encoder_conf"] |= {"output_size": WIDTH, "linear_units": 4 * WIDTH, "num_blocks": 4, "tp_blocks": 2}
     conf["audio_adaptor_conf"] |= {"ffn_dim": 4 * WIDTH, "llm_dim": WIDTH, "encoder_dim": WIDTH}
+    conf["audio_adaptor_conf"] |= {"downsample_rate": 1, "use_low_frame_rate": False}
     (folder / "config.yaml").write_text(yaml.safe_dump(conf, sort_keys=False), encoding="utf-8")
     path = folder / tiny_nano.LLM / "config.json"
     llm = json.loads(path.read_text(encoding="utf-8"))
@@ -93,9 +98,10 @@ class Base(NamedTuple):
 
 
 BASES = {
-    "sensevoice": Base(write_sensevoice, "sensevoice_3090", ("++train_conf.max_epoch=6",)),
-    "conformer": Base(write_conformer, "conformer_3090", ("++train_conf.max_epoch=4",)),
-    "nano": Base(write_nano, "fun_asr_nano_3090", ("++freeze_param=[]", "++train_conf.max_epoch=7")),
+    "sensevoice": Base(write_sensevoice, "sensevoice_3090", ("++train_conf.max_epoch=10",)),
+    # Half of the loss is CTC's: it leaves the stage in which it writes nothing sooner.
+    "conformer": Base(write_conformer, "conformer_3090", ("++model_conf.ctc_weight=0.5", "++train_conf.max_epoch=10")),
+    "nano": Base(write_nano, "fun_asr_nano_3090", ("++freeze_param=[]", "++train_conf.max_epoch=10")),
 }
 NANO = ("++decode_conf.max_new_tokens=40",)
 # Name of a run: its base, its YAML, what else it is given.
@@ -120,18 +126,30 @@ def run(recipe: Recipe, *words: str) -> None:
     print(*[line for line in done.stdout.splitlines() if "CER" in line][-3:], sep="\n", flush=True)
 
 
+def take_encoder(path: Path, trained: Path) -> None:
+    """Into ``path``, a Fun-ASR-Nano's model.pt, the encoder of ``trained``, a SenseVoice's."""
+    state = torch.load(path, weights_only=True)["state_dict"]
+    heard = torch.load(trained, weights_only=True)
+    heard = heard.get("state_dict", heard)
+    taken = {f"audio_{key}": value for key, value in heard.items() if key.startswith("encoder.")}
+    assert taken.keys() == {key for key in state if key.startswith("audio_encoder.")}
+    checkpoint.save({"state_dict": {**state, **taken}}, path)
+
+
 def base(recipe: Recipe, family: str, typical: Path) -> str:
     """The family's base, trained on typical speech; made once."""
     if family == "paraformer":
         return "mini/base"
     made, tag = BASES[family], f"base_{family}"
-    random, data = recipe.root / "data" / f"random_{family}", "data/typical_dataset"
+    random, data = recipe.root / "data" / f"random_{family}", f"data/typical_{family}"
     if not (recipe.root / data / "train.jsonl").exists():
         run(recipe, "--corpus", str(typical), "--data", data, "--tag", "typical", "--stage", "1", "--stop-stage", "1")
     if not (random / "model.pt").exists():
         shutil.rmtree(random, ignore_errors=True)
         characters = json.loads((ROOT / "mini/base/tokens.json").read_text(encoding="utf-8"))[3:-1]
         made.write(random, characters, recipe.root / data / "train.jsonl")
+        if family == "nano":  # as the hub's, whose encoder was trained before it got a language model
+            take_encoder(random / "model.pt", recipe.root / base(recipe, "sensevoice", typical) / "model.pt")
     if not (recipe.root / "exp" / tag / "score/score.json").exists():
         words = ("--conf", f"conf/{made.conf}.yaml", "--base", str(random), "--tag", tag, "--ngpu", "0")
         run(recipe, "--corpus", str(typical), "--data", data, *words, *BASE, *made.words, *NANO[: family == "nano"])
@@ -160,8 +178,10 @@ def main() -> None:
         for name in names:
             family, conf, more = RUNS[name]
             given = ("--base", base(recipe, family, arguments.typical.absolute()), "--conf", f"conf/{conf}.yaml")
-            given += ("--data", f"data/{corpus}_dataset", "--tag", f"{corpus}_{name}", "--ngpu", "0")
+            given += ("--data", f"data/{corpus}_{family}", "--tag", f"{corpus}_{name}", "--ngpu", "0")
             epochs = (f"++train_conf.max_epoch={EPOCHS[corpus]}",)
+            if (recipe.root / f"exp/{corpus}_{name}/score/score.json").exists():
+                continue
             run(recipe, *words, *given, *TUNED, *epochs, *more)
         compared = [f"exp/{corpus}_{name}" for name in names]
         words = ("local/score.py", "--compare", *compared, "--out", f"exp/compare_{corpus}")

@@ -24,6 +24,7 @@ from asr.kaldi_text import read_text  # noqa: E402
 from asr.manifest import Utterance, read_manifest, write_manifest  # noqa: E402
 
 SIZES = {"train": 12, "test": 4}
+OFTEN = 10  # times that every clip is in an epoch where it is to be known by heart: an epoch's end takes long
 # One process, and nothing saved or validated but at an epoch's end.
 SMALL = (
     "++cpu_processes=1",
@@ -58,10 +59,10 @@ class Case(NamedTuple):
     learns: bool = True
 
 
-def chosen(manifest: Iterable[Utterance]) -> dict[str, list[Utterance]]:
-    """Short clips, all of different texts. The validation set is the training set once more, under other names.
+def chosen(manifest: Iterable[Utterance], times: int) -> dict[str, list[Utterance]]:
+    """Short clips, all of different texts, those of train so many times under different names.
 
-    So the checkpoints that have it best by heart are the ones that are ranked best.
+    The validation set is the training set once more, so the checkpoints that have it best by heart are ranked best.
     """
     found: dict[str, list[Utterance]] = {name: [] for name in SIZES}
     seen: set[str] = set()
@@ -73,20 +74,24 @@ def chosen(manifest: Iterable[Utterance]) -> dict[str, list[Utterance]]:
             seen.add(item.target)
             found[name].append(item)
     found["val"] = [item._replace(key=f"again-{item.key}") for item in found["train"]]
+    found["train"] += [
+        item._replace(key=f"{time}-{item.key}") for time in range(1, times) for item in list(found["train"])
+    ]
     return found
 
 
-def lay_out(recipe) -> tuple[Path, list[str]]:
-    """A JSONL corpus with its own sets, a speaker each, in ``recipe.root``/data/dozen; the characters in it."""
-    folder = recipe.root / "data/dozen"
-    if not folder.exists():
+def lay_out(recipe, times: int = 1) -> tuple[Path, list[str]]:
+    """A JSONL corpus with its own sets, a speaker each, below ``recipe.root``/data; the characters in it."""
+    folder = recipe.root / f"data/dozen_{times}"
+    if not (recipe.root / "data/dozen_source/train.jsonl").exists():
         done = recipe.run("mini/unpack.py", "--out", "data/mini", command=(sys.executable,))
         assert done.returncode == 0, done.stderr
         words = ("--corpus", "data/mini", "--part", "1h", "--out", "data/dozen_source")
         made = recipe.run("local/prepare_1h_dataset.py", *words, command=(sys.executable,))
         assert made.returncode == 0, made.stdout + made.stderr
+    if not folder.exists():
         folder.mkdir()
-        for name, items in chosen(read_manifest(recipe.root / "data/dozen_source/train.jsonl")).items():
+        for name, items in chosen(read_manifest(recipe.root / "data/dozen_source/train.jsonl"), times).items():
             write_manifest(folder / f"{name}.jsonl", [item._replace(speaker=name) for item in items])
     targets = [item.target for name in ("train", "test") for item in read_manifest(folder / f"{name}.jsonl")]
     return folder, sorted(set("".join(targets)))
@@ -94,17 +99,17 @@ def lay_out(recipe) -> tuple[Path, list[str]]:
 
 def words(recipe, case: Case, tag: str) -> list[str]:
     """run.sh's words for a case, its model made."""
-    corpus, characters = lay_out(recipe)
+    corpus, characters = lay_out(recipe, OFTEN if case.learns else 1)
     model = recipe.root / "data" / f"{tag}_base"
     if not model.exists():
         case.make_model(model, characters)
-    found = ["--corpus", str(corpus), "--split", "own", "--data", "data/dozen_dataset", "--conf", case.conf]
+    found = ["--corpus", str(corpus), "--split", "own", "--data", f"{corpus}_dataset", "--conf", case.conf]
     return [*found, "--base", str(model), "--tag", tag, "--ngpu", "0", *case.overrides]
 
 
 def cer_on_training_clips(recipe, tag: str) -> float:
     """CER of exp/<tag>/model on the clips that it was trained on: whether it can learn at all."""
-    manifest = recipe.root / "data/dozen_dataset/train.jsonl"
+    manifest = recipe.root / f"data/dozen_{OFTEN}_dataset/val.jsonl"  # the same clips, each once
     out = recipe.root / "exp" / tag / "by_heart"
     command = (sys.executable, "-m", "asr.decode", "--model", str(recipe.root / "exp" / tag / "model"))
     done = recipe.run(*command[1:], "--manifest", str(manifest), "--out", str(out), "--ngpu", "0", command=command[:1])

@@ -50,7 +50,7 @@ QUICK = (*SMALL, "++train_conf.max_epoch=2")
 CASE = Case(
     "conf/conformer_3090.yaml",
     make_model,
-    (*SMALL, "++scheduler_conf.warmup_steps=50", "++train_conf.max_epoch=120", "++optim_conf.lr=0.003"),
+    (*SMALL, "++scheduler_conf.warmup_steps=50", "++train_conf.max_epoch=20", "++optim_conf.lr=0.003"),
 )
 LORA = Case("conf/conformer_lora_3090.yaml", make_model, QUICK, learns=False)
 SCRATCH = Case("conf/conformer_scratch_3090.yaml", make_skeleton, QUICK, learns=False)

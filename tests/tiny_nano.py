@@ -122,7 +122,7 @@ CASE = Case(
     (
         *SMALL,
         "++freeze_param=[]",
-        "++train_conf.max_epoch=150",
+        "++train_conf.max_epoch=25",
         "++optim_conf.lr=0.002",
         "++decode_conf.max_new_tokens=30",
     ),

@@ -26,7 +26,7 @@ QUICK = (*SMALL, "++train_conf.max_epoch=2")
 CASE = Case(
     "conf/finetune_3090.yaml",
     make_model,
-    (*SMALL, "++dataset_conf.speed_perturb=null", "++train_conf.max_epoch=250", "++optim_conf.lr=0.003"),
+    (*SMALL, "++dataset_conf.speed_perturb=null", "++train_conf.max_epoch=45", "++optim_conf.lr=0.003"),
 )
 LORA = Case("conf/paraformer_lora_3090.yaml", make_model, QUICK, learns=False)
 MANUAL = Case("conf/finetune_manual.yaml", make_model, QUICK, learns=False)

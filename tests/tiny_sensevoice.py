@@ -73,5 +73,5 @@ def make_model(folder: Path, characters: list[str] = CHARACTERS) -> Path:
 
 # Nothing is masked, and a clip has one speed: what is asked is whether it learns.
 SMALL = (*dozen.PLAIN, "++dataset_conf.batch_size=1000", "++scheduler_conf.warmup_steps=20")
-CASE = Case("conf/sensevoice_3090.yaml", make_model, (*SMALL, "++train_conf.max_epoch=80", "++optim_conf.lr=0.003"))
+CASE = Case("conf/sensevoice_3090.yaml", make_model, (*SMALL, "++train_conf.max_epoch=20", "++optim_conf.lr=0.003"))
 LORA = Case("conf/sensevoice_lora_3090.yaml", make_model, (*SMALL, "++train_conf.max_epoch=2"), learns=False)

@@ -86,3 +86,22 @@ def mini(recipe):
     done = recipe.run()
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
     return done
+
+
+USE_THE_MINI_RUN = ("bad_input", "interrupted", "mini", "other_corpora", "readme", "real_mandarin")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Every test for itself, but for those that look at the mini run: it is made once, so one process has them all.
+
+    A file's tests are kept together where they share what they make.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            name = Path(nodeid.split("::")[0]).stem.removeprefix("test_")
+            return "mini" if name in USE_THE_MINI_RUN else nodeid if name == "families" else name
+
+    return Scheduling(config, log)

@@ -121,14 +121,20 @@ def rank_process(exp: Path, rank: int) -> int | None:
     return None
 
 
-LONG = {"max_epoch": 30, "save_checkpoint_interval": 2, "validate_interval": 10_000, "keep_nbest_models": 3}
+LONG = {"max_epoch": 12, "save_checkpoint_interval": 2, "validate_interval": 10_000, "keep_nbest_models": 3}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """A training of two processes that nothing happens to; others are laid out beside it."""
+    exp = trained.lay_out(tmp_path_factory.mktemp("long"), "undisturbed", cpu_processes=2, train_conf=LONG)
+    trained.train(exp)
+    return exp
 
 
 @pytest.mark.slow
-def test_a_process_that_dies_is_started_anew_and_the_weights_are_those_of_an_undisturbed_run(tmp_path):
-    quiet = trained.lay_out(tmp_path, "quiet", cpu_processes=2, train_conf=LONG)
-    trained.train(quiet)
-    exp = trained.lay_out(tmp_path, "killed", cpu_processes=2, train_conf=LONG)
+def test_a_process_that_dies_is_started_anew_and_the_weights_are_those_of_an_undisturbed_run(undisturbed):
+    exp = trained.lay_out(undisturbed.parent, "killed", cpu_processes=2, train_conf=LONG)
     child = trained.start(exp, PET_MAX_RESTARTS="1")
     while not (exp / "saves.json").exists() and child.poll() is None:
         time.sleep(0.01)
@@ -139,8 +145,8 @@ def test_a_process_that_dies_is_started_anew_and_the_weights_are_those_of_an_und
     assert "going on from killed/model.pt.ep" in said
     assert "trained: 3 checkpoints" in said
     assert "Traceback" not in said
-    assert same(quiet / "model.pt", exp / "model.pt")
-    assert (quiet / "checkpoints.json").read_bytes() == (exp / "checkpoints.json").read_bytes()
+    assert same(undisturbed / "model.pt", exp / "model.pt")
+    assert (undisturbed / "checkpoints.json").read_bytes() == (exp / "checkpoints.json").read_bytes()
 
 
 def free_port() -> int:
@@ -187,10 +193,8 @@ def test_two_machines_train_what_one_with_two_processes_does(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_stop_on_one_machine_saves_and_stops_on_both_and_both_go_on(tmp_path):
-    alone = trained.lay_out(tmp_path, "alone", cpu_processes=2, train_conf=LONG)
-    trained.train(alone)
-    exp = trained.lay_out(tmp_path, "several", train_conf=LONG)
+def test_a_stop_on_one_machine_saves_and_stops_on_both_and_both_go_on(undisturbed):
+    exp = trained.lay_out(undisturbed.parent, "several", train_conf=LONG)
     for status, words in both(exp, stop_when=(exp / "saves.json").exists):
         assert status == 130, words
         assert "stopped; the same command goes on from the newest checkpoint" in words
@@ -198,4 +202,4 @@ def test_a_stop_on_one_machine_saves_and_stops_on_both_and_both_go_on(tmp_path):
     assert read_saves(exp)[0].damage(exp) is None
     for status, words in both(exp):
         assert status == 0, words
-    assert same(alone / "model.pt", exp / "model.pt")
+    assert same(undisturbed / "model.pt", exp / "model.pt")
