@@ -7,13 +7,9 @@ configuration.json. Train in it with ``from_scratch: true``; conf/conformer_scra
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
 from typing import Any
 
 from asr import errors, skeleton
-from asr.errors import RecipeError
-from asr.manifest import read_manifest
 
 WIDTH, HEADS, UNITS = 256, 4, 2048
 
@@ -78,19 +74,7 @@ CONFIG: dict[str, Any] = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--manifest", required=True, type=Path, help="train.jsonl that the model will be trained on")
-    parser.add_argument("--out", required=True, type=Path, help="folder to make")
-    parser.add_argument("--clips", type=int, default=1500, help="clips that mean and variance are taken from")
-    parser.add_argument("--seed", type=int, default=0)
-    arguments = parser.parse_args()
-    if (arguments.out / "model.pt").exists():
-        raise RecipeError(f"{arguments.out}: holds a model; give --out a folder of its own")
-    utterances = read_manifest(arguments.manifest)
-    names = skeleton.tokens(utterances)
-    measured = skeleton.mean_and_scale(utterances, CONFIG["frontend_conf"], arguments.clips, arguments.seed)
-    skeleton.write_folder(arguments.out, names, CONFIG, *measured)
-    print(f"{arguments.out}: {len(names)} tokens")
+    skeleton.command(CONFIG, __doc__.splitlines()[0])
 
 
 if __name__ == "__main__":

@@ -115,6 +115,8 @@ RUNS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "nano": ("nano", "fun_asr_nano_3090", NANO),
     "nano_lora": ("nano", "fun_asr_nano_lora_3090", NANO),
 }
+# What was trained in another run, decoded by another method.
+DECODED = {f"conformer_{method}": ("conformer", f"++decode_conf.method={method}") for method in ("attention", "joint")}
 
 
 def run(recipe: Recipe, *words: str) -> None:
@@ -156,13 +158,27 @@ def base(recipe: Recipe, family: str, typical: Path) -> str:
     return f"exp/{tag}/model"
 
 
+def tune(recipe: Recipe, corpus: str, name: str, words: tuple[str, ...]) -> None:
+    """All stages of a run; of one that only decodes otherwise, those that follow the training of the other."""
+    trained, *method = DECODED.get(name, (name,))
+    family, conf, more = RUNS[trained]
+    tag = f"{corpus}_{name}"
+    if trained != name and not (recipe.root / "exp" / tag).exists():
+        shutil.copytree(recipe.root / f"exp/{corpus}_{trained}", recipe.root / "exp" / tag, symlinks=True)
+        shutil.rmtree(recipe.root / "exp" / tag / "score")
+    start = "mini/base" if family == "paraformer" else f"exp/base_{family}/model"
+    given = ("--base", start, "--conf", f"conf/{conf}.yaml", "--data", f"data/{corpus}_{family}", "--tag", tag)
+    epochs = f"++train_conf.max_epoch={EPOCHS[corpus]}"
+    run(recipe, *words, *given, "--ngpu", "0", *TUNED, epochs, *more, *method)
+
+
 def main() -> None:
     """Bases, runs, comparisons."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("dir", type=Path)
     parser.add_argument("--typical", required=True, type=Path)
     parser.add_argument("--real", type=Path, help="a corpus of real recordings, as the mini corpus is laid out")
-    parser.add_argument("--only", default=",".join(RUNS))
+    parser.add_argument("--only", default=",".join([*RUNS, *DECODED]))
     parser.add_argument("--bases", action="store_true", help="stop when the bases are made")
     arguments = parser.parse_args()
     recipe = Recipe(arguments.dir.absolute())
@@ -170,19 +186,14 @@ def main() -> None:
     if not arguments.real:
         del corpora["real"]
     names = arguments.only.split(",")
-    for family in dict.fromkeys(RUNS[name][0] for name in names):
+    for family in dict.fromkeys(RUNS[name][0] for name in names if name in RUNS):
         base(recipe, family, arguments.typical.absolute())
     if arguments.bases:
         return
     for corpus, words in corpora.items():
         for name in names:
-            family, conf, more = RUNS[name]
-            given = ("--base", base(recipe, family, arguments.typical.absolute()), "--conf", f"conf/{conf}.yaml")
-            given += ("--data", f"data/{corpus}_{family}", "--tag", f"{corpus}_{name}", "--ngpu", "0")
-            epochs = (f"++train_conf.max_epoch={EPOCHS[corpus]}",)
-            if (recipe.root / f"exp/{corpus}_{name}/score/score.json").exists():
-                continue
-            run(recipe, *words, *given, *TUNED, *epochs, *more)
+            if not (recipe.root / f"exp/{corpus}_{name}/score/score.json").exists():
+                tune(recipe, corpus, name, words)
         compared = [f"exp/{corpus}_{name}" for name in names]
         words = ("local/score.py", "--compare", *compared, "--out", f"exp/compare_{corpus}")
         done = recipe.run(*words, command=(sys.executable,))

@@ -8,13 +8,9 @@ width 144 instead of 512, 4 encoder blocks instead of 50, 3 decoder blocks inste
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
 from typing import Any
 
 from asr import errors, skeleton
-from asr.errors import RecipeError
-from asr.manifest import read_manifest
 
 WIDTH, HEADS, KERNEL = 144, 4, 11
 DROPOUT = {"dropout_rate": 0.1, "positional_dropout_rate": 0.1, "self_attention_dropout_rate": 0.1}
@@ -89,19 +85,7 @@ CONFIG: dict[str, Any] = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--manifest", required=True, type=Path, help="train.jsonl of the typical speech")
-    parser.add_argument("--out", required=True, type=Path, help="folder to make")
-    parser.add_argument("--clips", type=int, default=1500, help="clips that the CMVN is taken from")
-    parser.add_argument("--seed", type=int, default=0)
-    arguments = parser.parse_args()
-    utterances = read_manifest(arguments.manifest)
-    found = skeleton.tokens(utterances)
-    if len(found) < 304:
-        raise RecipeError(f"{arguments.manifest}: only {len(found) - 4} distinct characters; the base needs 300")
-    measured = skeleton.mean_and_scale(utterances, CONFIG["frontend_conf"], arguments.clips, arguments.seed)
-    skeleton.write_folder(arguments.out, found, CONFIG, *measured)
-    print(f"{arguments.out}: {len(found)} tokens")
+    skeleton.command(CONFIG, __doc__.splitlines()[0], least=300)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -12,9 +13,10 @@ import torch
 import yaml
 
 from asr.average import configuration
+from asr.errors import RecipeError
 from asr.files import atomic_open, write_json, write_text
 from asr.funasr_model import read_audio
-from asr.manifest import Utterance
+from asr.manifest import Utterance, read_manifest
 
 
 def tokens(utterances: Iterable[Utterance]) -> list[str]:
@@ -57,3 +59,30 @@ def write_folder(folder: Path, names: list[str], config: dict[str, Any], shift: 
     write_text(folder / "config.yaml", yaml.safe_dump(config, sort_keys=False))
     write_cmvn(folder / "am.mvn", shift, scale)
     write_json(folder / "configuration.json", configuration(folder))
+
+
+def command(config: dict[str, Any], title: str, least: int = 1) -> None:
+    """A script that makes such a folder of ``config`` from a training manifest.
+
+    Args:
+        config: config.yaml's content.
+        title: what --help says the script makes.
+        least: characters that the manifest must have.
+
+    Raises RecipeError for fewer characters, and for an output folder that holds a model.
+    """
+    parser = argparse.ArgumentParser(description=title)
+    parser.add_argument("--manifest", required=True, type=Path, help="train.jsonl that the model will be trained on")
+    parser.add_argument("--out", required=True, type=Path, help="folder to make")
+    parser.add_argument("--clips", type=int, default=1500, help="clips that mean and variance are taken from")
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    if (arguments.out / "model.pt").exists():
+        raise RecipeError(f"{arguments.out}: holds a model; give --out a folder of its own")
+    utterances = read_manifest(arguments.manifest)
+    names = tokens(utterances)
+    if len(names) - 4 < least:
+        raise RecipeError(f"{arguments.manifest}: only {len(names) - 4} distinct characters; {least} are needed")
+    measured = mean_and_scale(utterances, config["frontend_conf"], arguments.clips, arguments.seed)
+    write_folder(arguments.out, names, config, *measured)
+    print(f"{arguments.out}: {len(names)} tokens")
