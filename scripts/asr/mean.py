@@ -15,11 +15,9 @@ What a tensor means decides how it is averaged:
 
 from __future__ import annotations
 
-import ctypes
 import functools
 import mmap
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -28,27 +26,12 @@ import torch
 
 from asr import adapters, tensor_file
 from asr.errors import RecipeError
-from asr.files import sha256_file
 from asr.funasr_model import open_state
+from asr.mapped_hash import Hashes, advise, release
 
 BLOCK = 1 << 17  # elements: a float64 sum of 1 MB stays in the processor's cache
 AHEAD = 1 << 24  # bytes of each file that the disk is asked for before they are added up
-HASHERS = 2  # threads; sha256 is slower than the sum and would else be what is waited for
 _NATIVE = (torch.float32, torch.float64)  # numpy adds these to float64 twice as fast as torch, which copies them first
-
-
-@functools.cache
-def _libc() -> Any:
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
-    return libc
-
-
-def _advise(begin: int, size: int, advice: int | None) -> None:
-    """madvise of the pages from the one that ``begin`` (an address) is in; a system without it loses nothing."""
-    first, last = begin // mmap.PAGESIZE * mmap.PAGESIZE, (begin + size) // mmap.PAGESIZE * mmap.PAGESIZE
-    if advice is not None and last > first:
-        _libc().madvise(first, last - first, advice)
 
 
 class Mean:
@@ -74,6 +57,7 @@ class Mean:
         self.paths, self.newest = list(paths), newest
         self.lora = list(lora or [{}] * len(paths))
         opened = [open_state(path) for path in paths]
+        self.own = [list(state.values()) if mapped else [] for state, mapped in opened]
         if base is not None:
             below = open_state(base)
             opened = [self._upon(below, *item, path, base) for item, path in zip(opened, paths, strict=True)]
@@ -85,6 +69,7 @@ class Mean:
         self.template = self._template()
         self._keys = iter(self.template)  # whose tensors the disk has not been asked for
         self._asked = self._begun = 0  # bytes of each file
+        self.hashes: Hashes | None = None  # of the files, by whoever wants them while they are read
 
     @staticmethod
     def _upon(
@@ -183,17 +168,22 @@ class Mean:
             values = [state[key] for state in self.states]
             for value, mapped in zip(values, self.mapped, strict=True):
                 if mapped:
-                    _advise(
-                        value.data_ptr(), value.numel() * value.element_size(), getattr(mmap, "MADV_WILLNEED", None)
-                    )
+                    size_here = value.numel() * value.element_size()
+                    advise(value.data_ptr(), size_here, getattr(mmap, "MADV_WILLNEED", None))
             self._asked += values[0].numel() * values[0].element_size()
 
     def _release(self, key: str, flat: Sequence[torch.Tensor], begin: int, end: int) -> None:
-        """Give back the pages of a block. Only of mapped files: the same call would empty a copy in memory."""
-        for state, item, mapped in zip(self.states, flat, self.mapped, strict=True):
-            if mapped and item.data_ptr() == state[key].data_ptr():
-                width = item.element_size()
-                _advise(item.data_ptr() + begin * width, (end - begin) * width, getattr(mmap, "MADV_DONTNEED", None))
+        """Give back the pages of a block, after its hash where one is wanted. Only of mapped files."""
+        ends = []
+        for index, (state, item) in enumerate(zip(self.states, flat, strict=True)):
+            address, width = item.data_ptr(), item.element_size()
+            own = self.mapped[index] and address == state[key].data_ptr()
+            hashed = own and self.hashes is not None and self.hashes.covers(index, address)
+            ends.append(address + end * width if hashed else 0)
+            if own and not hashed:
+                release(address + begin * width, (end - begin) * width)
+        if self.hashes is not None:
+            self.hashes.reach(ends)
 
     def _integers(self, key: str, values: Sequence[torch.Tensor]) -> Iterator[torch.Tensor]:
         value = values[self.newest]
@@ -257,11 +247,6 @@ def write_mean(
     The checkpoints are hashed beside, while they are read for the mean. See ``Mean`` for what may go wrong.
     """
     mean = Mean(paths, newest, lora, base)
-    with ThreadPoolExecutor(HASHERS) as pool:
-        digests = [pool.submit(sha256_file, path) for path in paths]
-        try:
-            written = tensor_file.save_streamed(out, mean.template, mean.blocks)
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
-        return written, [digest.result() for digest in digests]
+    with Hashes(paths, mean.own) as mean.hashes:
+        written = tensor_file.save_streamed(out, mean.template, mean.blocks)
+        return written, mean.hashes.finish()
