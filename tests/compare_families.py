@@ -101,7 +101,7 @@ BASES = {
     "sensevoice": Base(write_sensevoice, "sensevoice_3090", ("++train_conf.max_epoch=10",)),
     # Half of the loss is CTC's: it leaves the stage in which it writes nothing sooner.
     "conformer": Base(write_conformer, "conformer_3090", ("++model_conf.ctc_weight=0.5", "++train_conf.max_epoch=10")),
-    "nano": Base(write_nano, "fun_asr_nano_3090", ("++freeze_param=[]", "++train_conf.max_epoch=10")),
+    "nano": Base(write_nano, "fun_asr_nano_3090", ("++freeze_param=[]", "++train_conf.max_epoch=5")),
 }
 NANO = ("++decode_conf.max_new_tokens=40",)
 # Name of a run: its base, its YAML, what else it is given.
