@@ -265,17 +265,17 @@ install_parts() {
     base_is_new=yes
   fi
   is_whole asr || phase "the recipe's own package" pip_pins -e "$root"
+  for part in "${extras[@]}"; do
+    is_whole "$part" || phase "$part" pip_pins -r "$requirements/$part.txt"
+    put_stamp "$part" "$(digest "$part")"
+  done
+  phase "bytecode of all packages" compile_packages
   if [[ -n $base_is_new ]]; then
     phase "check: torch, torchaudio and FunASR load" "$python" -c 'import torch, torchaudio; from funasr import AutoModel'
     [[ -n $active ]] || phase "check: the packages fit together" run_pip check
     put_stamp base "$(digest base)"
   fi
   put_stamp asr "$(digest asr)"
-  for part in "${extras[@]}"; do
-    is_whole "$part" || phase "$part" pip_pins -r "$requirements/$part.txt"
-    put_stamp "$part" "$(digest "$part")"
-  done
-  phase "bytecode of all packages" compile_packages
 }
 
 warn_of_driver() {
