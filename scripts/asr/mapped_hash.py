@@ -11,7 +11,8 @@ import functools
 import hashlib
 import mmap
 import os
-from collections.abc import Sequence
+import zipfile
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,8 @@ import torch
 from asr.files import sha256_file
 
 THREADS = 2
-STEP = 1 << 18  # bytes of a file below which it does not pay to wake the threads
+STEP = 1 << 20  # bytes of a file below which it does not pay to wake a thread
+MOST_BEHIND = 1 << 22  # bytes of a file that may wait: they are in memory, and soon no longer in the cache
 
 
 @functools.cache
@@ -60,22 +62,71 @@ def mapping(path: Path, address: int) -> tuple[int, int] | None:
     return None
 
 
+def _layout(path: Path) -> tuple[list[tuple[str, int, int]], list[bytes]]:
+    """Records of a checkpoint (name, place, size), and the content of those that say what the others are."""
+    with zipfile.ZipFile(path) as archive:
+        records = archive.infolist()
+        small = [archive.read(item) for item in records if item.filename.endswith(("/data.pkl", "/byteorder"))]
+    return [(item.filename, item.header_offset, item.file_size) for item in records], small
+
+
+def alike(path: Path, first: Path, state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor] | None:
+    """The tensors of ``path``, mapped, if it is laid out as ``first``, byte for byte but for the numbers; else None.
+
+    Args:
+        state: the tensors of ``first``, mapped by ``torch.load``. Its unpickling of the same thing again, in Python, is
+            what this saves: it takes as long as adding the numbers up.
+    """
+    values = [value for value in state.values() if value.numel()]
+    try:
+        found = mapping(first, values[0].data_ptr()) if values else None
+        if found is None or path.stat().st_size != found[1] or _layout(path) != _layout(first):
+            return None
+        if not all(value.is_contiguous() and 0 <= value.data_ptr() - found[0] < found[1] for value in values):
+            return None
+        memory = np.memmap(path, np.uint8, "c")  # what torch.load maps may be written to as well, and is never kept
+    except (OSError, zipfile.BadZipFile, ValueError):
+        return None
+    return {
+        key: torch.frombuffer(memory, dtype=value.dtype, count=value.numel(), offset=value.data_ptr() - found[0]).view(
+            value.shape
+        )
+        if value.numel()
+        else value
+        for key, value in state.items()
+    }
+
+
 class _File:
     """A file's digest up to ``done``, an offset, and the offset that may be read up to."""
 
     def __init__(self, path: Path, tensors: Sequence[torch.Tensor]) -> None:
         self.path, self.digest, self.done, self.reached = path, hashlib.sha256(), 0, 0
+        self.running: Future[None] | None = None
         places = (mapping(path, value.data_ptr()) for value in tensors if value.numel())
         self.begin, self.size = next(places, None) or (0, 0)
 
     def hash(self) -> None:
         """Hash what has been reached, and give it back."""
-        if self.reached > self.done:
-            size = self.reached - self.done
+        while (size := min(self.reached - self.done, MOST_BEHIND)) > 0:
             place = (ctypes.c_ubyte * size).from_address(self.begin + self.done)
             self.digest.update(np.ctypeslib.as_array(place))
             release(self.begin + self.done, size)
-            self.done = self.reached
+            self.done += size
+
+    def wait(self) -> None:
+        """For the thread that hashes it; its error, if it had one, is raised here."""
+        if self.running is not None:
+            self.running.result()
+
+    def follow(self, pool: ThreadPoolExecutor) -> None:
+        """Have what has been reached hashed, unless that is at work already; wait only where it falls far behind."""
+        behind = self.reached - self.done
+        if behind >= MOST_BEHIND:
+            self.wait()
+        if behind >= STEP and (self.running is None or self.running.done()):
+            self.wait()
+            self.running = pool.submit(self.hash)
 
     def finish(self) -> str:
         """The whole file's sha256."""
@@ -95,22 +146,12 @@ class Hashes:
     def __init__(self, paths: Sequence[Path], tensors: Sequence[Sequence[torch.Tensor]]) -> None:
         self.files = [_File(path, values) for path, values in zip(paths, tensors, strict=True)]
         self.pool = ThreadPoolExecutor(THREADS)
-        self.running: list[Future[None]] = []
 
     def __enter__(self) -> Hashes:
         return self
 
     def __exit__(self, *_: Any) -> None:
         self.pool.shutdown(cancel_futures=True)
-
-    @staticmethod
-    def _hash(files: Sequence[_File]) -> None:
-        for file in files:
-            file.hash()
-
-    def _wait(self) -> None:
-        for item in self.running:
-            item.result()
 
     def covers(self, index: int, address: int) -> bool:
         """Whether ``address`` is in the mapping of that file: it is then given back when it has been hashed."""
@@ -119,15 +160,13 @@ class Hashes:
 
     def reach(self, addresses: Sequence[int]) -> None:
         """For each file an address up to which it has been read, 0 for one that is not covered."""
-        ahead = [(file, address - file.begin) for address, file in zip(addresses, self.files, strict=True) if address]
-        if max((offset - file.done for file, offset in ahead), default=0) < STEP:
-            return
-        self._wait()
-        for file, offset in ahead:
-            file.reached = max(file.reached, offset)
-        self.running = [self.pool.submit(self._hash, self.files[number::THREADS]) for number in range(THREADS)]
+        for address, file in zip(addresses, self.files, strict=True):
+            if address:
+                file.reached = max(file.reached, address - file.begin)
+                file.follow(self.pool)
 
     def finish(self) -> list[str]:
         """The digests of the whole files."""
-        self._wait()
+        for file in self.files:
+            file.wait()
         return list(self.pool.map(_File.finish, self.files))

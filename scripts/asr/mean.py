@@ -15,6 +15,7 @@ What a tensor means decides how it is averaged:
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import mmap
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,7 +28,7 @@ import torch
 from asr import adapters, tensor_file
 from asr.errors import RecipeError
 from asr.funasr_model import open_state
-from asr.mapped_hash import Hashes, advise, release
+from asr.mapped_hash import Hashes, advise, alike, release
 
 BLOCK = 1 << 17  # elements: a float64 sum of 1 MB stays in the processor's cache
 AHEAD = 1 << 24  # bytes of each file that the disk is asked for before they are added up
@@ -56,7 +57,10 @@ class Mean:
     ) -> None:
         self.paths, self.newest = list(paths), newest
         self.lora = list(lora or [{}] * len(paths))
-        opened = [open_state(path) for path in paths]
+        opened = [open_state(path) for path in paths[:1]]
+        for path in paths[1:]:
+            same = alike(path, paths[0], opened[0][0]) if opened[0][1] else None
+            opened.append(open_state(path) if same is None else (same, True))
         self.own = [list(state.values()) if mapped else [] for state, mapped in opened]
         if base is not None:
             below = open_state(base)
@@ -219,6 +223,17 @@ def _add(total: torch.Tensor, value: torch.Tensor) -> None:
         total += value.to(total.dtype)
 
 
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """A block is too small for several threads to share, and they would wait for one another where others hash."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def mean_state(
     paths: Sequence[Path],
     newest: int = 0,
@@ -247,6 +262,6 @@ def write_mean(
     The checkpoints are hashed beside, while they are read for the mean. See ``Mean`` for what may go wrong.
     """
     mean = Mean(paths, newest, lora, base)
-    with Hashes(paths, mean.own) as mean.hashes:
+    with _one_thread(), Hashes(paths, mean.own) as mean.hashes:
         written = tensor_file.save_streamed(out, mean.template, mean.blocks)
         return written, mean.hashes.finish()

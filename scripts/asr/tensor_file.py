@@ -24,26 +24,44 @@ from asr.checkpoint import whole
 
 ALIGNMENT = 64  # torch's own
 PADDING = b"FB"  # the mark of torch's padding field in a record's header
+SYNC_EVERY = 1 << 26  # bytes
 _ZIP64_FROM = 2_000_000_000  # bytes: below zipfile's own limit, with room
 
 
 class _HashedStream:
-    """What zipfile writes into: cannot seek, so that the sha256 is known at the end without reading the file again."""
+    """What zipfile writes into: cannot seek, so that the sha256 is known at the end without reading the file again.
+
+    What has been written is sent to the disk meanwhile: at the end there is less to wait for.
+    """
 
     def __init__(self, stream: IO[bytes], pool: ThreadPoolExecutor) -> None:
         self.stream, self.pool, self.digest = stream, pool, hashlib.sha256()
         self.hashing: Future[None] | None = None
+        self.syncing: Future[None] | None = None
+        self.not_synced = 0
 
     def write(self, data: Any) -> int:
         data = bytes(data)  # the caller uses its buffer again
         self.wait()
         self.hashing = self.pool.submit(self.digest.update, data)
         self.stream.write(data)
+        self.not_synced += len(data)
+        if self.not_synced >= SYNC_EVERY and (self.syncing is None or self.syncing.done()):
+            if self.syncing is not None:
+                self.syncing.result()  # a disk that fails says so here
+            self.not_synced, self.syncing = 0, self.pool.submit(os.fsync, self.stream.fileno())
         return len(data)
 
     def wait(self) -> None:
         if self.hashing is not None:
             self.hashing.result()
+
+    def finish(self) -> str:
+        """The sha256 of all that was written."""
+        self.wait()
+        if self.syncing is not None:
+            self.syncing.result()
+        return self.digest.hexdigest()
 
     def flush(self) -> None:
         self.stream.flush()
@@ -79,7 +97,7 @@ def save_streamed(
     for key, tensor in template.items():
         owners.setdefault(tensor.untyped_storage()._cdata, key)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with whole(path) as stream, ThreadPoolExecutor(1) as pool:
+    with whole(path) as stream, ThreadPoolExecutor(2) as pool:
         records, small = _skeleton(template, path.parent)
         keys = iter(owners.values())
         hashed = _HashedStream(stream, pool)
@@ -90,8 +108,7 @@ def save_streamed(
                 else:
                     pieces = (piece.reshape(-1).view(torch.uint8).numpy() for piece in blocks(next(keys)))
                 _write(archive, record, pieces)
-        hashed.wait()
-    return hashed.digest.hexdigest()
+        return hashed.finish()
 
 
 def _write(archive: zipfile.ZipFile, record: zipfile.ZipInfo, pieces: Iterable[Any]) -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from asr.funasr_model import open_state
-from asr.mapped_hash import STEP, Hashes, mapping
+from asr.mapped_hash import STEP, Hashes, alike, mapping
 from asr.mean import write_mean
 
 SIZE = STEP // 4 * 3 + 5  # float32 elements: three times what wakes the threads, and not a whole number of pages
@@ -75,9 +75,7 @@ def test_it_hashes_on_the_way_and_not_only_at_the_end(tmp_path):
         address = opened["a"].data_ptr()
         assert hashes.covers(0, address)
         hashes.reach([address + 4 * SIZE])
-        hashes.reach([address + 4 * SIZE])
-        for item in hashes.running:
-            item.result()
+        hashes.files[0].wait()
         assert 4 * SIZE <= hashes.files[0].done < (tmp_path / "one").stat().st_size
         assert hashes.finish() == [sha256(tmp_path / "one")]
 
@@ -88,3 +86,37 @@ def test_an_error_while_averaging_ends_the_threads_and_is_told(tmp_path):
     with pytest.raises(Exception, match=r"two: tensor c is not a number"):
         write_mean([tmp_path / "one", tmp_path / "two"], tmp_path / "mean.pt")
     assert not (tmp_path / "mean.pt").exists()
+
+
+def test_a_file_laid_out_as_the_first_needs_no_unpickling(tmp_path):
+    # torch names the folder in an archive after the file: of one name, or written through a stream, they are alike
+    first, second = tmp_path / "1/model.pt", tmp_path / "2/model.pt"
+    for path, seed in ((first, 1), (second, 2)):
+        path.parent.mkdir()
+        whole = state(seed) | {"half": torch.randn(7).half(), "none": torch.zeros(0), "table": torch.randn(3, 4)}
+        torch.save({"state_dict": {f"module.{key}": value for key, value in whole.items()}}, path)
+    found, expected = alike(second, first, open_state(first)[0]), open_state(second)[0]
+    assert found is not None
+    assert list(found) == list(expected)
+    assert all(found[key].dtype == expected[key].dtype for key in found)
+    assert all(torch.equal(found[key], expected[key]) for key in found)
+    assert mapping(second, found["a"].data_ptr()) is not None
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        state(2, "cba"),
+        state(2) | {"small": torch.randn(3, 1)},
+        state(2) | {"small": torch.zeros(3, dtype=torch.int32)},
+        {("d" if key == "c" else key): value for key, value in state(2).items()},
+    ],
+    ids=["order", "shape", "type", "name"],
+)
+def test_a_file_of_another_layout_is_read_as_any_other(tmp_path, other):
+    for folder, item in (("1", state(1)), ("2", other)):
+        (tmp_path / folder).mkdir()
+        torch.save(item, tmp_path / folder / "model.pt")
+    first = tmp_path / "1/model.pt"
+    assert alike(tmp_path / "2/model.pt", first, open_state(first)[0]) is None
+    assert alike(tmp_path / "3/model.pt", first, open_state(first)[0]) is None
