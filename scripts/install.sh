@@ -252,7 +252,15 @@ install_cuda12() {
 # where PYTHONDONTWRITEBYTECODE is set, as it is in many images, or where the environment cannot be written to later.
 # Some packages bring templates that are no Python: they stay as they are.
 compile_packages() {
-  exec "$python" -W ignore -c 'import compileall, sysconfig
+  exec "$python" -W ignore -c '
+import compileall, multiprocessing, os, signal, sysconfig
+
+def stop(*_):  # the processes that it has started would wait for ever
+    for child in multiprocessing.active_children():
+        child.kill()
+    os._exit(143)
+
+signal.signal(signal.SIGTERM, stop)
 compileall.compile_dir(sysconfig.get_path("purelib"), quiet=2, workers=0)'
 }
 

@@ -74,9 +74,7 @@ def chosen(manifest: Iterable[Utterance], times: int) -> dict[str, list[Utteranc
             seen.add(item.target)
             found[name].append(item)
     found["val"] = [item._replace(key=f"again-{item.key}") for item in found["train"]]
-    found["train"] += [
-        item._replace(key=f"{time}-{item.key}") for time in range(1, times) for item in list(found["train"])
-    ]
+    found["train"] += [item._replace(key=f"{time}-{item.key}") for time in range(1, times) for item in found["train"]]
     return found
 
 
