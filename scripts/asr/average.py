@@ -18,7 +18,7 @@ from typing import Any
 
 import yaml
 
-from asr import adapters, checkpoint, errors, families
+from asr import adapters, checkpoint, digests, errors, families
 from asr.base_model import recorded
 from asr.config import read_stage_file
 from asr.errors import RecipeError, UsageError
@@ -39,6 +39,19 @@ def newest(paths: list[Path]) -> int:
     return ages.index(max(ages))
 
 
+def best(exp: Path, ranked: list[dict[str, Any]], n: int) -> list[dict[str, Any]]:
+    """The first ``n`` of the ranking whose files are there; those that are not are named. RecipeError where none is."""
+    there = [item for item in ranked if (exp / item["file"]).is_file()]
+    if not there:
+        raise RecipeError(f"{exp}: all {len(ranked)} ranked checkpoints are gone; put them back, or give --restart")
+    chosen = there[:n]
+    better = ranked if len(chosen) < n else ranked[: ranked.index(chosen[-1])]
+    for item in better:
+        if item not in chosen:
+            print(f"{item['file']} is gone: averaged without it")
+    return chosen
+
+
 def average(
     exp: Path, n: int, lora: Mapping[str, adapters.Lora] | None = None, base: Path | None = None
 ) -> dict[str, Any]:
@@ -52,21 +65,20 @@ def average(
         raise RecipeError(f"{exp}: no checkpoint has been ranked; run stage 3 first")
     if not ranking["finished"]:
         print(f"training is not finished ({ranking['epochs']} epochs done): averaging what there is")
-    chosen = ranking["checkpoints"][:n]
+    chosen = best(exp, ranking["checkpoints"], n)
     paths = [exp / item["file"] for item in chosen]
-    for path in paths:
-        if not path.is_file():
-            raise RecipeError(f"{path}: ranked in {checkpoint.RANKING} and not there; run stage 3 again")
     name = f"model.pt.avg{len(paths)}"
     if len(paths) < n:
-        print(f"asked for the {n} best, only {len(paths)} were ranked: writing {name}")
-    digest, digests = write_mean(paths, exp / name, newest(paths), [lora or {}] * len(paths), base)
+        print(f"asked for the {n} best, there are only {len(paths)} ranked: writing {name}")
+    written = digests.read(exp)
+    known = [written.get(path.name) for path in paths]
+    digest, found = write_mean(paths, exp / name, newest(paths), [lora or {}] * len(paths), base, known)
     record = {
         "file": name,
         "sha256": digest,
         "asked_for": n,
         "ranked_by": ranking["ranked_by"],
-        "checkpoints": [{**item, "sha256": found} for item, found in zip(chosen, digests, strict=True)],
+        "checkpoints": [{**item, "sha256": sha256} for item, sha256 in zip(chosen, found, strict=True)],
     }
     for old in exp.glob("model.pt.avg*"):
         if old.name != name:

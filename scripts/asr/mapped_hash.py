@@ -98,12 +98,13 @@ def alike(path: Path, first: Path, state: Mapping[str, torch.Tensor]) -> dict[st
 
 
 class _File:
-    """A file's digest up to ``done``, an offset, and the offset that may be read up to."""
+    """A file's digest up to ``done``, an offset, and the offset that may be read up to; or ``known`` already."""
 
-    def __init__(self, path: Path, tensors: Sequence[torch.Tensor]) -> None:
+    def __init__(self, path: Path, tensors: Sequence[torch.Tensor], known: str | None) -> None:
         self.path, self.digest, self.done, self.reached = path, hashlib.sha256(), 0, 0
+        self.known = known
         self.running: Future[None] | None = None
-        places = (mapping(path, value.data_ptr()) for value in tensors if value.numel())
+        places = (mapping(path, value.data_ptr()) for value in tensors if value.numel() and known is None)
         self.begin, self.size = next(places, None) or (0, 0)
 
     def hash(self) -> None:
@@ -130,6 +131,8 @@ class _File:
 
     def finish(self) -> str:
         """The whole file's sha256."""
+        if self.known is not None:
+            return self.known
         if not self.size:
             return sha256_file(self.path)
         self.reached = self.size
@@ -140,11 +143,18 @@ class _File:
 class Hashes:
     """The digests of ``paths``, whose tensors (for each path its own, mapped; none where they are not) are being read.
 
-    A context: it ends its threads, whatever happens.
+    ``known``: for each path its digest, where that need not be computed. A context: it ends its threads, whatever
+    happens.
     """
 
-    def __init__(self, paths: Sequence[Path], tensors: Sequence[Sequence[torch.Tensor]]) -> None:
-        self.files = [_File(path, values) for path, values in zip(paths, tensors, strict=True)]
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        tensors: Sequence[Sequence[torch.Tensor]],
+        known: Sequence[str | None] | None = None,
+    ) -> None:
+        known = known or [None] * len(paths)
+        self.files = [_File(*item) for item in zip(paths, tensors, known, strict=True)]
         self.pool = ThreadPoolExecutor(THREADS)
 
     def __enter__(self) -> Hashes:

@@ -15,10 +15,12 @@ What a tensor means decides how it is averaged:
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import functools
 import mmap
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +28,15 @@ import numpy as np
 import torch
 
 from asr import adapters, tensor_file
+from asr.digests import Written
 from asr.errors import RecipeError
 from asr.funasr_model import open_state
 from asr.mapped_hash import Hashes, advise, alike, release
 
 BLOCK = 1 << 17  # elements: a float64 sum of 1 MB stays in the processor's cache
+THREADS = 2  # that add up; more would wait for the memory
 AHEAD = 1 << 24  # bytes of each file that the disk is asked for before they are added up
+INSTEAD = "put back the one that was, or remove it and run stage 4 again"
 _NATIVE = (torch.float32, torch.float64)  # numpy adds these to float64 twice as fast as torch, which copies them first
 
 
@@ -57,10 +62,10 @@ class Mean:
     ) -> None:
         self.paths, self.newest = list(paths), newest
         self.lora = list(lora or [{}] * len(paths))
-        opened = [open_state(path) for path in paths[:1]]
+        opened = [_opened(path) for path in paths[:1]]
         for path in paths[1:]:
             same = alike(path, paths[0], opened[0][0]) if opened[0][1] else None
-            opened.append(open_state(path) if same is None else (same, True))
+            opened.append(_opened(path) if same is None else (same, True))
         self.own = [list(state.values()) if mapped else [] for state, mapped in opened]
         if base is not None:
             below = open_state(base)
@@ -74,6 +79,7 @@ class Mean:
         self._keys = iter(self.template)  # whose tensors the disk has not been asked for
         self._asked = self._begun = 0  # bytes of each file
         self.hashes: Hashes | None = None  # of the files, by whoever wants them while they are read
+        self.pool = ThreadPoolExecutor(THREADS)  # ended with the program, or when nothing refers to this any more
 
     @staticmethod
     def _upon(
@@ -139,7 +145,7 @@ class Mean:
         return template
 
     def blocks(self, key: str) -> Iterator[torch.Tensor]:
-        """The mean of ``key``, flat, in consecutive blocks that are valid until the next one is asked for."""
+        """The mean of ``key``, flat, in consecutive blocks; while one is used those after it are added up."""
         values, kind = [state[key] for state in self.states], self.template[key].dtype
         if not (kind.is_floating_point or kind.is_complex):
             yield from self._integers(key, values)
@@ -149,21 +155,32 @@ class Mean:
         extra = None if all(item is None for item in added) else sum(item for item in added if item is not None)
         flat = [value.detach().reshape(-1) for value in values]  # a view; a copy where it is not contiguous
         size = flat[0].numel()
-        wide = torch.complex128 if kind.is_complex else torch.float64
-        total, rounded = torch.empty(min(BLOCK, size), dtype=wide), torch.empty(min(BLOCK, size), dtype=kind)
-        for begin in range(0, size, BLOCK):
-            end = min(begin + BLOCK, size)
-            part = total[: end - begin]
-            part.copy_(flat[0][begin:end])
-            for item in flat[1:]:
-                _add(part, item[begin:end])
-            if extra is not None:
-                part += extra.reshape(-1)[begin:end]
-            part /= len(flat)
-            if bool(torch.isnan(part.sum())) and bool(torch.isnan(part).any()):
-                raise self._not_a_number(key)
-            yield rounded[: end - begin].copy_(part)
+        places = [(begin, min(begin + BLOCK, size)) for begin in range(0, size, BLOCK)]
+        waiting: collections.deque[Future[torch.Tensor]] = collections.deque()
+        for place in places[:THREADS]:
+            waiting.append(self.pool.submit(self._block, key, flat, extra, place))
+        for number, (begin, end) in enumerate(places):
+            block = waiting.popleft().result()
+            if number + THREADS < len(places):
+                waiting.append(self.pool.submit(self._block, key, flat, extra, places[number + THREADS]))
+            yield block
             self._release(key, flat, begin, end)
+
+    def _block(
+        self, key: str, flat: Sequence[torch.Tensor], extra: torch.Tensor | None, place: tuple[int, int]
+    ) -> torch.Tensor:
+        """The mean of the elements from ``place[0]`` to before ``place[1]``, in the tensor's own type."""
+        begin, end = place
+        kind = self.template[key].dtype
+        total = flat[0][begin:end].to(torch.complex128 if kind.is_complex else torch.float64, copy=True)
+        for item in flat[1:]:
+            _add(total, item[begin:end])
+        if extra is not None:
+            total += extra.reshape(-1)[begin:end]
+        total /= len(flat)
+        if bool(torch.isnan(total.sum())) and bool(torch.isnan(total).any()):
+            raise self._not_a_number(key)
+        return total.to(kind)
 
     def _ask_ahead(self, size: int) -> None:
         """Have the disk fetch what comes after the next ``size`` bytes, from all files, while these are added up."""
@@ -206,6 +223,13 @@ class Mean:
             f"{bad[0] if bad else self._name(0)}: tensor {key} is not a number (NaN); that training diverged: lower"
             " optim_conf.lr and give --restart at stage 3"
         )
+
+
+def _opened(path: Path) -> tuple[dict[str, torch.Tensor], bool]:
+    try:
+        return open_state(path)
+    except RecipeError as error:
+        raise RecipeError(f"{error}; {INSTEAD}") from None
 
 
 def _described(value: torch.Tensor) -> str:
@@ -256,12 +280,29 @@ def write_mean(
     newest: int = 0,
     lora: Sequence[Mapping[str, adapters.Lora]] | None = None,
     base: Path | None = None,
+    written: Sequence[Written | None] | None = None,
 ) -> tuple[str, list[str]]:
     """Write the mean as ``torch.save({"state_dict": …})`` would; return its sha256 and those of ``paths``.
 
-    The checkpoints are hashed beside, while they are read for the mean. See ``Mean`` for what may go wrong.
+    Args:
+        written: for each path what is known of it since it was written. Where it has been touched since, it is hashed
+            while it is read for the mean, and is refused, before ``out`` takes its name, unless it holds the same.
+
+    See ``Mean`` for the others, and for what may go wrong.
     """
     mean = Mean(paths, newest, lora, base)
-    with _one_thread(), Hashes(paths, mean.own) as mean.hashes:
-        written = tensor_file.save_streamed(out, mean.template, mean.blocks)
-        return written, mean.hashes.finish()
+    written = written or [None] * len(paths)
+    known = [
+        item.sha256 if item is not None and item.is_still(path) else None
+        for path, item in zip(paths, written, strict=True)
+    ]
+    digests: list[str] = []
+
+    def check() -> None:
+        digests.extend(mean.hashes.finish())
+        for path, item, found in zip(paths, written, digests, strict=True):
+            if item is not None and item.sha256 != found:
+                raise RecipeError(f"{path}: is not the file that was written there (another sha256); {INSTEAD}")
+
+    with _one_thread(), Hashes(paths, mean.own, known) as mean.hashes:
+        return tensor_file.save_streamed(out, mean.template, mean.blocks, check), digests

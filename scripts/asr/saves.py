@@ -3,6 +3,7 @@
 model.pt.ep3.200    weights alone, as FunASR's tools read them
 state.pt.ep3.200    optimizer, schedule, ranking and place in the epoch: kept for the newest two saves only
 saves.json          both files of each save with their sha256, newest first; written when they are whole
+digests.json        the sha256 of every checkpoint that is kept, for stage 4
 model.pt            a link to the newest weights
 
 A save that is damaged, or lost, is named, and the one before it is gone on from. A save whose weights have not yet
@@ -18,7 +19,7 @@ from typing import Any
 
 import torch
 
-from asr import checkpoint
+from asr import checkpoint, digests
 from asr.errors import RecipeError
 from asr.files import write_json
 from asr.save_list import SAVES, Save, read_saves
@@ -37,6 +38,8 @@ def add_save(
     kept = [save for save in read_saves(exp) if save.weights not in (name, instead_of)][: KEPT - 1]
     state_name = STATE + name.removeprefix(checkpoint.LATEST)
     weights_sha256 = checkpoint.save(weights, exp / name)
+    with checkpoint.writing(exp / digests.DIGESTS):
+        digests.note(exp, name, weights_sha256)
     save = Save(name, weights_sha256, state_name, checkpoint.save(state, exp / state_name))
     keep(exp, [save, *kept])
     checkpoint.link(exp / name, exp / checkpoint.LATEST)

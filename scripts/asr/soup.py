@@ -24,6 +24,7 @@ from asr.average import package, trained
 from asr.cer import ErrorCounts, align_all
 from asr.config import read_stage_file
 from asr.decode import DEFAULTS, decode
+from asr.digests import UNKNOWN, Written
 from asr.errors import RecipeError, UsageError
 from asr.files import write_json
 from asr.manifest import Utterance, read_manifest, write_manifest
@@ -48,17 +49,16 @@ def check_together(exps: Sequence[Path]) -> list[dict[str, Any]]:
     return runs
 
 
-def averages(exps: Sequence[Path]) -> list[Path]:
-    """Each run's average. RecipeError where stage 4 has not been run."""
+def averages(exps: Sequence[Path]) -> list[tuple[Path, dict[str, Any]]]:
+    """Each run's average, as its model folder has it, and its avg.json. RecipeError where stage 4 has not been run."""
     found = []
     for exp in exps:
-        record = exp / "avg.json"
+        record, path = exp / "avg.json", exp / "model" / "model.pt"
         if not record.is_file():
             raise RecipeError(f"{record}: not there; run stage 4 of this run first")
-        path = exp / json.loads(record.read_text(encoding="utf-8"))["file"]
-        if not path.is_file() or not (exp / "model" / "config.yaml").is_file():
-            raise RecipeError(f"{path}: named in avg.json and not there, or {exp.name}/model is not; run stage 4 again")
-        found.append(path)
+        if not path.is_file() or not path.with_name("config.yaml").is_file():
+            raise RecipeError(f"{path.parent}: model.pt or config.yaml is not there; run stage 4 of this run again")
+        found.append((path, json.loads(record.read_text(encoding="utf-8"))))
     return found
 
 
@@ -116,23 +116,22 @@ def prepare(exps: Sequence[Path], out: Path) -> None:
 def merge_runs(exps: Sequence[Path], out: Path, how: str, ngpu: int) -> dict[str, Any]:
     """Write ``out``: model.pt.avgN, avg.json, model/; return avg.json's content. RecipeError as ``check_together``."""
     runs = check_together(exps)
-    paths, settings = averages(exps), runs[0]["settings"]
+    settings, merged = runs[0]["settings"], averages(exps)
+    paths = [path for path, _ in merged]
     prepare(exps, out)
     chosen, attempts, alone = list(range(len(exps))), [], [None] * len(exps)
     if how == "greedy":
         chosen, attempts, alone = _choose(exps, paths, out, settings, ngpu)
     name = f"model.pt.avg{len(chosen)}"
-    digest, digests = write_mean([paths[index] for index in chosen], out / name)
-    for index, found in zip(chosen, digests, strict=True):
-        if found != json.loads((exps[index] / "avg.json").read_text(encoding="utf-8"))["sha256"]:
-            raise RecipeError(f"{paths[index]}: is not the file that avg.json beside it names; run stage 4 again")
+    written = [Written(merged[index][1]["sha256"], *UNKNOWN) for index in chosen]
+    digest, digests = write_mean([paths[index] for index in chosen], out / name, written=written)
     record = {
         "file": name,
         "sha256": digest,
         "how": how,
         "ranked_by": "validation CER" if how == "greedy" else None,
         "checkpoints": [
-            {"file": f"{exps[index].name}/{paths[index].name}", "value": alone[index], "sha256": found}
+            {"file": f"{exps[index].name}/{merged[index][1]['file']}", "value": alone[index], "sha256": found}
             for index, found in zip(chosen, digests, strict=True)
         ],
         "runs": [exp.name for exp in exps],

@@ -82,6 +82,7 @@ def save_streamed(
     path: str | os.PathLike[str],
     template: Mapping[str, torch.Tensor],
     blocks: Callable[[str], Iterable[torch.Tensor]],
+    check: Callable[[], None] = lambda: None,
 ) -> str:
     """Write ``{"state_dict": …}`` to ``path``, whole or not at all, and return its sha256.
 
@@ -90,6 +91,7 @@ def save_streamed(
             keys that are to be one tensor share one storage.
         blocks: ``blocks(key)`` gives the values of that tensor, flat, in consecutive pieces. Called once a storage,
             for the first key that has it, in the order of ``template``.
+        check: called when all is written and the file has not yet taken its name; it does not where this raises.
 
     Raises RecipeError where the disk is full, and ValueError when a tensor gets too few or too many values.
     """
@@ -108,6 +110,7 @@ def save_streamed(
                 else:
                     pieces = (piece.reshape(-1).view(torch.uint8).numpy() for piece in blocks(next(keys)))
                 _write(archive, record, pieces)
+        check()
         return hashed.finish()
 
 

@@ -22,6 +22,7 @@ from typing import Any
 from asr import deepspeed_conf, errors
 from asr.base_model import recorded
 from asr.config import flatten, read_stage_file
+from asr.digests import DIGESTS
 from asr.drawer import draw_last
 from asr.errors import RecipeError
 from asr.files import write_json
@@ -61,8 +62,8 @@ def clear(exp: Path) -> None:
     """Remove what an earlier training left: --restart."""
     import shutil
 
-    told = ("checkpoints.json", RUN, "train.log", "progress.jsonl", "curves.png")
-    for path in [*exp.glob("*.pt*"), exp / SAVES, *(exp / name for name in told)]:
+    told = ("checkpoints.json", SAVES, DIGESTS, RUN, "train.log", "progress.jsonl", "curves.png")
+    for path in [*exp.glob("*.pt*"), *(exp / name for name in told)]:
         path.unlink(missing_ok=True)
     shutil.rmtree(exp / "tensorboard", ignore_errors=True)
 

@@ -1,6 +1,7 @@
 """Averaging: the mean by hand, and nothing averaged that does not belong together."""
 
 import json
+import os
 import subprocess
 import sys
 import zipfile
@@ -8,7 +9,7 @@ import zipfile
 import pytest
 import torch
 
-from asr import checkpoint
+from asr import checkpoint, digests
 from asr.average import average, newest
 from asr.errors import RecipeError
 from asr.files import sha256_file
@@ -68,20 +69,73 @@ def test_fewer_than_asked_for_is_said_and_is_in_the_name(tmp_path, capsys):
     ranked(tmp_path, {"model.pt.ep1": 0.5, "model.pt.ep2": 0.2})
     (tmp_path / "model.pt.avg10").touch()
     assert average(tmp_path, 10)["file"] == "model.pt.avg2"
-    assert "asked for the 10 best, only 2 were ranked" in capsys.readouterr().out
+    assert "asked for the 10 best, there are only 2 ranked: writing model.pt.avg2" in capsys.readouterr().out
     assert not (tmp_path / "model.pt.avg10").exists()  # FunASR's own would be a lie
 
 
-def test_a_deleted_or_truncated_checkpoint_is_named(tmp_path):
-    ranked(tmp_path, {"model.pt.ep1": 0.5, "model.pt.ep2": 0.2})
-    whole = (tmp_path / "model.pt.ep1").read_bytes()
-    (tmp_path / "model.pt.ep1").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(RecipeError, match=r"model\.pt\.ep1: cannot be read"):
-        average(tmp_path, 2)
-    (tmp_path / "model.pt.ep1").unlink()
-    with pytest.raises(RecipeError, match=r"model\.pt\.ep1: ranked in checkpoints\.json and not there"):
+def test_a_truncated_checkpoint_is_named_and_one_that_is_gone_is_done_without(tmp_path, capsys):
+    ranked(tmp_path, {"model.pt.ep1": 0.5, "model.pt.ep2": 0.2, "model.pt.ep3": 0.3, "model.pt.ep4": 0.6})
+    whole = (tmp_path / "model.pt.ep2").read_bytes()
+    (tmp_path / "model.pt.ep2").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(RecipeError, match=r"model\.pt\.ep2: cannot be read.* remove it and run stage 4 again"):
         average(tmp_path, 2)
     assert not list(tmp_path.glob("model.pt.avg*"))
+    (tmp_path / "model.pt.ep2").unlink()
+    assert [item["file"] for item in average(tmp_path, 2)["checkpoints"]] == ["model.pt.ep3", "model.pt.ep1"]
+    assert capsys.readouterr().out == "model.pt.ep2 is gone: averaged without it\n"
+    (tmp_path / "model.pt.ep4").unlink()  # the worst, and wanted now
+    assert average(tmp_path, 4)["file"] == "model.pt.avg2"
+    assert capsys.readouterr().out.splitlines() == [
+        "model.pt.ep2 is gone: averaged without it",
+        "model.pt.ep4 is gone: averaged without it",
+        "asked for the 4 best, there are only 2 ranked: writing model.pt.avg2",
+    ]
+    for path in tmp_path.glob("model.pt.ep*"):
+        path.unlink()
+    with pytest.raises(RecipeError, match="all 4 ranked checkpoints are gone; put them back, or give --restart"):
+        average(tmp_path, 2)
+
+
+@pytest.fixture
+def noted(tmp_path):
+    """Two ranked checkpoints whose digests are known since they were written."""
+    values = {"model.pt.ep1": 0.5, "model.pt.ep2": 0.2}
+    for number, name in enumerate(values):
+        digests.note(tmp_path, name, checkpoint.save({"state_dict": {"w": torch.ones(3) * number}}, tmp_path / name))
+    checkpoint.write_ranking(tmp_path, "cer", values, 2, True)
+    return tmp_path
+
+
+def test_a_digest_that_is_known_is_taken_and_any_other_file_is_hashed(noted):
+    real = [sha256_file(noted / name) for name in ("model.pt.ep2", "model.pt.ep1")]
+    assert [item["sha256"] for item in average(noted, 2)["checkpoints"]] == real
+    path = noted / digests.DIGESTS
+    known = json.loads(path.read_text())
+    known["model.pt.ep2"]["sha256"] = "of another file"  # would be found out if the file were read for it
+    path.write_text(json.dumps(known))
+    assert [item["sha256"] for item in average(noted, 2)["checkpoints"]] == ["of another file", real[1]]
+    for text in ("", "[]", '{"model.pt.ep2": 3}', '{"model.pt.ep2": {"sha": 1}}'):
+        path.write_text(text)
+        assert [item["sha256"] for item in average(noted, 2)["checkpoints"]] == real
+    path.unlink()
+    assert [item["sha256"] for item in average(noted, 2)["checkpoints"]] == real
+
+
+def test_a_file_that_was_touched_must_hold_what_was_written(noted):
+    os.utime(noted / "model.pt.ep1")  # as a copied run's
+    assert average(noted, 2)["file"] == "model.pt.avg2"
+    before = (noted / "model.pt.avg2").read_bytes()
+    checkpoint.save({"state_dict": {"w": torch.ones(3) * 7}}, noted / "model.pt.ep1")  # whole, of the same model
+    with pytest.raises(RecipeError, match=r"model\.pt\.ep1: is not the file that was written there \(another sha256"):
+        average(noted, 2)
+    assert (noted / "model.pt.avg2").read_bytes() == before
+    assert not list(noted.glob(".*"))
+
+
+def test_digests_of_files_that_are_gone_are_forgotten(noted):
+    (noted / "model.pt.ep1").unlink()
+    digests.note(noted, "model.pt.ep3", checkpoint.save({"state_dict": {"w": torch.ones(3)}}, noted / "model.pt.ep3"))
+    assert sorted(digests.read(noted)) == ["model.pt.ep2", "model.pt.ep3"]
 
 
 def test_counters_are_of_the_checkpoint_trained_longest(tmp_path):

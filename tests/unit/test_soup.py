@@ -128,8 +128,12 @@ def test_what_is_missing_or_in_the_way_is_named(make_run, tmp_path):
         soup.merge_runs([a, a], tmp_path / "MERGED", "uniform", 0)
     with pytest.raises(RecipeError, match="A: is a run of its own; give --out a new name"):
         soup.merge_runs([a, b], a, "uniform", 0)
-    (b / "model.pt.avg2").write_bytes((a / "model.pt.ep1").read_bytes())
-    with pytest.raises(RecipeError, match=r"B/model\.pt\.avg2: is not the file that avg\.json"):
+    (b / "model" / "model.pt").write_bytes((a / "model.pt.ep1").read_bytes())
+    with pytest.raises(RecipeError, match=r"B/model/model\.pt: is not the file that was written there"):
+        soup.merge_runs([a, b], tmp_path / "MERGED", "uniform", 0)
+    assert not list((tmp_path / "MERGED").glob("model.pt*"))
+    (b / "model" / "model.pt").unlink()
+    with pytest.raises(RecipeError, match=r"B/model: model\.pt or config\.yaml is not there; run stage 4"):
         soup.merge_runs([a, b], tmp_path / "MERGED", "uniform", 0)
     (b / "avg.json").unlink()
     with pytest.raises(RecipeError, match=r"B/avg\.json: not there; run stage 4"):
