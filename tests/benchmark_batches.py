@@ -55,7 +55,7 @@ class Corpus:
     def get_source_len(self, index: int) -> int:
         return self.heard[index]
 
-    def source_lens(self, epoch: int, speeds: tuple[float, ...] | None = None) -> np.ndarray:
+    def source_lens(self, epoch: int, speeds: tuple[float, ...] | None = None, seed: int = 0) -> np.ndarray:
         chosen = self.augmentation if speeds is None else Augmentation(tuple(speeds))
         return frames(samples_at(self.samples, chosen.speed(self.hashes, epoch)))
 

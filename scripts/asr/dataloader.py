@@ -62,6 +62,10 @@ class EpochBatches(Sampler):
         self.epoch = epoch
         self.inner.set_epoch(epoch)
 
+    def gives_all_as_many(self, processes: int) -> bool:
+        """Whether every process certainly has the same number of batches; of FunASR's samplers that is not known."""
+        return hasattr(self.inner, "all_batches") and len(self.inner.all_batches()) % processes == 0
+
     def position(self, step: int) -> list[list[Any]] | None:
         """What a checkpoint after ``step`` steps of this epoch has to keep (plain lists); None of FunASR's samplers."""
         return self.inner.position(step) if hasattr(self.inner, "position") else None

@@ -119,11 +119,11 @@ class RecipeAudioDataset(AudioDataset):
             self._heard_in, self._heard = self.epoch, self.source_lens(self.epoch).tolist()
         return self._heard[index]
 
-    def source_lens(self, epoch: int, speeds: tuple[float, ...] | None = None) -> np.ndarray:
-        """[n] 10-ms frames of all clips in an epoch; ``speeds`` in place of the YAML's factors."""
+    def source_lens(self, epoch: int, speeds: tuple[float, ...] | None = None, seed: int = 0) -> np.ndarray:
+        """[n] 10-ms frames of all clips in an epoch; ``speeds`` drawn by ``seed`` in place of the YAML's factors."""
         chosen = self.augmentation
         if speeds is not None:
-            chosen = augmentation(speeds, 0, chosen.seed)
+            chosen = augmentation(speeds, 0, seed)
         speed = chosen.speed(self.index_ds.hashes, epoch)
         return np.where(speed == 1.0, self.index_ds.source_lens, frames(samples_at(self.index_ds.samples, speed)))
 

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from asr.errors import RecipeError
 from asr.manifest import FRAMES_PER_SECOND, MODEL_SAMPLE_RATE, Utterance
+from asr.memory import ran_out_of_memory
 from asr.processes import die_with_parent
 
 TOLERATED_SECONDS = 0.05  # a resampler's rounding, between a file at another rate and what the manifest counts
@@ -135,8 +136,9 @@ class Decoder:
             return self._halves(batch, speech, lengths)
         try:
             return self.recogniser.hear(speech, lengths)
-        except torch.OutOfMemoryError:
-            pass  # what the attempt holds is free once the exception is
+        except RuntimeError as error:
+            if not ran_out_of_memory(error):
+                raise  # else what the attempt holds is free once the exception is
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         if len(batch) == 1:

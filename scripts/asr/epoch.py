@@ -10,23 +10,30 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
+import math
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
 from funasr.train_utils.device_funcs import to_device
 
+from asr.checkpoint import LATEST
 from asr.errors import RecipeError
+from asr.memory import keep_too_large, ran_out_of_memory, too_large
 from asr.resume import ResumableTrainer
 
 logger = logging.getLogger("asr.progress")
 Batch = dict[str, torch.Tensor]
 
 
-def ran_out_of_memory(error: BaseException) -> bool:
-    """Whether an error is one of memory, the GPU's or the processor's."""
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+def memory_of(device: str) -> str:
+    """Whose memory it is: what did not fit on one card may fit on another."""
+    if not str(device).startswith("cuda") and not isinstance(device, int):
+        return "processor"
+    card = torch.cuda.get_device_properties(device)
+    return f"{card.name}, {card.total_memory / 2**30:.1f} GiB"
 
 
 def parts_of(batch: Batch, count: int) -> list[Batch]:
@@ -71,9 +78,11 @@ class EpochTrainer(ResumableTrainer):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.group: list[Batch] = []  # the batches since the last update: one that has to be begun again needs them all
-        self.too_large: int | None = None  # padded frames of the smallest batch that did not fit
+        self.memory = memory_of(self.device)
+        # padded frames of the smallest batch, or part of one, that did not fit, in this process or one before it
+        self.too_large = too_large(Path(self.output_dir), self.memory)
         self.splits = 0
-        self.in_backward = False
+        self.sends = False  # whether gradients are being exchanged with other processes
 
     def train_epoch(
         self, model: Any, optim: Any, scheduler: Any, scaler: Any, dataloader_train: Any, epoch: int, **more: Any
@@ -85,6 +94,8 @@ class EpochTrainer(ResumableTrainer):
         optim.zero_grad()
         self.group = []
         dataloader_train.batch_sampler.set_epoch(epoch)
+        if self.first_step and self.validation_is_due(epoch):
+            self._at_intervals(0, epoch, more.get("dataloader_val"))
         steps, asked = len(dataloader_train), time.perf_counter()
         for number, batch in enumerate(dataloader_train):
             waited = time.perf_counter() - asked
@@ -99,6 +110,12 @@ class EpochTrainer(ResumableTrainer):
             self.log(loss_dict, tag="train")
             self._at_intervals(number + 1, epoch, more.get("dataloader_val"))
             asked = time.perf_counter()
+
+    def validation_is_due(self, epoch: int) -> bool:
+        """Whether the run stopped at a step after which it was to be validated, before that was done."""
+        name = f"{LATEST}.ep{epoch}.{self.step_in_epoch}"
+        done = {**self.val_acc_step_or_epoch, **self.val_loss_step_or_epoch}
+        return self.step_in_epoch % self.validate_interval == 0 and name not in done
 
     def heard(self, batch: Batch) -> None:
         """A batch that is about to be trained on, still in the processor's memory."""
@@ -115,12 +132,15 @@ class EpochTrainer(ResumableTrainer):
     def train_batch(self, batch: Batch, loss_dict: dict[str, Any]) -> None:
         """Add a batch's gradients; where memory runs out, in as many parts as it takes.
 
-        RecipeError where a single clip does not fit, or where other processes have already been sent gradients.
+        RecipeError where a single clip does not fit. Also where other processes were being sent gradients: those cannot
+        be taken back, so the processes begin anew, and know then what did not fit (asr.train).
         """
         if len(self.group) == self.accum_grad:
             self.group = []
         self.group.append(batch)
-        count = 2 if self.too_large is not None and padded_frames(batch) >= self.too_large else 1
+        count, clips = 1, len(batch["speech_lengths"])
+        while self.too_large is not None and padded_frames(batch) / count >= self.too_large and count < clips:
+            count *= 2
         if self._fits(batch, count, loss_dict):
             return
         while True:
@@ -147,12 +167,13 @@ class EpochTrainer(ResumableTrainer):
         whole, loss, accuracy = normaliser(plain, batch), 0.0, None
         for number, part in enumerate(parts):
             share = normaliser(plain, part) / whole
-            with self._sends_gradients(model, last and number == len(parts) - 1):
-                self.in_backward = False
+            to_send = last and number == len(parts) - 1
+            with self._sends_gradients(model, to_send):
+                self.sends = False
                 self.forward_step(model, to_device(part, self.device, non_blocking=True), loss_dict=loss_dict)
                 if share != 1.0:
                     loss_dict["loss"] = loss_dict["loss"] * share
-                self.in_backward = True
+                self.sends = self.use_ddp and to_send
                 self.backward_step(model, self.parts.scaler, loss_dict=loss_dict)
             loss = loss + loss_dict["loss"].detach()
             if "acc" in loss_dict["stats"]:
@@ -175,18 +196,21 @@ class EpochTrainer(ResumableTrainer):
                 f"training: {where}: one clip of {longest * self.seconds_per_frame:.1f} s does not fit in memory; set"
                 " dataset_conf.max_source_length to leave out clips as long as this one (10-ms frames)"
             )
-        if self.use_ddp and self.in_backward and self.completes_update(loss_dict):
+        size = padded_frames(batch)
+        self.too_large = min(math.ceil(size / count), self.too_large or size)
+        keep_too_large(Path(self.output_dir), self.memory, self.too_large)
+        padded = f"{size * self.seconds_per_frame:.0f} s with padding"
+        if self.sends:
             raise RecipeError(
-                f"training: {where}: out of memory while gradients were exchanged; lower dataset_conf.batch_size (see"
-                " `python -m asr.plan`), the same command goes on from the newest checkpoint"
+                f"training: {where}: out of memory while gradients were exchanged, with {clips} clips, {padded}: from"
+                " the newest checkpoint on, batches as large are begun in parts; a smaller dataset_conf.batch_size is"
+                " faster (see `python -m asr.plan`)"
             )
         self.parts.optim.zero_grad(set_to_none=True)
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         self.splits += 1
-        size = padded_frames(batch)
-        self.too_large = size if self.too_large is None else min(size, self.too_large)
-        logger.info(
-            f"out of memory in {where} with {clips} clips, {size * self.seconds_per_frame:.0f} s with padding: begun"
-            f" again in {count * 2} parts ({self.splits} so far in this run); a smaller batch_size is faster"
+        logger.warning(  # on whichever rank it is
+            f"out of memory in {where} with {clips} clips, {padded}: begun again in {count * 2} parts ({self.splits} so"
+            " far in this run); a smaller batch_size is faster"
         )

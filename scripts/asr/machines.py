@@ -24,6 +24,7 @@ WAITING = 3600.0  # seconds that a machine waits for the first one to have prepa
 # Lines of a worker that are for the one who started torchrun.
 STARTED_ANEW = "a training process died: all are started anew"
 STOPPED = "stopped and saved"
+SAVED = "saved: asked to by torchrun, as when the machines that train together change"
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -118,7 +119,7 @@ def in_a_process(plan: dict[str, Any], folder: Path, memory_gb: float) -> Measur
             said = log.read()
         if answer.is_file():
             return json.loads(answer.read_text(encoding="utf-8"))
-        if child.returncode < 0:  # on the processor, want of memory ends in a kill
+        if child.returncode == -signal.SIGKILL:  # on the processor, want of memory ends in a kill
             return {"batch_size": size, "fits": False, "why": f"killed by signal {-child.returncode}"}
         told = [line for line in said.splitlines() if line.startswith("error: ")]
         raise RecipeError(told[-1].removeprefix("error: ") if told else f"batch_size {size}: {said[-600:].strip()}")

@@ -14,6 +14,7 @@ import numpy as np
 
 from asr import errors
 from asr.files import write_json
+from asr.memory import ran_out_of_memory
 from asr.processes import die_with_parent
 from asr.train_worker import checked_model, training_kwargs
 
@@ -114,8 +115,6 @@ class Bench:
 
 def measure(plan: dict[str, Any]) -> dict[str, Any]:
     """What ``asr.plan.search`` asks of a batch_size."""
-    from asr.epoch import ran_out_of_memory
-
     size = plan["dataset_conf"]["batch_size"]
     bench = Bench(plan)
     tokens = np.array([bench.data.index_ds.get_target_len(bench.data.index_ds[n]) for n in range(len(bench.data))])

@@ -10,12 +10,14 @@ import signal
 import threading
 import traceback
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from asr.errors import RecipeError
 
 PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 stop_asked = threading.Event()  # a signal has asked this process to stop
+person_asked = threading.Event()  # and it came from a person, who does not want it begun anew
 saves_on_stop = threading.Event()  # there is something to save first: whoever set this looks at stop_asked
 
 
@@ -27,6 +29,17 @@ def die_with_parent() -> None:
     """
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def children(parent: int) -> list[int]:
+    """The processes that ``parent`` has begun and that are there."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            after_name = path.read_bytes().rpartition(b")")[2].split()  # state, parent, …: proc(5)
+            if after_name[0] != b"Z" and int(after_name[1]) == parent:
+                found.append(int(path.parent.name))
+    return found
 
 
 class Helper(contextlib.AbstractContextManager["Helper"]):

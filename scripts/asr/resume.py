@@ -21,9 +21,9 @@ import torch
 import torch.distributed as dist
 
 from asr import checkpoint, lora, saves
+from asr.dataloader import DEFAULT_SAMPLER as EXACT
 from asr.dataloader import resume_at
-from asr.errors import RecipeError
-from asr.processes import saves_on_stop, stop_asked
+from asr.processes import person_asked, saves_on_stop, stop_asked
 from asr.updates import UpdatingTrainer
 
 logger = logging.getLogger("asr.progress")
@@ -61,12 +61,20 @@ class ResumableTrainer(UpdatingTrainer):
         ranking: "cer", "acc" or "loss".
         patience: of early stopping; 0 for none.
         adapters: whether the model is adapted, so that what is saved is what was trained (asr.lora).
+        batches: what an epoch's batches are made by, in words that are others where the batches are.
     """
 
     def __init__(
-        self, *, ranking: str = "cer", seed: int = 0, patience: int = 0, adapters: bool = False, **kwargs: Any
+        self,
+        *,
+        ranking: str = "cer",
+        seed: int = 0,
+        patience: int = 0,
+        adapters: bool = False,
+        batches: str = "",
+        **kwargs: Any,
     ) -> None:
-        self.seed, self.patience, self.adapters = seed, patience, adapters
+        self.seed, self.patience, self.adapters, self.batches = seed, patience, adapters, batches
         super().__init__(ranking=ranking, **kwargs)
         self.parts: Parts | None = None
         self.sampler: Any = None  # of the epoch; ours knows the place within it that any batch size can go on from
@@ -74,6 +82,7 @@ class ResumableTrainer(UpdatingTrainer):
         self.first_step = 0
         self.validations: list[float] = []  # values that rank, oldest first: lower is better
         self.validating = False
+        self.even = False  # whether all processes have as many batches of the validation: they can agree in it
         # Stops are agreed on by the processors, so that no GPU has to be waited for.
         self.agreement = dist.new_group(backend="gloo") if dist.is_initialized() else None
 
@@ -103,13 +112,16 @@ class ResumableTrainer(UpdatingTrainer):
     def _stop_is_agreed(self) -> bool:
         if self.agreement is None:
             return stop_asked.is_set()
-        asked = torch.tensor(int(stop_asked.is_set()))
+        asked = torch.tensor([int(stop_asked.is_set()), int(person_asked.is_set())])
         dist.all_reduce(asked, op=dist.ReduceOp.MAX, group=self.agreement)
-        return bool(asked)
+        stops, by_person = asked.tolist()
+        if by_person:
+            person_asked.set()
+        return bool(stops)
 
     def stop_in_validation(self) -> None:
-        """Called for each batch of a validation: stop here, where no other process has to agree."""
-        if stop_asked.is_set() and self.agreement is None:
+        """Called for each batch of a validation: save and stop here, where all processes have as many batches."""
+        if (self.agreement is None or self.even) and self._stop_is_agreed():
             self._save_and_stop()
 
     def _save_and_stop(self) -> None:
@@ -167,6 +179,7 @@ class ResumableTrainer(UpdatingTrainer):
             "batch_total": self.batch_total,
             "world_size": self.world_size,
             "position": self._position(step),
+            "batches": self.batches,
         }
         model = getattr(model, "module", model)
         weights = lora.trained_state(model) if self.adapters else model.state_dict()
@@ -189,7 +202,7 @@ class ResumableTrainer(UpdatingTrainer):
         """Go on from the newest whole save, with the optimizer's settings and the schedule that the YAML says now."""
         folder = Path(self.output_dir)
         tell = logger.info if self.rank == 0 else (lambda _: None)
-        found = saves.newest_whole(folder, tell) if self.resume else None
+        found = self._newest(folder, tell) if self.resume else None
         lost: list[str] = []
         if found:
             save, weights, state = found
@@ -216,6 +229,11 @@ class ResumableTrainer(UpdatingTrainer):
             where = f"epoch {self.start_epoch + 1}" + (f", step {self.start_step + 1}" if self.start_step else "")
             tell(f"going on from {os.path.basename(self.output_dir)}/{save.weights} at {where}")
 
+    def _newest(self, folder: Path, tell: Any) -> Any:
+        if self.agreement is None:
+            return saves.newest_whole(folder, tell)
+        return saves.agreed(folder, tell, self.rank, self.agreement)
+
     def _restore(self, state: dict[str, Any], optim: Any, scheduler: Any, scaler: Any) -> None:
         groups = [{key: value for key, value in group.items() if key != "params"} for group in optim.param_groups]
         settings = {k: v for k, v in vars(scheduler).items() if k not in (*SCHEDULER_STATE, "optimizer")}
@@ -234,9 +252,13 @@ class ResumableTrainer(UpdatingTrainer):
         self.start_epoch = self.epochs_done = state["epoch"]
         self.start_data_split_i = state["data_split_i"]
         self.start_step, self.step_in_epoch = state["step"] or 0, state["step_in_epoch"] or 0
-        resume_at(state["position"])
-        if self.start_step and state["position"] is None and state["world_size"] != self.world_size:
-            raise RecipeError(
-                f"{self.output_dir}: stopped within an epoch on {state['world_size']} processes; go on with as many"
-                " (--ngpu, cpu_processes) until the epoch's end, or give --restart"
-            )
+        then = state.get("batches", self.batches)  # of a checkpoint that does not say: they are taken to be the same
+        exact = state["position"] is not None and self.batches.startswith(EXACT)
+        resume_at(state["position"] if exact else None)
+        if self.start_step and not exact and (then != self.batches or state["world_size"] != self.world_size):
+            self.start_step = self.step_in_epoch = 0
+            if self.rank == 0:
+                logger.info(
+                    f"epoch {self.start_epoch + 1} is begun anew: within an epoch, FunASR's samplers do not go on"
+                    " exactly under other dataset_conf or another number of processes"
+                )

@@ -34,7 +34,7 @@ class ShuffledBatchSampler(Sampler):
     ranks have none.) The order depends on the seed, the epoch and the manifest, and on no machine.
 
     Args:
-        dataset: has a length, and ``source_lens(epoch)``, or ``get_source_len(index)``, in 10-ms frames.
+        dataset: has a length, and ``source_lens(epoch, speeds, seed)``, or ``get_source_len(index)``, in 10-ms frames.
         batch_size: padded frames a batch; with batch_type "example", clips a batch.
         sort_size: clips that are sorted by length together; unset, BATCHES_SORTED batches of them.
         start_step: batches of this rank to leave out, for a run that goes on in the middle of an epoch.
@@ -87,7 +87,7 @@ class ShuffledBatchSampler(Sampler):
         if settings.batch_type == "example":
             return np.ones(len(self.dataset), np.int64)
         if hasattr(self.dataset, "source_lens"):
-            found = self.dataset.source_lens(self.epoch, settings.speeds)
+            found = self.dataset.source_lens(self.epoch, settings.speeds, settings.seed)
         else:
             found = np.array([self.dataset.get_source_len(index) for index in range(len(self.dataset))], np.int64)
         if len(found) and found.max() > settings.batch_size:

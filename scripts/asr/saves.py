@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 
 from asr import checkpoint, digests
 from asr.errors import RecipeError
@@ -60,14 +61,44 @@ def newest_whole(exp: Path, tell: Callable[[str], None]) -> tuple[Save, dict[str
     for save in found:
         damage = save.damage(exp)
         if damage is None:
-            weights = torch.load(exp / save.weights, map_location="cpu", weights_only=True, mmap=True)
-            return save, weights, torch.load(exp / save.state, map_location="cpu", weights_only=False)
+            return save, *load(exp, save)
         tell(f"{damage}: looking for the save before")
     if found:
         raise RecipeError(
             f"{exp}: no save is whole ({found[0].damage(exp)}); put the files back, or give --restart to begin anew"
         )
     return None
+
+
+def load(exp: Path, save: Save) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The weights and the state of a save."""
+    weights = torch.load(exp / save.weights, map_location="cpu", weights_only=True, mmap=True)
+    return weights, torch.load(exp / save.state, map_location="cpu", weights_only=False)
+
+
+def agreed(
+    exp: Path, tell: Callable[[str], None], rank: int, group: Any
+) -> tuple[Save, dict[str, Any], dict[str, Any]] | None:
+    """``newest_whole`` by the first rank; the others take the same one, or DDP would train what is not alike.
+
+    RecipeError on all where the first finds none whole, and where another machine does not see what the first does.
+    """
+    choice: list[Any] = [None]
+    found = None
+    if rank == 0:
+        try:
+            found = newest_whole(exp, tell)
+            choice = [found[0] if found else None]
+        except RecipeError as error:
+            choice = [error]
+    dist.broadcast_object_list(choice, src=0, group=group)
+    if isinstance(choice[0], RecipeError):
+        raise choice[0]
+    if rank == 0 or choice[0] is None:
+        return found
+    if damage := choice[0].damage(exp):
+        raise RecipeError(f"{exp}: {damage} here and whole on the first machine; is it one file system that all see?")
+    return choice[0], *load(exp, choice[0])
 
 
 def sweep(exp: Path, ranked: set[str]) -> None:

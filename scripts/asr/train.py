@@ -9,13 +9,8 @@ run goes on from its newest checkpoint, with whatever batch size, learning rate 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -26,16 +21,15 @@ from asr.digests import DIGESTS
 from asr.drawer import draw_last
 from asr.errors import RecipeError
 from asr.files import write_json
-from asr.machines import ALONE, STARTED_ANEW, STOPPED, TRAINS, Machines, machines, tell, telling, wait_for_first
-from asr.processes import die_with_parent
+from asr.launcher import torchrun
+from asr.machines import ALONE, TRAINS, Machines, machines, tell, telling, wait_for_first
+from asr.memory import SIGNS, TOO_LARGE, too_large
 from asr.save_list import SAVES, forget_lost, has_saves
 from asr.schema import BLOCKS
 from asr.training_data import dataset_conf, prepare, warn_of_warm_up
 
 RUN = "run.json"
-INSISTING = 3.0  # seconds after which another Ctrl-C does not wait for the save
-# The line after which a worker, or torchrun, prints its account of a failure, in a screenful of frames.
-NOISE = ("Traceback (most recent call last)", "torch/distributed/elastic/", "ChildFailedError", "--- Logging error ---")
+MOST_BEGUN_ANEW = 5  # times, for want of memory where it cannot be made up for in the step itself
 
 
 def identity(base: dict[str, Any], values: dict[str, Any], data: dict[str, str]) -> dict[str, Any]:
@@ -62,7 +56,7 @@ def clear(exp: Path) -> None:
     """Remove what an earlier training left: --restart."""
     import shutil
 
-    told = ("checkpoints.json", SAVES, DIGESTS, RUN, "train.log", "progress.jsonl", "curves.png")
+    told = ("checkpoints.json", SAVES, DIGESTS, TOO_LARGE, RUN, "train.log", "progress.jsonl", "curves.png")
     for path in [*exp.glob("*.pt*"), *(exp / name for name in told)]:
         path.unlink(missing_ok=True)
     shutil.rmtree(exp / "tensorboard", ignore_errors=True)
@@ -118,7 +112,7 @@ def failure(exp: Path, values: dict[str, Any], team: Machines = ALONE) -> BaseEx
     text = log.read_text(encoding="utf-8", errors="replace")
     if "\nerror: " in f"\n{text}":
         return SystemExit(errors.EXIT_FAILED)
-    if "OutOfMemoryError" in text:
+    if "OutOfMemoryError" in text or any(sign in text for sign in SIGNS):
         size = values["dataset_conf"]["batch_size"]
         return RecipeError(f"out of GPU memory: lower dataset_conf.batch_size (now {size}); training goes on with it")
     if "exitcode: -9" in text or "exitcode  : -9" in text:
@@ -127,100 +121,28 @@ def failure(exp: Path, values: dict[str, Any], team: Machines = ALONE) -> BaseEx
     return RecipeError(f"training failed; its traceback is in {log}")
 
 
-def stop_once(child: subprocess.Popen, mark: Path) -> None:
-    """Let Ctrl-C and SIGTERM leave ``mark`` and tell torchrun, which tells the workers; these save first.
-
-    torchrun that is told twice kills its workers at once. So it is in a session of its own, where a terminal's Ctrl-C
-    does not reach it as well, and is told again, by a kill, only where a person insists seconds later.
-    """
-    told: list[float] = []
-
-    def stop(*_: Any) -> None:
-        mark.touch()
-        if child.poll() is not None:
-            return
-        if not told:
-            told.append(time.monotonic())
-            child.terminate()
-        elif time.monotonic() - told[0] > INSISTING:
-            child.kill()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, stop)
-
-
-def torchrun(exp: Path, processes: int, team: Machines) -> tuple[int, bool]:
-    """Run the worker under torchrun; its own output passes through, torchrun's account of a failure goes to a file.
-
-    Its status, and whether a worker has told an error. Where and how often machines meet, torchrun reads from PET_
-    variables itself.
-    """
-    alone = [] if team.rendezvous else ["--standalone"]
-    command = [sys.executable, "-m", "torch.distributed.run", *alone, f"--nproc_per_node={processes}"]
-    command += ["-m", "asr.train_worker", str(exp / "launch.json")]
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    if int(environment.get("PET_MAX_RESTARTS") or 0):
-        # Else processes that are started anew find their predecessors' addresses, and wait for them (PyTorch #135712).
-        environment.setdefault("TORCH_DISABLE_SHARE_RDZV_TCP_STORE", "1")
-    environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    environment.setdefault("OMP_NUM_THREADS", str(max((os.cpu_count() or 1) // processes, 1)))
-    held, mark = team.own(exp / "log" / "torchrun.log"), team.own(exp / "interrupted")
-    held.parent.mkdir(parents=True, exist_ok=True)
-    child = subprocess.Popen(
-        command,
-        preexec_fn=die_with_parent,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        env=environment,
-        text=True,
-        errors="replace",
-        start_new_session=True,
-    )
-    stop_once(child, mark)
-    told = show(child, held, mark)
-    return child.wait(), told
-
-
-def show(child: subprocess.Popen, held: Path, mark: Path) -> bool:
-    """Pass on what the workers say, until they end, but for the account of a failure; all of it goes to ``held``.
-
-    Whether an error was among it.
-    """
-    assert child.stdout is not None
-    noise, told, hidden = False, set(), not os.environ.get("ASR_TRACEBACK")
-    with open(held, "wb", buffering=0) as log:  # with nothing in a buffer, closing it cannot fail
-        for line in child.stdout:
-            with contextlib.suppress(OSError):  # a full disk: the worker that has to write more tells of it
-                log.write(line.encode())
-            if line.startswith(STOPPED):  # asked on another machine, maybe; torchrun would start the workers anew
-                if not mark.exists():
-                    mark.touch()
-                    child.terminate()
-                continue
-            noise = (noise or (hidden and any(word in line for word in NOISE))) and not line.startswith(STARTED_ANEW)
-            is_error = line.startswith("error: ")  # each rank tells the same one
-            if (is_error and line not in told) or not (is_error or noise):
-                print(line, end="", flush=True)
-            told |= {line} if is_error else set()
-            noise = noise or is_error  # what follows is the other ranks' tracebacks of a lost connection
-    return bool(told)
-
-
 def run(exp: Path, team: Machines, processes: int, values: dict[str, Any]) -> None:
     """Train by exp/launch.json, which is written. KeyboardInterrupt of a stopped training, or what failure() says."""
     stopped = team.own(exp / "interrupted")
     stopped.unlink(missing_ok=True)
     tell(exp, team, TRAINS)
-    status, told = torchrun(exp, processes, team)
+    for left in range(MOST_BEGUN_ANEW, -1, -1):
+        before = too_large(exp)
+        status, ending = torchrun(exp, processes, team)
+        over = not status or stopped.exists() or ending.saved or too_large(exp) == before
+        if over or team.rendezvous or not left:  # several machines: torchrun's restarts, where they are asked for
+            break
+        print("begun anew from the newest checkpoint, with smaller parts", flush=True)
     if not team.rank:
         draw_last(exp)
-    if stopped.exists():
-        stopped.unlink()
+    if stopped.exists() or (status and ending.saved):
+        stopped.unlink(missing_ok=True)
         newest = "the newest checkpoint" if has_saves(exp) else "the beginning (none saved yet)"
-        print(f"stopped; the same command goes on from {newest}", flush=True)
+        how = "stopped" if ending.saved else "stopped at once, without a save"
+        print(f"{how}; the same command goes on from {newest}", flush=True)
         raise KeyboardInterrupt
     if status:
-        raise SystemExit(errors.EXIT_FAILED) if told else failure(exp, values, team)
+        raise SystemExit(errors.EXIT_FAILED) if ending.told_error else failure(exp, values, team)
 
 
 def join(exp: Path, team: Machines, ngpu: int) -> None:

@@ -16,10 +16,11 @@ from typing import Any
 
 from asr import errors, families
 from asr.errors import RecipeError
-from asr.machines import STARTED_ANEW, STOPPED
-from asr.processes import die_with_parent, saves_on_stop, stop_asked
+from asr.machines import SAVED, STARTED_ANEW, STOPPED
+from asr.processes import die_with_parent, person_asked, saves_on_stop, stop_asked
 from asr.schema import BLOCKS
 
+LOADING = ("num_workers", "prefetch_factor", "pin_memory")  # of dataset_conf: how clips are read, not which
 PLAIN = ("seed", "freeze_param", "enable_tf32", "cudnn_benchmark", "optim", "optim_conf", "scheduler", "scheduler_conf")
 
 
@@ -68,6 +69,7 @@ def training_kwargs(plan: dict[str, Any], device: str) -> dict[str, Any]:
     lfr_n = (kwargs.get("frontend_conf") or {}).get("lfr_n", 1)
     train_conf |= {"ranking": ranking, "lfr_n": lfr_n, "processor": device == "cpu", "seed": values.get("seed", 0)}
     train_conf |= {"family": family.name, "adapters": "lora_conf" in values}
+    train_conf["batches"] = batches(plan["dataset_conf"])
     # FunASR's early stopping forgets its count on a resume, and looks at the loss whatever ranks.
     train_conf["patience"] = train_conf.pop("early_stopping_patience", 0)
     train_conf.pop("quick_step", None)  # see plug_in
@@ -87,6 +89,14 @@ def training_kwargs(plan: dict[str, Any], device: str) -> dict[str, Any]:
     if device == "cpu":
         kwargs["dataset_conf"]["pin_memory"] = False
     return kwargs
+
+
+def batches(dataset_conf: dict[str, Any]) -> str:
+    """The sampler's name first, and all settings that an epoch's batches may depend on."""
+    from asr.dataloader import DEFAULT_SAMPLER
+
+    conf = {key: value for key, value in dataset_conf.items() if key not in LOADING}
+    return " ".join([conf.pop("batch_sampler", DEFAULT_SAMPLER), json.dumps(conf, sort_keys=True)])
 
 
 def check_disk(exp: Path, saved: dict[str, Any], keep: int) -> None:
@@ -217,11 +227,13 @@ def main() -> None:
     if first_here and (restarts := int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0))):
         print(f"{STARTED_ANEW} (restart {restarts} of {os.environ['TORCHELASTIC_MAX_RESTARTS']})", flush=True)
 
-    def stop(*_: Any) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)
+    def stop(number: int, _: Any) -> None:
+        signal.signal(number, signal.SIG_IGN)
+        if number == signal.SIGINT:  # see launcher.py
+            person_asked.set()
+        first = not stop_asked.is_set()
         stop_asked.set()  # the trainer saves when its step is done, and stops
-        if not saves_on_stop.is_set():
+        if first and not saves_on_stop.is_set():
             raise KeyboardInterrupt
 
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -241,7 +253,7 @@ def main() -> None:
         os._exit(0)  # every file is whole; see _TO_THE_END in resume.py
     except KeyboardInterrupt:
         if first_here:
-            print(STOPPED, file=sys.__stdout__, flush=True)
+            print(STOPPED if person_asked.is_set() else SAVED, file=sys.__stdout__, flush=True)
         # DataLoader workers and gloo threads may hang in their own clean-up; every file is already whole.
         os._exit(errors.EXIT_INTERRUPTED)
 

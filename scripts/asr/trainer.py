@@ -110,6 +110,7 @@ class RecipeTrainer(EpochTrainer):
     def validate_epoch(self, model: Any = None, dataloader_val: Any = None, epoch: Any = None, **kwargs: Any) -> None:
         """FunASR's validation, and 1 - CER in place of its accuracy where the run ranks by CER."""
         self.validating, self.errors = True, ErrorCounts()
+        self.even = dataloader_val.batch_sampler.gives_all_as_many(self.world_size)
         try:
             super().validate_epoch(model=model, dataloader_val=dataloader_val, epoch=epoch, **kwargs)
         finally:

@@ -1,5 +1,6 @@
 """The loop of an epoch: what it counts, and steps that do not fit in memory."""
 
+import contextlib
 import copy
 import logging
 import subprocess
@@ -8,9 +9,11 @@ import sys
 import pytest
 import torch
 
+from asr import processes
 from asr.epoch import EpochTrainer, normaliser, padded_frames, parts_of
 from asr.errors import RecipeError
 from asr.funasr_model import load
+from asr.memory import TOO_LARGE, keep_too_large, ran_out_of_memory, too_large
 from asr.paraformer_training import quicken
 from tests import tiny
 from tests.unit.test_paraformer_training import batch, without_chance
@@ -52,6 +55,70 @@ class Trainer(EpochTrainer):
         super().backward_step(model, scaler, loss_dict=loss_dict)
         if self.full:
             raise torch.OutOfMemoryError("CUDA out of memory")
+
+
+class Validated(EpochTrainer):
+    """Validated and saved after every second step; asked to stop at a place: ("step", 4) or ("validation", 4)."""
+
+    def __init__(self, folder, stop=None):
+        often = {"validate_interval": 2, "save_checkpoint_interval": 2, "keep_nbest_models": 10}
+        super().__init__(output_dir=str(folder), device="cpu", grad_clip=5, rank=0, **often)
+        self.writer, self.stop, self.done = None, stop, []
+
+    def log(self, *_, **__):
+        pass
+
+    def heard(self, batch):
+        if self.stop == ("step", self.step_in_epoch):
+            processes.stop_asked.set()
+
+    def validate_epoch(self, model=None, dataloader_val=None, epoch=None, step_in_epoch=None, **_):
+        if self.stop == ("validation", step_in_epoch):
+            processes.stop_asked.set()
+        self.stop_in_validation()
+        name = f"model.pt.ep{epoch}.{step_in_epoch}"
+        self.done.append(name)
+        self.val_acc_step_or_epoch[name] = 1 / (1 + float(model.l.weight.detach().abs().sum()))
+        self.validations.append(-self.val_acc_step_or_epoch[name])
+
+
+class Small(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.l = torch.nn.Linear(4, 1)
+
+    def forward(self, speech, speech_lengths):
+        loss = (self.l(speech) ** 2).mean()
+        return loss, {"loss": loss.detach()}, torch.tensor(1)
+
+
+def validated(folder, stop=None):
+    """Six steps, from where the run in ``folder`` is."""
+    trainer, model = Validated(folder, stop), Small()
+    optim = torch.optim.Adam(model.parameters(), lr=0.01)
+    parts = {"model": model, "optim": optim, "scheduler": Scheduler(optim), "scaler": None}
+    trainer.resume_checkpoint(**parts)
+    batches = [{"speech": torch.ones(1, 3, 4) * n, "speech_lengths": torch.tensor([3])} for n in range(1, 7)]
+    left = Loader(batches[trainer.start_step :])
+    try:
+        trainer.train_epoch(*parts.values(), left, 0, start_step=trainer.start_step)
+    except KeyboardInterrupt:
+        assert stop is not None
+    finally:
+        processes.stop_asked.clear()
+    return trainer
+
+
+@pytest.mark.parametrize("stop", [("step", 3), ("step", 4), ("step", 5), ("validation", 2), ("validation", 6)])
+def test_a_stop_where_a_validation_is_due_loses_no_validation_and_no_rank(tmp_path, stop):
+    whole = validated(tmp_path / "whole")
+    first, second = validated(tmp_path / "stopped", stop), validated(tmp_path / "stopped")
+    assert first.done + second.done == whole.done == [f"model.pt.ep0.{step}" for step in (2, 4, 6)]
+    assert second.validations == whole.validations
+    assert second.saved_ckpts == whole.saved_ckpts
+    rankings = [(tmp_path / name / "checkpoints.json").read_text() for name in ("whole", "stopped")]
+    assert rankings[0] == rankings[1]
 
 
 @pytest.fixture(scope="module")
@@ -117,12 +184,53 @@ def test_another_error_is_no_want_of_memory(tmp_path, model):
     assert trainer.splits == 0
 
 
-def test_gradients_that_were_sent_to_others_end_the_run(tmp_path, model):
-    trainer = Trainer(tmp_path)
-    trainer.room, trainer.where, trainer.use_ddp = 60, "backward", True
-    model.no_sync = None
-    with pytest.raises(RecipeError, match="out of memory while gradients were exchanged; lower"):
-        train(trainer, model, [batch(0, 7)])
+class Together(Trainer):
+    """One of several processes: those that come after it know what did not fit."""
+
+    def __init__(self, folder, **more):
+        super().__init__(folder, **more)
+        self.use_ddp, self.where = True, "backward"
+
+    def _sends_gradients(self, model, sends):
+        return contextlib.nullcontext()
+
+
+def test_where_gradients_were_being_exchanged_the_run_begins_anew_in_smaller_parts(tmp_path, model):
+    expected = train(Trainer(tmp_path / "whole"), model, [batch(0, 7)])
+    first = Together(tmp_path)
+    first.room = 60
+    with pytest.raises(RecipeError, match=r"while gradients were exchanged.*batches as large are begun in parts"):
+        train(first, model, [batch(0, 7)])
+    for splits, tried in ((1, [3, 1, 2, 2, 2]), (0, [1, 2, 2, 2])):  # of three clips nothing is sent
+        again = Together(tmp_path)
+        again.room = 60
+        torch.testing.assert_close(train(again, model, [batch(0, 7)]), expected, atol=1e-5, rtol=1e-4)
+        assert (again.splits, again.tried) == (splits, tried)
+
+
+def test_what_did_not_fit_on_one_card_is_tried_on_another(tmp_path):
+    keep_too_large(tmp_path, "processor", 400)
+    assert Trainer(tmp_path).too_large == 400
+    keep_too_large(tmp_path, "a card of 24 GB", 400)
+    assert Trainer(tmp_path).too_large is None
+    assert too_large(tmp_path) == 400
+    (tmp_path / TOO_LARGE).write_text("{")
+    assert too_large(tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    ("error", "is_one"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), True),
+        (RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be"), True),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), True),
+        (RuntimeError("[enforce fail at alloc_cpu.cpp:121] DefaultCPUAllocator: can't allocate memory"), True),
+        (RuntimeError("CUDA error: device-side assert triggered"), False),
+        (RuntimeError("shapes differ"), False),
+    ],
+)
+def test_errors_of_memory_are_known(error, is_one):
+    assert ran_out_of_memory(error) is is_one
 
 
 def test_parts_cover_the_clips_and_are_cropped():
@@ -165,6 +273,7 @@ large = data(64)  # attention alone is 4 heads x 64 x 300 x 300 x 4 bytes = 92 M
 used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + 250 * 2**20, -1))
 train(trainer, model, [large])
+resource.setrlimit(resource.RLIMIT_AS, (-1, -1))  # what ends with the program begins a thread for it
 print("splits", trainer.splits)
 """
 

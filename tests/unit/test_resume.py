@@ -150,12 +150,43 @@ def test_early_stopping_counts_validations_through_a_resume(tmp_path):
             again.save_checkpoint(len(values), **parts)
 
 
-def test_another_number_of_processes_within_an_epoch_is_refused(tmp_path):
-    trainer, parts = made(tmp_path)
+@pytest.mark.parametrize(
+    ("now", "anew"),
+    [
+        ({"batches": 'BatchSampler {"batch_size": 6000}'}, False),
+        ({"batches": 'BatchSampler {"batch_size": 3000}'}, True),
+        ({"batches": 'ShuffledBatchSampler {"batch_size": 6000}'}, True),
+        ({"batches": 'BatchSampler {"batch_size": 6000}', "world_size": 2}, True),
+    ],
+)
+def test_where_funasrs_batches_would_be_others_the_epoch_is_begun_anew(tmp_path, caplog, now, anew):
+    """Else some clips of it would be trained on twice, and others never."""
+    trainer, parts = made(tmp_path, batches='BatchSampler {"batch_size": 6000}')
     trainer.save_checkpoint(0, step=3, step_in_epoch=3, **parts)
-    again, parts = made(tmp_path, world_size=2)
-    with pytest.raises(RecipeError, match="stopped within an epoch on 1 processes"):
+    again, parts = made(tmp_path, **now)
+    with caplog.at_level("INFO"):
         again.resume_checkpoint(**parts)
+    assert (again.start_epoch, again.start_step) == (0, 0 if anew else 3)
+    assert ("epoch 1 is begun anew" in caplog.text) == anew
+
+
+class Sampled:
+    """An epoch's batches, ours: a place in them can be kept."""
+
+    def position(self, step):
+        return [[{"batch_size": 1, "batch_type": "x", "sort_size": 1, "seed": 0, "world_size": 1, "speeds": []}, step]]
+
+
+def test_ours_go_on_exactly_under_other_settings(tmp_path):
+    trainer, parts = made(tmp_path, batches='ShuffledBatchSampler {"batch_size": 6000}')
+    trainer.sampler = Sampled()
+    trainer.save_checkpoint(0, step=3, step_in_epoch=3, **parts)
+    again, parts = made(tmp_path, batches='ShuffledBatchSampler {"batch_size": 3000}', world_size=2)
+    again.resume_checkpoint(**parts)
+    assert again.start_step == 3
+    again, parts = made(tmp_path, batches="BatchSampler {}")
+    again.resume_checkpoint(**parts)
+    assert again.start_step == 0
 
 
 def test_a_run_that_diverges_gives_up_the_saves_that_no_finite_gradient_followed(tmp_path):

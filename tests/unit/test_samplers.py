@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from asr.augmentation import Augmentation, frames, hashes_of, samples_at
 from asr.batches import parts_to_save, saved_parts
+from asr.dataloader import EpochBatches
 from asr.errors import RecipeError
 from asr.samplers import ShuffledBatchSampler
 
@@ -30,13 +31,13 @@ class Lengths:
 class Perturbed(Lengths):
     """Lengths that depend on the epoch, as RecipeAudioDataset states them."""
 
-    def __init__(self, lengths, speeds=(0.9, 1.0, 1.1)):
+    def __init__(self, lengths, speeds=(0.9, 1.0, 1.1), seed=0):
         super().__init__(lengths)
-        self.augmentation = Augmentation(speeds)
+        self.augmentation = Augmentation(speeds, seed=seed)
         self.hashes = hashes_of(map(str, range(len(lengths))))
 
-    def source_lens(self, epoch, speeds=None):
-        chosen = self.augmentation if speeds is None else Augmentation(tuple(speeds))
+    def source_lens(self, epoch, speeds=None, seed=0):
+        chosen = self.augmentation if speeds is None else Augmentation(tuple(speeds), seed=seed)
         return frames(samples_at(np.array(self.lengths) * 160, chosen.speed(self.hashes, epoch)))
 
 
@@ -148,6 +149,28 @@ def test_the_clips_trained_before_a_restart_are_known_at_the_speeds_of_then():
     place = saved_parts(before.position(5))
     after = sampler(Perturbed([100 + 7 * i % 300 for i in range(300)], (1.0, 1.3)), batch_size=1500, passed=place)
     assert clips([*list(before)[:5], *after]) == list(range(300))
+
+
+def test_the_clips_trained_before_a_restart_are_known_under_another_seed():
+    lengths = [100 + 7 * i % 300 for i in range(300)]
+    before = sampler(Perturbed(lengths, seed=1), batch_size=2000, sampler_seed=1)
+    place = saved_parts(before.position(9))
+    after = sampler(Perturbed(lengths, seed=2), batch_size=2000, sampler_seed=2, passed=place)
+    assert clips([*list(before)[:9], *after]) == list(range(300))
+
+
+def test_it_is_known_where_a_validation_comes_out_even():
+    def even(lengths, processes, **more):
+        batches = EpochBatches()
+        batches.inner = sampler(lengths, world=processes, is_training=False, **more)
+        parts = [len(sampler(lengths, rank, processes, is_training=False)) for rank in range(processes)]
+        assert batches.gives_all_as_many(processes) == (len(set(parts)) == 1)
+        return batches.gives_all_as_many(processes)
+
+    assert even([10] * 3, 2)
+    assert not even([900] * 3, 2)  # three batches of one clip, which cannot be split
+    assert not even([10], 2)
+    assert even([900] * 3, 1)
 
 
 def test_a_clip_longer_than_a_batch_is_refused():

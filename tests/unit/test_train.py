@@ -3,8 +3,6 @@
 import errno
 import json
 import re
-import subprocess
-from pathlib import Path
 
 import pytest
 import torch
@@ -12,7 +10,7 @@ import torch
 from asr.checkpoint import read_ranking, write_ranking
 from asr.errors import RecipeError
 from asr.manifest import Utterance
-from asr.train import changes, failure, identity, show, start_or_continue
+from asr.train import changes, failure, identity, start_or_continue
 from asr.train_worker import check_finite, explained
 from asr.training_data import dataset_conf, fit, warn_of_warm_up
 
@@ -211,15 +209,3 @@ def test_base_weights_that_are_no_number_are_refused():
     model.bias.data[1] = float("nan")
     with pytest.raises(RecipeError, match=r"base/model\.pt: tensor bias is not a number"):
         check_finite(model, "base/model.pt")
-
-
-def test_what_workers_say_is_shown_without_tracebacks_though_its_log_finds_no_room(tmp_path, capsys):
-    said = (
-        "model: 1 M\\n[rank1]: Traceback (most recent call last):\\n  File x\\nerror: a\\nerror: a\\nerror: b\\nmore\\n"
-    )
-    child = subprocess.Popen(["printf", said], stdout=subprocess.PIPE, text=True)
-    assert show(child, Path("/dev/full"), tmp_path / "mark") is True
-    assert capsys.readouterr().out == "model: 1 M\nerror: a\nerror: b\n"
-    child = subprocess.Popen(["printf", "trained\\n"], stdout=subprocess.PIPE, text=True)
-    assert show(child, tmp_path / "log", tmp_path / "mark") is False
-    assert (tmp_path / "log").read_text() == "trained\n"
