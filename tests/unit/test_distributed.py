@@ -155,9 +155,9 @@ def free_port() -> int:
         return found.getsockname()[1]
 
 
-def as_machine(number: int, name: str) -> dict[str, str]:
+def as_machine(number: int, name: str, nodes: str = "2") -> dict[str, str]:
     return {
-        "PET_NNODES": "2",
+        "PET_NNODES": nodes,
         "PET_NODE_RANK": str(number),
         "PET_RDZV_BACKEND": "c10d",
         "PET_RDZV_ENDPOINT": name,
@@ -203,3 +203,30 @@ def test_a_stop_on_one_machine_saves_and_stops_on_both_and_both_go_on(undisturbe
     for status, words in both(exp):
         assert status == 0, words
     assert same(undisturbed / "model.pt", exp / "model.pt")
+
+
+@pytest.mark.slow
+def test_a_machine_that_joins_is_trained_with_and_its_leaving_is_survived(tmp_path):
+    """PET_NNODES=1:2: torchrun stops the workers, which save, and begins them anew on as many machines as there are."""
+    exp = trained.lay_out(tmp_path, "grows", train_conf={**LONG, "max_epoch": 40})
+    meet = f"127.0.0.1:{free_port()}"
+    roles = [{**as_machine(number, meet, "1:2"), "PET_RDZV_CONF": "last_call_timeout=1"} for number in (0, 1)]
+    first = trained.start(exp, **roles[0])
+    wait_until(lambda: (exp / "saves.json").exists(), first)
+    other = trained.start(exp, **roles[1])
+    wait_until(lambda: (exp / "train.1.log").exists(), first, other)
+    seen = time.time()
+    wait_until(lambda: (exp / "saves.json").stat().st_mtime > seen + 2, first, other)
+    os.killpg(other.pid, signal.SIGKILL)
+    other.communicate(timeout=60)
+    words = first.communicate(timeout=200)[0]
+    assert first.returncode == 0, words
+    assert words.count("going on from grows/model.pt.ep") == 2, words
+    assert "stopped" not in words
+    assert "trained: 3 checkpoints" in words
+
+
+def wait_until(true, *children) -> None:
+    while not true():
+        assert all(child.poll() is None for child in children), [child.communicate()[0] for child in children]
+        time.sleep(0.02)
