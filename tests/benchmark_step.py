@@ -5,10 +5,12 @@
 
 Random features of clips whose lengths are CDSD's (log-normal, 2.65 s on average) in batches of like length; the model
 with its own weights, or Paraformer-large with random ones, made in DIR. Each row is a process of its own. FunASR's: its
-model code, Adam, fp32 (TF32 on a GPU), loss and accuracy read after each step. Ours: ``quicken``, Adam fused, what is
-read is read every 50 steps, bf16 where the GPU has it. launches are kernels on a GPU, torch's operations elsewhere;
-waits are the times that the processor asks a GPU for a number (without one, the operations that would, optimizer
-included); busy is the GPU's share of the time.
+model code, Adam, fp32 (TF32 on a GPU), loss and accuracy read after each step. Ours: the trainer's own step, with
+``quicken``, Adam fused, bf16 where the GPU has it, and what is read is read every 50 steps. launches are kernels on a
+GPU, torch's operations elsewhere; waits are the times that the processor asks a GPU for a number (without one, the
+operations that would, optimizer included); busy is the GPU's share of the time. The last two columns are ratios of the
+audio trained on a second: to FunASR's step on batches of the same size, and to the first row, which is the manual's
+command where the first batch size is its 6,000. Reading clips is no part of it: tests/benchmark_train.py has that.
 """
 
 from __future__ import annotations
@@ -17,7 +19,9 @@ import argparse
 import json
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -63,16 +67,18 @@ def batches(batch_size: int, count: int, vocabulary: int) -> list[dict[str, Any]
 
 
 class Stepper:
-    """A model and an optimizer, stepped as ``who`` does it."""
+    """FunASR's model and an optimizer, stepped as its trainer does it."""
 
-    def __init__(self, who: str, model: Path, ngpu: int, memory_gb: float) -> None:
+    bf16 = False
+
+    def __init__(self, model: Path, ngpu: int, memory_gb: float) -> None:
         import torch
         from funasr import AutoModel
 
         from asr.funasr_model import compose, quiet
-        from asr.paraformer_training import quicken
 
-        self.torch, self.device = torch, "cuda" if ngpu else "cpu"
+        self.torch, self.device, self.done = torch, "cuda" if ngpu else "cpu", 0
+        torch.backends.cudnn.deterministic = True  # as train_ds.main sets it
         if ngpu:
             total = torch.cuda.get_device_properties(0).total_memory / GIB
             torch.cuda.set_per_process_memory_fraction(min(memory_gb / total, 1.0))
@@ -82,29 +88,20 @@ class Stepper:
             weights = model / "model.pt"
             kwargs["init_param"] = str(weights) if weights.is_file() else None
             self.model = AutoModel(**{**kwargs, "device": self.device, "disable_log": True}).model.train()
-        self.ours = who in OURS
-        self.bf16 = self.ours and bool(ngpu) and torch.cuda.is_bf16_supported(including_emulation=False)
-        if self.ours:
-            assert quicken(self.model)
-        if who == COMPILED:
-            self.model.compile(dynamic=True)
-        self.optim = torch.optim.Adam(self.model.parameters(), lr=1e-5, fused=self.ours or None)
-        self.done = 0
+        self.optim = torch.optim.Adam(self.model.parameters(), lr=1e-5)
 
     def step(self, batch: dict[str, Any]) -> None:
-        """One step, launched; what is read of it is waited for."""
+        """One step, and what is read of it."""
         torch = self.torch
         batch = {name: value.to(self.device, non_blocking=True) for name, value in batch.items()}
-        with torch.autocast(self.device, torch.bfloat16, enabled=self.bf16):
-            loss, stats, _ = self.model(**batch)
+        loss, stats, _ = self.model(**batch)
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), 5)
         if torch.isfinite(norm):
             self.optim.step()
         self.optim.zero_grad(set_to_none=True)
         self.done += 1
-        if not self.ours or self.done % READ_EVERY == 0:
-            loss.detach().cpu().item(), stats["acc"].detach().cpu().item()
+        loss.detach().cpu().item(), stats["acc"].detach().cpu().item()
 
     def wait(self) -> None:
         """Until all that was launched is done."""
@@ -117,12 +114,19 @@ class Stepper:
             return *self.dispatched(batch), 0.0
         from torch.profiler import ProfilerActivity, profile
 
-        with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as seen:
-            self.step(batch)
-            self.wait()
-        kernels = [event for event in seen.events() if str(event.device_type).endswith("CUDA")]
-        waits = sum(event.name in CUDA_WAITS for event in seen.events()) - 1  # our own
-        return len(kernels), waits, sum(event.time_range.elapsed_us() for event in kernels) / 1e6
+        def seen(work: Callable[[], None]) -> list[Any]:
+            with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as profiled:
+                work()
+                self.wait()
+            return list(profiled.events())
+
+        idle = sum(event.name in CUDA_WAITS for event in seen(lambda: None))  # our own wait, and the profiler's
+        events = seen(lambda: self.step(batch))
+        # The GPU's own events; a named range of the program, such as the optimizer's step, covers some of them again.
+        busy = [event for event in events if str(event.device_type).endswith("CUDA") and not event.is_user_annotation]
+        kernels = sum(not event.name.startswith(("Memcpy", "Memset")) for event in busy)
+        waits = sum(event.name in CUDA_WAITS for event in events) - idle
+        return kernels, waits, sum(event.time_range.elapsed_us() for event in busy) / 1e6
 
     def dispatched(self, batch: dict[str, Any]) -> tuple[int, int]:
         """Operations of one step, and how many of them would wait for a GPU."""
@@ -147,12 +151,56 @@ class Stepper:
         return counter.operations, counter.waits
 
 
+class OurStepper(Stepper):
+    """Our trainer's own step, as stage 3 takes it: it may run out of memory, and looks at the step before."""
+
+    def __init__(self, model: Path, ngpu: int, memory_gb: float, compiled: bool) -> None:
+        super().__init__(model, ngpu, memory_gb)
+        from asr.funasr_model import quiet
+        from asr.paraformer_training import quicken
+        from asr.resume import Parts
+        from asr.trainer import RecipeTrainer
+
+        torch = self.torch
+        assert quicken(self.model)
+        self.bf16 = bool(ngpu) and torch.cuda.is_bf16_supported(including_emulation=False)
+        with quiet():
+            self.trainer = RecipeTrainer(
+                device=self.device,
+                processor=not ngpu,
+                output_dir=tempfile.mkdtemp(),
+                use_bf16=self.bf16,
+                rank=0,
+                world_size=1,
+                grad_clip=5,
+                accum_grad=1,
+            )
+        if compiled:
+            self.model.compile(dynamic=True)
+        self.optim = torch.optim.Adam(self.model.parameters(), lr=1e-5, fused=True)
+        schedule = torch.optim.lr_scheduler.ConstantLR(self.optim, 1.0, 1)
+        self.trainer.parts = Parts(self.model, self.optim, schedule, None)
+
+    def step(self, batch: dict[str, Any]) -> None:
+        """One step, launched; what is read of it is waited for."""
+        trainer = self.trainer
+        here = {"epoch": 0, "batch_idx": self.done, "step_in_epoch": self.done + 1, "batch_num_epoch": 10**9}
+        trainer.train_batch(batch, here)
+        trainer.update_step(*trainer.parts, loss_dict=here)
+        self.done += 1
+        if self.done % READ_EVERY == 0:
+            float(here["loss"]), float(here["stats"]["acc"])
+
+
 def measure(who: str, model: Path, batch_size: int, ngpu: int, memory_gb: float, steps: int) -> dict[str, Any]:
     """One row."""
     import resource
 
-    stepper = Stepper(who, model, ngpu, memory_gb)
+    ours = who in OURS
+    stepper = OurStepper(model, ngpu, memory_gb, who == COMPILED) if ours else Stepper(model, ngpu, memory_gb)
     made = batches(batch_size, 10, stepper.model.vocab_size)
+    if ngpu:  # as the dataloader's
+        made = [{name: value.pin_memory() for name, value in batch.items()} for batch in made]
     for batch in made if ngpu else made[:2]:
         stepper.step(batch)
     stepper.wait()
@@ -202,29 +250,42 @@ def main() -> None:
         who, size = arguments.row.rsplit(",", 1)
         print(json.dumps(measure(who, model, int(size), arguments.ngpu, arguments.memory_gb, arguments.steps)))
         return
-    rows = []
+    rows, first = [], None
     for size in arguments.batch_sizes.split(","):
-        speeds = []
+        stock = None
         for who in (STOCK, "ours", COMPILED)[: 3 if arguments.compile else 2]:
             words = [sys.executable, __file__, "--model", str(model), "--row", f"{who},{size}"]
             words += ["--ngpu", str(arguments.ngpu), "--memory-gb", str(arguments.memory_gb)]
             words += ["--steps", str(arguments.steps)]
             done = subprocess.run(words, stdout=subprocess.PIPE, text=True)
             if done.returncode:
-                rows.append((f"{int(size):,}", who, *["failed"] + [""] * 6))
+                rows.append((f"{int(size):,}", who, *["failed"] + [""] * 7))
                 continue
             found = json.loads(done.stdout.splitlines()[-1])
-            speeds.append(found["speed"])
+            stock = found["speed"] if who == STOCK else stock
+            first = stock if first is None and not rows else first
             rows.append(
                 (
                     *(f"{int(size):,}", who + (", bf16" if found["bf16"] else ""), f"{found['seconds'] * 1000:,.0f}"),
                     *(f"{found['speed']:,.0f}", f"{found['launches']:,}", str(found["waits"])),
                     f"{found['busy'] / found['seconds']:.0%}" if found["busy"] else "",
-                    *(f"{found['peak']:.2f}", f"{speeds[-1] / speeds[0]:.2f}"),
+                    f"{found['peak']:.2f}",
+                    *(f"{found['speed'] / base:.2f}" if base else "" for base in (stock, first)),
                 )
             )
             print(found["device"], rows[-1], file=sys.stderr, flush=True)
-    head = ("batch_size", "step", "ms", "audio s/s", "launches", "waits", "busy", "peak GB", "x FunASR's")
+    head = (
+        "batch_size",
+        "step",
+        "ms",
+        "audio s/s",
+        "launches",
+        "waits",
+        "busy",
+        "peak GB",
+        "x FunASR's",
+        "x first row",
+    )
     print(markdown_table(head, rows))
 
 

@@ -164,9 +164,9 @@ class EpochTrainer(ResumableTrainer):
         plain = getattr(model, "module", model)
         last = self.completes_update(loss_dict) and batch is self.group[-1]
         parts = parts_of(batch, count) if count > 1 else [batch]
-        whole, loss, accuracy = normaliser(plain, batch), 0.0, None
+        whole, loss, accuracy = normaliser(plain, batch) if len(parts) > 1 else 1, 0.0, None
         for number, part in enumerate(parts):
-            share = normaliser(plain, part) / whole
+            share = normaliser(plain, part) / whole if len(parts) > 1 else 1.0
             to_send = last and number == len(parts) - 1
             with self._sends_gradients(model, to_send):
                 self.sends = False

@@ -50,7 +50,9 @@ class Bench:
             total = torch.cuda.get_device_properties(0).total_memory / GIB
             torch.cuda.set_per_process_memory_fraction(min(plan["memory_gb"] / total, 1.0))
         kwargs = training_kwargs(plan, self.device)
-        torch.backends.cuda.matmul.allow_tf32 = kwargs.get("enable_tf32", True)
+        torch.backends.cuda.matmul.allow_tf32 = kwargs.get("enable_tf32", True)  # these three as in train_ds.main
+        torch.backends.cudnn.benchmark = kwargs.get("cudnn_benchmark", False)
+        torch.backends.cudnn.deterministic = True
         with quiet():
             built = checked_model(plan, kwargs)
         conf = {key: value for key, value in kwargs["train_conf"].items() if not key.startswith("use_deepspeed")}
