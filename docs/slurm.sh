@@ -11,8 +11,8 @@
 #SBATCH --nodes=1
 #SBATCH --ntasks-per-node=1
 #SBATCH --gpus-per-node=1
-#SBATCH --cpus-per-task=8
-#SBATCH --mem=48G
+#SBATCH --cpus-per-gpu=8
+#SBATCH --mem-per-gpu=48G
 #SBATCH --time=24:00:00
 #SBATCH --output=slurm-%j.log
 #SBATCH --open-mode=append
@@ -26,6 +26,7 @@ gpus=${SLURM_GPUS_ON_NODE:-1}
 exp='' data='' restart='' words=()
 # these are wanted here too: on several machines stage 3 is started without run.sh
 while (($#)); do
+  [[ $1 != --*=* ]] || set -- "${1%%=*}" "${1#*=}" "${@:2}"
   case $1 in
     --tag) exp=exp/${2:?--tag needs a name} ;;
     --data) data=${2:?--data needs a folder} ;;

@@ -149,7 +149,7 @@ once() { # once INPUT… makes OUTPUT… by COMMAND…: run COMMAND unless it, i
   log "stage $stage_running: $stage_title"
   rm -f "$stamp"
   printf '$ %s\n' "$*" >"$stage_log"
-  "$@" 2>&1 | tee -ai "$stage_log"
+  "$@" 2>&1 | (trap '' TERM && exec tee -ai "$stage_log") # a stop is the command's alone, and what it then says is shown
   local path
   for path in "${outputs[@]}"; do
     [[ -e ${path#@} ]] || die 1 "${path#@}: stage $stage_running ended without making it"

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
@@ -44,6 +45,7 @@ class Input:
 
 
 H100 = "measured: H100 80 GB, full Paraformer-large, random weights, clips of 2.8 s, bf16, batch_size 24,000"
+SETTINGS = yaml.safe_load((ROOT / "conf/finetune_3090.yaml").read_text(encoding="utf-8"))
 INPUTS = {
     "GPU, audio a second": Input(640, "s/s", H100),
     "step": Input(0.339, "s", H100),
@@ -54,8 +56,9 @@ INPUTS = {
     "GPUs a machine": Input(8, "", ASSUMED),
     "checkpoint, weights and optimizer": Input(3 * 4 * 220.1e6, "B", "counted: fp32, Adam"),
     "disk": Input(1e9, "B/s", ASSUMED),
-    "steps between saves": Input(1000, "", "conf/finetune_3090.yaml"),
+    "steps between saves": Input(SETTINGS["train_conf"]["save_checkpoint_interval"], "", "conf/finetune_3090.yaml"),
     "validation set": Input(3600, "s of audio", ASSUMED),
+    "steps between validations": Input(SETTINGS["train_conf"]["validate_interval"], "", "conf/finetune_3090.yaml"),
     "plan of an epoch": Input(0.46e-6, "s a clip", "measured: docs/benchmarks.md, Batches, 2 cores"),
 }
 
@@ -160,12 +163,13 @@ def epoch(hours: float, gpus: int, index: dict[str, Input]) -> dict[str, float]:
     audio_a_step = value("GPU, audio a second") * value("step")
     steps = max(hours * 3600 / audio_a_step / gpus, 1)
     saves = steps / value("steps between saves") + 1
+    validations = steps / value("steps between validations") + 1
     parts = {
         "steps": steps * value("step"),
         "exchange": steps * exchange(gpus),
         "plan": clips * value("plan of an epoch"),
         "saves": saves * value("checkpoint, weights and optimizer") / value("disk"),
-        "validation": value("validation set") / value("GPU, audio a second") / gpus,
+        "validation": validations * value("validation set") / value("GPU, audio a second") / gpus,
     }
     total = sum(parts.values())
     return {

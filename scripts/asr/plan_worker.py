@@ -54,7 +54,7 @@ class Bench:
         torch.backends.cudnn.benchmark = kwargs.get("cudnn_benchmark", False)
         torch.backends.cudnn.deterministic = True
         with quiet():
-            built = checked_model(plan, kwargs)
+            built = checked_model(plan, kwargs, saves=False)  # room for checkpoints is stage 3's matter
         conf = {key: value for key, value in kwargs["train_conf"].items() if not key.startswith("use_deepspeed")}
         self.trainer = RecipeTrainer(device=self.device, output_dir=plan["exp"], **conf)
         frozen = kwargs.get("freeze_param") or []

@@ -11,6 +11,7 @@ import os
 import shutil
 import signal
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -99,11 +100,13 @@ def batches(dataset_conf: dict[str, Any]) -> str:
     return " ".join([conf.pop("batch_sampler", DEFAULT_SAMPLER), json.dumps(conf, sort_keys=True)])
 
 
-def check_disk(exp: Path, saved: dict[str, Any], keep: int) -> None:
-    """RecipeError unless the checkpoints fit: ``keep`` + 3 files of weights, and Adam's two moments three times."""
-    weights = sum(value.numel() * value.element_size() for value in saved.values())
+def check_disk(exp: Path, weights: int, trained: int, keep: int) -> None:
+    """RecipeError unless the checkpoints fit: ``keep`` + 3 files of weights, and Adam's two moments three times.
+
+    ``weights``, ``trained``: bytes of what is saved of the model, and of the parameters that are trained.
+    """
     there = sum({(item := path.stat()).st_ino: item.st_size for path in exp.glob("*.pt*")}.values())  # links are one
-    need = weights * (keep + 3) + 3 * 2 * weights - there
+    need = weights * (keep + 3) + 3 * 2 * trained - there
     free = shutil.disk_usage(exp).free
     if need > free:
         raise RecipeError(
@@ -112,10 +115,19 @@ def check_disk(exp: Path, saved: dict[str, Any], keep: int) -> None:
         )
 
 
+def bytes_of(tensors: Iterable[Any]) -> int:
+    """What they take on the disk."""
+    return sum(value.numel() * value.element_size() for value in tensors)
+
+
+def frozen(names: str | list[str] | None) -> list[str]:
+    """freeze_param as a list."""
+    return names.split(",") if isinstance(names, str) else list(names or [])
+
+
 def check_frozen(model: Any, names: str | list[str] | None) -> None:
     """RecipeError for a freeze_param that names nothing: FunASR would train everything without a word."""
-    names = names.split(",") if isinstance(names, str) else names or []
-    for name in names:
+    for name in frozen(names):
         if not any(key == name or key.startswith(f"{name}.") for key, _ in model.named_parameters()):
             parts = ", ".join(sorted({key.split(".")[0] for key, _ in model.named_parameters()}))
             raise RecipeError(f"freeze_param: the model has no part '{name}'; it has {parts}")
@@ -130,8 +142,11 @@ def check_finite(model: Any, weights: str) -> None:
             raise RecipeError(f"{weights}: tensor {key} is not a number (NaN); fetch the model again, or take another")
 
 
-def checked_model(plan: dict[str, Any], kwargs: dict[str, Any], rank: int = 0) -> Any:
-    """FunASR's AutoModel of the base, or an error where FunASR would go on from random weights."""
+def checked_model(plan: dict[str, Any], kwargs: dict[str, Any], rank: int = 0, saves: bool = True) -> Any:
+    """FunASR's AutoModel of the base, or an error where FunASR would go on from random weights.
+
+    ``saves``: whether checkpoints will be written, for which there must be room.
+    """
     from funasr import AutoModel
 
     from asr.funasr_model import check_loaded
@@ -150,8 +165,12 @@ def checked_model(plan: dict[str, Any], kwargs: dict[str, Any], rank: int = 0) -
         family.prepare(built.model)
     parameters = sum(value.numel() for value in built.model.parameters())
     if rank == 0:
-        saved = built.model.state_dict() if lora is None else trained_state(built.model)
-        check_disk(Path(plan["exp"]), saved, values["train_conf"].get("keep_nbest_models", 10))
+        if saves:
+            whole = built.model.state_dict() if lora is None else trained_state(built.model)
+            names = tuple(f"{name}." for name in frozen(kwargs.get("freeze_param")))
+            moving = (v for k, v in built.model.named_parameters() if v.requires_grad and not f"{k}.".startswith(names))
+            keep = values["train_conf"].get("keep_nbest_models", 10)
+            check_disk(Path(plan["exp"]), bytes_of(whole.values()), bytes_of(moving), keep)
         origin = f"{count} tensors loaded from the base model" if count else "random weights (from_scratch)"
         if lora is not None:
             origin += f"; {adapted / 1e6:.2f} M ({adapted / parameters:.1%}) are trained: adapters"
