@@ -71,14 +71,8 @@ class Cluster(Recipe):
         return (self.root / "slurm.log").read_text(encoding="utf-8", errors="replace")
 
 
-SHORT = (
-    "--conf",
-    "conf/mini.yaml",
-    "++cpu_processes=1",
-    "++train_conf.max_epoch=2",
-    "++train_conf.validate_interval=4",
-)
-SHORT = (*SHORT, "++train_conf.save_checkpoint_interval=2")
+SHORT = ("--conf", "conf/mini.yaml", "++cpu_processes=1", "++train_conf.max_epoch=2")
+SHORT = (*SHORT, "++train_conf.validate_interval=4", "++train_conf.save_checkpoint_interval=2")
 
 
 @pytest.mark.parametrize("nodes", [1, 2])
