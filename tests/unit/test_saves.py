@@ -98,3 +98,33 @@ def test_another_models_weights_in_place_of_the_newest_are_not_taken(tmp_path):
     assert saves.newest_whole(tmp_path, said.append)[0].weights == "model.pt.ep1"
     assert "model.pt.ep2 is damaged" in said[0]
     assert "another sha256" in said[0]
+
+
+def test_all_ranks_go_on_from_what_the_first_finds_whole(tmp_path, monkeypatch):
+    for epoch in (1, 2):
+        add(tmp_path, epoch)
+    said = []
+
+    def broadcast(choice, src, group):
+        if choice[0] is None and said:
+            choice[:] = said
+        said[:] = choice
+
+    monkeypatch.setattr(saves.dist, "broadcast_object_list", broadcast)
+    (tmp_path / "state.pt.ep2").write_bytes(b"damaged")
+    told = []
+    assert saves.agreed(tmp_path, told.append, 0, None)[0].weights == "model.pt.ep1"
+    assert len(told) == 1
+    add(tmp_path, 2)  # another machine sees the newest whole: it takes the first one's all the same
+    save, weights, state = saves.agreed(tmp_path, told.append, 1, None)
+    assert (save.weights, state["epoch"]) == ("model.pt.ep1", 1)
+    assert torch.equal(weights["state_dict"]["w"], torch.load(tmp_path / "model.pt.ep1")["state_dict"]["w"])
+    (tmp_path / "model.pt.ep1").unlink()
+    with pytest.raises(RecipeError, match=r"model\.pt\.ep1 is gone here and whole on the first machine"):
+        saves.agreed(tmp_path, told.append, 1, None)
+    said.clear()
+    (tmp_path / "state.pt.ep2").unlink()
+    with pytest.raises(RecipeError, match="no save is whole"):
+        saves.agreed(tmp_path, told.append, 0, None)
+    with pytest.raises(RecipeError, match="no save is whole"):  # where it would find one as well
+        saves.agreed(tmp_path, told.append, 1, None)
