@@ -3,7 +3,8 @@
 In the folder $WATCHED: ``seen`` gets a line ``split epoch key`` for each clip that is read. While ``hold`` is there, a
 process that comes to the place which it names waits, after it has written its number to ``held``. ``hold`` is a place
 and how often a process passes it before: ``train 7`` and ``val 2`` are clips that it reads, ``train@3 7`` one of epoch
-3 (from 0), ``save 0`` is a state file, written but not yet under its name.
+3 (from 0), ``save 0`` is a state file, written but not yet under its name. Where ``room`` is there, the backward pass
+of what has more padded frames than it says runs out of memory when it is done.
 """
 
 from __future__ import annotations
@@ -47,16 +48,37 @@ def watch(dataset: object) -> None:
     kind.__getitem__ = watched
 
 
+def limit(epoch: object) -> None:
+    """Have backward passes run out of memory."""
+    kind = epoch.EpochTrainer  # type: ignore[attr-defined]
+    forward, backward = kind.forward_step, kind.backward_step
+
+    def remembering(self, model, batch, loss_dict=None):
+        self.last_size = epoch.padded_frames(batch)  # type: ignore[attr-defined]
+        forward(self, model, batch, loss_dict=loss_dict)
+
+    def limited(self, model, scaler, loss_dict=None):
+        backward(self, model, scaler, loss_dict=loss_dict)
+        room = FOLDER / "room"
+        if room.exists() and self.last_size > int(room.read_text()):
+            raise epoch.torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")  # type: ignore
+
+    kind.forward_step, kind.backward_step = remembering, limited
+
+
+WATCHED = {"asr.dataset": watch, "asr.epoch": limit}
+
+
 class Watcher(importlib.abc.MetaPathFinder):
-    """Calls ``watch`` with asr.dataset as soon as it is imported."""
+    """Calls ``watch`` with asr.dataset, and ``limit`` with asr.epoch, as soon as they are imported."""
 
     def find_spec(self, name, path=None, target=None):
-        if name != "asr.dataset":
+        if name not in WATCHED:
             return None
-        sys.meta_path.remove(self)
+        change = WATCHED.pop(name)
         spec = importlib.util.find_spec(name)
         load = spec.loader.exec_module
-        spec.loader.exec_module = lambda module: (load(module), watch(module))
+        spec.loader.exec_module = lambda module: (load(module), change(module))
         return spec
 
 

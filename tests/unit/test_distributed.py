@@ -12,6 +12,7 @@ import torch
 
 from asr.errors import RecipeError
 from asr.machines import Machines, machines, tell, telling, wait_for_first
+from asr.memory import too_large
 from asr.save_list import read_saves
 from tests import trained
 
@@ -224,6 +225,24 @@ def test_a_machine_that_joins_is_trained_with_and_its_leaving_is_survived(tmp_pa
     assert words.count("going on from grows/model.pt.ep") == 2, words
     assert "stopped" not in words
     assert "trained: 3 checkpoints" in words
+
+
+@pytest.mark.slow
+def test_memory_that_runs_out_while_gradients_are_exchanged_is_survived(undisturbed, tmp_path):
+    """The processes begin anew by themselves, with what did not fit in parts."""
+    exp = trained.lay_out(undisturbed.parent, "large", cpu_processes=2, train_conf={**LONG, "max_epoch": 4})
+    (tmp_path / "room").write_text("60")  # padded frames of features, which a batch of four has 32 to 112 of
+    hooks = Path(__file__).resolve().parents[1] / "hooks"
+    path = os.pathsep.join([str(hooks), os.environ.get("PYTHONPATH", "")])
+    said = trained.train(exp, WATCHED=str(tmp_path), PYTHONPATH=path)
+    lines = said.splitlines()
+    assert sum(line.startswith("begun anew from the newest checkpoint, with smaller parts") for line in lines) >= 1
+    told = [line for line in lines if line.startswith("error: ")]
+    assert told
+    assert all("out of memory while gradients were exchanged" in line for line in told), told
+    assert "trained: 3 checkpoints" in said
+    assert "Traceback" not in said
+    assert too_large(exp) is not None
 
 
 def wait_until(true, *children) -> None:
