@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
-import math
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +20,7 @@ from funasr.train_utils.device_funcs import to_device
 
 from asr.checkpoint import LATEST
 from asr.errors import RecipeError
-from asr.memory import keep_too_large, ran_out_of_memory, too_large
+from asr.memory import EXCHANGING, TOO_LARGE, all_too_large, keep_too_large, ran_out_of_memory
 from asr.resume import ResumableTrainer
 
 logger = logging.getLogger("asr.progress")
@@ -80,7 +79,9 @@ class EpochTrainer(ResumableTrainer):
         self.group: list[Batch] = []  # the batches since the last update: one that has to be begun again needs them all
         self.memory = memory_of(self.device)
         # padded frames of the smallest batch, or part of one, that did not fit, in this process or one before it
-        self.too_large = too_large(Path(self.output_dir), self.memory)
+        self.too_large = all_too_large(Path(self.output_dir)).get(self.memory)
+        self.told_of_parts = False
+        self.updates = True  # whether the weights move after the batch
         self.splits = 0
         self.sends = False  # whether gradients are being exchanged with other processes
 
@@ -92,7 +93,8 @@ class EpochTrainer(ResumableTrainer):
         self.begin_epoch(epoch, more.get("start_step") or 0, dataloader_train, parts)
         model.train()
         optim.zero_grad()
-        self.group = []
+        self.group, self.updates = [], True
+        self.tell_of_parts()
         dataloader_train.batch_sampler.set_epoch(epoch)
         if self.first_step and self.validation_is_due(epoch):
             self._at_intervals(0, epoch, more.get("dataloader_val"))
@@ -110,6 +112,15 @@ class EpochTrainer(ResumableTrainer):
             self.log(loss_dict, tag="train")
             self._at_intervals(number + 1, epoch, more.get("dataloader_val"))
             asked = time.perf_counter()
+
+    def tell_of_parts(self) -> None:
+        """Once: that batches are begun in parts because of what did not fit before this process."""
+        if self.too_large is not None and self.rank == 0 and not self.told_of_parts:
+            logger.info(
+                f"batches of {self.too_large * self.seconds_per_frame:.0f} s with padding and more are begun in parts:"
+                f" they did not fit before ({TOO_LARGE}; remove it to have them tried as a whole)"
+            )
+        self.told_of_parts = True
 
     def validation_is_due(self, epoch: int) -> bool:
         """Whether the run stopped at a step after which it was to be validated, before that was done."""
@@ -135,9 +146,10 @@ class EpochTrainer(ResumableTrainer):
         RecipeError where a single clip does not fit. Also where other processes were being sent gradients: those cannot
         be taken back, so the processes begin anew, and know then what did not fit (asr.train).
         """
-        if len(self.group) == self.accum_grad:
+        if self.updates:
             self.group = []
         self.group.append(batch)
+        self.updates = self.completes_update(loss_dict)
         count, clips = 1, len(batch["speech_lengths"])
         while self.too_large is not None and padded_frames(batch) / count >= self.too_large and count < clips:
             count *= 2
@@ -162,7 +174,7 @@ class EpochTrainer(ResumableTrainer):
         """Forward and backward pass of a batch in ``count`` parts."""
         model = self.parts.model
         plain = getattr(model, "module", model)
-        last = self.completes_update(loss_dict) and batch is self.group[-1]
+        last = self.updates and batch is self.group[-1]
         parts = parts_of(batch, count) if count > 1 else [batch]
         whole, loss, accuracy = normaliser(plain, batch) if len(parts) > 1 else 1, 0.0, None
         for number, part in enumerate(parts):
@@ -197,12 +209,16 @@ class EpochTrainer(ResumableTrainer):
                 " dataset_conf.max_source_length to leave out clips as long as this one (10-ms frames)"
             )
         size = padded_frames(batch)
-        self.too_large = min(math.ceil(size / count), self.too_large or size)
-        keep_too_large(Path(self.output_dir), self.memory, self.too_large)
+        self.too_large = min(size // count, self.too_large or size)
+        try:
+            keep_too_large(Path(self.output_dir), self.memory, self.too_large)
+        except OSError:  # a full disk: where the run goes on here, nobody has to know
+            if self.sends:
+                raise
         padded = f"{size * self.seconds_per_frame:.0f} s with padding"
         if self.sends:
             raise RecipeError(
-                f"training: {where}: out of memory while gradients were exchanged, with {clips} clips, {padded}: from"
+                f"training: {where}: {EXCHANGING}, with {clips} clips, {padded}: from"
                 " the newest checkpoint on, batches as large are begun in parts; a smaller dataset_conf.batch_size is"
                 " faster (see `python -m asr.plan`)"
             )

@@ -19,21 +19,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from asr.machines import SAVED, STARTED_ANEW, STOPPED, Machines
+from asr.machines import BEGUN, SAVED, STOPPED, Machines
 from asr.processes import children, die_with_parent
 
 INSISTING = 3.0  # seconds after which another Ctrl-C does not wait for the save
 # The line after which a worker, or torchrun, prints its account of a failure, in a screenful of frames.
 NOISE = ("Traceback (most recent call last)", "torch/distributed/elastic/", "ChildFailedError", "--- Logging error ---")
 NOTICE = re.compile(r"[WI]\d{4} .* torch/distributed/elastic/")  # torchrun's, of one line: nothing failed
-BEGUN = (STARTED_ANEW, "model: ")  # what a worker says when it begins: what failed before is over
 
 
 @dataclass
 class Ending:
-    """What the workers said: that one failed, and, as their last word, that they saved because they were asked to."""
+    """What the workers said since they last began: the error of one, and that they saved because they were asked to."""
 
-    told_error: bool = False
+    error: str = ""
     saved: bool = False
 
 
@@ -91,12 +90,18 @@ def torchrun(exp: Path, processes: int, team: Machines) -> tuple[int, Ending]:
         start_new_session=True,
     )
     stop_once(child, mark)
+    if mark.exists():  # asked between two trainings
+        child.terminate()
     ending = show(child, held, mark)
     return child.wait(), ending
 
 
 def show(child: subprocess.Popen, held: Path, mark: Path) -> Ending:
-    """Pass on what the workers say, until they end, but for the account of a failure; all of it goes to ``held``."""
+    """Pass on what the workers say, until they end, but for the account of a failure; all of it goes to ``held``.
+
+    A stop ends in their word for it. Where it does not, because the save failed or they had hardly begun, torchrun
+    would begin them anew: it is stopped then.
+    """
     assert child.stdout is not None
     noise, told, hidden = False, set(), not os.environ.get("ASR_TRACEBACK")
     ending = Ending()
@@ -104,19 +109,23 @@ def show(child: subprocess.Popen, held: Path, mark: Path) -> Ending:
         for line in child.stdout:
             with contextlib.suppress(OSError):  # a full disk: the worker that has to write more tells of it
                 log.write(line.encode())
-            if line.startswith(STOPPED):  # asked here or on another machine; torchrun would start the workers anew
-                ending.saved = True
-                mark.touch()
-                child.terminate()
-                continue
-            if hidden and NOTICE.match(line):
-                continue
-            noise = (noise or (hidden and any(word in line for word in NOISE))) and not line.startswith(BEGUN)
-            ending.saved = (ending.saved or line.startswith(SAVED)) and not line.startswith(BEGUN)
             is_error = line.startswith("error: ")  # each rank tells the same one
+            stopped, begun = line.startswith(STOPPED), line.startswith(BEGUN)
+            if stopped:  # asked here or on another machine
+                mark.touch()
+            if stopped or (mark.exists() and (begun or is_error)):
+                child.terminate()
+            if begun:
+                noise, ending = False, Ending()
+                told.clear()
+            ending.saved = (ending.saved or stopped or line.startswith(SAVED)) and not is_error
+            if stopped or begun or (hidden and NOTICE.match(line)):
+                continue
+            noise = noise or (hidden and any(word in line for word in NOISE))
             if (is_error and line not in told) or not (is_error or noise):
                 print(line, end="", flush=True)
-            told |= {line} if is_error else set()
-            noise = noise or is_error  # what follows is the other ranks' tracebacks of a lost connection
-    ending.told_error = bool(told)
+            if is_error:
+                told.add(line)
+                ending.error = line
+                noise = True  # what follows is the other ranks' tracebacks of a lost connection
     return ending

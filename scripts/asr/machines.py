@@ -23,6 +23,7 @@ PREPARES, TRAINS, OVER, FAILED = "prepares", "trains", "over", "failed"  # what 
 WAITING = 3600.0  # seconds that a machine waits for the first one to have prepared
 # Lines of a worker that are for the one who started torchrun.
 STARTED_ANEW = "a training process died: all are started anew"
+BEGUN = "training processes begin"  # not shown: what was said before is of others
 STOPPED = "stopped and saved"
 SAVED = "saved: asked to by torchrun, as when the machines that train together change"
 

@@ -1,6 +1,7 @@
 """Want of memory: which errors are that, and what did not fit, kept for the processes that go on from here.
 
-exp/<tag>/too_large.json  the smallest batch that did not fit, and where: it is begun in parts from the first time on
+exp/<tag>/too_large.json  by device, the padded frames of the smallest batch, or part of one, that did not fit: batches
+                          as large are begun in parts from the first time on. It may be removed.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ from typing import Any
 from asr.files import write_json
 
 TOO_LARGE = "too_large.json"
+EXCHANGING = "out of memory while gradients were exchanged"  # the error after which a training is begun anew
+PROCESSOR_SIGN = "can't allocate memory"
 # CUDA and its libraries take memory beside torch's, and say so in errors of their own.
 SIGNS = (
-    "can't allocate memory",
+    PROCESSOR_SIGN,
     "CUDA error: out of memory",
     "CUBLAS_STATUS_ALLOC_FAILED",
     "CUDNN_STATUS_ALLOC_FAILED",
@@ -28,18 +31,17 @@ def ran_out_of_memory(error: BaseException) -> bool:
     return "OutOfMemoryError" in kinds or any(sign in str(error) for sign in SIGNS)
 
 
-def too_large(exp: Path, device: str | None = None) -> int | None:
-    """Padded frames of the smallest batch that did not fit; None where all did.
-
-    ``device``: the one that it is asked for; what did not fit on another one is not known not to fit here.
-    """
+def all_too_large(exp: Path) -> dict[str, int]:
+    """What did not fit, by device; nothing where all did."""
     try:
         found: dict[str, Any] = json.loads((exp / TOO_LARGE).read_text(encoding="utf-8"))
-        return int(found["padded_frames"]) if device in (None, found["device"]) else None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+        return {str(device): int(size) for device, size in found.items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
 
 
 def keep_too_large(exp: Path, device: str, padded_frames: int) -> None:
-    """Keep what did not fit, for all processes that begin after this."""
-    write_json(exp / TOO_LARGE, {"padded_frames": padded_frames, "device": device})
+    """Keep what did not fit, for all processes that begin after this; what is kept of it already may be less."""
+    kept = all_too_large(exp)
+    if padded_frames < kept.get(device, padded_frames + 1):
+        write_json(exp / TOO_LARGE, {**kept, device: padded_frames})

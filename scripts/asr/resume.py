@@ -32,6 +32,10 @@ logger = logging.getLogger("asr.progress")
 SCHEDULER_STATE = ("last_epoch", "_step_count", "_last_lr", "_get_lr_called_within_step", "_is_initial")
 
 
+class Stopped(KeyboardInterrupt):
+    """The run was asked to stop, and has saved."""
+
+
 class EarlyStop(Exception):  # noqa: N818 - no error: a run that ends well
     """The ranking has not improved for early_stopping_patience validations: the run is complete."""
 
@@ -127,7 +131,7 @@ class ResumableTrainer(UpdatingTrainer):
     def _save_and_stop(self) -> None:
         epoch, done = self.place
         self.save_checkpoint(epoch, step=done, step_in_epoch=self.step_in_epoch, **self.parts._asdict())
-        raise KeyboardInterrupt
+        raise Stopped
 
     def save_checkpoint(self, epoch: Any, step: Any = None, model: Any = None, **kwargs: Any) -> None:
         """Weights under their own name, then the state to go on from, then the ranking; each whole or not there.
@@ -253,9 +257,11 @@ class ResumableTrainer(UpdatingTrainer):
         self.start_data_split_i = state["data_split_i"]
         self.start_step, self.step_in_epoch = state["step"] or 0, state["step_in_epoch"] or 0
         then = state.get("batches", self.batches)  # of a checkpoint that does not say: they are taken to be the same
-        exact = state["position"] is not None and self.batches.startswith(EXACT)
+        ours_then, ours_now = state["position"] is not None, self.batches.startswith(EXACT)
+        exact = ours_then and ours_now
         resume_at(state["position"] if exact else None)
-        if self.start_step and not exact and (then != self.batches or state["world_size"] != self.world_size):
+        others = ours_then != ours_now or then != self.batches or state["world_size"] != self.world_size
+        if self.start_step and not exact and others:
             self.start_step = self.step_in_epoch = 0
             if self.rank == 0:
                 logger.info(

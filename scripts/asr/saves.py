@@ -27,6 +27,7 @@ from asr.save_list import SAVES, Save, read_saves
 
 KEPT = 2
 STATE = "state.pt"
+AGAIN = ".again"
 
 
 def add_save(
@@ -36,8 +37,13 @@ def add_save(
 
     ``instead_of``: the weights' file of a save that leaves the list for this one, before those that are older.
     """
-    kept = [save for save in read_saves(exp) if save.weights not in (name, instead_of)][: KEPT - 1]
+    listed = read_saves(exp)
+    kept = [save for save in listed if save.weights not in (name, instead_of)][: KEPT - 1]
     state_name = STATE + name.removeprefix(checkpoint.LATEST)
+    # A validation that a stop came before is made up for, and the same step saved again: the same weights, and another
+    # state. Until the list says so the save is the one before, whose state is not to be touched.
+    if any(save.state == state_name for save in listed):
+        state_name += AGAIN
     weights_sha256 = checkpoint.save(weights, exp / name)
     with checkpoint.writing(exp / digests.DIGESTS):
         digests.note(exp, name, weights_sha256)

@@ -23,7 +23,7 @@ from asr.errors import RecipeError
 from asr.files import write_json
 from asr.launcher import torchrun
 from asr.machines import ALONE, TRAINS, Machines, machines, tell, telling, wait_for_first
-from asr.memory import SIGNS, TOO_LARGE, too_large
+from asr.memory import EXCHANGING, PROCESSOR_SIGN, SIGNS, TOO_LARGE, all_too_large
 from asr.save_list import SAVES, forget_lost, has_saves
 from asr.schema import BLOCKS
 from asr.training_data import dataset_conf, prepare, warn_of_warm_up
@@ -112,9 +112,10 @@ def failure(exp: Path, values: dict[str, Any], team: Machines = ALONE) -> BaseEx
     text = log.read_text(encoding="utf-8", errors="replace")
     if "\nerror: " in f"\n{text}":
         return SystemExit(errors.EXIT_FAILED)
-    if "OutOfMemoryError" in text or any(sign in text for sign in SIGNS):
-        size = values["dataset_conf"]["batch_size"]
-        return RecipeError(f"out of GPU memory: lower dataset_conf.batch_size (now {size}); training goes on with it")
+    signs = [sign for sign in ("OutOfMemoryError", *SIGNS) if sign in text]
+    if signs:
+        size, whose = values["dataset_conf"]["batch_size"], "memory" if signs == [PROCESSOR_SIGN] else "GPU memory"
+        return RecipeError(f"out of {whose}: lower dataset_conf.batch_size (now {size}); training goes on with it")
     if "exitcode: -9" in text or "exitcode  : -9" in text:
         then = "the same command goes on from the newest checkpoint"
         return RecipeError(f"a training process was killed, most likely for want of memory; {then}; see {log}")
@@ -127,10 +128,10 @@ def run(exp: Path, team: Machines, processes: int, values: dict[str, Any]) -> No
     stopped.unlink(missing_ok=True)
     tell(exp, team, TRAINS)
     for left in range(MOST_BEGUN_ANEW, -1, -1):
-        before = too_large(exp)
+        before = all_too_large(exp)
         status, ending = torchrun(exp, processes, team)
-        over = not status or stopped.exists() or ending.saved or too_large(exp) == before
-        if over or team.rendezvous or not left:  # several machines: torchrun's restarts, where they are asked for
+        again = status and EXCHANGING in ending.error and not stopped.exists() and all_too_large(exp) != before
+        if not again or team.rendezvous or not left:  # several machines: torchrun's restarts, where they are asked for
             break
         print("begun anew from the newest checkpoint, with smaller parts", flush=True)
     if not team.rank:
@@ -142,7 +143,7 @@ def run(exp: Path, team: Machines, processes: int, values: dict[str, Any]) -> No
         print(f"{how}; the same command goes on from {newest}", flush=True)
         raise KeyboardInterrupt
     if status:
-        raise SystemExit(errors.EXIT_FAILED) if ending.told_error else failure(exp, values, team)
+        raise SystemExit(errors.EXIT_FAILED) if ending.error else failure(exp, values, team)
 
 
 def join(exp: Path, team: Machines, ngpu: int) -> None:

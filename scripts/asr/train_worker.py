@@ -17,7 +17,7 @@ from typing import Any
 
 from asr import errors, families
 from asr.errors import RecipeError
-from asr.machines import SAVED, STARTED_ANEW, STOPPED
+from asr.machines import BEGUN, SAVED, STARTED_ANEW, STOPPED
 from asr.processes import die_with_parent, person_asked, saves_on_stop, stop_asked
 from asr.schema import BLOCKS
 
@@ -243,6 +243,8 @@ def main() -> None:
     plan = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     exp, rank = Path(plan["exp"]), int(os.environ.get("RANK", 0))
     first_here = os.environ.get("LOCAL_RANK", "0") == "0"
+    if first_here:
+        print(BEGUN, flush=True)
     if first_here and (restarts := int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0))):
         print(f"{STARTED_ANEW} (restart {restarts} of {os.environ['TORCHELASTIC_MAX_RESTARTS']})", flush=True)
 
@@ -270,8 +272,9 @@ def main() -> None:
         logging.shutdown()
         sys.stderr.flush()
         os._exit(0)  # every file is whole; see _TO_THE_END in resume.py
-    except KeyboardInterrupt:
-        if first_here:
+    except KeyboardInterrupt as stopped:
+        saved = type(stopped) is not KeyboardInterrupt  # resume.Stopped, where there was something to save
+        if first_here and (saved or person_asked.is_set()):
             print(STOPPED if person_asked.is_set() else SAVED, file=sys.__stdout__, flush=True)
         # DataLoader workers and gloo threads may hang in their own clean-up; every file is already whole.
         os._exit(errors.EXIT_INTERRUPTED)

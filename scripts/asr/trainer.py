@@ -70,11 +70,25 @@ class RecipeTrainer(EpochTrainer):
         self._device = "cpu" if self.processor else value
 
     def warp_model(self, model: torch.nn.Module, **kwargs: Any) -> torch.nn.Module:
-        """Data-parallel on the processor too, where FunASR knows only GPUs."""
+        """Data-parallel on the processor too, where FunASR knows only GPUs.
+
+        DDP's own exchange of buffers (BatchNorm's) comes with every forward pass: one that runs out of memory and is
+        begun again would exchange once more than the others do, and all wait for ever. It is done by validate_epoch.
+        """
         if self.processor and self.use_ddp:
             find = kwargs.get("train_conf", {}).get("find_unused_parameters", False)
-            return trainer_ds.DDP(model, find_unused_parameters=find)
-        return super().warp_model(model, **kwargs)
+            model = trainer_ds.DDP(model, find_unused_parameters=find)
+        else:
+            model = super().warp_model(model, **kwargs)
+        if isinstance(model, trainer_ds.DDP):
+            model.broadcast_buffers = False
+        return model
+
+    def share_buffers(self, model: torch.nn.Module) -> None:
+        """Have all processes validate with the first one's buffers, which are what is saved."""
+        if self.use_ddp:
+            for value in getattr(model, "module", model).buffers():
+                dist.broadcast(value, src=0)
 
     def forward_step(self, model: Any, batch: Any, loss_dict: dict[str, Any] | None = None) -> None:
         """Forward pass; in validation the clips are decoded too and their character errors counted."""
@@ -111,6 +125,7 @@ class RecipeTrainer(EpochTrainer):
         """FunASR's validation, and 1 - CER in place of its accuracy where the run ranks by CER."""
         self.validating, self.errors = True, ErrorCounts()
         self.even = dataloader_val.batch_sampler.gives_all_as_many(self.world_size)
+        self.share_buffers(model)
         try:
             super().validate_epoch(model=model, dataloader_val=dataloader_val, epoch=epoch, **kwargs)
         finally:

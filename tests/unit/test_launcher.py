@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from asr.launcher import Ending, show, stop_once
-from asr.machines import SAVED, STARTED_ANEW, STOPPED
+from asr.machines import BEGUN, SAVED, STOPPED
 from asr.processes import children
 
 
@@ -19,7 +19,7 @@ def test_what_workers_say_is_shown_without_tracebacks_though_its_log_finds_no_ro
         "model: 1 M\\n[rank1]: Traceback (most recent call last):\\n  File x\\nerror: a\\nerror: a\\nerror: b\\nmore\\n"
     )
     child = subprocess.Popen(["printf", said], stdout=subprocess.PIPE, text=True)
-    assert show(child, Path("/dev/full"), tmp_path / "mark").told_error
+    assert show(child, Path("/dev/full"), tmp_path / "mark").error == "error: b\n"
     assert capsys.readouterr().out == "model: 1 M\nerror: a\nerror: b\n"
     child = subprocess.Popen(["printf", "trained\\n"], stdout=subprocess.PIPE, text=True)
     assert show(child, tmp_path / "log", tmp_path / "mark") == Ending()
@@ -35,9 +35,11 @@ def said(tmp_path, words):
     ("words", "ending"),
     [
         (f"{SAVED}\n", Ending(saved=True)),
-        (f"{SAVED}\nmodel: 1 M\n", Ending()),
+        (f"{SAVED}\n{BEGUN}\n", Ending()),
         (f"{STOPPED}\n", Ending(saved=True)),
-        (f"error: a\n{STARTED_ANEW}\n", Ending(told_error=True)),
+        (f"error: a\n{BEGUN}\n", Ending()),
+        ("error: a\nerror: b\n", Ending(error="error: b\n")),
+        (f"{SAVED}\nerror: a\n", Ending(error="error: a\n")),
     ],
 )
 def test_the_last_word_of_the_workers_is_known(tmp_path, words, ending):
@@ -49,8 +51,46 @@ def test_a_notice_of_torchruns_hides_no_more_than_itself_and_a_new_beginning_end
     tmp_path, capsys
 ):
     notice = "W1127 10:00:00.1 7 torch/distributed/elastic/multiprocessing/api.py:9] closing signal SIGTERM\n"
-    said(tmp_path, f"epoch 1\n{notice}epoch 2\nTraceback (most recent call last)\n  x\nmodel: 1 M\nepoch 3\n")
-    assert capsys.readouterr().out == "epoch 1\nepoch 2\nmodel: 1 M\nepoch 3\n"
+    said(tmp_path, f"epoch 1\n{notice}epoch 2\nTraceback (most recent call last)\n  x\n{BEGUN}\nepoch 3\n")
+    assert capsys.readouterr().out == "epoch 1\nepoch 2\nepoch 3\n"
+
+
+RESTARTING = """
+import signal, subprocess, sys
+signal.signal(signal.SIGTERM, lambda *_: (worker.kill(), sys.exit(1)))
+for _ in range(2):  # PET_MAX_RESTARTS
+    worker = subprocess.Popen([sys.executable, "-c", sys.argv[1]])
+    if worker.wait() == 0:
+        sys.exit(0)
+"""
+FAILING = """
+import os, signal, sys, time
+def save(*_):
+    print("error: the disk is full", flush=True)
+    os._exit(1)
+signal.signal(signal.SIGINT, save)
+print("%s", flush=True)
+print("model: ready", flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_stop_whose_save_fails_is_no_reason_to_begin_anew(tmp_path):
+    program = f"""
+import subprocess, sys
+from pathlib import Path
+from asr.launcher import show, stop_once
+words = [sys.executable, "-c", {RESTARTING!r}, {FAILING % BEGUN!r}]
+child = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+mark = Path({str(tmp_path / "mark")!r})
+stop_once(child, mark)
+ending = show(child, Path({str(tmp_path / "log")!r}), mark)
+print(child.wait(), mark.exists())
+"""
+    stopped = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    assert stopped.stdout.readline() == "model: ready\n"
+    stopped.send_signal(signal.SIGTERM)
+    assert stopped.communicate(timeout=30)[0] == "error: the disk is full\n1 True\n"
 
 
 # In place of torchrun, which kills its workers half a minute after a SIGTERM: this one does at once.

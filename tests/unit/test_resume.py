@@ -121,6 +121,19 @@ def test_within_accumulation_nothing_is_stopped_or_updated(tmp_path):
         processes.stop_asked.clear()
 
 
+def test_under_another_accum_grad_groups_end_where_saves_are(tmp_path):
+    """Six steps in, four are to be added up: the first group is two, so that a save at the eighth loses nothing."""
+    trainer, parts = made(tmp_path, accum_grad=4)
+    trainer.first_step = 6
+    before = parts["model"].weight.clone()
+    moved = []
+    for index in range(6):
+        step(trainer, parts, index)
+        moved.append(not torch.equal(parts["model"].weight, before))
+        before = parts["model"].weight.clone()
+    assert moved == [False, True, False, False, False, True]
+
+
 def test_a_new_learning_rate_is_honoured_and_the_place_kept(tmp_path):
     trainer, parts = made(tmp_path)
     step(trainer, parts, 0)
@@ -168,6 +181,20 @@ def test_where_funasrs_batches_would_be_others_the_epoch_is_begun_anew(tmp_path,
         again.resume_checkpoint(**parts)
     assert (again.start_epoch, again.start_step) == (0, 0 if anew else 3)
     assert ("epoch 1 is begun anew" in caplog.text) == anew
+
+
+def test_a_state_of_an_earlier_version_says_by_its_place_whose_sampler_it_was(tmp_path):
+    trainer, parts = made(tmp_path)
+    trainer.sampler = Sampled()
+    trainer.save_checkpoint(0, step=3, step_in_epoch=3, **parts)
+    path = tmp_path / saves.read_saves(tmp_path)[0].state
+    state = torch.load(path, weights_only=False)
+    del state["batches"]
+    saves.add_save(tmp_path, "model.pt.ep0.3", torch.load(tmp_path / "model.pt.ep0.3"), state)
+    for sampler, begun in (("BatchSampler {}", 0), ("ShuffledBatchSampler {}", 3)):
+        again, parts = made(tmp_path, batches=sampler)
+        again.resume_checkpoint(**parts)
+        assert again.start_step == begun
 
 
 class Sampled:

@@ -123,8 +123,23 @@ def test_all_ranks_go_on_from_what_the_first_finds_whole(tmp_path, monkeypatch):
     with pytest.raises(RecipeError, match=r"model\.pt\.ep1 is gone here and whole on the first machine"):
         saves.agreed(tmp_path, told.append, 1, None)
     said.clear()
-    (tmp_path / "state.pt.ep2").unlink()
+    (tmp_path / read_saves(tmp_path)[0].state).unlink()
     with pytest.raises(RecipeError, match="no save is whole"):
         saves.agreed(tmp_path, told.append, 0, None)
     with pytest.raises(RecipeError, match="no save is whole"):  # where it would find one as well
         saves.agreed(tmp_path, told.append, 1, None)
+
+
+def test_the_same_step_saved_again_leaves_the_listed_save_whole_until_it_is_listed_itself(tmp_path, monkeypatch):
+    weights = {"state_dict": {"w": torch.ones(4)}}
+    saves.add_save(tmp_path, "model.pt.ep0.2", weights, {"validated": False})
+    with monkeypatch.context() as killed:
+        killed.setattr(saves, "keep", lambda *_: (_ for _ in ()).throw(SystemExit))
+        with pytest.raises(SystemExit):
+            saves.add_save(tmp_path, "model.pt.ep0.2", weights, {"validated": True})
+    assert saves.newest_whole(tmp_path, print)[2] == {"validated": False}
+    for validated in (True, None):
+        saves.add_save(tmp_path, "model.pt.ep0.2", weights, {"validated": validated})
+        assert saves.newest_whole(tmp_path, print)[2] == {"validated": validated}
+    saves.sweep(tmp_path, set())
+    assert [path.name for path in tmp_path.glob("state.pt*")] == [read_saves(tmp_path)[0].state]
