@@ -262,7 +262,7 @@ class ResumableTrainer(UpdatingTrainer):
         resume_at(state["position"] if exact else None)
         others = ours_then != ours_now or then != self.batches or state["world_size"] != self.world_size
         if self.start_step and not exact and others:
-            self.start_step = self.step_in_epoch = 0
+            self.start_step = 0  # and not step_in_epoch: what is saved from here on takes no name that is taken
             if self.rank == 0:
                 logger.info(
                     f"epoch {self.start_epoch + 1} is begun anew: within an epoch, FunASR's samplers do not go on"

@@ -25,7 +25,6 @@ class UpdatingTrainer(RankingTrainer):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.not_finite = 0
-        self.first_step = 0  # of the epoch, that this process began with
         self.unseen: tuple[torch.Tensor, Any, Any] | None = None  # the norm of a step that is not waited for
         self.untried: str | None = None  # the newest save, until its weights have given a finite gradient
 
@@ -54,13 +53,12 @@ class UpdatingTrainer(RankingTrainer):
     def completes_update(self, loss_dict: Any) -> bool:
         """Whether the weights move after this batch: every accum_grad batches of the epoch, and after its last.
 
-        Counted from the epoch's first, as saves are: a run that goes on under another accum_grad begins with a shorter
-        group.
+        Counted as saves are, by step_in_epoch: a run that goes on under another accum_grad begins with a shorter group.
 
         FunASR drops the gradients of the batches that are left over at an epoch's end.
         """
         done = loss_dict["batch_idx"] + 1
-        return (self.first_step + done) % self.accum_grad == 0 or done == loss_dict.get("batch_num_epoch")
+        return self.step_in_epoch % self.accum_grad == 0 or done == loss_dict.get("batch_num_epoch")
 
     def updated(self, epoch: int, done: int) -> None:
         """Called after each update, ``done`` batches into what is left of the epoch."""

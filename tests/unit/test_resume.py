@@ -124,7 +124,7 @@ def test_within_accumulation_nothing_is_stopped_or_updated(tmp_path):
 def test_under_another_accum_grad_groups_end_where_saves_are(tmp_path):
     """Six steps in, four are to be added up: the first group is two, so that a save at the eighth loses nothing."""
     trainer, parts = made(tmp_path, accum_grad=4)
-    trainer.first_step = 6
+    trainer.step_in_epoch = 6
     before = parts["model"].weight.clone()
     moved = []
     for index in range(6):
@@ -180,6 +180,7 @@ def test_where_funasrs_batches_would_be_others_the_epoch_is_begun_anew(tmp_path,
     with caplog.at_level("INFO"):
         again.resume_checkpoint(**parts)
     assert (again.start_epoch, again.start_step) == (0, 0 if anew else 3)
+    assert again.step_in_epoch == 3  # no save from here on is written over one that is listed or ranked
     assert ("epoch 1 is begun anew" in caplog.text) == anew
 
 
