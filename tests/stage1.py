@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from asr.manifest import read_manifest
+from tests.patience import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -24,10 +25,10 @@ def hear_ctrl_c() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def prepare(corpus, out, *more, timeout: float = 60) -> subprocess.CompletedProcess:
+def prepare(corpus, out, *more) -> subprocess.CompletedProcess:
     """``out`` None: without --out."""
     arguments = command("--corpus", corpus, *(() if out is None else ("--out", out)), *more)
-    return subprocess.run(arguments, env=environment(), capture_output=True, text=True, timeout=timeout)
+    return subprocess.run(arguments, env=environment(), capture_output=True, text=True, timeout=PATIENCE)
 
 
 def refused(done: subprocess.CompletedProcess, status: int = 1) -> str:

@@ -16,6 +16,7 @@ from asr.base_model import digest, link
 from asr.config import resolve, write_stage_files
 from asr.files import write_json
 from tests import tiny
+from tests.patience import PATIENCE
 
 # A model that draws nothing: dropout, SpecAugment and the decoder's sampling are off.
 NO_CHANCE = {
@@ -75,7 +76,7 @@ def start(exp: Path, *words: str, **environment: str) -> subprocess.Popen:
 def train(exp: Path, *words: str, **environment: str) -> str:
     """Train to the end; what was said."""
     child = start(exp, *words, **environment)
-    said = child.communicate(timeout=400)[0]
+    said = child.communicate(timeout=PATIENCE)[0]
     assert child.returncode == 0, said
     return said
 

@@ -28,6 +28,11 @@ def at(path: object, line: int | None = None) -> str:
     return f"{path}:{line}" if line is not None else f"{path}"
 
 
+def report(message: str) -> None:
+    """Write the error line to stderr in one piece, so that what other processes write cannot come into the middle."""
+    sys.stderr.write(f"error: {message}\n")
+
+
 def run(main: Callable[[], int | None], at_once: bool = False) -> None:
     """Run a command's ``main`` and exit with the recipe's statuses: 0 done, 1 failed, 2 usage, 130 interrupted.
 
@@ -42,14 +47,14 @@ def run(main: Callable[[], int | None], at_once: bool = False) -> None:
         status = main() or 0
         sys.stdout.flush()
     except RecipeError as error:
-        print(f"error: {error}", file=sys.stderr)
+        report(str(error))
         status = error.exit_status
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         status = EXIT_INTERRUPTED
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        print(f"error: {where}{error.strerror or error}", file=sys.stderr)
+        report(f"{where}{error.strerror or error}")
         status = EXIT_FAILED
     if at_once:
         sys.stdout.flush()

@@ -9,6 +9,7 @@ import pytest
 
 from asr.save_list import read_saves
 from tests.e2e.conftest import Recipe
+from tests.patience import PATIENCE
 
 SCONTROL = """#!/bin/sh
 case $1 in
@@ -85,18 +86,18 @@ def test_a_job_whose_time_is_up_saves_is_requeued_and_goes_on(tmp_path, nodes):
         assert job.poll() is None, cluster.said()
         time.sleep(0.02)
     job.send_signal(signal.SIGTERM)  # Slurm's --signal=B:TERM is the script's alone
-    assert job.wait(timeout=120) == 143, cluster.said()
+    assert job.wait(timeout=PATIENCE) == 143, cluster.said()
     assert "stopped; the same command goes on from the newest checkpoint" in cluster.said()
     assert (cluster.root / "requeued").read_text().split() == [str(os.getpid())]
     assert read_saves(exp)[0].damage(exp) is None
     assert not (exp / "stamps/stage3").exists()
     job = cluster.submit(nodes, *words, restarts=1)
-    assert job.wait(timeout=300) == 0, cluster.said()
+    assert job.wait(timeout=PATIENCE) == 0, cluster.said()
     assert "going on from job/model.pt.ep" in cluster.said()
     assert (exp / "RESULTS.md").is_file()
 
 
 def test_a_tag_is_needed(tmp_path):
     cluster = Cluster(tmp_path)
-    assert cluster.submit(1, "--conf", "conf/mini.yaml").wait(timeout=20) == 2
+    assert cluster.submit(1, "--conf", "conf/mini.yaml").wait(timeout=PATIENCE) == 2
     assert "error: give --tag NAME" in cluster.said()

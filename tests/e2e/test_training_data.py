@@ -11,6 +11,7 @@ import pytest
 
 from asr.manifest import read_manifest
 from tests import tiny
+from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.e2e
 
@@ -57,7 +58,7 @@ def train(tmp_path):
 
 def test_training_ends_and_leaves_no_process(train, tmp_path):
     child = train(3)
-    said = child.communicate(timeout=300)[0]
+    said = child.communicate(timeout=PATIENCE)[0]
     assert child.returncode == 0, said
     assert "trained: 2 checkpoints" in said
     left = subprocess.run(["pgrep", "-f", str(tmp_path / "exp" / "launch.json")], capture_output=True, text=True)
@@ -70,7 +71,7 @@ def test_a_clip_that_vanishes_while_training_ends_it_in_one_clear_line(train, tm
         time.sleep(0.05)
     gone = read_manifest(tmp_path / "data" / "train.jsonl")[5]
     os.unlink(gone.source)
-    said = child.communicate(timeout=120)[0]
+    said = child.communicate(timeout=PATIENCE)[0]
     assert child.returncode == 1, said
     told = [line for line in said.splitlines() if "rror" in line or "Traceback" in line]
     assert told == [

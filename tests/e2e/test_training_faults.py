@@ -28,6 +28,7 @@ from asr.manifest import read_manifest
 from asr.save_list import Save, read_saves
 from asr.updates import MOST_NOT_FINITE
 from tests import tiny
+from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.e2e
 
@@ -97,7 +98,7 @@ class Training:
 
     def ended(self, status: int) -> list[str]:
         """Wait for the training's end, with ``status``; its lines. Nothing half-written, no save that is not whole."""
-        said = self.child.communicate(timeout=120)[0]
+        said = self.child.communicate(timeout=PATIENCE)[0]
         assert self.child.returncode == status, said
         assert "Traceback" not in said, said
         assert not [path for kind in ("pt*", "json*") for path in self.exp.glob(f".*.{kind}.tmp")]

@@ -4,7 +4,8 @@ In the folder $WATCHED: ``seen`` gets a line ``split epoch key`` for each clip t
 process that comes to the place which it names waits, after it has written its number to ``held``. ``hold`` is a place
 and how often a process passes it before: ``train 7`` and ``val 2`` are clips that it reads, ``train@3 7`` one of epoch
 3 (from 0), ``save 0`` is a state file, written but not yet under its name. Where ``room`` is there, the backward pass
-of what has more padded frames than it says runs out of memory when it is done.
+of what has more padded frames than it says runs out of memory when it is done. While ``slow`` is there, each clip takes
+a second to read: a training that is not to end before something else has begun.
 """
 
 from __future__ import annotations
@@ -43,6 +44,8 @@ def watch(dataset: object) -> None:
         come_to(split, f"{split}@{epoch}")
         with open(FOLDER / "seen", "a") as stream:  # short lines are appended whole
             stream.write(f"{split} {epoch} {self.index_ds[int(index)]['key']}\n")
+        if (FOLDER / "slow").exists():
+            time.sleep(1)
         return read(self, index)
 
     kind.__getitem__ = watched

@@ -167,7 +167,7 @@ one_line_error() {
   fake_python python3.11 3.11.7
   FAKE_PIP=hangs PATH=$bin CALLS=$calls bash "$repository/scripts/install.sh" >"$BATS_TEST_TMPDIR/out" 2>&1 &
   local pid=$! status=0 try
-  for try in {1..50}; do
+  for try in {1..3000}; do
     [[ ! -s $calls.pid ]] || break
     sleep 0.2
   done

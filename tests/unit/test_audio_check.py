@@ -15,6 +15,7 @@ from asr.audio import BLOCK, UnreadableError
 from audio_check import Sound, check_all, findings, measure
 from corpus import Cut
 from header_cache import HeaderCache, stamp_of
+from tests.patience import PATIENCE, wait_until
 from tests.stage1 import ROOT, environment, hear_ctrl_c
 
 REAL = ROOT.parent / "shared/real_mandarin/after_catting/1h/Audio"
@@ -212,10 +213,12 @@ def run_stuck(tmp_path) -> tuple[subprocess.Popen, list[int]]:
         words, cwd=ROOT, env=environment(), stderr=subprocess.PIPE, text=True, preexec_fn=hear_ctrl_c
     )
     children = Path(f"/proc/{child.pid}/task/{child.pid}/children")
-    deadline = time.monotonic() + 30
-    while len(children.read_text().split()) < 2 and time.monotonic() < deadline:
-        time.sleep(0.05)
-    time.sleep(0.5)
+    wait_until(lambda: len(children.read_text().split()) == 2, "two workers")
+
+    def at_the_pipe():  # where Linux has a process wait that opens a pipe nobody writes to
+        return any(Path(f"/proc/{pid}/wchan").read_text() == "wait_for_partner" for pid in children.read_text().split())
+
+    wait_until(at_the_pipe, "the worker at the pipe", child)
     return child, [int(pid) for pid in children.read_text().split()]
 
 
@@ -223,7 +226,7 @@ def test_a_killed_process_is_one_line_that_names_the_clip(tmp_path):
     child, workers = run_stuck(tmp_path)
     for pid in workers:
         os.kill(pid, signal.SIGKILL)
-    _, said = child.communicate(timeout=20)
+    _, said = child.communicate(timeout=PATIENCE)
     assert child.returncode == 1
     assert said.count("\n") == 1
     assert said.startswith(f"error: {tmp_path}/stuck.wav: the process that was reading it was ended by signal 9")
@@ -233,13 +236,10 @@ def test_a_killed_process_is_one_line_that_names_the_clip(tmp_path):
 def test_ctrl_c_stops_at_once_and_no_process_outlives_the_command(tmp_path, number):
     child, workers = run_stuck(tmp_path)
     child.send_signal(number)
-    _, said = child.communicate(timeout=20)
+    _, said = child.communicate(timeout=PATIENCE)
     assert child.returncode == (130 if number == signal.SIGINT else -number)
     assert said == ("interrupted\n" if number == signal.SIGINT else "")
-    deadline = time.monotonic() + 10
-    while any(map(alive, workers)) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not any(map(alive, workers))
+    wait_until(lambda: not any(map(alive, workers)), "the end of the workers")
 
 
 def alive(pid: int) -> bool:

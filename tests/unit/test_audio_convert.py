@@ -17,8 +17,10 @@ import soxr
 from asr.audio import BLOCK, resampled
 from asr.errors import RecipeError
 from asr.funasr_model import read_audio
+from asr.processes import children
 from audio_convert import Failed, Job, convert, path_of, prune
 from corpus import Cut
+from tests.patience import PATIENCE, wait_until
 from tests.stage1 import ROOT, environment, hear_ctrl_c
 
 
@@ -240,7 +242,7 @@ GO = "errors.run(lambda: print(len(convert(jobs, Path(sys.argv[2]))[0])))"
 def test_a_file_that_cannot_be_written_to_its_end_is_one_line(tmp_path):
     source = file_of(tmp_path, tone(2, 8000), 8000)
     child = run(f"resource.setrlimit(resource.RLIMIT_FSIZE, (9999, 9999)); {GO}", source, tmp_path / "out")
-    _, said = child.communicate(timeout=30)
+    _, said = child.communicate(timeout=PATIENCE)
     assert child.returncode == 1
     assert said.startswith(f"error: {tmp_path}/out/01/k")
     assert "cannot be written (File too large)" in said
@@ -254,12 +256,11 @@ def test_a_killed_run_leaves_only_whole_files_and_the_next_goes_on_from_there(tm
     source = file_of(tmp_path, rng.standard_normal((480000, 2)) / 9, 48000)
     out = tmp_path / "out"
     child = run(GO, source, out)
-    deadline = time.monotonic() + 30
-    while not list(out.glob("01/k*.wav")) and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_until(lambda: list(out.glob("01/k*.wav")), "the first converted clip")
+    workers = children(child.pid)
     child.send_signal(number)
-    child.communicate(timeout=20)
-    time.sleep(0.3)  # workers die with their parent
+    child.communicate(timeout=PATIENCE)
+    wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers), "the workers, which die with it")
     whole = list(out.glob("01/k*.wav"))
     assert 0 < len(whole) < 400
     assert {path.stat().st_size for path in whole} == {44 + 2 * 160000}

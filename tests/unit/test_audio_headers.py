@@ -102,6 +102,6 @@ def test_length_left_open_by_an_encoder_that_wrote_to_a_pipe(tmp_path):
 def test_garbage_after_a_riff_header_is_not_walked_for_ever(tmp_path):
     path = file_of(tmp_path, b"RIFF\0\0\0\0WAVE")
     os.truncate(path, 1 << 30)
-    begun = time.monotonic()
+    begun = time.process_time()
     assert kind_of(path) == "unreadable audio"
-    assert time.monotonic() - begun < 5
+    assert time.process_time() - begun < 5  # seconds of this process's own work

@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+from tests.patience import PATIENCE
+
 PROGRAM = """
 import copy, json, os, sys, torch
 import torch.distributed as dist
@@ -59,7 +61,7 @@ def test_a_forward_pass_that_is_begun_again_waits_for_nobody(tmp_path, rank):
     (tmp_path / "program.py").write_text(PROGRAM)
     words = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
     words += [str(tmp_path / "program.py"), str(tmp_path), str(rank)]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=180)
+    done = subprocess.run(words, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr[-2000:]
     # The first process's buffers stay what they were, and are everyone's.
     assert done.stdout.splitlines()[-1] == f"[{2 if rank == 0 else 0}, true, true]"

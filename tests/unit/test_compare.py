@@ -13,6 +13,7 @@ from asr.errors import RecipeError
 from asr.manifest import Utterance
 from asr.score_files import write_per_utterance
 from asr.scoring import Request, score, score_hypotheses
+from tests.patience import PATIENCE
 from tests.stage1 import ROOT, environment
 
 TEXT = "今天天气很好我们出去走走"
@@ -120,7 +121,7 @@ def test_from_the_command_line(tmp_path):
         tmp_path / "c",
     ]
     done = subprocess.run(
-        [str(word) for word in words], cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=60
+        [str(word) for word in words], cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=PATIENCE
     )
     assert done.returncode == 0, done.stderr
     assert "untouched base" in done.stdout

@@ -19,6 +19,7 @@ from asr.augmentation import Augmentation, at_speed, augmentation, hashes_of, ke
 from asr.dataset import ClipError, EpochIndex, RecipeAudioDataset, RecipeIndex
 from asr.manifest import Utterance, write_manifest
 from tests import tiny
+from tests.patience import PATIENCE
 
 SECONDS = [0.4, 0.5, 0.7, 0.8, 1.1, 1.3, 1.6, 2.0, 2.9, 0.06]
 VARIED = {"speed_perturb": [0.9, 1.0, 1.1], "gain_db": 6}
@@ -203,7 +204,7 @@ held.itself = held  # freed by the collector alone, in no order
 {when}
 print("held")
 """
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr
     assert done.stdout.endswith("held\n")
 

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +18,7 @@ from asr.kaldi_text import read_text
 from asr.manifest import read_manifest, write_manifest
 from asr.skeleton import write_cmvn
 from tests import tiny
+from tests.patience import PATIENCE, wait_until
 
 SECONDS = [1.3, 0.3, 2.9, 0.5, 0.7, 1.1, 0.06, 2.0, 0.4, 1.7, 0.9, 0.1]
 
@@ -94,13 +94,11 @@ class Stuck:
         )
 
     def wait_until_stuck(self):
-        until = time.monotonic() + 120
-        while time.monotonic() < until and self.process.poll() is None:
-            if (self.out / PARTIAL).is_file() and (self.out / PARTIAL).read_bytes().count(b"\n") == len(SECONDS) + 1:
-                return
-            time.sleep(0.05)
-        self.process.kill()
-        pytest.fail(f"it did not come to the last clip: {self.process.communicate()}")
+        def stuck():
+            partial = self.out / PARTIAL
+            return partial.is_file() and partial.read_bytes().count(b"\n") == len(SECONDS) + 1
+
+        wait_until(stuck, "the last clip", self.process)
 
     def children(self):
         return list(map(int, Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()))
@@ -110,19 +108,21 @@ class Stuck:
         children = self.children()
         assert len(children) == 2
         yield children
-        stdout, stderr = self.process.communicate(timeout=60)
-        until = time.monotonic() + 30
-        while any(Path(f"/proc/{pid}").exists() and not _zombie(pid) for pid in children):
-            assert time.monotonic() < until, "a decoding process has outlived its parent"
-            time.sleep(0.05)
+        stdout, stderr = self.process.communicate(timeout=PATIENCE)
+        wait_until(
+            lambda: not any(Path(f"/proc/{pid}").exists() and not _zombie(pid) for pid in children),
+            "the end of the decoding processes, which may not outlive their parent",
+        )
         yield self.process.returncode, stdout, stderr
 
     def holder(self, children):
         """The child, by its number from 0, that waits for the last clip; the other has nothing left to do and ends."""
-        until = time.monotonic() + 60
-        while len(alive := [number for number, pid in enumerate(children) if not _zombie(pid)]) > 1:
-            assert time.monotonic() < until, "both processes stay, and there is work for one"
-            time.sleep(0.05)
+
+        def running():
+            return [number for number, pid in enumerate(children) if not _zombie(pid)]
+
+        wait_until(lambda: len(running()) < 2, "the end of one of two processes, where there is work for one")
+        alive = running()
         assert alive, "both processes have ended, and a clip is left"
         return alive[0]
 

@@ -18,6 +18,7 @@ from asr.config import resolve
 from asr.errors import RecipeError
 from asr.save_list import read_saves
 from tests import trained
+from tests.patience import PATIENCE
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 WANTING = "" if shutil.which("g++") and shutil.which("ninja") else "needs a C++ compiler and ninja"
@@ -142,13 +143,13 @@ def test_a_stopped_training_goes_on_exactly_and_only_with_as_many_processes(tmp_
     while not (exp / "saves.json").exists() and child.poll() is None:
         time.sleep(0.01)
     child.send_signal(signal.SIGTERM)
-    said = child.communicate(timeout=200)[0]
+    said = child.communicate(timeout=PATIENCE)[0]
     assert child.returncode == 130, said
     assert read_saves(exp)[0].damage(exp) is None
     if processes == 2:
         shutil.copytree(exp, tmp_path / "fewer", symlinks=True)
         fewer = trained.start(trained.lay_out(tmp_path, "fewer", cpu_processes=1, train_conf=long))
-        refused = fewer.communicate(timeout=200)[0]
+        refused = fewer.communicate(timeout=PATIENCE)[0]
         assert fewer.returncode == 1, refused
         assert "error: training: saved by DeepSpeed on 2 processes, and there are 1; go on with as many" in refused
     assert "going on from stopped/model.pt.ep" in trained.train(exp)
@@ -160,7 +161,7 @@ def test_a_stopped_training_goes_on_exactly_and_only_with_as_many_processes(tmp_
 def test_a_gradient_that_is_no_number_is_left_out_and_told(tmp_path):
     exp = trained.lay_out(tmp_path, train_conf=by(1), optim_conf={"lr": 1e30})
     child = trained.start(exp)
-    said = child.communicate(timeout=200)[0]
+    said = child.communicate(timeout=PATIENCE)[0]
     assert "the gradient is no number (loss nan): step left out" in said
     assert "Traceback" not in said
 
@@ -170,5 +171,5 @@ def test_a_gradient_that_is_no_number_is_left_out_and_told(tmp_path):
 def test_a_run_of_one_kind_is_not_gone_on_with_as_the_other(straight):
     exp = trained.lay_out(straight, "plain", train_conf={"max_epoch": 4, **by(1)})
     child = trained.start(exp)
-    assert "trained with another optimizer; keep it and give --tag" in child.communicate(timeout=200)[0]
+    assert "trained with another optimizer; keep it and give --tag" in child.communicate(timeout=PATIENCE)[0]
     assert child.returncode == 1

@@ -15,6 +15,7 @@ from asr.machines import Machines, machines, tell, telling, wait_for_first
 from asr.memory import all_too_large
 from asr.save_list import read_saves
 from tests import trained
+from tests.patience import PATIENCE, wait_until
 
 TWO = {"PET_NNODES": "2", "PET_RDZV_ENDPOINT": "first:29400", "PET_RDZV_ID": "job-7"}
 # DDP wants to be told that nothing uses the decoder's embedding where its sampling is off.
@@ -140,7 +141,7 @@ def test_a_process_that_dies_is_started_anew_and_the_weights_are_those_of_an_und
     while not (exp / "saves.json").exists() and child.poll() is None:
         time.sleep(0.01)
     os.kill(rank_process(exp, 1), signal.SIGKILL)
-    said = child.communicate(timeout=200)[0]
+    said = child.communicate(timeout=PATIENCE)[0]
     assert child.returncode == 0, said
     assert "a training process died: all are started anew (restart 1 of 1)" in said
     assert "going on from killed/model.pt.ep" in said
@@ -148,6 +149,12 @@ def test_a_process_that_dies_is_started_anew_and_the_weights_are_those_of_an_und
     assert "Traceback" not in said
     assert same(undisturbed / "model.pt", exp / "model.pt")
     assert (undisturbed / "checkpoints.json").read_bytes() == (exp / "checkpoints.json").read_bytes()
+
+
+def watched(folder: Path) -> dict[str, str]:
+    """Environment of a training that does what the files in ``folder`` say; see tests/hooks."""
+    hooks = Path(__file__).resolve().parents[1] / "hooks"
+    return {"WATCHED": str(folder), "PYTHONPATH": os.pathsep.join([str(hooks), os.environ.get("PYTHONPATH", "")])}
 
 
 def free_port() -> int:
@@ -176,7 +183,7 @@ def both(exp: Path, stop_when=None) -> list[tuple[int, str]]:
         while not stop_when() and all(child.poll() is None for child in children):
             time.sleep(0.01)
         children[0].send_signal(signal.SIGTERM)
-    said = [child.communicate(timeout=200)[0] for child in children]
+    said = [child.communicate(timeout=PATIENCE)[0] for child in children]
     return [(child.returncode, words) for child, words in zip(children, said, strict=True)]
 
 
@@ -212,15 +219,17 @@ def test_a_machine_that_joins_is_trained_with_and_its_leaving_is_survived(tmp_pa
     exp = trained.lay_out(tmp_path, "grows", train_conf={**LONG, "max_epoch": 40})
     meet = f"127.0.0.1:{free_port()}"
     roles = [{**as_machine(number, meet, "1:2"), "PET_RDZV_CONF": "last_call_timeout=1"} for number in (0, 1)]
-    first = trained.start(exp, **roles[0])
-    wait_until(lambda: (exp / "saves.json").exists(), first)
+    (tmp_path / "slow").touch()  # or it might be done before the other machine has come
+    first = trained.start(exp, **roles[0], **watched(tmp_path))
+    wait_until(lambda: (exp / "saves.json").exists(), "the first save", first)
     other = trained.start(exp, **roles[1])
-    wait_until(lambda: (exp / "train.1.log").exists(), first, other)
+    wait_until(lambda: (exp / "train.1.log").exists(), "the second machine", first, other)
+    (tmp_path / "slow").unlink()
     seen = time.time()
-    wait_until(lambda: (exp / "saves.json").stat().st_mtime > seen + 2, first, other)
+    wait_until(lambda: (exp / "saves.json").stat().st_mtime > seen, "a later save", first, other)
     os.killpg(other.pid, signal.SIGKILL)
-    other.communicate(timeout=60)
-    words = first.communicate(timeout=200)[0]
+    other.communicate(timeout=PATIENCE)
+    words = first.communicate(timeout=PATIENCE)[0]
     assert first.returncode == 0, words
     assert words.count("going on from grows/model.pt.ep") == 2, words
     assert "stopped" not in words
@@ -232,9 +241,7 @@ def test_memory_that_runs_out_while_gradients_are_exchanged_is_survived(undistur
     """The processes begin anew by themselves, with what did not fit in parts."""
     exp = trained.lay_out(undisturbed.parent, "large", cpu_processes=2, train_conf={**LONG, "max_epoch": 4})
     (tmp_path / "room").write_text("60")  # padded frames of features, which a batch of four has 32 to 112 of
-    hooks = Path(__file__).resolve().parents[1] / "hooks"
-    path = os.pathsep.join([str(hooks), os.environ.get("PYTHONPATH", "")])
-    said = trained.train(exp, WATCHED=str(tmp_path), PYTHONPATH=path)
+    said = trained.train(exp, **watched(tmp_path))
     lines = said.splitlines()
     assert sum(line.startswith("begun anew from the newest checkpoint, with smaller parts") for line in lines) >= 1
     told = [line for line in lines if line.startswith("error: ")]
@@ -243,9 +250,3 @@ def test_memory_that_runs_out_while_gradients_are_exchanged_is_survived(undistur
     assert "trained: 3 checkpoints" in said
     assert "Traceback" not in said
     assert all_too_large(exp)["processor"] <= 112
-
-
-def wait_until(true, *children) -> None:
-    while not true():
-        assert all(child.poll() is None for child in children), [child.communicate()[0] for child in children]
-        time.sleep(0.02)

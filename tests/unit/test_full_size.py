@@ -28,7 +28,7 @@ def kinds(out):
 
 
 def test_1h_has_the_manuals_counts_and_every_irregularity_is_listed(tree, tmp_path):
-    done = prepare(tree, tmp_path / "data", timeout=120)
+    done = prepare(tree, tmp_path / "data")
     assert done.returncode == 0, done.stderr
     assert "The 1h part's counts are the manual's." in done.stdout
     sets, found = counts(tmp_path / "data")
@@ -52,19 +52,19 @@ def test_a_copy_with_other_folder_names_is_the_same_corpus_and_a_lost_clip_is_sa
     def digest(out):
         return json.loads((out / "statistics.json").read_text(encoding="utf-8"))["corpus"]["digest"]
 
-    prepare(tree, tmp_path / "one", timeout=120)
+    prepare(tree, tmp_path / "one")
     lower, part = tmp_path / "copy", tree / "after_catting/1h"
     lower.mkdir()
     (lower / "1h").mkdir()
     (lower / "1h/text").symlink_to(part / "Text")
     (lower / "1h/Audio").symlink_to(part / "Audio")
-    prepare(lower, tmp_path / "two", timeout=120)
+    prepare(lower, tmp_path / "two")
     assert digest(tmp_path / "one") == digest(tmp_path / "two")
     lost = part / "Audio/41" / f"{cdsd_tree.utt_id('41', 3)}.wav"
     kept = lost.read_bytes()
     lost.unlink()
     try:
-        done = prepare(lower, tmp_path / "two", timeout=120)
+        done = prepare(lower, tmp_path / "two")
     finally:
         lost.write_bytes(kept)
     assert "test 6,063 utterances, -1 against the manual's 6,064: 41 -1" in done.stdout
@@ -72,7 +72,7 @@ def test_a_copy_with_other_folder_names_is_the_same_corpus_and_a_lost_clip_is_sa
 
 
 def test_10h_alone_is_whole_and_speaker_20_is_in_it(tree, tmp_path):
-    done = prepare(tree, tmp_path / "data", "--part", "10h", timeout=120)
+    done = prepare(tree, tmp_path / "data", "--part", "10h")
     assert done.returncode == 0, done.stderr
     sets, found = counts(tmp_path / "data")
     assert sum(found.values()) == 92_730
@@ -91,7 +91,7 @@ def test_10h_alone_is_whole_and_speaker_20_is_in_it(tree, tmp_path):
 
 
 def test_both_parts_together_keep_colliding_ids_apart_and_test_speakers_out_of_train(tree, tmp_path):
-    done = prepare(tree, tmp_path / "data", "--part", "1h,10h", timeout=120)
+    done = prepare(tree, tmp_path / "data", "--part", "1h,10h")
     assert done.returncode == 0, done.stderr
     assert "The 1h part's counts are the manual's." in done.stdout
     sets, found = counts(tmp_path / "data")

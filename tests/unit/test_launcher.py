@@ -12,6 +12,7 @@ import pytest
 from asr.launcher import Ending, show, stop_once
 from asr.machines import BEGUN, SAVED, STOPPED
 from asr.processes import children
+from tests.patience import PATIENCE
 
 
 def test_what_workers_say_is_shown_without_tracebacks_though_its_log_finds_no_room(tmp_path, capsys):
@@ -90,7 +91,7 @@ print(child.wait(), mark.exists())
     stopped = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
     assert stopped.stdout.readline() == "model: ready\n"
     stopped.send_signal(signal.SIGTERM)
-    assert stopped.communicate(timeout=30)[0] == "error: the disk is full\n1 True\n"
+    assert stopped.communicate(timeout=PATIENCE)[0] == "error: the disk is full\n1 True\n"
 
 
 # In place of torchrun, which kills its workers half a minute after a SIGTERM: this one does at once.
@@ -128,7 +129,7 @@ print(ending.saved, mark.exists())
     stopped = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
     assert stopped.stdout.readline() == "model: ready\n"
     stopped.send_signal(signal.SIGTERM)
-    assert stopped.communicate(timeout=30)[0] == "True True\n"
+    assert stopped.communicate(timeout=PATIENCE)[0] == "True True\n"
 
 
 def test_a_stop_before_there_are_workers_ends_torchrun(tmp_path):
@@ -137,7 +138,7 @@ def test_a_stop_before_there_are_workers_ends_torchrun(tmp_path):
     try:
         stop_once(child, tmp_path / "mark")
         os.kill(os.getpid(), signal.SIGTERM)
-        assert child.wait(timeout=20) == -signal.SIGTERM
+        assert child.wait(timeout=PATIENCE) == -signal.SIGTERM
     finally:
         for number, handler in zip((signal.SIGINT, signal.SIGTERM), before, strict=True):
             signal.signal(number, handler)

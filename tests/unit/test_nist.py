@@ -12,6 +12,7 @@ import pytest
 from asr.cer import ErrorCounts
 from asr.score_files import write_trn
 from asr.significance import mapsswe, segments
+from tests.patience import PATIENCE
 from tests.scored import systems_of
 
 PATH = f"{os.environ['PATH']}:/usr/lib/sctk/bin"  # where Debian has them, behind a program called sctk
@@ -22,7 +23,7 @@ pytestmark = pytest.mark.skipif(shutil.which("sclite", path=PATH) is None, reaso
 
 def nist(folder: Path, *words: str, text: bytes = b"") -> None:
     done = subprocess.run(
-        words, cwd=folder, input=text, capture_output=True, env={**os.environ, "PATH": PATH}, timeout=300
+        words, cwd=folder, input=text, capture_output=True, env={**os.environ, "PATH": PATH}, timeout=PATIENCE
     )
     assert done.returncode == 0, done.stderr[-500:]
 

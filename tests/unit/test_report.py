@@ -14,6 +14,7 @@ from asr.public import public
 from asr.results import results
 from asr.score_files import write_per_utterance
 from asr.scoring import Request, score, score_hypotheses
+from tests.patience import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[2]
 PROVENANCE = {
@@ -64,7 +65,7 @@ def report(exp: Path) -> subprocess.CompletedProcess:
         env={**os.environ, "PYTHONPATH": str(ROOT / "scripts")},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
     )
 
 

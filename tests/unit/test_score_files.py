@@ -15,6 +15,7 @@ from asr.cer import align
 from asr.errors import RecipeError
 from asr.score_files import parse_runs, read_table, runs, write_confusions, write_per_utterance
 from asr.scoring import Request, score
+from tests.patience import PATIENCE
 from tests.scored import systems_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -77,7 +78,9 @@ def test_the_scorer_starts_without_funasr_and_torch():
     code += "try:\n    import score; score.main()\nexcept SystemExit:\n    pass\n"
     code += "print([name for name in ('torch', 'funasr', 'matplotlib', 'wetext', 'pypinyin') if name in sys.modules])"
     environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'scripts'}:{ROOT / 'local'}"}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=PATIENCE
+    )
     assert done.stdout.strip().splitlines()[-1] == "[]", done.stderr
 
 

@@ -15,6 +15,7 @@ from asr.manifest import Utterance, write_manifest
 from asr.scoring import Request, score, score_hypotheses, total
 from asr.speaker_note import speaker_note
 from asr.tables import markdown_table, text_table
+from tests.patience import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -64,7 +65,7 @@ def run(folder: Path, *more: object, baseline: bool = True) -> subprocess.Comple
         env={**os.environ, "PYTHONPATH": str(ROOT / "scripts")},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
     )
 
 

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import PATIENCE
+
 ROOT = Path(__file__).resolve().parents[2]
 
 SOUND = {
@@ -65,7 +67,7 @@ def run_suite(folder: Path, *steps: str, ci: str = "") -> subprocess.CompletedPr
     environment = {**os.environ, "ASR_PYTHON": sys.executable, "CI": ci}
     environment.pop("PYTEST_ADDOPTS", None)
     environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # only to start sooner
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE)
 
 
 def last_line(answer: subprocess.CompletedProcess[str]) -> str:
@@ -158,7 +160,9 @@ def test_a_missing_tool_is_skipped_aloud_and_in_ci_a_failure(folder, tmp_path_fa
     environment = {**os.environ, "ASR_PYTHON": str(bare / "python"), "PATH": str(bare)}
     command = [shutil.which("bash"), str(ROOT / "tests" / "run.sh"), "--root", str(folder), "--only", "shfmt"]
     for ci, status, counts in (("", 0, "0 passed, 0 failed, 1 skipped"), ("true", 1, "0 passed, 1 failed, 0 skipped")):
-        answer = subprocess.run(command, env={**environment, "CI": ci}, capture_output=True, text=True, timeout=60)
+        answer = subprocess.run(
+            command, env={**environment, "CI": ci}, capture_output=True, text=True, timeout=PATIENCE
+        )
         assert answer.returncode == status
         assert "shfmt is not installed" in answer.stdout
         assert last_line(answer) == counts
@@ -167,7 +171,7 @@ def test_a_missing_tool_is_skipped_aloud_and_in_ci_a_failure(folder, tmp_path_fa
 @pytest.mark.parametrize("words", [["--frobnicate"], ["--only", "everything"], ["--only"], ["--root", "/no/such"]])
 def test_wrong_usage_is_refused(words):
     answer = subprocess.run(
-        ["bash", str(ROOT / "tests" / "run.sh"), *words], capture_output=True, text=True, timeout=60
+        ["bash", str(ROOT / "tests" / "run.sh"), *words], capture_output=True, text=True, timeout=PATIENCE
     )
     assert answer.returncode == 2
     assert answer.stderr.startswith("error: ")
