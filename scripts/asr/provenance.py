@@ -21,7 +21,7 @@ from asr.manifest import corpus_digest, read_manifest, split_digest
 from asr.public import public
 from asr.schema import STAGE_FILES
 
-PACKAGES = ("torch", "torchaudio", "funasr", "modelscope", "jiwer", "soundfile", "soxr", "numpy")
+PACKAGES = ("torch", "torchaudio", "funasr", "modelscope", "soundfile", "soxr", "numpy")
 
 
 def commit() -> str:
