@@ -87,12 +87,19 @@ def align(reference: str, hypothesis: str) -> Alignment:
     Of the alignments with the fewest errors the one with the most hits, which has the fewest substitutions: Kaldi,
     SpeechColab and meeteval decide so among equals.
     """
-    chunks, size = [], dict.fromkeys(("substitute", "delete", "insert", "equal"), 0)
+    chunks = []
     for kind, steps in itertools.groupby(_steps(reference, hypothesis), key=lambda step: step[0]):
-        run = list(steps)
-        size[kind] += len(run)
-        chunks.append(Chunk(kind, *("".join(texts) for texts in list(zip(*run, strict=True))[1:])))
-    return Alignment(ErrorCounts(*size.values()), tuple(chunks))
+        _, said, heard = map("".join, zip(*steps, strict=True))
+        chunks.append(Chunk(kind, said, heard))
+    return Alignment(counted(chunks), tuple(chunks))
+
+
+def counted(chunks: Iterable[Chunk]) -> ErrorCounts:
+    """The errors and hits of an alignment."""
+    size = dict.fromkeys(("substitute", "delete", "insert", "equal"), 0)
+    for kind, said, heard in chunks:
+        size[kind] += max(len(said), len(heard))
+    return ErrorCounts(*size.values())
 
 
 def align_all(pairs: Iterable[tuple[str, str]]) -> list[Alignment]:

@@ -16,7 +16,7 @@ from typing import Any
 
 from asr import decode_shards, errors, families, kaldi_text
 from asr.base_model import digest, recorded
-from asr.config import read_stage_file
+from asr.config import read_stage_file, rerun
 from asr.decode_batches import Decoder, Readers, batches, clips
 from asr.decode_results import PARTIAL, Partial
 from asr.decode_shards import Facts, Job
@@ -60,11 +60,11 @@ def _bar(total: int) -> Any:
     return tqdm(total=total, unit="clip", file=stream, leave=False, disable=not stream.isatty())
 
 
-def fingerprint(model: Path, manifest: Path, conf: dict[str, Any]) -> dict[str, Any]:
-    """What hyp.txt depends on: every file of the model, the clips asked for, the method."""
+def fingerprint(model: Path, manifest: Path, conf: dict[str, Any], known: str | None = None) -> dict[str, Any]:
+    """What hyp.txt depends on: every file of the model (or their ``known`` digest), the clips asked for, the method."""
     family = families.of_folder(model)
     return {
-        "model": digest(model)["digest"],
+        "model": known or digest(model)["digest"],
         "manifest": sha256_file(manifest),
         "dither": conf["dither"],
         "method": family.method(family.options(conf)),
@@ -178,6 +178,22 @@ def refuse_trained_clips(exp: Path, manifest: Path) -> None:
         )
 
 
+def refuse_another_baseline(exp: Path, manifest: Path, conf: dict[str, Any]) -> None:
+    """RecipeError unless exp/baseline, where there is one, is as it was decoded: of this base, these clips and options.
+
+    The tuned model's texts would be compared with those of other clips or another method.
+    """
+    out, base = exp / "baseline", exp / "base"
+    if not (out / "hyp.txt").is_file() or is_up_to_date(
+        out, fingerprint(base, manifest, conf, recorded(exp)["digest"])
+    ):
+        return
+    raise RecipeError(
+        f"{out / 'hyp.txt'}: not as stage 2 wrote it, or of another base model, other clips or other decoding options"
+        f" than the tuned model's; decode it again: {rerun(exp, 2)}"
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m asr.decode", description=__doc__.splitlines()[0])
     parser.add_argument("--model", required=True, type=Path, help="FunASR model folder")
@@ -197,6 +213,7 @@ def main() -> None:
     if arguments.exp and arguments.model.name == "base":
         recorded(arguments.exp)
     elif arguments.exp:
+        refuse_another_baseline(arguments.exp, arguments.manifest, conf)
         refuse_trained_clips(arguments.exp, arguments.manifest)
     if arguments.batch_seconds:
         conf["batch_seconds"] = arguments.batch_seconds
