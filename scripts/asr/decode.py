@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from asr import decode_shards, errors, families, kaldi_text
+from asr import decode_shards, errors, families, kaldi_text, lineage
 from asr.base_model import digest, recorded
 from asr.config import read_stage_file, rerun
 from asr.decode_batches import Decoder, Readers, batches, clips
@@ -164,20 +164,6 @@ def write_results(out: Path, utterances: list[Utterance], texts: dict[str, str],
     write_json(out / "decode.json", record)
 
 
-def refuse_trained_clips(exp: Path, manifest: Path) -> None:
-    """RecipeError when a clip to decode is one that the run was trained on: its score would be worth nothing."""
-    trained = exp / "manifest" / "train.jsonl"
-    if not trained.is_file():
-        return
-    seen = {(item.key, item.target, item.num_samples) for item in read_manifest(trained)}
-    both = [item.key for item in read_manifest(manifest) if (item.key, item.target, item.num_samples) in seen]
-    if both:
-        raise RecipeError(
-            f"{manifest}: {len(both)} of its clips were trained on in {exp}, first {both[0]}; the data folder now holds"
-            " another split: rerun stage 1 as it was, or give this split a --tag of its own"
-        )
-
-
 def refuse_another_baseline(exp: Path, manifest: Path, conf: dict[str, Any]) -> None:
     """RecipeError unless exp/baseline, where there is one, is as it was decoded: of this base, these clips and options.
 
@@ -211,10 +197,12 @@ def main() -> None:
     given = read_stage_file(arguments.exp, "decode").get("decode_conf", {}) if arguments.exp else {}
     conf = {**DEFAULTS, **given}
     if arguments.exp and arguments.model.name == "base":
-        recorded(arguments.exp)
+        base = recorded(arguments.exp)
+        if not base.get("from_scratch"):
+            lineage.refuse(arguments.model, lineage.name_of(base["id"]), arguments.manifest)
     elif arguments.exp:
         refuse_another_baseline(arguments.exp, arguments.manifest, conf)
-        refuse_trained_clips(arguments.exp, arguments.manifest)
+        lineage.refuse(arguments.model, arguments.exp.name, arguments.manifest)
     if arguments.batch_seconds:
         conf["batch_seconds"] = arguments.batch_seconds
     if arguments.processes:
