@@ -12,15 +12,17 @@ says what is in them. Comparing reads them.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from asr import errors
-from asr.errors import UsageError
+from asr.errors import RecipeError, UsageError
 from asr.files import write_json
 from asr.groups import read_speaker_table
-from asr.manifest import read_manifest
+from asr.manifest import Utterance, read_manifest
 from asr.normalize import OPTIONS
 from asr.score_files import write_confusions, write_per_speaker, write_per_utterance, write_trn
 from asr.score_tables import screen_table
@@ -86,6 +88,20 @@ def _warn_of_missing(result: dict[str, Any], files: dict[str, Path]) -> None:
             print(f"warning: {path}: no hypothesis for {some}: counted as deletions", file=sys.stderr)
 
 
+def _refuse_trained(train: Sequence[Utterance], references: Sequence[Utterance], files: tuple[Path, Path]) -> None:
+    """RecipeError where a clip to score is one that was trained on, by its key or its file; speakers are only told."""
+    keys, sources = {item.key for item in train}, {os.path.realpath(item.source) for item in train}
+    both = [item.key for item in references if item.key in keys or os.path.realpath(item.source) in sources]
+    if both:
+        raise RecipeError(
+            f"{files[1]}: {len(both):,} of its {len(references):,} clips are in {files[0]} too, first {both[0]}: a"
+            " score of clips that were trained on is worth nothing; give --train and --ref of one split"
+        )
+    heard, speakers = {item.speaker for item in train}, {item.speaker for item in references}
+    if heard & speakers:
+        print(f"note: {len(heard & speakers)} of the {len(speakers)} speakers of {files[1]} are in {files[0]} too")
+
+
 def _score(arguments: argparse.Namespace) -> None:
     for name in ("ref", "hyp", "out"):
         if getattr(arguments, name) is None:
@@ -101,6 +117,8 @@ def _score(arguments: argparse.Namespace) -> None:
     if arguments.speaker_table:
         table = read_speaker_table(arguments.speaker_table, {item.speaker for item in references}, columns)
     train = read_manifest(arguments.train) if arguments.train else None
+    if train:
+        _refuse_trained(train, references, (arguments.train, arguments.ref))
     request = Request(train, table, _without(arguments.without), arguments.seed, REFERENCE_LINES)
     systems = {name: score_hypotheses(references, path, request) for name, path in files.items()}
     result = score(references, systems, request)

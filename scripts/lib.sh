@@ -6,6 +6,7 @@ shopt -s inherit_errexit
 
 stage_running="" # number of the stage at work, for the message when it fails
 stage_log=""     # its log
+stage_began=""   # when its command was begun, while it is at work
 command_line=()  # the options as they were given, without the stage range
 overrides=()     # ++a.b=c words, passed through to the configuration
 
@@ -139,7 +140,7 @@ once() { # once INPUT… makes OUTPUT… by COMMAND…: run COMMAND unless it, i
     shift
   done
   shift
-  local stamp=$exp/stamps/stage$stage_running wanted have began=$SECONDS
+  local stamp=$exp/stamps/stage$stage_running wanted have
   wanted=$(printf '%s\n' "$@" && fingerprint "${inputs[@]}")
   have=$([[ ! -f $stamp ]] || cat "$stamp")
   if [[ $have == "$wanted"$'\n'"$(fingerprint "${outputs[@]}")" ]]; then
@@ -147,7 +148,10 @@ once() { # once INPUT… makes OUTPUT… by COMMAND…: run COMMAND unless it, i
     return
   fi
   log "stage $stage_running: $stage_title"
+  # What is done again is timed anew; what had not ended is gone on with. Of training asr.train knows.
+  [[ ! -f $stamp || $stage_running == 3 ]] || rm -f "$exp/log/stage$stage_running.seconds"
   rm -f "$stamp"
+  stage_began=$SECONDS
   printf '$ %s\n' "$*" >"$stage_log"
   "$@" 2>&1 | (trap '' TERM && exec tee -ai "$stage_log") # a stop is the command's alone, and what it then says is shown
   local path
@@ -156,8 +160,13 @@ once() { # once INPUT… makes OUTPUT… by COMMAND…: run COMMAND unless it, i
   done
   printf '%s\n' "$wanted" "$(fingerprint "${outputs[@]}")" >"$stamp.new"
   mv "$stamp.new" "$stamp"
-  printf '%s\n' $((SECONDS - began)) >"$exp/log/stage$stage_running.seconds"
-  log "stage $stage_running: done in $((SECONDS - began)) s"
+  log "stage $stage_running: done in $((SECONDS - stage_began)) s"
+  note_seconds
+}
+
+note_seconds() { # a line more in log/stageN.seconds: what this run has spent in the stage
+  [[ -z $stage_began ]] || printf '%s\n' $((SECONDS - stage_began)) >>"$exp/log/stage$stage_running.seconds"
+  stage_began=""
 }
 
 lock() { # lock FILE: one run.sh at a time on a tag; the lock dies with the processes that hold it, which takes a moment
@@ -178,6 +187,7 @@ on_exit() { # after a failed stage: the tail of its log, where the log is, how t
   local status=$?
   trap - ERR EXIT INT TERM
   [[ $status == 0 || -z $stage_running ]] && exit "$status"
+  note_seconds || true
   {
     if [[ $status == 130 || $status == 143 ]]; then
       printf '\nstage %s (%s) was interrupted; nothing half-written is left\n' "$stage_running" "$stage_title"

@@ -50,7 +50,10 @@ def make(folder: Path, size: int) -> list[str]:
         for n, text in enumerate(texts)
     ]
     write_manifest(folder / "test.jsonl", items)
-    write_manifest(folder / "train.jsonl", [item._replace(key=f"t{item.key}") for item in items[::2]])
+    write_manifest(
+        folder / "train.jsonl",
+        [item._replace(key=f"t{item.key}", source=f"/no/t{item.key}.wav") for item in items[::2]],
+    )
     for name, share in (("baseline", 0.45), ("tuned", 0.2)):
         lines = [f"{item.key} {garbled(item.target, share, chance)}\n" for item in items]
         (folder / f"{name}.txt").write_text("".join(lines), encoding="utf-8")

@@ -18,7 +18,7 @@ from typing import Any
 
 import yaml
 
-from asr import adapters, checkpoint, digests, errors, families
+from asr import adapters, checkpoint, digests, errors, families, lineage
 from asr.base_model import recorded
 from asr.config import read_stage_file
 from asr.errors import RecipeError, UsageError
@@ -128,6 +128,9 @@ def package(exp: Path, weights: Path, folder: Path, blocks: Mapping[str, Any] | 
     for name in families.of_folder(base).more_files(base):
         (building / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(base / name, building / name)
+    (building / lineage.LINEAGE).unlink(missing_ok=True)  # the base's
+    if (exp / lineage.LINEAGE).is_file():
+        shutil.copyfile(exp / lineage.LINEAGE, building / lineage.LINEAGE)
     config = adapters.without_lora(merged_config(base, blocks))
     config.setdefault("frontend_conf", {})["dither"] = 0.0
     if not (building / "configuration.json").is_file():
@@ -172,6 +175,7 @@ def average_run(exp: Path, n: int | None) -> None:
         lora = merging(families.of(settings["family"]), settings["lora_conf"])
         base = (exp / "base" / "model.pt").resolve()
     record = average(exp, n, lora, base)
+    lineage.write_of_run(exp)
     package(exp, exp / record["file"], exp / "model")
     shown = ", ".join(f"{item['file'].removeprefix('model.pt.')} {item['value']:.4f}" for item in record["checkpoints"])
     print(f"averaged {len(record['checkpoints'])} by {record['ranked_by']} ({shown}) -> {record['file']}, model/")

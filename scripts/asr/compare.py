@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from asr import bootstrap, significance
-from asr.cer import Chunk
-from asr.errors import RecipeError
+from asr.cer import Chunk, ErrorCounts, counted
+from asr.config import rerun
+from asr.errors import RecipeError, at
 from asr.files import write_json, write_text
 from asr.report import read_score
 from asr.score_files import COUNTS, parse_runs, read_table
@@ -66,6 +67,7 @@ def read_runs(folders: Sequence[Path]) -> Runs:
     for name, folder in zip(names, map(_score_folder, folders), strict=True):
         score = read_score(folder)
         rows = read_table(folder / "per_utterance.tsv")
+        _refuse_unsound(folder, score, rows)
         shared = (
             score["reference"],
             score["normalizer"],
@@ -98,6 +100,47 @@ def _names(folders: Sequence[Path]) -> list[str]:
         f"{parent.parent.name}/{name}" if names.count(name) > 1 and parents.count(parent) == 1 else name
         for name, parent in zip(names, parents, strict=True)
     ]
+
+
+def _refuse_unsound(folder: Path, score: Mapping[str, Any], rows: Sequence[Mapping[str, str]]) -> None:
+    """RecipeError for score.json and per_utterance.tsv of different scorings, and for a decode that is not whole.
+
+    A hypothesis that invents text costs more than its deletion: without it a system may look better than it is.
+    """
+    exp = folder.resolve().parent
+    for name, system in score["systems"].items():
+        found = _counted(folder, name, rows)
+        wrong = [f"{name}: {key} {system[key]} and {value}" for key, value in found.items() if system[key] != value]
+        if len({row["key"] for row in rows}) != score["reference"]["n_utt"]:
+            wrong.append("other keys")
+        if wrong:
+            raise RecipeError(
+                f"{folder}: score.json and per_utterance.tsv are not of one scoring ({wrong[0]}); score again:"
+                f" {rerun(exp, 5)}"
+            )
+        if found["n_missing"]:
+            first = next(row["key"] for row in rows if row[f"{name}_status"] == "missing")
+            raise RecipeError(
+                f"{folder}: {found['n_missing']:,} hypotheses of {name} are missing, first {first}: nothing is compared"
+                f" with a decode that is not whole; decode again: {rerun(exp, 5 if name == 'tuned' else 2)}"
+            )
+
+
+def _counted(folder: Path, name: str, rows: Sequence[Mapping[str, str]]) -> dict[str, Any]:
+    """What per_utterance.tsv says that score.json says of a system. RecipeError where a row contradicts itself."""
+    total, missing, faulty = ErrorCounts(), 0, 0
+    for number, row in enumerate(rows, 2):
+        try:
+            counts = ErrorCounts(*(int(row[f"{name}_{column}"]) for column in COUNTS))
+            agrees = counts == counted(parse_runs(row[f"{name}_alignment"])) and counts.ref_len == int(row["ref_len"])
+        except (KeyError, ValueError):
+            agrees = False
+        if not agrees:
+            path = at(folder / "per_utterance.tsv", number)
+            raise RecipeError(f"{path}: {name}'s counts are not those of its alignment; score again")
+        lost = row[f"{name}_status"] == "missing"
+        total, missing, faulty = total + counts, missing + lost, faulty + (lost or counts.errors > 0)
+    return {**total.as_dict(), "n_utt": len(rows), "n_missing": missing, "ser": faulty / len(rows) if rows else None}
 
 
 def _refuse_others(first: tuple[Any, ...], folder: Path, shared: tuple[Any, ...]) -> None:

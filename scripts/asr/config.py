@@ -257,6 +257,15 @@ def read_stage_file(exp: str | os.PathLike[str], name: str) -> dict[str, Any]:
     return values
 
 
+def rerun(exp: Path, stage: int) -> str:
+    """The command that runs one stage of a run, with the options that run.sh was last given for it."""
+    try:
+        command = (exp / "command").read_text(encoding="utf-8").strip()
+    except OSError:
+        command = f"bash run.sh --tag {exp.resolve().name}"
+    return f"{command} --stage {stage} --stop-stage {stage}"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m asr.config", description=__doc__.splitlines()[0])
     parser.add_argument("--conf", required=True, help="the YAML to read")

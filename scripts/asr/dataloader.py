@@ -20,7 +20,7 @@ from funasr.register import tables
 from torch.utils.data import DataLoader, Sampler
 
 from asr.batches import Part, saved_parts
-from asr.dataset import EpochIndex
+from asr.dataset import EpochIndex, RecipeAudioDataset
 from asr.processes import die_with_parent
 
 DEFAULT_SAMPLER = "ShuffledBatchSampler"
@@ -84,7 +84,8 @@ class RecipeDataloader:
         self.loaders: dict[bool, DataLoader] = {}
         for training in (True, False):
             path = kwargs["train_data_set_list" if training else "valid_data_set_list"]
-            self.datasets[training] = kind(
+            # Validation compares texts, and FunASR's dataset gives none.
+            self.datasets[training] = (kind if training else RecipeAudioDataset)(
                 path, frontend=frontend, tokenizer=tokenizer, is_training=training, **self.conf
             )
             self.batches[training] = EpochBatches()

@@ -144,7 +144,10 @@ class RecipeAudioDataset(AudioDataset):
         return self.augmentation.apply(samples, key_hash(item["key"]), epoch)
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
-        """speech [T, D] float32, speech_lengths [1], text [L] int64, text_lengths [1]: what FunASR's collator joins."""
+        """speech [T, D] float32, speech_lengths [1], text [L] int64, text_lengths [1]: what FunASR's collator joins.
+
+        In validation also ``target``, the text as a string.
+        """
         item = self.index_ds[int(index)]
         epoch = getattr(index, "epoch", self.epoch) if self.is_training else 0
         data = torch.from_numpy(self.audio(item, epoch))
@@ -157,6 +160,7 @@ class RecipeAudioDataset(AudioDataset):
             speech, lengths = extract_fbank(data, data_type=self.data_type, frontend=self.frontend, is_final=True)
         finally:
             torch.set_rng_state(before)
+        target = item["target"]
         if self.preprocessor_text:
             item = {**item, "target": self.preprocessor_text(item["target"])}
         encoded = self.family.encode(self.tokenizer, item) if self.tokenizer else None
@@ -166,4 +170,6 @@ class RecipeAudioDataset(AudioDataset):
             "speech_lengths": lengths,
             "text": text,
             "text_lengths": torch.tensor([len(text)], dtype=torch.int32),
+            # What was said, which ids do not tell: a character without a token is <unk>, as is any other.
+            **({} if self.is_training else {"target": target}),
         }

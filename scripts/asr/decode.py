@@ -14,9 +14,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from asr import decode_shards, errors, families, kaldi_text
+from asr import decode_shards, errors, families, kaldi_text, lineage
 from asr.base_model import digest, recorded
-from asr.config import read_stage_file
+from asr.config import read_stage_file, rerun
 from asr.decode_batches import Decoder, Readers, batches, clips
 from asr.decode_results import PARTIAL, Partial
 from asr.decode_shards import Facts, Job
@@ -60,11 +60,11 @@ def _bar(total: int) -> Any:
     return tqdm(total=total, unit="clip", file=stream, leave=False, disable=not stream.isatty())
 
 
-def fingerprint(model: Path, manifest: Path, conf: dict[str, Any]) -> dict[str, Any]:
-    """What hyp.txt depends on: every file of the model, the clips asked for, the method."""
+def fingerprint(model: Path, manifest: Path, conf: dict[str, Any], known: str | None = None) -> dict[str, Any]:
+    """What hyp.txt depends on: every file of the model (or their ``known`` digest), the clips asked for, the method."""
     family = families.of_folder(model)
     return {
-        "model": digest(model)["digest"],
+        "model": known or digest(model)["digest"],
         "manifest": sha256_file(manifest),
         "dither": conf["dither"],
         "method": family.method(family.options(conf)),
@@ -164,18 +164,20 @@ def write_results(out: Path, utterances: list[Utterance], texts: dict[str, str],
     write_json(out / "decode.json", record)
 
 
-def refuse_trained_clips(exp: Path, manifest: Path) -> None:
-    """RecipeError when a clip to decode is one that the run was trained on: its score would be worth nothing."""
-    trained = exp / "manifest" / "train.jsonl"
-    if not trained.is_file():
+def refuse_another_baseline(exp: Path, manifest: Path, conf: dict[str, Any]) -> None:
+    """RecipeError unless exp/baseline, where there is one, is as it was decoded: of this base, these clips and options.
+
+    The tuned model's texts would be compared with those of other clips or another method.
+    """
+    out, base = exp / "baseline", exp / "base"
+    if not (out / "hyp.txt").is_file() or is_up_to_date(
+        out, fingerprint(base, manifest, conf, recorded(exp)["digest"])
+    ):
         return
-    seen = {(item.key, item.target, item.num_samples) for item in read_manifest(trained)}
-    both = [item.key for item in read_manifest(manifest) if (item.key, item.target, item.num_samples) in seen]
-    if both:
-        raise RecipeError(
-            f"{manifest}: {len(both)} of its clips were trained on in {exp}, first {both[0]}; the data folder now holds"
-            " another split: rerun stage 1 as it was, or give this split a --tag of its own"
-        )
+    raise RecipeError(
+        f"{out / 'hyp.txt'}: not as stage 2 wrote it, or of another base model, other clips or other decoding options"
+        f" than the tuned model's; decode it again: {rerun(exp, 2)}"
+    )
 
 
 def main() -> None:
@@ -195,9 +197,12 @@ def main() -> None:
     given = read_stage_file(arguments.exp, "decode").get("decode_conf", {}) if arguments.exp else {}
     conf = {**DEFAULTS, **given}
     if arguments.exp and arguments.model.name == "base":
-        recorded(arguments.exp)
+        base = recorded(arguments.exp)
+        if not base.get("from_scratch"):
+            lineage.refuse(arguments.model, lineage.name_of(base["id"]), arguments.manifest)
     elif arguments.exp:
-        refuse_trained_clips(arguments.exp, arguments.manifest)
+        refuse_another_baseline(arguments.exp, arguments.manifest, conf)
+        lineage.refuse(arguments.model, arguments.exp.name, arguments.manifest)
     if arguments.batch_seconds:
         conf["batch_seconds"] = arguments.batch_seconds
     if arguments.processes:

@@ -5,7 +5,7 @@ reference and the hypothesis by the same function, each in its own context. Wher
 character alignment of the CER), both sides take the reference's reading, so a polyphone is never an error where the
 character is none. One reading a character, always: what was really pronounced, no text can tell.
 
-Syllables are then aligned on their own, by Levenshtein distance (rapidfuzz, as jiwer does for characters). A character
+Syllables are then aligned on their own, by the same rule as characters (``asr.cer.align``). A character
 that is not Han, or that has no reading, is a token of its own: counted among the syllables, in no other statistic.
 
 - tones: over pairs of Han syllables that are the same without their tone; 5 is the neutral tone.
@@ -18,13 +18,14 @@ that is not Han, or that has no reading, is a token of its own: counted among th
 from __future__ import annotations
 
 import functools
+import itertools
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
-from rapidfuzz.distance import Levenshtein
+from asr.cer import align
 
 # The order of textbooks. A final that is not listed would follow after these.
 _INITIALS = "b p m f d t n l g k h j q x zh ch sh r z c s"
@@ -57,7 +58,7 @@ _READING = re.compile(r"([a-zê]+)([1-5])")
 class Syllable(NamedTuple):
     """One token: a Han syllable, or a character without a reading, whose ``tone`` is empty."""
 
-    toned: str  # a code point for syllable and tone: rapidfuzz aligns strings fastest
+    toned: str  # a code point for syllable and tone: what is aligned are strings
     toneless: str  # a code point for the syllable without its tone
     tone: str
     initial: str
@@ -197,20 +198,17 @@ def _aligned(said: str, heard: str) -> Path:
 
 
 def _steps(said: str, heard: str) -> Iterator[tuple[int | None, int | None]]:
-    for tag, i, i_end, j, j_end in Levenshtein.opcodes(said, heard):
-        if tag == "delete":
-            yield from ((index, None) for index in range(i, i_end))
-        elif tag == "insert":
-            yield from ((None, index) for index in range(j, j_end))
-        else:  # equal, or replace: as many on either side
-            yield from zip(range(i, i_end), range(j, j_end), strict=True)
+    i = j = 0
+    for _, here, there in align(said, heard).chunks:
+        yield from itertools.zip_longest(range(i, i + len(here)), range(j, j + len(there)))
+        i, j = i + len(here), j + len(there)
 
 
 def _toneless(toned: Path, said: Sequence[Syllable], heard: Sequence[Syllable]) -> Path:
     """A minimal alignment without tones: the one with tones where it is minimal too, as it has most tones right."""
     errors = sum(i is None or j is None or said[i].toneless != heard[j].toneless for i, j in toned)
     codes = _codes(said, 1), _codes(heard, 1)
-    return toned if errors == Levenshtein.distance(*codes) else _aligned(*codes)
+    return toned if errors == align(*codes).counts.errors else _aligned(*codes)
 
 
 def _codes(syllables: Sequence[Syllable], level: int) -> str:

@@ -7,7 +7,7 @@ that was launched), and a small model or batch is bound by that. ``quicken`` rep
   of its targets, at places drawn uniformly;
 - continuous integrate-and-fire, where the number of tokens is known, by one matrix product (see ``integrate``);
 - the smoothed loss over a table of every class of every token, by cross entropy, which is the same but for a constant;
-- accuracy, masks (of padding, SpecAugment's) and the sentence's end, which are made clip by clip or on the processor.
+- masks (of padding, SpecAugment's) and the sentence's end, which are made clip by clip or on the processor.
 
 FunASR also lets the encoder's output behind a short clip into the predictor's convolution, so that the clip's last
 weights depend on what it is batched with. Here that output is zero first, as it is in decoding (paraformer.py): what is
@@ -259,13 +259,6 @@ def mask_along_axis_lfr(
     return spec.masked_fill(masked[:, :, None] if dim == 1 else masked[:, None, :], 0.0), spec_lengths
 
 
-def accuracy(pad_outputs: torch.Tensor, pad_targets: torch.Tensor, ignore_label: int) -> torch.Tensor:
-    """Share of (B * L, V) outputs that name their (B, L) target; a tensor, which nobody has to wait for."""
-    real = pad_targets != ignore_label
-    right = (pad_outputs.argmax(-1).view_as(pad_targets) == pad_targets) & real
-    return right.sum() / real.sum()
-
-
 def add_sos_eos(targets: torch.Tensor, sos: int, eos: int, ignore_id: int) -> tuple[torch.Tensor, torch.Tensor]:
     """(B, L + 1) targets behind ``sos``, padded with ``eos``; and before ``eos``, padded with ``ignore_id``."""
     column = targets.new_full((targets.size(0), 1), sos)
@@ -290,7 +283,6 @@ def quicken(model: Any) -> bool:
             getattr(model, part).__class__ = ours
     paraformer_decoder.myutils.sequence_mask = sequence_mask
     mask_along_axis.mask_along_axis_lfr = mask_along_axis_lfr
-    paraformer_model.th_accuracy = accuracy
     paraformer_model.add_sos_eos = add_sos_eos
     paraformer_model.make_pad_mask = sanm_encoder.make_pad_mask = pad_mask
     return True

@@ -21,7 +21,7 @@ from asr.manifest import corpus_digest, read_manifest, split_digest
 from asr.public import public
 from asr.schema import STAGE_FILES
 
-PACKAGES = ("torch", "torchaudio", "funasr", "modelscope", "jiwer", "soundfile", "soxr", "numpy")
+PACKAGES = ("torch", "torchaudio", "funasr", "modelscope", "soundfile", "soxr", "numpy")
 
 
 def commit() -> str:
@@ -55,9 +55,9 @@ def trained_config(exp: Path) -> dict[str, Any]:
 
 
 def times(exp: Path) -> dict[str, int]:
-    """Wall seconds of the stages before this one, as run.sh wrote them when each was last run."""
+    """Wall seconds of the stages before this one, all continuations together, but for one that was killed outright."""
     found = sorted((exp / "log").glob("stage[0-4].seconds"))
-    return {path.stem: int(path.read_text(encoding="utf-8")) for path in found}
+    return {path.stem: sum(map(int, path.read_text(encoding="utf-8").split())) for path in found}
 
 
 def corpus(data: Path) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from asr import errors
+from asr.config import rerun
 from asr.errors import RecipeError, at
 from asr.files import write_text
 from asr.results import results
@@ -42,7 +43,8 @@ def read_score(folder: Path) -> dict[str, Any]:
     score = read_json(path, "run stage 5, which scores, first")
     version = score.get("schema_version")
     if version != SCHEMA_VERSION:
-        raise RecipeError(f"{path}: schema_version {version}, not {SCHEMA_VERSION}: score again")
+        again = rerun(folder.resolve().parent, 5)
+        raise RecipeError(f"{path}: schema_version {version}, not {SCHEMA_VERSION}: score again: {again}")
     return score
 
 

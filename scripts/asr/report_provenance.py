@@ -38,7 +38,10 @@ def facts(score: Mapping[str, Any], provenance: Mapping[str, Any]) -> list[tuple
         (("processor", "处理器"), provenance.get("processor")),
         (("GPU", "GPU"), gpu),
         (("versions", "版本"), ", ".join(f"{name} {version}" for name, version in versions.items())),
-        (("time by stage", "各阶段用时"), ", ".join(f"{name} {time_words(value)}" for name, value in times.items())),
+        (
+            ("time by stage, continuations together", "各阶段用时（含中断后的续跑）"),
+            ", ".join(f"{name} {time_words(value)}" for name, value in times.items()),
+        ),
     ]
 
 

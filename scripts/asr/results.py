@@ -240,7 +240,7 @@ def _provenance(score: Mapping[str, Any], provenance: Mapping[str, Any]) -> str:
         ("processor", provenance.get("processor")),
         ("GPU", gpu),
         ("versions", versions),
-        ("time by stage", times),
+        ("time by stage, continuations together", times),
     ]
     cells = [(name, value or NOT_RECORDED) for name, value in rows]
     return "## How it was made\n\n" + markdown_table(("", "recorded by the run"), cells, left=(0, 1))

@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from asr import base_model
+from asr import base_model, lineage
 from asr.average import package, trained
 from asr.cer import ErrorCounts, align_all
 from asr.config import read_stage_file
@@ -137,6 +137,8 @@ def merge_runs(exps: Sequence[Path], out: Path, how: str, ngpu: int) -> dict[str
         "runs": [exp.name for exp in exps],
         "attempts": attempts,
     }
+    before = [lineage.read(exp / "model", exp.name) for exp in exps]
+    lineage.write(out, before, [exp.name for exp in exps], [])
     package(out, out / name, out / "model", settings)
     for old in out.glob("model.pt.avg*"):
         if old.name != name:

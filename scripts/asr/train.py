@@ -78,6 +78,8 @@ def start_or_continue(exp: Path, tied: dict[str, Any], values: dict[str, Any], r
     """
     if restart:
         clear(exp)
+    if not has_saves(exp):  # begun, not gone on with: what was spent before is no part of it
+        (exp / "log" / "stage3.seconds").unlink(missing_ok=True)
     record, history = exp / RUN, []
     if record.is_file() and (exp / "model.pt").is_file() and not has_saves(exp):
         raise RecipeError(f"{exp}: its checkpoints are of an earlier version of the recipe; give --tag or --restart")

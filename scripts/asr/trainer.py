@@ -19,10 +19,11 @@ import torch.distributed as dist
 from funasr.train_utils import trainer_ds
 
 from asr import families
-from asr.cer import ErrorCounts, align
+from asr.cer import ErrorCounts, align_all
 from asr.epoch import EpochTrainer, padded_frames
 from asr.errors import RecipeError
 from asr.manifest import FRAMES_PER_SECOND
+from asr.normalize import normalize
 from asr.progress import Progress, Step
 
 logger = logging.getLogger("asr.progress")
@@ -97,35 +98,37 @@ class RecipeTrainer(EpochTrainer):
             self.seed_step("validation", loss_dict["batch_idx"])  # its loss, too, is of sampled decoding
         else:
             self.seed_step(loss_dict["epoch"], self.first_step + loss_dict["batch_idx"])
+        said = batch.pop("target", None)
         super().forward_step(model, batch, loss_dict=loss_dict)
         if self.validating and self.ranking == "cer":
             finite = bool(torch.isfinite(loss_dict["loss"]))
-            self.errors = self.errors + self._decode(getattr(model, "module", model), batch, finite)
+            self.errors = self.errors + self._decode(getattr(model, "module", model), batch, said, finite)
 
     def heard(self, batch: Any) -> None:
         """Count the audio of a batch before it goes to the GPU, of which nobody should ask a number."""
         self.audio_frames += int(batch["speech_lengths"].sum())
         self.padded_frames += padded_frames(batch)
 
-    def _decode(self, model: Any, batch: Any, finite: bool = True) -> ErrorCounts:
-        """Character errors of a batch, decoded; see ``Family.spell``.
+    def _decode(self, model: Any, batch: Any, said: list[str], finite: bool = True) -> ErrorCounts:
+        """Character errors of a batch, decoded as ``asr.decode`` does; texts are compared as ``normalize`` has them.
 
+        Texts, not ids: a character without a token is an error whatever the model says, and a decoded <unk> is none.
         Where the loss is no number the model has diverged: the predictor would fail, and every character counts.
         """
         lengths = batch["speech_lengths"].view(-1)
-        hypotheses = [[]] * len(lengths)
+        texts = [""] * len(said)
         if finite:
-            hypotheses = self.family.hear(model, batch["speech"], lengths, self.hearing)
-        counts = ErrorCounts()
-        for ids, row in zip(hypotheses, self.family.references(batch), strict=True):
-            counts = counts + align(self.family.spell(model, row), self.family.spell(model, ids)).counts
-        return counts
+            heard = self.family.hear(model, batch["speech"], lengths, self.hearing)
+            texts = [self.family.text(self.tokenizer, ids) for ids in heard]
+        pairs = zip(map(normalize, said), map(normalize, texts), strict=True)
+        return ErrorCounts.total(item.counts for item in align_all(pairs))
 
     def validate_epoch(self, model: Any = None, dataloader_val: Any = None, epoch: Any = None, **kwargs: Any) -> None:
         """FunASR's validation, and 1 - CER in place of its accuracy where the run ranks by CER."""
         self.validating, self.errors = True, ErrorCounts()
         self.even = dataloader_val.batch_sampler.gives_all_as_many(self.world_size)
         self.share_buffers(model)
+        self.tokenizer = dataloader_val.dataset.tokenizer
         try:
             super().validate_epoch(model=model, dataloader_val=dataloader_val, epoch=epoch, **kwargs)
         finally:

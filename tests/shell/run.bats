@@ -141,6 +141,27 @@ END
   [[ $output == *"rerun: bash run.sh --word 'two words' --stage 1 --stop-stage 1"* ]]
 }
 
+@test "the time of a stage is that of all its continuations, and begins anew where it is done again" {
+  recipe
+  [ "$(wc -l <"$exp/log/stage1.seconds")" -eq 1 ]
+  recipe # up to date
+  [ "$(wc -l <"$exp/log/stage1.seconds")" -eq 1 ]
+  rm "$exp/extra"
+  mkdir "$exp/extra"
+  recipe
+  [ "$status" -eq 1 ]
+  [ "$(wc -l <"$exp/log/stage1.seconds")" -eq 1 ] # done before: timed anew
+  run bash "$BATS_TEST_TMPDIR/recipe.sh"
+  [ "$status" -eq 1 ]
+  [ "$(wc -l <"$exp/log/stage1.seconds")" -eq 2 ]
+  rmdir "$exp/extra"
+  recipe # gone on with
+  [ "$status" -eq 0 ]
+  [ "$(wc -l <"$exp/log/stage1.seconds")" -eq 3 ]
+  recipe --word b
+  [ "$(wc -l <"$exp/log/stage1.seconds")" -eq 1 ]
+}
+
 @test "a stage that ends without its output has failed" {
   recipe
   sed -i 's/^make_it() .*/make_it() { echo nothing; }/' "$BATS_TEST_TMPDIR/recipe.sh"

@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -107,6 +108,80 @@ def test_what_cannot_be_compared_is_refused(tmp_path):
     assert names == ["untouched base", f"{tmp_path.name}/one", "x/one"]
     with pytest.raises(RecipeError, match="no such file; run stage 5"):
         read_runs([one, tmp_path / "none"])
+
+
+def crashed(exp: Path, keys: set[str], system: str = "tuned", items: list[Utterance] | None = None) -> None:
+    """Score a run again without the hypotheses of ``keys``."""
+    items, request, systems = items or references(), Request(replicates=200), {}
+    path = exp / f"{system}.txt"
+    lines = [line for line in path.read_text(encoding="utf-8").splitlines(True) if line.split()[0] not in keys]
+    path.write_text("".join(lines), encoding="utf-8")
+    for name in ("baseline", "tuned"):
+        systems[name] = score_hypotheses(items, exp / f"{name}.txt", request)
+    write_per_utterance(exp / "score/per_utterance.tsv", systems)
+    (exp / "score/score.json").write_text(json.dumps(score(items, systems, request)), encoding="utf-8")
+
+
+@pytest.mark.parametrize(("system", "stage"), [("tuned", 5), ("baseline", 2)])
+def test_a_crashed_decode_is_never_ranked(tmp_path, system, stage):
+    """Without its looping hypotheses a run would come first; the command in the error is the run's own."""
+    loops = {"k003", "k010", "k017"}
+    one, two = run(tmp_path, "good", 0.1), run(tmp_path, "looping", 0.05)
+    path = two / f"{system}.txt"
+    lines = path.read_text(encoding="utf-8").splitlines()
+    path.write_text("".join(f"{line}{'啊' * 90 * (line.split()[0] in loops)}\n" for line in lines), encoding="utf-8")
+    crashed(two, set())
+    assert compare(read_runs([one, two]), count=50)["systems"][0]["name"] == (
+        "good" if system == "tuned" else "looping"
+    )
+    crashed(two, loops, system)
+    (two / "command").write_text("bash run.sh --tag looping ++decode_conf.dither=0\n")
+    again = f"decode again: bash run.sh --tag looping ++decode_conf.dither=0 --stage {stage} --stop-stage {stage}"
+    with pytest.raises(RecipeError, match=rf"3 hypotheses of {system} are missing, first k010: .* {re.escape(again)}$"):
+        read_runs([one, two])
+
+
+def changed(exp: Path, column: str, value: str, key: str = "k004") -> None:
+    path = exp / "score/per_utterance.tsv"
+    lines = [line.split("\t") for line in path.read_text(encoding="utf-8").splitlines()]
+    next(cells for cells in lines if cells[0] == key)[lines[0].index(column)] = value
+    path.write_text("".join("\t".join(cells) + "\n" for cells in lines), encoding="utf-8")
+
+
+def test_a_score_that_is_not_of_its_utterances_is_refused(tmp_path):
+    good, exp = run(tmp_path, "good", 0.1), run(tmp_path, "exp", 0.3)
+    path = exp / "score/score.json"
+    scored, rows = path.read_text(encoding="utf-8"), (exp / "score/per_utterance.tsv").read_text(encoding="utf-8")
+
+    def refused(message: str) -> None:
+        with pytest.raises(RecipeError, match=message):
+            read_runs([good, exp])
+        path.write_text(scored, encoding="utf-8")
+        (exp / "score/per_utterance.tsv").write_text(rows, encoding="utf-8")
+        read_runs([good, exp])
+
+    for field, value in (("cer", 0.01), ("sub", 3), ("ins", 1), ("n_missing", 1), ("n_utt", 59), ("ser", 0.1)):
+        found = json.loads(scored)
+        found["systems"]["tuned"][field] = value
+        path.write_text(json.dumps(found), encoding="utf-8")
+        refused(rf"not of one scoring \(tuned: {field} {value} and .*; score again: bash run.sh --tag exp --stage 5")
+    changed(exp, "tuned_sub", "0")
+    refused(r"per_utterance.tsv:50: tuned's counts are not those of its alignment")
+    changed(exp, "tuned_alignment", '[["=","今天天气很好我"]]')
+    refused(r"per_utterance.tsv:50: tuned's counts")
+    changed(exp, "ref_len", "9")
+    refused(r"per_utterance.tsv:50: baseline's counts")
+    changed(exp, "tuned_hits", "")
+    refused(r"per_utterance.tsv:50: tuned's counts")
+    changed(exp, "tuned_status", "missing")
+    refused(r"not of one scoring \(tuned: n_missing 0 and 1\)")
+    changed(exp, "key", "k005")
+    refused(r"not of one scoring \(other keys\)")
+    (exp / "score/per_utterance.tsv").write_text("".join(rows.splitlines(True)[:-1]), encoding="utf-8")
+    refused("not of one scoring")
+    found = {**json.loads(scored), "schema_version": 1}
+    path.write_text(json.dumps(found), encoding="utf-8")
+    refused("schema_version 1, not 2: score again: bash run.sh --tag exp --stage 5 --stop-stage 5$")
 
 
 def test_from_the_command_line(tmp_path):

@@ -211,7 +211,7 @@ def test_nothing_is_wrong_with_equal_texts(texts):
 @settings(deadline=None)
 @given(_PAIRS)
 def test_confusions_are_the_errors_of_the_cer(pairs):
-    """The same alignment as jiwer's, which counts the CER."""
+    """The same alignment as the CER's."""
     expected = Counter()
     for pair in pairs:
         for operation, said, heard in align(*pair).chunks:

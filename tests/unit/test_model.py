@@ -187,14 +187,3 @@ def test_base_ids_and_folders_are_told_apart(tmp_path, monkeypatch):
 def test_half_a_json_is_not_an_up_to_date_decode(tmp_path):
     (tmp_path / "decode.json").write_text(json.dumps({"inputs": {}})[:-1])
     assert not decode.is_up_to_date(tmp_path, {})
-
-
-def test_clips_that_were_trained_on_are_not_tested_on(data, tmp_path):
-    # The data folder can have been split anew since the run was trained.
-    (tmp_path / "manifest").mkdir()
-    decode.refuse_trained_clips(tmp_path, data / "test.jsonl")
-    shutil.copyfile(data / "train.jsonl", tmp_path / "manifest/train.jsonl")
-    decode.refuse_trained_clips(tmp_path, data / "test.jsonl")  # the same ids, other texts: another corpus
-    shutil.copyfile(data / "test.jsonl", tmp_path / "manifest/train.jsonl")
-    with pytest.raises(RecipeError, match="10 of its clips were trained on"):
-        decode.refuse_trained_clips(tmp_path, data / "test.jsonl")

@@ -14,7 +14,6 @@ from asr.funasr_model import load
 from asr.paraformer_training import (
     Model,
     SmoothedLoss,
-    accuracy,
     add_sos_eos,
     integrate,
     longest,
@@ -155,7 +154,7 @@ def test_sentence_ends_are_funasrs():
     ]
 
 
-def test_masks_and_accuracy_by_hand():
+def test_masks_by_hand():
     assert pad_mask(torch.tensor([1, 3])).tolist() == [[False, True, True], [False, False, False]]
     assert pad_mask(torch.tensor([1]), maxlen=2).tolist() == [[False, True]]
     assert sequence_mask(torch.tensor([1, 3])).tolist() == [[1.0, 0.0, 0.0], [1.0, 1.0, 1.0]]
@@ -163,8 +162,6 @@ def test_masks_and_accuracy_by_hand():
     with longest.known((lengths, torch.zeros(2, 4, 5))):  # what is known is not asked for
         assert pad_mask(lengths).shape == sequence_mask(lengths).shape == (2, 4)
     assert pad_mask(lengths).shape == (2, 2)
-    scores = torch.eye(3)[[0, 1, 2, 2]]
-    assert accuracy(scores, torch.tensor([[0, 2], [2, -1]]), -1).item() == pytest.approx(2 / 3)
 
 
 @pytest.mark.parametrize(("dim", "size", "lfr_rate", "widths"), [(1, 40, 1, (0, 12)), (2, 35, 7, (1, 3))])

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asr.comparison import verdict
-from asr.manifest import Utterance, write_manifest
+from asr.manifest import Utterance, read_manifest, write_manifest
 from asr.scoring import Request, score, score_hypotheses, total
 from asr.speaker_note import speaker_note
 from asr.tables import markdown_table, text_table
@@ -296,3 +296,21 @@ def test_the_note_says_what_so_many_speakers_can_show():
     assert "83 to 90 times in 100" in five["en"]
     assert "5 位测试说话人" in five["zh"]
     assert "too narrow" not in speaker_note(44)["en"]
+
+
+def test_clips_that_were_trained_on_are_refused_and_their_speakers_told(files):
+    """The training manifest given for the test set; a clip of it under another key, and by another way."""
+    train = files / "train.jsonl"
+    assert "speakers of" not in run(files, "--train", train).stdout
+    done = run(files, "--train", files / "ref.jsonl")
+    assert f"{files}/ref.jsonl: 6 of its 6 clips are in {files}/ref.jsonl too, first " in refused(done)
+    others = [item._replace(speaker=REFERENCES[0].speaker) for item in read_manifest(train)]
+    write_manifest(train, others)
+    told = f"note: 1 of the 2 speakers of {files}/ref.jsonl are in {train} too\n"
+    assert told in run(files, "--train", train).stdout
+    (files / "way").symlink_to("/audio")
+    again = REFERENCES[2]._replace(key="again", source=f"{files}/way/{REFERENCES[2].key}.wav")
+    write_manifest(train, [*others, again])
+    assert f"1 of its 6 clips are in {train} too, first {REFERENCES[2].key}: " in refused(run(files, "--train", train))
+    write_manifest(train, [*others, again._replace(key=REFERENCES[3].key, source="/elsewhere.wav")])
+    assert f"first {REFERENCES[3].key}: " in refused(run(files, "--train", train))

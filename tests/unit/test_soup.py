@@ -12,10 +12,10 @@ import yaml
 
 from asr import base_model, checkpoint, soup
 from asr.average import average_run
-from asr.decode import refuse_trained_clips
 from asr.errors import RecipeError, UsageError
 from asr.files import write_json
 from asr.funasr_model import load, read_audio
+from asr.lineage import refuse
 from asr.manifest import corpus_digest, read_manifest
 from tests import tiny
 
@@ -82,8 +82,8 @@ def test_uniform_weighs_each_run_the_same_and_the_folder_loads(make_run, tmp_pat
     clip = read_audio(read_manifest(data / "test.jsonl")[0].source)
     assert load(out / "model").transcribe([clip]) == load(a / "model").transcribe([clip])  # scaled weights, same text
     with pytest.raises(RecipeError, match="were trained on"):
-        refuse_trained_clips(out, data / "train.jsonl")
-    refuse_trained_clips(out, data / "test.jsonl")
+        refuse(out / "model", "MERGED", data / "train.jsonl")
+    refuse(out / "model", "MERGED", data / "test.jsonl")
     assert not (out / "run.json").exists()
 
 

@@ -10,6 +10,7 @@ import torch
 from asr.checkpoint import read_ranking, write_ranking
 from asr.errors import RecipeError
 from asr.manifest import Utterance
+from asr.provenance import times
 from asr.train import changes, failure, identity, start_or_continue
 from asr.train_worker import check_finite, explained
 from asr.training_data import dataset_conf, fit, warn_of_warm_up
@@ -209,3 +210,18 @@ def test_base_weights_that_are_no_number_are_refused():
     model.bias.data[1] = float("nan")
     with pytest.raises(RecipeError, match=r"base/model\.pt: tensor bias is not a number"):
         check_finite(model, "base/model.pt")
+
+
+def test_the_time_of_a_training_is_that_of_all_its_continuations(tmp_path):
+    """run.sh writes a line more for each run of stage 3; what was thrown away, or never saved, is no part of it."""
+    log = tmp_path / "log/stage3.seconds"
+    log.parent.mkdir()
+    log.write_text("7\n")  # stopped before there was anything to go on from
+    trained(tmp_path)
+    assert not log.exists()
+    log.write_text("100\n20\n")
+    (log.parent / "stage1.seconds").write_text("3\n")
+    start_or_continue(tmp_path, TIED, VALUES, False)
+    assert times(tmp_path) == {"stage1": 3, "stage3": 120}
+    start_or_continue(tmp_path, TIED, VALUES, True)
+    assert times(tmp_path) == {"stage1": 3}

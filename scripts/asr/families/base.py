@@ -49,15 +49,6 @@ class Family:
         """Token ids that a training line's text is trained on."""
         return tokenizer.encode(item["target"])
 
-    def references(self, batch: Mapping[str, Any]) -> list[list[int]]:
-        """Token ids of the text alone of each clip of a training batch, to compare with what ``hear`` returns."""
-        lengths = batch["text_lengths"].view(-1).tolist()
-        return [row[:length] for row, length in zip(batch["text"].tolist(), lengths, strict=True)]
-
-    def spell(self, model: Any, ids: Sequence[int]) -> str:
-        """Token ids of ``references`` or ``hear`` as what validation counts errors in: here a token is a character."""
-        return "".join(chr(0xF0000 + token) for token in ids)  # of the private-use planes
-
     def settle(self, config: dict[str, Any], folder: Path) -> None:
         """Change FunASR's configuration of a model folder before any model, to train or to decode, is built from it."""
 

@@ -119,14 +119,6 @@ class Nano(Family):
             )
         return [*tokenizer.encode(item["target"]), end_of_text(tokenizer)]
 
-    def references(self, batch: Mapping[str, Any]) -> list[list[int]]:
-        """The texts without their ends."""
-        return [ids[:-1] for ids in super().references(batch)]
-
-    def spell(self, model: Any, ids: Sequence[int]) -> str:
-        """Characters: a token of this tokenizer is a part of one, or several."""
-        return self.text(model.chat.tokenizer, ids)
-
     def settle(self, config: dict[str, Any], folder: Path) -> None:
         """Absolute sub-folders, fp32 weights, nothing frozen, no CTC head, and the base's chat under ``chat_conf``."""
         for block in ("llm_conf", "tokenizer_conf"):

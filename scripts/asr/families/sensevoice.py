@@ -99,10 +99,6 @@ class SenseVoice(Family):
             )
         return [*tag_ids(tokenizer), *(token for token in ids if token)]
 
-    def references(self, batch: Mapping[str, Any]) -> list[list[int]]:
-        """The text's ids, without the tags'."""
-        return [ids[len(TAGS) :] for ids in super().references(batch)]
-
     def configure(self, config: dict[str, Any], values: Mapping[str, Any]) -> None:
         """RecipeError for FunASR's own training step, which knows the hub's tokenizer alone."""
         if not values["train_conf"].get("quick_step", True):
@@ -132,5 +128,7 @@ class SenseVoice(Family):
         return greedy(model, speech, lengths, options["language"])
 
     def text(self, tokenizer: Any, ids: Sequence[int]) -> str:
-        """Token ids as FunASR's SenseVoice decodes them, without tags."""
-        return without_tags(tokenizer.decode(list(ids))) if ids else ""
+        """Token ids as FunASR's SenseVoice decodes them, without tags and without what stands for an unknown token."""
+        unknown = getattr(tokenizer, "unk_id", None)
+        ids = [token for token in ids if token != unknown]
+        return without_tags(tokenizer.decode(ids)) if ids else ""
