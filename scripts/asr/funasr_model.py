@@ -20,7 +20,6 @@ import torch
 
 from asr import families
 from asr.adapters import is_factor
-from asr.audio import UnreadableError, resampled
 from asr.errors import RecipeError
 
 
@@ -131,15 +130,6 @@ def check_loaded(model: torch.nn.Module, weights: str | os.PathLike[str]) -> int
             " this model's file, and whole?"
         )
     return len(model.state_dict())
-
-
-def read_audio(path: str | os.PathLike[str]) -> np.ndarray:
-    """(samples,) float32 mono at 16 kHz. An unreadable or empty file is a RecipeError that names it."""
-    try:
-        pieces = list(resampled(os.fspath(path)))
-    except UnreadableError as error:
-        raise RecipeError(f"{path}: {error}; rerun stage 1 to leave it out") from None
-    return np.concatenate(pieces)
 
 
 @dataclass
