@@ -36,7 +36,7 @@ STEP = 1 / 32768
 FULL_SCALE = {"PCM_U8": 127 / 128, "PCM_S8": 127 / 128, "ULAW": 32124 / 32768, "ALAW": 32256 / 32768}
 SILENCE_DB = -60.0
 WINDOW_SECONDS = 0.025
-METHOD = 1  # changes with what Sound means; a result of another method is not used again
+METHOD = 2  # changes with what Sound means; a result of another method is not used again
 
 Finding = tuple[str, str, str]  # severity, kind, detail
 
@@ -44,29 +44,24 @@ Finding = tuple[str, str, str]  # severity, kind, detail
 class Sound(NamedTuple):
     """What decoding a clip gives. ``peak`` and ``loudest_db`` (RMS of the loudest 25 ms) are relative to full scale.
 
-    ``clipped`` and ``not_finite`` count samples of all channels.
+    ``clipped`` counts samples of all channels.
     """
 
     peak: float
     clipped: int
     loudest_db: float
-    not_finite: int
 
 
 def measure(path: str, cut: Cut | None = None) -> Sound:
-    """Decode a clip, block by block. asr.audio.UnreadableError where that cannot be done to its end."""
+    """Decode a clip, block by block. asr.audio.UnreadableError where that cannot be done to its end, or is no sound."""
     import numpy as np
 
     from asr.audio import blocks, mono
 
     start, seconds, channel = cut or Cut()
     limits: dict[tuple[int, int], _Limit] = collections.defaultdict(_Limit)  # by channel and sign
-    loudest, not_finite = _Loudest(), 0
+    loudest = _Loudest()
     for block, rate in blocks(path, start, seconds):
-        if not np.isfinite(block.sum()):  # overflows only where a sample is beyond any sound
-            wrong = ~np.isfinite(block)
-            not_finite += int(wrong.sum())
-            block[wrong] = 0
         for own in range(block.shape[1]) if channel is None else (channel,):
             samples = np.ascontiguousarray(block[:, own])
             limits[own, 1].add(samples, float(samples.max()))
@@ -77,7 +72,7 @@ def measure(path: str, cut: Cut | None = None) -> Sound:
     if clipped >= MIN_CLIPPED:
         full = _full_scale(path)
         clipped = sum(limit.clipped() for limit in limits.values() if limit.top >= NEAR_FULL_SCALE * full)
-    return Sound(peak, clipped, 10 * math.log10(max(loudest.power(), 1e-20)), not_finite)
+    return Sound(peak, clipped, 10 * math.log10(max(loudest.power(), 1e-20)))
 
 
 def _full_scale(path: str) -> float:
@@ -153,8 +148,6 @@ class _Loudest:
 
 def findings(sound: Sound) -> list[Finding]:
     """What is wrong with a clip that could be decoded."""
-    if sound.not_finite:
-        return [(ERROR, "samples not finite", f"{sound.not_finite:,} samples are no number or infinite")]
     found = []
     if sound.clipped >= MIN_CLIPPED:
         below = -20 * math.log10(sound.peak)
@@ -167,15 +160,15 @@ def findings(sound: Sound) -> list[Finding]:
     return found
 
 
-def _work(job: tuple[str, Cut | None]) -> tuple[Stamp | None, Sound | None, str]:
-    """In a worker: the file as it was before, what was measured, and why nothing could be."""
+def _work(job: tuple[str, Cut | None]) -> tuple[Stamp | None, Sound | None, list[Finding]]:
+    """In a worker: the file as it was before, what was measured, or the error why nothing could be."""
     from asr.audio import UnreadableError
 
     stamp = stamp_of(job[0])
     try:
-        return stamp, measure(*job), ""
+        return stamp, measure(*job), []
     except UnreadableError as error:
-        return stamp, None, str(error)
+        return stamp, None, [(ERROR, error.kind, str(error))]
 
 
 def check_all(
@@ -209,13 +202,13 @@ def check_all(
 
 
 def _kept(row: list[Any] | None) -> Sound | None:
-    return Sound(*row[1:]) if row and row[0] == METHOD and len(row) == 5 else None
+    return Sound(*row[1:]) if row and row[0] == METHOD and len(row) == 4 else None
 
 
 def _new(
-    job: tuple[str, Cut | None], stamp: Stamp | None, sound: Sound | None, reason: str, headers: HeaderCache
+    job: tuple[str, Cut | None], stamp: Stamp | None, sound: Sound | None, wrong: list[Finding], headers: HeaderCache
 ) -> list[Finding]:
     if sound is None:  # not kept: a network or a disk may do better the next time
-        return [(ERROR, "unreadable audio", reason)]
+        return wrong
     headers.put_sound(*job, stamp, [METHOD, *sound])
     return findings(sound)

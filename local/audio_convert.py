@@ -111,7 +111,7 @@ def _samples_of(job: Job, path: str) -> int:
         header = read_header(path)
     except AudioError:
         return 0
-    whole = header[1:] == (MODEL_SAMPLE_RATE, 1, 0) and made[0] == _HEADER + 2 * header.num_samples
+    whole = header[1:] == (MODEL_SAMPLE_RATE, 1, 0, False) and made[0] == _HEADER + 2 * header.num_samples
     return header.num_samples if whole else 0
 
 
@@ -222,13 +222,11 @@ def _write(job: Job, stream: Any) -> tuple[int, int]:
         out.setparams((1, 2, MODEL_SAMPLE_RATE, 0, "NONE", ""))
         try:
             for piece in resampled(job.source, start, seconds, channel):
-                if not np.isfinite(piece.sum()):
-                    raise AudioError("samples not finite", "a sample is no number or infinite")
                 scaled = np.rint(piece * 32768)
                 beyond += int(((scaled > 32767) | (scaled < -32768)).sum())
                 out.writeframesraw(np.clip(scaled, -32768, 32767).astype("<i2").tobytes())
         except UnreadableError as error:
-            raise AudioError("unreadable audio", str(error)) from None
+            raise AudioError(error.kind, str(error)) from None
         samples = out.tell()
     return samples, beyond
 

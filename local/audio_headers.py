@@ -14,7 +14,7 @@ EXTENSIONS = (".wav", ".flac", ".ogg", ".opus")  # in order of preference where 
 
 _USUAL = struct.Struct("<4s4x8sIHHI4xHH4sI")
 _FIXED_SIZE_CODECS = {1, 3, 6, 7}  # PCM, IEEE float, A-law, mu-law: every sample takes the same room
-_EXTENSIBLE = 0xFFFE
+_FLOAT, _EXTENSIBLE = 3, 0xFFFE
 _STREAMED = 0x7FFF0000  # encoders that write to a pipe leave a length near 2 or 4 GiB in the header
 _MAX_CHUNKS = 100  # garbage after a RIFF header could otherwise be walked for minutes
 _MAX_SAMPLES = 1 << 40  # libsndfile's answer where a file does not say how long it is
@@ -23,13 +23,15 @@ _MAX_SAMPLES = 1 << 40  # libsndfile's answer where a file does not say how long
 class Header(NamedTuple):
     """``num_samples`` counts one channel, at the file's own rate.
 
-    ``unread``: bytes behind the sound that no chunk of the file accounts for, where they would last 10 ms or more.
+    ``unread``: bytes behind the sound that no chunk of the file accounts for, where they would last 10 ms or more;
+    below 0: bytes that the header counts and the file does not have. ``floating``: samples that may be NaN.
     """
 
     num_samples: int
     sample_rate: int
     channels: int
     unread: int = 0
+    floating: bool = False
 
 
 class AudioError(Exception):
@@ -77,7 +79,7 @@ def _usual_header(descriptor: int, head: bytes, size: int) -> Header | None:
         return None
     if codec not in _FIXED_SIZE_CODECS or not rate or not channels or block != channels * ((bits + 7) // 8):
         return None
-    return _sized(descriptor, (rate, channels, block), length, _USUAL.size, size)
+    return _sized(descriptor, (rate, channels, block, codec == _FLOAT), length, _USUAL.size, size)
 
 
 def _wav_header(descriptor: int, head: bytes, size: int) -> Header | None:
@@ -103,8 +105,8 @@ def _bytes(descriptor: int, head: bytes, position: int, count: int) -> bytes:
     return head[position:end] if end <= len(head) else os.pread(descriptor, count, position)
 
 
-def _layout(body: bytes) -> tuple[int, int, int] | None:
-    """(sample rate, channels, bytes for one sample of all channels) of a ``fmt `` chunk."""
+def _layout(body: bytes) -> tuple[int, int, int, bool] | None:
+    """(sample rate, channels, bytes for one sample of all channels, floating point) of a ``fmt `` chunk."""
     if len(body) < 16:
         return None
     codec, channels, rate, _, block, bits = struct.unpack_from("<HHIIHH", body)
@@ -112,24 +114,31 @@ def _layout(body: bytes) -> tuple[int, int, int] | None:
         codec = int.from_bytes(body[24:26], "little")
     if codec not in _FIXED_SIZE_CODECS or not rate or not channels or block != channels * ((bits + 7) // 8):
         return None
-    return rate, channels, block
+    return rate, channels, block, codec == _FLOAT
 
 
-def _sized(descriptor: int, layout: tuple[int, int, int] | None, length: int, start: int, size: int) -> Header | None:
+def _sized(
+    descriptor: int, layout: tuple[int, int, int, bool] | None, length: int, start: int, size: int
+) -> Header | None:
     if layout is None or length >= _STREAMED:
         return None
-    rate, channels, block = layout
+    rate, channels, block, floating = layout
     there = size - start
-    if length > there:
+    if length - there > start:  # more than the header itself, which telephones' recorders count as sound
         raise AudioError("truncated audio", f"the header says {length:,} bytes of sound, the file has {there:,}")
+    if length > there:
+        return Header(there // block, rate, channels, there - length, floating)
     piece = block * max(rate // 100, 1)  # 10 ms: recorders pad
     unread = 0
     if there - length >= piece and not _are_chunks(descriptor, start + length + length % 2, size):
         unread = there - length
     if unread and length < block:
-        detail = f"the header counts 0 samples, and {unread:,} bytes follow: was the length never written?"
+        detail = (
+            f"the header counts 0 samples, and {unread:,} bytes follow: its length was never written; write the file"
+            " anew (ffmpeg -i OLD.wav NEW.wav)"
+        )
         raise AudioError("header disagrees with size", detail)
-    return Header(length // block, rate, channels, unread)
+    return Header(length // block, rate, channels, unread, floating)
 
 
 def _are_chunks(descriptor: int, position: int, size: int) -> bool:
@@ -155,4 +164,4 @@ def _any_header(path: str) -> Header:
         raise AudioError("unreadable audio", detail) from None
     if info.frames > _MAX_SAMPLES or info.samplerate <= 0:
         raise AudioError("unreadable audio", "the header does not say how long the clip is")
-    return Header(info.frames, info.samplerate, info.channels)
+    return Header(info.frames, info.samplerate, info.channels, floating=info.subtype in ("FLOAT", "DOUBLE"))

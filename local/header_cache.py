@@ -21,16 +21,16 @@ from typing import Any
 from audio_headers import AudioError, Header, read_header, read_with_stat
 from corpus import Cut
 
-VERSION = 1  # of the tables; a file of another version is thrown away
+VERSION = 2  # of the tables; a file of another version is thrown away
 # Whole paths are the keys: a lookup by (folder, name) is no faster, and the folder would stand in every row as well.
 _TABLES = (
     "CREATE TABLE headers (path BLOB PRIMARY KEY, size INT, mtime INT, ctime INT, samples INT, rate INT, channels INT,"
-    " unread INT, kind TEXT, detail TEXT) WITHOUT ROWID",
+    " unread INT, floating INT, kind TEXT, detail TEXT) WITHOUT ROWID",
     "CREATE TABLE sounds (path BLOB, cut TEXT, size INT, mtime INT, ctime INT, found TEXT, PRIMARY KEY (path, cut))"
     " WITHOUT ROWID",
 )
 _HEADERS_FROM = "SELECT * FROM headers WHERE path>=? ORDER BY path"
-_PUT_HEADER = "INSERT OR REPLACE INTO headers VALUES (?,?,?,?,?,?,?,?,?,?)"
+_PUT_HEADER = "INSERT OR REPLACE INTO headers VALUES (?,?,?,?,?,?,?,?,?,?,?)"
 _SOUND = "SELECT size, mtime, ctime, found FROM sounds WHERE path=? AND cut=?"
 _PUT_SOUND = "INSERT OR REPLACE INTO sounds VALUES (?,?,?,?,?,?)"
 _AT_ONCE = 5000  # rows a transaction at least
@@ -56,7 +56,7 @@ class Recorder:
 
     def __init__(self) -> None:
         self.paths: list[str] = []
-        self.numbers = array("q")  # _WIDTH for each path: size, mtime, ctime, and the header's four
+        self.numbers = array("q")  # _WIDTH for each path: size, mtime, ctime, and the header's five
         self.failed: list[tuple[Any, ...]] = []  # whole rows, of files with which something is wrong
 
     def header(self, path: str) -> Header:
@@ -66,7 +66,7 @@ class Recorder:
         except AudioError as error:
             known = _is_text(error.detail) and not isinstance(error.__context__, OSError)
             if known and (stamp := stamp_of(path)):  # what the system refused once it may allow the next time
-                self.failed.append((os.fsencode(path), *stamp, 0, 0, 0, 0, error.kind, error.detail))
+                self.failed.append((os.fsencode(path), *stamp, 0, 0, 0, 0, 0, error.kind, error.detail))
             raise
         self.paths.append(path)
         self.numbers.extend((about.st_size, about.st_mtime_ns, about.st_ctime_ns, *header))
@@ -131,9 +131,9 @@ class HeaderCache(contextlib.AbstractContextManager["HeaderCache"]):
             row = self._row(os.fsencode(path))
             if row is not None and row[1:4] == stamp:
                 self.reused += 1
-                if row[8] is not None:
-                    raise AudioError(row[8], row[9])
-                return Header(*row[4:8])
+                if row[9] is not None:
+                    raise AudioError(row[9], row[10])
+                return Header(*row[4:9])
         self.read += 1
         if self._database is None:
             return read_header(path)

@@ -79,8 +79,7 @@ def prepare(options: Options, headers: HeaderCache | None = None) -> Prepared:
     reader = Reader(headers, texts, vocabulary, options.max_seconds)
     prefixes = [f"{part.name}-" if len(parts) > 1 else "" for part in parts]
     reads = [read_utterances(part, prefix, reader) for part, prefix in zip(parts, prefixes, strict=True)]
-    if options.check_audio:
-        _check_audio(reads, headers)
+    _check_audio(reads, headers, options.check_audio)
     problems += [problem for read in reads for problem in read.problems]
     corpus = Corpus(parts, reads)
     return _divided(options, corpus, problems, reader)
@@ -94,15 +93,19 @@ def _vocabulary(path: Path | None) -> tuple[Vocabulary | None, list[Problem]]:
     return vocabulary, []
 
 
-def _check_audio(reads: Sequence[Read], headers: HeaderCache) -> None:
-    """Decode every clip; one that cannot be decoded is left out."""
+def _check_audio(reads: Sequence[Read], headers: HeaderCache, everything: bool) -> None:
+    """Decode every clip, else those of float files alone, for errors; one with an error is left out."""
+    clips = [(item, read) for read in reads for item in read.utterances if everything or item.key in read.floating]
+    if not clips:
+        return
     from audio_check import check_all
 
-    clips = [(item, read) for read in reads for item in read.utterances]
     bad: set[str] = set()
     jobs = ((item.source, read.to_convert.get(item.key)) for item, read in clips)
     for (item, read), found in zip(clips, check_all(jobs, headers, total=len(clips)), strict=True):
         for severity, kind, detail in found:
+            if severity != ERROR and not everything:
+                continue
             read.problems.append(Problem(severity, kind, item.source, None, item.key, detail))
             if severity == ERROR:
                 bad.add(item.key)

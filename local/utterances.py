@@ -23,7 +23,7 @@ WINDOW_MS = 25  # the feature window: a shorter clip has no frame at all
 _BLOCK = 1 << 16  # clips read before the next ones are: what the other process sends back must fit into memory
 _OWN_SHARE = 0.45  # of the clips: what the other process sends has to be put together here as well
 _WORTH_SHARING = 4096  # clips: fewer are read before another process has begun
-_PLAIN = (MODEL_SAMPLE_RATE, 1, 0)  # rate, channels and unread bytes of a header that nothing needs to be said of
+_PLAIN = (MODEL_SAMPLE_RATE, 1, 0, 0)  # rate, channels, unread, floating: a header that nothing needs to be said of
 TRAINER_LIMIT = 2048  # 10-ms frames: FunASR's default max_source_length, above which it drops clips silently
 
 
@@ -46,6 +46,7 @@ class Read:
     to_convert: dict[str, Cut | None] = field(
         default_factory=dict
     )  # by key: clips that training cannot take as they are
+    floating: set[str] = field(default_factory=set)  # keys: clips that can hold samples that are no sound
     own_split: dict[str, str] = field(default_factory=dict)  # by key, where the corpus says it
 
 
@@ -98,6 +99,7 @@ def _read_in_halves(clips: list[Clip], prefix: str, reader: Reader, read: Read) 
     read.utterances += own.utterances
     read.problems += own.problems
     read.to_convert |= own.to_convert
+    read.floating |= own.floating
     read.own_split |= own.own_split
     reader.texts.add(changes)
     reader.headers.adopt(recorder)
@@ -158,6 +160,8 @@ def _utterance(clip: Clip, key: str, reader: Reader, read: Read) -> Utterance:
         utterance = utterance._replace(extra={"transcript": clip.text})
     if clip.cut or header.sample_rate != MODEL_SAMPLE_RATE or header.channels != 1:
         read.to_convert[key] = clip.cut
+    if header.floating:
+        read.floating.add(key)
     unknown = vocabulary.unknown(target) if vocabulary else ()
     if unknown or header[1:] != _PLAIN or not count * LFR_FRAMES <= frames <= TRAINER_LIMIT:
         _remark(read.problems, utterance, header, unknown)
@@ -183,7 +187,10 @@ def _remark(problems: list[Problem], item: Utterance, header: Header, unknown: S
     def add(severity: str, kind: str, detail: str) -> None:
         problems.append(Problem(severity, kind, item.source, None, item.key, detail))
 
-    if header.unread:
+    if header.unread < 0:
+        detail = f"the header counts {-header.unread} bytes more than there are, its own among them: all sound is kept"
+        add(WARNING, "header disagrees with size", detail)
+    if header.unread > 0:
         add(WARNING, "header disagrees with size", f"{header.unread:,} bytes behind the sound that the header counts")
     if item.target_len * LFR_FRAMES > item.source_len:
         seconds, room = item.source_len / FRAMES_PER_SECOND, item.source_len // LFR_FRAMES

@@ -354,7 +354,19 @@ def not_a_number(at: Place) -> Row:
     sound = tone(2)
     sound[1000] = np.nan
     soundfile.write(at.clip(), sound, 16000, subtype="FLOAT")
-    return "error", "samples not finite", at.clip().name, "", at.utt(), ""
+    return "error", "samples not finite", at.clip().name, "", at.utt(), "at 0.06 s"
+
+
+def integers_stored_as_floats(at: Place) -> Row:
+    soundfile.write(at.clip(), 32768 * tone(2), 16000, subtype="FLOAT")
+    return "error", "samples out of range", at.clip().name, "", at.utt(), "times full scale"
+
+
+def a_header_that_counts_itself(at: Place) -> Row:
+    raw = bytearray(at.clip().read_bytes())
+    raw[40:44] = struct.pack("<I", len(raw))
+    at.clip().write_bytes(raw)
+    return "warning", "header disagrees with size", at.clip().name, "", at.utt(), "44 bytes more than there are"
 
 
 def a_flac_that_breaks_off(at: Place) -> Row:
@@ -374,6 +386,9 @@ CLIPS = (
         more_sound_than_the_header_says,
         no_sound_file,
         a_web_page,
+        not_a_number,
+        integers_stored_as_floats,
+        a_header_that_counts_itself,
     ),
     *(a_folder_for_a_clip, a_link_to_nowhere, no_rate, too_short, too_long_for_funasr, too_short_for_its_text),
     *(telephone_rate, studio_rate, stereo, a_damaged_flac_header, two_formats, a_stray_clip),
@@ -389,4 +404,4 @@ LABELS = (
     *(digits, a_character_the_model_lacks),
 )
 BROKEN = (an_empty_label_file, a_label_file_of_bytes, a_damaged_line)
-SOUND = (clipped, silent, not_a_number, a_flac_that_breaks_off)
+SOUND = (clipped, silent, a_flac_that_breaks_off)

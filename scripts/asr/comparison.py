@@ -95,15 +95,16 @@ def _why_none(result: dict[str, Any], names: list[str], no_character: str | None
     """Why there is no comparison; None where there is one.
 
     Missing hypotheses count as deletions, but a hypothesis that invents text costs more than its deletion: without it a
-    system may look better. So nothing is concluded from a decode that is not whole.
+    system may look better. So nothing is concluded from a decode that is not whole, unless both lack the same clips, as
+    they do those that cannot be read (asr.unreadable): these count alike.
     """
     if FROM not in names or TO not in names:
         return {"en": "No baseline was scored: there is nothing to compare with.", "zh": "没有给基线打分，无从比较。"}
     if no_character:
         return {"en": f"Nothing is compared: {no_character}.", "zh": "没有比较：参考文本中没有字。"}
-    missing = {name: result["systems"][name]["n_missing"] for name in names if result["systems"][name]["n_missing"]}
-    if not missing:
+    if result["systems"][FROM]["missing"] == result["systems"][TO]["missing"]:
         return None
+    missing = {name: result["systems"][name]["n_missing"] for name in names if result["systems"][name]["n_missing"]}
     english = " and ".join(f"{count:,} hypotheses of {name}" for name, count in missing.items())
     chinese = "，".join(f"{name} 缺 {count:,} 条" for name, count in missing.items())
     return {

@@ -5,7 +5,8 @@ module. Against FunASR's AudioDataset, whose batches it makes:
 
 - every random number of a clip comes from the seed, the epoch and the clip's key: see ``asr.augmentation``;
 - ``dataset_conf.speed_perturb`` and ``gain_db`` vary the training clips (FunASR's speed_perturb is dead);
-- a clip that cannot be read ends the training in one line that names it;
+- a clip that cannot be read is left out of its batch and named (asr.unreadable); a batch of such clips alone holds one
+  of them as silence, marked ``blank``, which the trainer gives no weight: all processes have as many steps as before;
 - no utterance is dropped by a limit on its length: ``asr.train`` names what cannot fit before training.
 """
 
@@ -23,20 +24,8 @@ from funasr.register import tables
 from funasr.utils.load_utils import extract_fbank
 
 from asr import families
-from asr.audio import UnreadableError, resampled
+from asr.audio import UnreadableError, read_audio
 from asr.augmentation import SAMPLES_PER_FRAME, augmentation, frames, key_hash, samples_at
-from asr.errors import RecipeError
-from asr.manifest import MODEL_SAMPLE_RATE
-
-TOLERATED_FRAMES = 2  # a resampler's rounding, between a file at another rate and what the manifest counts
-
-
-class ClipError(RecipeError):
-    """A clip that training cannot read. One line, even where torch wraps a worker's traceback around it."""
-
-    def __init__(self, message: str) -> None:
-        lines = message.strip().splitlines()
-        super().__init__(lines[-1].removeprefix(f"{__name__}.{type(self).__name__}: ") if lines else message)
 
 
 class EpochIndex(int):
@@ -128,29 +117,22 @@ class RecipeAudioDataset(AudioDataset):
         return np.where(speed == 1.0, self.index_ds.source_lens, frames(samples_at(self.index_ds.samples, speed)))
 
     def audio(self, item: dict[str, Any], epoch: int) -> np.ndarray:
-        """[samples] float32 of an item at 16 kHz as it is heard in this epoch. ClipError where it cannot be read."""
-        path = item["source"]
-        try:
-            samples = np.concatenate(list(resampled(path)))
-            if abs(frames(len(samples)) - item["source_len"]) > TOLERATED_FRAMES:  # a cut WAV decodes without an error
-                raise UnreadableError(
-                    f"has {len(samples) / MODEL_SAMPLE_RATE:.2f} s now, and had {item['duration']:.2f} s in stage 1"
-                )
-        except UnreadableError as error:
-            why = str(error) if os.path.exists(path) else "is not there any more"
-            raise ClipError(
-                f"{path}: utterance {item['key']}: {why}; put the clip back, or rerun stage 1 and give --tag a new name"
-            ) from None
-        return self.augmentation.apply(samples, key_hash(item["key"]), epoch)
+        """[samples] float32 of an item at 16 kHz as it is heard in this epoch. UnreadableError where it cannot be."""
+        return self.augmentation.apply(read_audio(item["source"], item["duration"]), key_hash(item["key"]), epoch)
 
-    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+    def __getitem__(self, index: int) -> dict[str, Any]:
         """speech [T, D] float32, speech_lengths [1], text [L] int64, text_lengths [1]: what FunASR's collator joins.
 
-        In validation also ``target``, the text as a string.
+        In validation also ``target``, the text as a string. Of a clip that cannot be read: silence, and ``unreadable``:
+        the clips of this set, its key, file, and why.
         """
-        item = self.index_ds[int(index)]
+        item, unreadable = self.index_ds[int(index)], {}
         epoch = getattr(index, "epoch", self.epoch) if self.is_training else 0
-        data = torch.from_numpy(self.audio(item, epoch))
+        try:
+            data = torch.from_numpy(self.audio(item, epoch))
+        except UnreadableError as error:
+            data = torch.zeros(item["source_len"] * SAMPLES_PER_FRAME)
+            unreadable = {"unreadable": (len(self), item["key"], item["source"], str(error))}
         # The frontend's dither, and whatever a preprocessor draws, comes from torch's generator of this process.
         before = torch.get_rng_state()
         torch.default_generator.manual_seed(self.augmentation.noise_seed(key_hash(item["key"]), epoch))
@@ -172,4 +154,12 @@ class RecipeAudioDataset(AudioDataset):
             "text_lengths": torch.tensor([len(text)], dtype=torch.int32),
             # What was said, which ids do not tell: a character without a token is <unk>, as is any other.
             **({} if self.is_training else {"target": target}),
+            **unreadable,
         }
+
+    def collator(self, samples: list[dict[str, Any]]) -> dict[str, Any]:
+        """A batch of the clips that can be read; with ``unreadable``, a list, and ``blank`` where there are others."""
+        whole = [sample for sample in samples if "unreadable" not in sample]
+        lost = [sample.pop("unreadable") for sample in samples if "unreadable" in sample]
+        batch = super().collator(whole or samples[:1])
+        return {**batch, "unreadable": lost, "blank": not whole} if lost else batch

@@ -3,15 +3,19 @@
 ``python -m asr.decode --model DIR --manifest data/…/test.jsonl --out exp/<tag>/tuned [--ngpu 1] [--exp exp/<tag>]``
 writes OUT/hyp.txt (Kaldi text) and OUT/decode.json, with one process a GPU, or ``--processes`` on the processor
 (asr.decode_shards). A run that was stopped goes on from what it has decoded (asr.decode_results). No voice-activity
-detector: it drops and fragments impaired speech.
+detector: it drops and fragments impaired speech. A clip that cannot be read has no line, and is named in decode.json
+(asr.unreadable).
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from asr import decode_shards, errors, families, kaldi_text, lineage
@@ -23,32 +27,45 @@ from asr.decode_shards import Facts, Job
 from asr.errors import RecipeError, UsageError
 from asr.files import sha256_file, write_json
 from asr.manifest import Utterance, read_manifest
+from asr.unreadable import MAX_SHARE, Unread, Unreadable, command
 
 DEFAULTS = {"batch_seconds": 60.0, "dither": 0.0, "cpu_processes": 1}
+NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 def decode(recogniser: Any, utterances: list[Utterance], batch_seconds: float) -> dict[str, str]:
-    """{key: text} for every utterance, in the manifest's order, decoded in this process.
+    """{key: text} for every utterance that can be read, in the manifest's order, decoded in this process.
 
-    Raises RecipeError when a clip cannot be read or an id is left without a result: a crashed decode must never look
+    Raises RecipeError when too many cannot be read or an id is left without a result: a crashed decode must never look
     like a good one.
     """
     found: dict[str, str] = {}
+    unreadable = Unreadable("decoded", len(utterances), MAX_SHARE, print)
     planned = list(batches(utterances, batch_seconds))
     with _bar(len(utterances)) as bar, Readers(recogniser) as readers:
         plan = [clips(batch) for batch in planned]
         for number, texts in Decoder(recogniser).run(plan, range(len(plan)), readers):
-            found.update(zip((item.key for item in planned[number]), texts, strict=True))
+            found.update(readable(planned[number], texts, unreadable))
             bar.update(len(texts))
-    return in_order(utterances, found)
+    return in_order(utterances, found, unreadable)
 
 
-def in_order(utterances: list[Utterance], found: dict[str, str]) -> dict[str, str]:
-    """``found`` in the manifest's order. RecipeError where an id has no result."""
-    missing = [item.key for item in utterances if item.key not in found]
+def readable(batch: list[Utterance], texts: list[str | Unread], unreadable: Unreadable) -> dict[str, str]:
+    """{key: text} of a batch; its other clips are added to ``unreadable``."""
+    pairs = list(zip(batch, texts, strict=True))
+    for item, text in pairs:
+        if isinstance(text, Unread):
+            unreadable.add(item.key, item.source, text.why)
+    return {item.key: text for item, text in pairs if isinstance(text, str)}
+
+
+def in_order(utterances: list[Utterance], found: dict[str, str], unreadable: Unreadable) -> dict[str, str]:
+    """``found`` in the manifest's order. RecipeError where an id that can be read has no result."""
+    asked = [item.key for item in utterances if item.key not in unreadable.found]
+    missing = [key for key in asked if key not in found]
     if missing:
         raise RecipeError(f"decoding gave no result for {len(missing)} clips, first {missing[0]}")
-    return {item.key: found[item.key] for item in utterances}
+    return {key: found[key] for key in asked}
 
 
 def _bar(total: int) -> Any:
@@ -71,26 +88,40 @@ def fingerprint(model: Path, manifest: Path, conf: dict[str, Any], known: str | 
     }
 
 
-def is_up_to_date(out: Path, inputs: dict[str, Any]) -> bool:
-    """Whether OUT/hyp.txt is whole and was made from the same inputs."""
+def recorded_of(out: Path, inputs: dict[str, Any]) -> dict[str, Any] | None:
+    """Return OUT/decode.json where OUT/hyp.txt is whole and was made from these inputs, else None."""
     try:
         record = json.loads((out / "decode.json").read_text(encoding="utf-8"))
-        return record["inputs"] == inputs and record["hyp_sha256"] == sha256_file(out / "hyp.txt")
+        same = record["inputs"] == inputs and record["hyp_sha256"] == sha256_file(out / "hyp.txt")
+        return record if same else None
     except (OSError, ValueError, KeyError):
-        return False
+        return None
 
 
-def run(model: Path, manifest: Path, out: Path, ngpu: int, conf: dict[str, Any]) -> None:
+def is_up_to_date(out: Path, inputs: dict[str, Any]) -> bool:
+    """Whether there is nothing to decode. Clips that were unreadable may be whole now."""
+    record = recorded_of(out, inputs)
+    return record is not None and not record.get("unreadable")
+
+
+def run(
+    model: Path,
+    manifest: Path,
+    out: Path,
+    ngpu: int,
+    conf: dict[str, Any],
+    without: Mapping[str, str] = NOTHING,
+) -> None:
     """Decode and write OUT/hyp.txt and OUT/decode.json, unless they are there and of the same inputs.
 
-    Goes on from what a run that was stopped has left in OUT.
+    Goes on from what a run that was stopped has left in OUT. ``without``: clips to leave out as unreadable, and why.
     """
     utterances = read_manifest(manifest)
     for path in (model / "model.pt", model / "config.yaml"):
         if not path.is_file():
             raise RecipeError(f"{path}: not there; run stage {'4' if model.name == 'model' else '0'} first")
     inputs = fingerprint(model, manifest, conf)
-    if is_up_to_date(out, inputs):
+    if not without and is_up_to_date(out, inputs):
         (out / PARTIAL).unlink(missing_ok=True)
         print(f"{out / 'hyp.txt'}: of this model and these clips already; kept")
         return
@@ -98,28 +129,35 @@ def run(model: Path, manifest: Path, out: Path, ngpu: int, conf: dict[str, Any])
         for note in partial.notes:
             print(note)
         kept = len(partial.texts)
-        left = [item for item in utterances if item.key not in partial.texts]
+        unreadable = Unreadable("decoded", len(utterances), conf.get("max_unreadable", MAX_SHARE), print)
+        for item in utterances:
+            if item.key in without:
+                unreadable.add(item.key, item.source, without[item.key])
+        asked = [item for item in utterances if item.key not in without]
+        left = [item for item in asked if item.key not in partial.texts]
         if kept:
             print(f"{out / PARTIAL}: {kept} of {len(utterances)} clips are decoded already; going on", flush=True)
         planned = list(batches(left, conf["batch_seconds"]))
         shards = decode_shards.shards(ngpu, conf.get("cpu_processes", DEFAULTS["cpu_processes"]), len(planned))
         family = families.of_folder(model)
         job = Job(model, ngpu, conf["dither"], list(map(clips, planned)), shards, family.options(conf))
-        facts = decode_left(job, planned, out, partial) if left else Facts([], 0.0, 0.0)
-        texts = in_order(utterances, partial.texts)
+        facts = decode_left(job, planned, out, partial, unreadable) if left else Facts([], 0.0, 0.0)
+        texts = in_order(utterances, partial.texts, unreadable)
         record = {"inputs": inputs, "batch_seconds": conf["batch_seconds"], "shards": shards if left else 0}
+        record["unreadable"] = unreadable.found
         record["counts"] = family.counts(texts.values())
-        write_results(out, utterances, texts, record | measured(facts, utterances, left))
+        write_results(out, utterances, texts, record | measured(facts, asked, left))
         partial.remove()
-    print(f"{told(facts, utterances, left)} -> {out / 'hyp.txt'}")
+    print(f"{told(facts, asked, left)} -> {out / 'hyp.txt'}")
 
 
-def decode_left(job: Job, planned: list[list[Utterance]], out: Path, partial: Partial) -> Facts:
+def decode_left(job: Job, planned: list[list[Utterance]], out: Path, partial: Partial, unreadable: Unreadable) -> Facts:
     """Decode the planned batches in shards into ``partial``."""
     with _bar(sum(map(len, planned))) as bar:
 
-        def keep(number: int, texts: list[str]) -> None:
-            partial.add([item.key for item in planned[number]], texts)
+        def keep(number: int, texts: list[str | Unread]) -> None:
+            found = readable(planned[number], texts, unreadable)
+            partial.add(found.keys(), found.values())
             bar.update(len(texts))
 
         return decode_shards.decode(job, out, keep)
@@ -170,14 +208,21 @@ def refuse_another_baseline(exp: Path, manifest: Path, conf: dict[str, Any]) -> 
     The tuned model's texts would be compared with those of other clips or another method.
     """
     out, base = exp / "baseline", exp / "base"
-    if not (out / "hyp.txt").is_file() or is_up_to_date(
-        out, fingerprint(base, manifest, conf, recorded(exp)["digest"])
-    ):
+    inputs = fingerprint(base, manifest, conf, recorded(exp)["digest"])
+    if not (out / "hyp.txt").is_file() or recorded_of(out, inputs):
         return
     raise RecipeError(
         f"{out / 'hyp.txt'}: not as stage 2 wrote it, or of another base model, other clips or other decoding options"
         f" than the tuned model's; decode it again: {rerun(exp, 2)}"
     )
+
+
+def unreadable_before(baseline: Path) -> dict[str, str]:
+    """Clips that stage 2 could not read: left out of the tuned model's texts too, for the two are compared."""
+    path = baseline / "decode.json"
+    found = json.loads(path.read_text(encoding="utf-8")).get("unreadable", {}) if path.is_file() else {}
+    again = f"rm -r {shlex.quote(str(baseline))}; {command()} --stage 2"
+    return dict.fromkeys(found, f"could not be read in stage 2, so it is not compared (if it can be now: {again})")
 
 
 def main() -> None:
@@ -194,8 +239,9 @@ def main() -> None:
         raise UsageError(f"--ngpu takes a whole number from 0, not {arguments.ngpu}")
     if arguments.processes is not None and (arguments.processes < 1 or arguments.ngpu):
         raise UsageError("--processes takes a whole number from 1, and is for the processor (--ngpu 0)")
-    given = read_stage_file(arguments.exp, "decode").get("decode_conf", {}) if arguments.exp else {}
-    conf = {**DEFAULTS, **given}
+    given = read_stage_file(arguments.exp, "decode") if arguments.exp else {}
+    conf = {**DEFAULTS, **given.pop("decode_conf", {}), **given}
+    without: dict[str, str] = {}
     if arguments.exp and arguments.model.name == "base":
         base = recorded(arguments.exp)
         if not base.get("from_scratch"):
@@ -203,11 +249,12 @@ def main() -> None:
     elif arguments.exp:
         refuse_another_baseline(arguments.exp, arguments.manifest, conf)
         lineage.refuse(arguments.model, arguments.exp.name, arguments.manifest)
+        without = unreadable_before(arguments.exp / "baseline")
     if arguments.batch_seconds:
         conf["batch_seconds"] = arguments.batch_seconds
     if arguments.processes:
         conf["cpu_processes"] = arguments.processes
-    run(arguments.model, arguments.manifest, arguments.out, arguments.ngpu, conf)
+    run(arguments.model, arguments.manifest, arguments.out, arguments.ngpu, conf, without)
 
 
 if __name__ == "__main__":

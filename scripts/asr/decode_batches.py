@@ -12,11 +12,11 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import Any, NamedTuple
 
 from asr.errors import RecipeError
-from asr.manifest import FRAMES_PER_SECOND, MODEL_SAMPLE_RATE, Utterance
+from asr.manifest import FRAMES_PER_SECOND, Utterance
 from asr.memory import ran_out_of_memory
 from asr.processes import die_with_parent
+from asr.unreadable import Unread
 
-TOLERATED_SECONDS = 0.05  # a resampler's rounding, between a file at another rate and what the manifest counts
 _inherited: list[Any] = []  # a reading process's recogniser: it comes by the fork, and its model is not touched
 
 
@@ -45,21 +45,19 @@ def clips(batch: Sequence[Utterance]) -> list[Clip]:
     return [Clip(item.source, item.duration) for item in batch]
 
 
-def _features(recogniser: Any, batch: Sequence[Clip]) -> tuple[Any, Any]:
-    return recogniser.features([_read(clip) for clip in batch])
+def _features(recogniser: Any, batch: Sequence[Clip]) -> tuple[Any, Any, dict[int, Unread]]:
+    """Features and lengths of the clips that can be read; the places of the others."""
+    import numpy as np
 
+    from asr.audio import UnreadableError, read_audio
 
-def _read(clip: Clip) -> Any:
-    from asr.funasr_model import read_audio
-
-    samples = read_audio(clip.source)
-    now = len(samples) / MODEL_SAMPLE_RATE
-    if abs(now - clip.seconds) > TOLERATED_SECONDS:  # a cut WAV decodes without an error, and to less
-        raise RecipeError(
-            f"{clip.source}: has {now:.2f} s now, and had {clip.seconds:.2f} s in stage 1; put the clip back, or rerun"
-            " stage 1 and give --tag a new name"
-        )
-    return samples
+    found, lost = [], {}
+    for place, clip in enumerate(batch):
+        try:
+            found.append(read_audio(clip.source, clip.seconds))
+        except UnreadableError as error:
+            lost[place] = Unread(str(error))
+    return (*(recogniser.features(found) if found else (np.empty(0), np.empty(0))), lost)
 
 
 def _begin_reading(recogniser: Any) -> None:
@@ -71,9 +69,11 @@ def _begin_reading(recogniser: Any) -> None:
     _inherited[:] = [recogniser]
 
 
-def _read_in_process(batch: Sequence[Clip]) -> tuple[Any, Any]:
-    speech, lengths = _features(_inherited[0], batch)
-    return speech.numpy(), lengths.numpy()  # as tensors they would take shared memory and a file descriptor each
+def _read_in_process(batch: Sequence[Clip]) -> tuple[Any, Any, dict[int, Unread]]:
+    import numpy as np
+
+    speech, lengths, lost = _features(_inherited[0], batch)
+    return np.asarray(speech), np.asarray(lengths), lost  # tensors would take shared memory and a file descriptor each
 
 
 class Readers(contextlib.AbstractContextManager["Readers"]):
@@ -98,19 +98,23 @@ class Readers(contextlib.AbstractContextManager["Readers"]):
     def __exit__(self, *_: object) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def read(self, batch: Sequence[Clip]) -> Future[tuple[Any, Any]]:
-        """(B, T, D) features and (B,) lengths, in time. RecipeError in it where a clip cannot be read."""
+    def read(self, batch: Sequence[Clip]) -> Future[tuple[Any, Any, dict[int, Unread]]]:
+        """(B, T, D) features and (B,) lengths, in time, of the clips that can be read, and the others by their place.
+
+        RecipeError in it where their folder is gone.
+        """
         if self._processes:
             return self._pool.submit(_read_in_process, batch)
         return self._pool.submit(_features, self._recogniser, batch)
 
     @staticmethod
-    def result(read: Future[tuple[Any, Any]]) -> tuple[Any, Any]:
-        """What ``read`` promised, as tensors."""
+    def result(read: Future[tuple[Any, Any, dict[int, Unread]]]) -> tuple[Any, Any, dict[int, Unread]]:
+        """What ``read`` promised, with tensors."""
         import torch
 
         try:
-            return tuple(map(torch.as_tensor, read.result()))  # type: ignore[return-value]
+            speech, lengths, lost = read.result()
+            return torch.as_tensor(speech), torch.as_tensor(lengths), lost
         except BrokenProcessPool:
             raise RecipeError("a process that read audio was killed, most likely for want of memory") from None
 
@@ -163,9 +167,9 @@ class Decoder:
 
     def run(
         self, plan: Sequence[Sequence[Clip]], numbers: Iterable[int], readers: Readers
-    ) -> Iterator[tuple[int, list[str]]]:
+    ) -> Iterator[tuple[int, list[str | Unread]]]:
         """(number, texts of ``plan[number]``) for each of ``numbers``, in order; ``readers.depth`` are asked ahead."""
-        waiting: deque[tuple[int, Future[tuple[Any, Any]]]] = deque()
+        waiting: deque[tuple[int, Future[tuple[Any, Any, dict[int, Unread]]]]] = deque()
         source = iter(numbers)
         while True:
             while len(waiting) < readers.depth and (number := next(source, None)) is not None:
@@ -173,4 +177,7 @@ class Decoder:
             if not waiting:
                 return
             number, read = waiting.popleft()
-            yield number, self.texts(plan[number], *readers.result(read))
+            speech, lengths, lost = readers.result(read)
+            whole = [clip for place, clip in enumerate(plan[number]) if place not in lost]
+            texts = iter(self.texts(whole, speech, lengths) if whole else ())
+            yield number, [lost.get(place) or next(texts) for place in range(len(plan[number]))]

@@ -57,7 +57,12 @@ def _cut(batch: Batch, begin: int, end: int) -> Batch:
 
 
 def normaliser(model: Any, batch: Batch) -> int:
-    """What FunASR divides a batch's loss by: tokens where the model says length_normalized_loss, else clips."""
+    """What FunASR divides a batch's loss by: tokens where the model says length_normalized_loss, else clips.
+
+    0 for a batch of which no clip could be read.
+    """
+    if batch.get("blank"):
+        return 0
     clips = len(batch["speech_lengths"])
     if not getattr(model, "length_normalized_loss", False):
         return clips

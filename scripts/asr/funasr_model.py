@@ -21,7 +21,6 @@ import torch
 
 from asr import families
 from asr.adapters import is_factor
-from asr.audio import UnreadableError, resampled
 from asr.errors import RecipeError
 
 
@@ -150,15 +149,6 @@ def count_accuracy(model: Any, tokenizer: Any) -> None:
     for kind in type(model).__mro__:
         if hasattr(module := sys.modules[kind.__module__], "th_accuracy"):
             module.th_accuracy = counted
-
-
-def read_audio(path: str | os.PathLike[str]) -> np.ndarray:
-    """(samples,) float32 mono at 16 kHz. An unreadable or empty file is a RecipeError that names it."""
-    try:
-        pieces = list(resampled(os.fspath(path)))
-    except UnreadableError as error:
-        raise RecipeError(f"{path}: {error}; rerun stage 1 to leave it out") from None
-    return np.concatenate(pieces)
 
 
 @dataclass

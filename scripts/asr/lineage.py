@@ -78,7 +78,7 @@ def write(exp: Path, before: Sequence[dict[str, Any]], ancestors: Sequence[str],
     record = {
         "schema_version": SCHEMA_VERSION,
         "ancestors": list(dict.fromkeys([*all_of("ancestors"), *ancestors])),
-        "not_known": list(dict.fromkeys([*all_of("not_known"), *[exp.name] * (None in own)])),
+        "not_known": list(dict.fromkeys([*all_of("not_known"), *[exp.name] * (not any(own))])),
         "clips": sorted({*all_of("clips"), *filter(None, own)}),
         "texts": len({item.target for item in read_manifest(exp / "manifest" / "train.jsonl")}),
     }

@@ -72,6 +72,7 @@ SCHEMA: dict[str, Any] = {
     "ngpu": _count(0),
     "cpu_processes": _count(),
     "seed": _count(0),
+    "max_unreadable": Key((int, float), minimum=0, maximum=1),
     "freeze_param": Key((str, list)),
     "enable_tf32": _FLAG,
     "cudnn_benchmark": _FLAG,
@@ -174,8 +175,9 @@ STAGE_FILES: dict[str, tuple[str, ...]] = {
     "train": (
         *("family", "from_scratch", "cpu_processes", "seed", "freeze_param", "enable_tf32", "cudnn_benchmark"),
         *("optim", "optim_conf", "scheduler", "scheduler_conf", "dataset", "dataset_conf", "train_conf", "lora_conf"),
+        "max_unreadable",
         *BLOCKS,
     ),
     "average": ("avg_nbest_model",),
-    "decode": ("decode_conf",),
+    "decode": ("decode_conf", "max_unreadable"),
 }

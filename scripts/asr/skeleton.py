@@ -12,10 +12,10 @@ import numpy as np
 import torch
 import yaml
 
+from asr.audio import UnreadableError, read_audio
 from asr.average import configuration
 from asr.errors import RecipeError
 from asr.files import atomic_open, write_json, write_text
-from asr.funasr_model import read_audio
 from asr.manifest import Utterance, read_manifest
 
 
@@ -34,7 +34,11 @@ def mean_and_scale(
     frontend, count = WavFrontend(**frontend_conf), 0
     total, squares = np.zeros(frontend.output_size()), np.zeros(frontend.output_size())
     for item in random.Random(seed).sample(utterances, min(clips, len(utterances))):
-        audio = torch.from_numpy(read_audio(item.source))[None]
+        try:
+            audio = torch.from_numpy(read_audio(item.source, item.duration))[None]
+        except UnreadableError as error:
+            print(f"{item.source}: utterance {item.key}: {error}; left out of the mean")
+            continue
         features = frontend(audio, [audio.shape[1]])[0][0].numpy().astype(np.float64)
         total, squares, count = total + features.sum(0), squares + (features**2).sum(0), count + len(features)
     mean = total / count

@@ -68,7 +68,7 @@ def validation_cer(model: Path, manifest: Path, ngpu: int, batch_seconds: float)
 
     utterances = read_manifest(manifest)
     heard = decode(load(model, ngpu), utterances, batch_seconds)
-    pairs = [(scoring_form(item.target), scoring_form(heard[item.key])) for item in utterances]
+    pairs = [(scoring_form(item.target), scoring_form(heard.get(item.key, ""))) for item in utterances]
     cer = ErrorCounts.total(item.counts for item in align_all(pairs)).cer
     if cer is None:
         raise RecipeError(f"{manifest}: the validation set has no reference characters, so no CER to choose by")

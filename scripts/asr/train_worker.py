@@ -20,6 +20,7 @@ from asr.errors import RecipeError
 from asr.machines import BEGUN, SAVED, STARTED_ANEW, STOPPED
 from asr.processes import die_with_parent, person_asked, saves_on_stop, stop_asked
 from asr.schema import BLOCKS
+from asr.unreadable import MAX_SHARE
 
 LOADING = ("num_workers", "prefetch_factor", "pin_memory")  # of dataset_conf: how clips are read, not which
 PLAIN = ("seed", "freeze_param", "enable_tf32", "cudnn_benchmark", "optim", "optim_conf", "scheduler", "scheduler_conf")
@@ -71,6 +72,7 @@ def training_kwargs(plan: dict[str, Any], device: str) -> dict[str, Any]:
     train_conf |= {"ranking": ranking, "lfr_n": lfr_n, "processor": device == "cpu", "seed": values.get("seed", 0)}
     train_conf |= {"family": family.name, "adapters": "lora_conf" in values}
     train_conf["batches"] = batches(plan["dataset_conf"])
+    train_conf["max_unreadable"] = values.get("max_unreadable", MAX_SHARE)
     # FunASR's early stopping forgets its count on a resume, and looks at the loss whatever ranks.
     train_conf["patience"] = train_conf.pop("early_stopping_patience", 0)
     train_conf.pop("quick_step", None)  # see plug_in
@@ -202,9 +204,12 @@ def plug_in(plan: dict[str, Any], rank: int) -> Any:
 
 
 def explained(error: Exception, kwargs: dict[str, Any]) -> RecipeError | None:
-    """In one line what torch or Python say in other words of a data worker that died, or a disk that is full."""
+    """In one line what torch or Python say in other words of a data worker that failed or died, or of a full disk."""
     from asr.checkpoint import FULL, unwritten
 
+    if isinstance(error, RecipeError):  # of a data worker: torch puts its traceback in front
+        line = str(error).strip().splitlines()[-1]
+        return RecipeError(line.partition("RecipeError: ")[2] or line)
     if isinstance(error, RuntimeError) and "DataLoader worker" in str(error):
         signal_name = str(error).partition("is killed by signal: ")[2].partition(".")[0]
         workers = f"dataset_conf.num_workers (now {kwargs['dataset_conf'].get('num_workers', 4)})"
@@ -226,7 +231,7 @@ def train(train_ds: Any, kwargs: dict[str, Any]) -> None:
 
     try:
         train_ds.main(**kwargs)
-    except (RuntimeError, OSError) as error:
+    except (RuntimeError, OSError, RecipeError) as error:
         told = explained(error, kwargs)
         if told is None:
             raise

@@ -25,6 +25,7 @@ from asr.errors import RecipeError
 from asr.manifest import FRAMES_PER_SECOND
 from asr.normalize import normalize
 from asr.progress import Progress, Step
+from asr.unreadable import MAX_SHARE, Unreadable
 
 logger = logging.getLogger("asr.progress")
 
@@ -36,6 +37,7 @@ class RecipeTrainer(EpochTrainer):
         family: the model's, by its name in the YAML.
         lfr_n: the frontend's frame stacking stride.
         processor: whether there is no GPU.
+        max_unreadable: share of a set's clips.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class RecipeTrainer(EpochTrainer):
         family: str = "paraformer",
         lfr_n: int = 1,
         processor: bool = True,
+        max_unreadable: float = MAX_SHARE,
         **kwargs: Any,
     ) -> None:
         self.processor, self.family = processor, families.of(family)
@@ -61,6 +64,7 @@ class RecipeTrainer(EpochTrainer):
                 handler.addFilter(lambda record: not record.getMessage().startswith("epoch "))
         self.errors = ErrorCounts()
         self.audio_frames = self.padded_frames = 0
+        self.max_unreadable, self.unreadable = max_unreadable, {}
 
     @property
     def device(self) -> Any:
@@ -98,9 +102,17 @@ class RecipeTrainer(EpochTrainer):
             self.seed_step("validation", loss_dict["batch_idx"])  # its loss, too, is of sampled decoding
         else:
             self.seed_step(loss_dict["epoch"], self.first_step + loss_dict["batch_idx"])
-        said = batch.pop("target", None)
+        for clips, *found in batch.get("unreadable", ()):
+            name = "validation" if self.validating else "training"  # a warning is logged on whichever rank it is
+            new = Unreadable(name, clips, self.max_unreadable, logger.warning)
+            self.unreadable.setdefault(name, new).add(*found)
+        blank, said = batch.get("blank", False), batch.get("target")
+        batch = {name: value for name, value in batch.items() if name not in ("unreadable", "blank", "target")}
         super().forward_step(model, batch, loss_dict=loss_dict)
-        if self.validating and self.ranking == "cer":
+        if blank:  # none of its clips can be read: it is a step, for the other processes' sake, and weighs nothing
+            loss_dict["loss"] = loss_dict["loss"] * 0
+            loss_dict["stats"] = {name: value * 0 for name, value in loss_dict["stats"].items()}
+        elif self.validating and self.ranking == "cer":
             finite = bool(torch.isfinite(loss_dict["loss"]))
             self.errors = self.errors + self._decode(getattr(model, "module", model), batch, said, finite)
 

@@ -11,6 +11,7 @@ from asr.augmentation import SAMPLES_PER_FRAME, frames, samples_at
 from asr.errors import RecipeError
 from asr.files import atomic_open
 from asr.manifest import Utterance, corpus_digest, read_manifest, write_manifest
+from asr.unreadable import MAX_SHARE, Unreadable, check_folder
 
 
 def fit(utterances: list[Utterance], conf: dict[str, Any], name: str, exp: Path) -> list[Utterance]:
@@ -68,9 +69,12 @@ def prepare(exp: Path, data: Path, values: dict[str, Any]) -> tuple[dict[str, li
     manifests, digests, family = {}, {}, families.of(values["family"])
     for name in ("train", "val"):
         utterances = read_manifest(data / f"{name}.jsonl")
-        missing = next((item for item in utterances if not os.path.exists(item.source)), None)
-        if missing:
-            raise RecipeError(f"{missing.source}: named in {data / name}.jsonl and not there; rerun stage 1")
+        share = values.get("max_unreadable", MAX_SHARE)
+        unreadable = Unreadable("training" if name == "train" else "validation", len(utterances), share, print)
+        for item in utterances:
+            if not os.path.exists(item.source):
+                check_folder(item.source)
+                unreadable.add(item.key, item.source, "is not there")
         manifests[name] = fit(utterances, values["dataset_conf"], name, exp)
         digests[name] = corpus_digest(manifests[name])
         lines = (item._replace(extra={**item.extra, **family.line(item)}) for item in manifests[name])

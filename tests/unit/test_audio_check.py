@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from asr.audio import BLOCK, UnreadableError
-from audio_check import Sound, check_all, findings, measure
+from asr.audio import BLOCK, UnreadableError, read_audio
+from audio_check import METHOD, Sound, check_all, findings, measure
+from audio_convert import Job, convert
 from corpus import Cut
 from header_cache import HeaderCache, stamp_of
 from tests.patience import PATIENCE, wait_until
@@ -46,7 +47,7 @@ def test_a_clean_clip_has_no_finding_and_its_level_is_measured(tmp_path):
     sound = measure(file_of(tmp_path, tone(level=0.5)))
     assert sound.peak == pytest.approx(0.5, abs=1e-3)
     assert sound.loudest_db == pytest.approx(20 * np.log10(0.5 / np.sqrt(2)), abs=0.05)
-    assert (sound.clipped, sound.not_finite, findings(sound)) == (0, 0, [])
+    assert (sound.clipped, findings(sound)) == (0, [])
 
 
 @pytest.mark.parametrize(
@@ -124,12 +125,32 @@ def test_a_cut_is_judged_by_what_it_takes(tmp_path):
     assert kinds(path, Cut(0.5, 0.25, 0)) == []
 
 
-def test_values_that_are_no_numbers(tmp_path):
-    samples = tone()
-    samples[[100, 200, 300]] = np.nan, np.inf, -np.inf
-    sound = measure(file_of(tmp_path, samples, subtype="FLOAT"))
-    assert (sound.not_finite, sound.peak) == (3, pytest.approx(0.3, abs=1e-3))
-    assert [found[:2] for found in findings(sound)] == [("error", "samples not finite")]
+@pytest.mark.parametrize(
+    ("value", "kind", "says"),
+    [
+        (np.nan, "samples not finite", r"NaN or infinite \(the first wrong one at 6\.25 s\)"),
+        (-np.inf, "samples not finite", "NaN or infinite"),
+        (1e300, "samples not finite", "NaN or infinite"),  # as a 32-bit float
+        (1e30, "samples out of range", r"a sample at 6\.25 s is 1e\+30 times full scale"),
+        (-9830.4, "samples out of range", r"9\.83e\+03 times full scale; integers .* are divided by 32768"),
+    ],
+)
+@pytest.mark.parametrize("rate", [16000, 8000])
+def test_samples_that_are_no_sound_make_a_clip_unreadable_to_every_stage(tmp_path, value, kind, says, rate):
+    samples = tone(8, rate=rate)
+    samples[round(6.25 * rate)] = value
+    path = file_of(tmp_path, samples, rate, subtype="DOUBLE")
+    for read in (measure, read_audio):
+        with pytest.raises(UnreadableError, match=says) as caught:
+            read(path)
+        assert caught.value.kind == kind
+    made, failed = convert([Job("k", "s", path, None, 8.0)], tmp_path / "out")
+    assert (made, [item.kind for item in failed]) == ({}, [kind])
+
+
+def test_the_headroom_of_float_files_is_sound(tmp_path):
+    loud = tone(level=16.0)  # 24 dB above full scale
+    assert np.allclose(read_audio(file_of(tmp_path, loud, subtype="FLOAT")), loud, atol=1e-5)
 
 
 @pytest.mark.parametrize("at", [0.1, 0.5, 0.9])
@@ -186,8 +207,8 @@ def test_an_unchanged_clip_is_not_decoded_again_and_a_changed_one_is(clips, tmp_
     first = checked(clips, cache)
     with HeaderCache(cache) as headers:  # what was found is changed in the cache: only the cache can say so
         headers.header(clips[1])
-        assert headers.sound(clips[1], None)[0] == 1
-        headers.put_sound(clips[1], None, stamp_of(clips[1]), [1, *Sound(0.1, 0, -99.0, 0)])
+        assert headers.sound(clips[1], None)[0] == METHOD
+        headers.put_sound(clips[1], None, stamp_of(clips[1]), [METHOD, *Sound(0.1, 0, -99.0)])
         for path in clips:
             headers.header(path)
     assert checked(clips, cache)[1] == [("warning", "silence")]

@@ -14,9 +14,8 @@ import pytest
 import soundfile
 import soxr
 
-from asr.audio import BLOCK, resampled
+from asr.audio import BLOCK, read_audio, resampled
 from asr.errors import RecipeError
-from asr.funasr_model import read_audio
 from asr.processes import children
 from audio_convert import Failed, Job, convert, path_of, prune
 from corpus import Cut

@@ -15,10 +15,11 @@ from funasr.models.transformer.utils.subsampling import Conv2dSubsampling
 import conformer_base
 from asr import base_model, conformer, lora
 from asr.adapters import merge_adapters
+from asr.audio import read_audio
 from asr.errors import RecipeError
 from asr.families.conformer import Conformer
 from asr.families.paraformer import Paraformer
-from asr.funasr_model import load, read_audio
+from asr.funasr_model import load
 from asr.manifest import read_manifest
 from asr.skeleton import tokens
 from tests import tiny

@@ -16,8 +16,10 @@ from hypothesis import strategies as st
 import asr.samplers  # noqa: F401 - registers what is tested
 from asr import dataloader
 from asr.augmentation import Augmentation, at_speed, augmentation, hashes_of, key_hash, permutation, samples_at
-from asr.dataset import ClipError, EpochIndex, RecipeAudioDataset, RecipeIndex
+from asr.dataset import EpochIndex, RecipeAudioDataset, RecipeIndex
+from asr.errors import RecipeError
 from asr.manifest import Utterance, write_manifest
+from asr.train_worker import explained
 from tests import tiny
 from tests.patience import PATIENCE
 
@@ -234,27 +236,61 @@ def test_an_index_carries_its_epoch_through_a_pipe():
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-@pytest.mark.parametrize("harm", ["gone", "cut", "text"])
-def test_a_clip_that_vanishes_ends_in_one_line_that_names_it(tmp_path, workers, harm):
+@pytest.mark.parametrize("harm", ["gone", "cut", "text", "nan"])
+def test_a_clip_that_cannot_be_read_leaves_its_batch_as_if_it_had_never_been_in_it(tmp_path, workers, harm):
     clips = tiny.make_clips(tmp_path, [0.5, 0.6, 0.7])
-    write_manifest(tmp_path / "a.jsonl", clips)
+    for name, items in (("all", clips), ("others", [clips[0], clips[2]])):
+        write_manifest(tmp_path / f"{name}.jsonl", items)
     path = Path(clips[1].source)
-    batches, _ = loader(tmp_path / "a.jsonl", workers).build_iter(0)
     if harm == "gone":
         path.unlink()
+    elif harm == "nan":
+        audio, rate = soundfile.read(path)
+        soundfile.write(path, np.where(np.arange(len(audio)) == 77, np.nan, audio), rate, "FLOAT")
     else:
         path.write_bytes(path.read_bytes()[:1000] if harm == "cut" else b"no sound")
-    with pytest.raises(ClipError) as caught:
-        list(batches)
-    message = str(caught.value)
-    assert message.startswith(f"{path}: utterance {clips[1].key}: ")
-    assert "\n" not in message
+    (batch,) = loader(tmp_path / "all.jsonl", workers).build_iter(0)[0]
+    (others,) = loader(tmp_path / "others.jsonl").build_iter(0)[0]
+    (found,), blank = batch.pop("unreadable"), batch.pop("blank")
+    assert (blank, tuple(found[:3])) == (False, (3, clips[1].key, str(path)))
     says = {
         "gone": "is not there any more",
         "cut": "has 0.03 s now, and had 0.60 s in stage 1",
         "text": "cannot be decoded",
+        "nan": "NaN or infinite",
     }
-    assert says[harm] in message
+    assert says[harm] in found[3]
+    order = torch.argsort(batch["speech_lengths"].view(-1)), torch.argsort(others["speech_lengths"].view(-1))
+    assert same(
+        *({key: value[rows] for key, value in made.items()} for made, rows in zip((batch, others), order, strict=True))
+    )
+
+
+@pytest.mark.parametrize("dither", [0.0, 1.0])
+def test_a_batch_of_which_nothing_can_be_read_is_one_silent_clip_that_says_so(tmp_path, dither):
+    clips = tiny.make_clips(tmp_path, [0.5, 0.6, 0.7])
+    write_manifest(tmp_path / "a.jsonl", clips)
+    for item in clips[1:]:
+        Path(item.source).write_bytes(b"no sound")
+    data = dataset(tmp_path / "a.jsonl", dither)
+    batch = data.collator([data[1], data[2]])
+    assert batch["blank"]
+    assert [item[1] for item in batch["unreadable"]] == [clips[1].key, clips[2].key]
+    assert batch["speech"].shape[:2] == (1, 10)  # of the 60 frames of a clip of 0.6 s, 6 and 6 stacked
+    assert torch.isfinite(batch["speech"]).all()
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_folder_that_is_gone_stops_training_at_once(tmp_path, workers):
+    clips = tiny.make_clips(tmp_path / "disk", [0.5, 0.6, 0.7])
+    write_manifest(tmp_path / "a.jsonl", clips)
+    (tmp_path / "disk").rename(tmp_path / "unmounted")
+    for place in ("gone", "an empty mount point"):
+        with pytest.raises(RecipeError) as caught:
+            list(loader(tmp_path / "a.jsonl", workers).build_iter(0)[0])
+        line = str(explained(caught.value, {}))
+        assert line == f"{tmp_path}/disk: not there any more, or empty; mount its disk, or put it back", place
+        (tmp_path / "disk").mkdir(exist_ok=True)
 
 
 def test_the_index_reads_lines_as_they_are(tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from asr.decode import decode
+from asr.decode import decode, unreadable_before
+from asr.decode import run as decode_run
 from asr.decode_results import PARTIAL
 from asr.decode_shards import FAULT, shards
 from asr.funasr_model import load
@@ -185,13 +187,33 @@ def test_ctrl_c_or_a_kill_leaves_no_process_behind_and_nothing_half_written(
 
 
 @pytest.mark.slow
-def test_a_clip_that_cannot_be_read_ends_all_processes_with_its_name(model, tmp_path):
+def test_a_clip_that_cannot_be_read_has_no_hypothesis_and_one_too_many_ends_the_decode(model, expected, tmp_path):
     items = tiny.make_clips(tmp_path / "clips", SECONDS)
-    broken = Path(items[4].source)
-    broken.write_bytes(b"RIFF")
-    write_manifest(tmp_path / "test.jsonl", items)
-    done = run(model, tmp_path / "test.jsonl", tmp_path / "out", "--ngpu", 0, "--processes", 2, "--batch-seconds", 0.1)
-    assert error_of(done).startswith(f"error: {broken}: ")
+    broken, manifest, out = items[4], tmp_path / "test.jsonl", tmp_path / "exp/baseline"
+    whole = Path(broken.source).read_bytes()
+    Path(broken.source).write_bytes(b"RIFF")
+    write_manifest(manifest, items)
+    words = ("--ngpu", 0, "--processes", 2, "--batch-seconds", 4)
+    done = run(model, manifest, out, *words)
+    assert done.returncode == 0, done.stderr
+    assert f"{broken.source}: utterance {broken.key}: cannot be decoded" in done.stdout
+    others = {key: text for key, text in expected.items() if key != broken.key}
+    assert list(read_text(out / "hyp.txt").items()) == list(others.items())
+    assert list(json.loads((out / "decode.json").read_text())["unreadable"]) == [broken.key]
+    assert unreadable_before(out).keys() == {broken.key}
+    Path(broken.source).write_bytes(whole)  # put back: the same command decodes it, and the other model's texts
+    tuned = tmp_path / "exp/tuned"
+    conf = {"batch_seconds": 60.0, "dither": 0.0}
+    decode_run(model, manifest, tuned, 0, conf, unreadable_before(out))  # of the same clips, or they do not compare
+    assert read_text(tuned / "hyp.txt") == others
+    assert run(model, manifest, out, *words).returncode == 0
+    assert unreadable_before(out) == {}
+    decode_run(model, manifest, tuned, 0, conf, unreadable_before(out))
+    assert read_text(tuned / "hyp.txt") == read_text(out / "hyp.txt") == expected
+    for item in items[:4]:
+        Path(item.source).write_bytes(b"RIFF")
+    done = run(model, manifest, tmp_path / "out", *words)
+    assert re.match(r"error: \S+: utterance \S+: .*; 4 clips of the decoded set cannot be read, and ", error_of(done))
     assert not (tmp_path / "out/hyp.txt").exists()
 
 

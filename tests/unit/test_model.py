@@ -13,8 +13,9 @@ import soundfile
 import torch
 
 from asr import base_model, decode
+from asr.audio import read_audio
 from asr.errors import RecipeError
-from asr.funasr_model import check_loaded, compose, load, quiet, read_audio
+from asr.funasr_model import check_loaded, compose, load, quiet
 from asr.kaldi_text import read_text
 from asr.manifest import read_manifest
 from asr.paraformer import greedy
@@ -114,12 +115,12 @@ def test_a_model_block_key_that_the_base_does_not_have_stops(model):
     assert compose(model, {"encoder_conf": {"dropout_rate": 0.2}})["encoder_conf"]["dropout_rate"] == 0.2
 
 
-def test_a_clip_that_vanished_fails_the_decode_and_leaves_no_hypotheses(model, data, tmp_path):
+def test_a_disk_that_vanished_fails_the_decode_and_leaves_no_hypotheses(model, data, tmp_path):
     shutil.copytree(data, tmp_path / "data")
     lines = (data / "test.jsonl").read_text().replace(str(data), str(tmp_path / "data"))
     (tmp_path / "data/test.jsonl").write_text(lines)
-    gone = Path(read_manifest(tmp_path / "data/test.jsonl")[3].source)
-    gone.unlink()
+    gone = Path(read_manifest(tmp_path / "data/test.jsonl")[3].source).parent
+    gone.rename(tmp_path / "unmounted")
     command = [sys.executable, "-m", "asr.decode", "--model", model, "--manifest", tmp_path / "data/test.jsonl"]
     command += ["--out", tmp_path / "out", "--ngpu", "0"]
     done = subprocess.run(command, capture_output=True, text=True)

@@ -9,9 +9,10 @@ import yaml
 
 from asr import average, base_model, families
 from asr.adapters import merge_adapters
+from asr.audio import read_audio
 from asr.errors import RecipeError
 from asr.families.nano import looped
-from asr.funasr_model import compose, load, quiet, read_audio
+from asr.funasr_model import compose, load, quiet
 from asr.lora import adapt, merging, trained_state
 from asr.manifest import write_manifest
 from asr.nano import attach, audio_tokens, chat_of, listen, text_alone

@@ -40,7 +40,8 @@ PROVENANCE = {
 }
 
 
-def scored(folder: Path, baseline: bool = True, speakers: int = 5, missing: int = 1) -> dict:
+def scored(folder: Path, baseline: bool = True, speakers: int = 5, missing: int = 1, more: int = 0) -> dict:
+    """A score; ``missing`` hypotheses are in neither system, ``more`` are not in the tuned one."""
     references = [
         Utterance(f"{number}-{index}", "/a.wav", text, 100, len(text), f"{number:02d}", 1.0, 16000)
         for number in range(speakers)
@@ -51,7 +52,8 @@ def scored(folder: Path, baseline: bool = True, speakers: int = 5, missing: int 
     line |= {"name_zh": "人类听写", "note_zh": "其他录音，其他听者"}
     request = Request(references[:1], reference_lines=[line], replicates=500)
     for name, text in (("baseline", "今天"), ("tuned", "今天天气")):
-        (folder / f"{name}.txt").write_text("".join(f"{item.key} {text}\n" for item in references[missing:]), "utf-8")
+        there = references[missing + (more if name == "tuned" else 0) :]
+        (folder / f"{name}.txt").write_text("".join(f"{item.key} {text}\n" for item in there), "utf-8")
         systems[name] = score_hypotheses(references, folder / f"{name}.txt", request)
     if not baseline:
         del systems["baseline"]
@@ -178,11 +180,20 @@ def test_the_verdict_is_that_of_the_interval(tmp_path, verdict, said):
 
 
 def test_nothing_is_concluded_from_a_decode_that_is_not_whole(tmp_path):
-    found = scored(tmp_path)
+    found = scored(tmp_path, more=1)
     page = results("x", found, {})
     assert found["comparison"] is None
-    assert "**Nothing is compared: 1 hypotheses of baseline and 1 hypotheses of tuned are missing." in page
+    assert "**Nothing is compared: 1 hypotheses of baseline and 2 hypotheses of tuned are missing." in page
     assert "relative" not in page.split("## ")[0].replace("relative reduction", "")
+
+
+def test_a_clip_that_neither_could_read_counts_alike_and_the_others_are_compared(tmp_path):
+    """Ten utterances of 6 and 2 characters in turn, 40 in all; of the first nothing is there: 6 deletions in both."""
+    found = scored(tmp_path)
+    assert [found["systems"][name]["missing"] for name in ("baseline", "tuned")] == [["0-0"], ["0-0"]]
+    assert found["systems"]["baseline"]["cer"] == (6 + 4 * 4 + 5 * 2) / 40
+    assert found["systems"]["tuned"]["cer"] == (6 + 4 * 2 + 5 * 4) / 40
+    assert found["comparison"]["absolute_reduction"] == pytest.approx(-2 / 40)
 
 
 def test_names_cannot_break_the_page(tmp_path):

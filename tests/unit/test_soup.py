@@ -11,10 +11,11 @@ import torch
 import yaml
 
 from asr import base_model, checkpoint, soup
+from asr.audio import read_audio
 from asr.average import average_run
 from asr.errors import RecipeError, UsageError
 from asr.files import write_json
-from asr.funasr_model import load, read_audio
+from asr.funasr_model import load
 from asr.lineage import refuse
 from asr.manifest import corpus_digest, read_manifest
 from tests import tiny
