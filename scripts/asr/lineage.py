@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -38,13 +39,14 @@ def digest(samples: np.ndarray) -> str:
 
 
 def digests(utterances: Iterable[Utterance]) -> list[str | None]:
-    """``digest`` of each clip, in order, all of which are read; None of one that cannot be."""
+    """``digest`` of each clip, in order, all of which are read. None of one that is gone; empty of one that is there and
+    cannot be read, which training left out."""
 
     def of(item: Utterance) -> str | None:
         try:
             return digest(np.concatenate(list(resampled(item.source))))
         except UnreadableError:
-            return None
+            return "" if os.path.exists(item.source) else None
 
     with ThreadPoolExecutor(cores()) as pool:  # reading and hashing let go of Python's lock
         return list(pool.map(of, utterances))
@@ -78,7 +80,7 @@ def write(exp: Path, before: Sequence[dict[str, Any]], ancestors: Sequence[str],
     record = {
         "schema_version": SCHEMA_VERSION,
         "ancestors": list(dict.fromkeys([*all_of("ancestors"), *ancestors])),
-        "not_known": list(dict.fromkeys([*all_of("not_known"), *[exp.name] * (not any(own))])),
+        "not_known": list(dict.fromkeys([*all_of("not_known"), *[exp.name] * (None in own)])),
         "clips": sorted({*all_of("clips"), *filter(None, own)}),
         "texts": len({item.target for item in read_manifest(exp / "manifest" / "train.jsonl")}),
     }
