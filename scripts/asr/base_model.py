@@ -16,11 +16,10 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from asr import errors, families
 from asr.errors import RecipeError
 from asr.files import sha256_file, write_json
+from asr.model_folder import is_inside, named_files, read_config, read_metas
 from asr.save_list import has_saves
 
 # Files that belong to a FunASR model folder. Weights come apart from the rest because they are large.
@@ -68,45 +67,46 @@ def _fetch(name: str) -> Path:
         ) from None
 
 
-def named_files(metas: Any) -> list[str]:
-    """The file names in configuration.json's file_path_metas, however deep."""
-    if isinstance(metas, dict):
-        return [name for value in metas.values() for name in named_files(value)]
-    return [metas] if isinstance(metas, str) else []
-
-
 def check(folder: Path, from_scratch: bool = False, family: str = "paraformer") -> None:
     """Raise RecipeError unless ``folder`` holds a whole FunASR model of the family (without weights from scratch).
 
     FunASR itself passes over a file that configuration.json names and that is not there, and the texts change.
     """
-    if not (folder / "config.yaml").is_file():
-        raise RecipeError(f"{folder}: no config.yaml in it, so it is not a FunASR model folder")
-    found = (yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8")) or {}).get("model")
+    found = read_config(folder).get("model")
     kind = families.of(family)
     if found not in kind.models:
         raise RecipeError(f"{folder}: is a {found}, and family {family} covers {', '.join(kind.models)}")
-    if (folder / "configuration.json").is_file():
-        metas = json.loads((folder / "configuration.json").read_text(encoding="utf-8")).get("file_path_metas", {})
-        for name in named_files(metas):
-            if not (folder / name).exists() and not (from_scratch and name == WEIGHTS):
-                raise RecipeError(f"{folder / name}: named in configuration.json and not there; fetch the model again")
+    about, metas = folder / "configuration.json", read_metas(folder)
+    if metas.get("config") != "config.yaml":
+        raise RecipeError(f"{about}: file_path_metas.config must be config.yaml, which FunASR else does not read")
+    for name in named_files(metas) if about.is_file() else ():
+        if not is_inside(name):
+            raise RecipeError(f"{about}: names {name}, which is not in {folder}; move it there and name it so")
+        if not (folder / name).exists() and not (from_scratch and name == WEIGHTS):
+            raise RecipeError(f"{folder / name}: named in configuration.json and not there; fetch the model again")
     kind.check_folder(folder, from_scratch)
     weights = folder / WEIGHTS
     if from_scratch:
         return
     if not weights.is_file():
-        raise RecipeError(f"{weights}: the base model's weights are not there; fetch the model again")
+        others = ", ".join(sorted(path.name for path in folder.glob("*.safetensors")))
+        other = f" ({others} is Transformers' form of them)" if others else ""
+        raise RecipeError(f"{weights}: the base model's weights are not there{other}; fetch the model again")
     with open(weights, "rb") as stream:
         zipped = stream.read(2) == b"PK"
     if weights.stat().st_size < 1024 or (zipped and not zipfile.is_zipfile(weights)):
         raise RecipeError(f"{weights}: truncated ({weights.stat().st_size} bytes); fetch the model again")
 
 
+def small_files(folder: Path) -> list[str]:
+    """Names, below ``folder``, of the files that make the model what it is, but for its weights."""
+    names = {*CONFIGURATION, *named_files(read_metas(folder)), *families.of_folder(folder).more_files(folder)}
+    return sorted(name for name in names - {WEIGHTS} if (folder / name).is_file())
+
+
 def digest(folder: Path) -> dict[str, str]:
     """sha256 of each file that makes the model what it is, and ``digest`` over them all; where it lies is no matter."""
-    names = (*CONFIGURATION, *families.of_folder(folder).more_files(folder), WEIGHTS)
-    files = {name: sha256_file(folder / name) for name in names if (folder / name).is_file()}
+    files = {name: sha256_file(folder / name) for name in (*small_files(folder), WEIGHTS) if (folder / name).is_file()}
     total = hashlib.sha256("".join(f"{name} {value}\n" for name, value in sorted(files.items())).encode())
     return {"digest": total.hexdigest(), **files}
 

@@ -139,7 +139,8 @@ class Mean:
             if not values[0].numel() or adapted:
                 place = (key,)
             if place not in seen:
-                kind = functools.reduce(torch.promote_types, [value.dtype for value in values])
+                kinds = [value.dtype for value in values] + [torch.float32] * adapted  # of a base in bf16: as trained
+                kind = functools.reduce(torch.promote_types, kinds)
                 seen[place] = torch.empty(values[0].shape, dtype=kind)
             template[key] = seen[place]
         return template
