@@ -6,17 +6,14 @@ The digest is what a run is tied to: training goes on from a checkpoint only whi
 from __future__ import annotations
 
 import argparse
-import contextlib
 import hashlib
 import json
 import os
-import re
-import sys
 import zipfile
 from pathlib import Path
 from typing import Any
 
-from asr import errors, families
+from asr import errors, families, hub
 from asr.errors import RecipeError
 from asr.files import sha256_file, write_json
 from asr.model_folder import is_inside, named_files, read_config, read_metas
@@ -32,39 +29,26 @@ def looks_like_a_path(name: str) -> bool:
     return name.startswith((".", "/", "~")) or name.count("/") != 1 or Path(name.split("/")[0]).is_dir()
 
 
-def resolve(name: str) -> Path:
-    """The absolute folder of a base model: itself if it is a folder, else fetched from ModelScope by its id.
+def resolve(name: str, from_scratch: bool = False, family: str = "paraformer") -> Path:
+    """The absolute folder of a base model: itself if it is a folder, else a cache's, else fetched from ModelScope.
 
     Raises RecipeError when the folder is not there or the hub does not answer: FunASR would print a line and go on.
     """
     folder = Path(name).expanduser()
     if folder.is_dir():
-        return folder.absolute()
+        return hub.snapshot(folder).absolute()
     if looks_like_a_path(name):
         raise RecipeError(f"{name}: no such base model folder; give --base a folder or a ModelScope id like iic/NAME")
-    return _fetch(name)
-
-
-def _fetch(name: str) -> Path:
-    print(f"fetching {name} from ModelScope (cached in $MODELSCOPE_CACHE, else ~/.cache/modelscope)", flush=True)
-    try:
-        from modelscope.hub.snapshot_download import snapshot_download
-    except ImportError as error:
-        raise RecipeError(f"modelscope cannot be imported ({error}); run: bash scripts/install.sh") from None
-    try:
-        with contextlib.redirect_stdout(sys.stderr):
-            try:
-                return Path(snapshot_download(name)).absolute()
-            except Exception:  # without a network, what has been fetched before will do; the checks follow
-                folder = Path(snapshot_download(name, local_files_only=True)).absolute()
-                print(f"ModelScope did not answer; taking {name} as it was fetched before")
-                return folder
-    except Exception as error:  # whatever the hub's client raises, the user needs to know that there is no model
-        why = re.sub(r"\s+", " ", str(error)).strip()[:160] or type(error).__name__
-        raise RecipeError(
-            f"base model {name} could not be fetched from ModelScope ({why}); check the id and the network, or give"
-            " --base a folder that holds it"
-        ) from None
+    for place in hub.cached(name):
+        try:
+            folder = hub.snapshot(place)
+            check(folder, from_scratch, family)
+        except RecipeError as error:
+            print(f"not taken from the cache: {error}")
+        else:
+            print(f"{name}: taken from the cache, {folder} (without it the newest is fetched)")
+            return folder
+    return hub.fetch(name)
 
 
 def check(folder: Path, from_scratch: bool = False, family: str = "paraformer") -> None:
@@ -114,7 +98,8 @@ def digest(folder: Path) -> dict[str, str]:
 def link(folder: Path, exp: Path) -> None:
     """Make ``exp/base`` a symbolic link to ``folder``, replacing an older one in one step."""
     exp.mkdir(parents=True, exist_ok=True)
-    temporary = exp / f".base.{os.getpid()}"
+    temporary = exp / ".base.new"
+    temporary.unlink(missing_ok=True)  # of a run that was killed here
     temporary.symlink_to(folder)
     os.replace(temporary, exp / "base")
 
@@ -128,8 +113,9 @@ def main() -> None:
     from asr.config import read_stage_file
 
     values: dict[str, Any] = read_stage_file(arguments.exp, "base")
-    folder = resolve(arguments.base)
-    check(folder, bool(values.get("from_scratch")), values["family"])
+    from_scratch = bool(values.get("from_scratch"))
+    folder = resolve(arguments.base, from_scratch, values["family"])
+    check(folder, from_scratch, values["family"])
     found = digest(folder)
     refuse_another_base(arguments.exp, found["digest"], arguments.restart)
     link(folder, arguments.exp)
@@ -138,7 +124,7 @@ def main() -> None:
         arguments.exp / "base.json",
         {
             "id": arguments.base,
-            "from_scratch": bool(values.get("from_scratch")),
+            "from_scratch": from_scratch,
             "digest": total,
             "files": found,
         },
