@@ -22,7 +22,7 @@ from asr import adapters, checkpoint, digests, errors, families
 from asr.base_model import recorded, small_files
 from asr.config import read_stage_file
 from asr.errors import RecipeError, UsageError
-from asr.files import write_json
+from asr.files import sweep, write_json
 from asr.mean import write_mean
 from asr.model_folder import default_metas, read_config
 from asr.schema import BLOCKS
@@ -153,6 +153,7 @@ def configuration(folder: Path) -> dict[str, Any]:
 
 def average_run(exp: Path, n: int | None) -> None:
     """Stage 4 of one run: average, package, say so."""
+    sweep(exp)
     settings = trained(exp)["settings"]
     n = n or read_stage_file(exp, "average").get("avg_nbest_model", 10)
     lora, base = adapters.settings(merged_config(exp / "base", settings)), None

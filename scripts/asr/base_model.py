@@ -15,7 +15,7 @@ from typing import Any
 
 from asr import errors, families, hub
 from asr.errors import RecipeError
-from asr.files import sha256_file, write_json
+from asr.files import sha256_file, sweep, write_json
 from asr.model_folder import is_inside, named_files, read_config, read_metas
 from asr.save_list import has_saves
 
@@ -113,6 +113,7 @@ def main() -> None:
     from asr.config import read_stage_file
 
     values: dict[str, Any] = read_stage_file(arguments.exp, "base")
+    sweep(arguments.exp)
     from_scratch = bool(values.get("from_scratch"))
     folder = resolve(arguments.base, from_scratch, values["family"])
     check(folder, from_scratch, values["family"])

@@ -188,7 +188,7 @@ def main() -> None:
     from asr.machine import memory_of
 
     memory_gb = (arguments.memory_gb or memory_of(arguments.ngpu)) * MARGIN
-    with tempfile.TemporaryDirectory(prefix="plan.", dir=arguments.exp) as name:
+    with tempfile.TemporaryDirectory(prefix="asr.plan.") as name:
         folder = Path(name)
         everything = {**values, "dataset_conf": {**values["dataset_conf"], "batch_size": LARGEST}}
         manifests, _ = prepare(folder, arguments.data, everything)
