@@ -132,7 +132,9 @@ def choose(tried: list[dict[str, Any]], values: dict[str, Any], processes: int =
             refused[found["batch_size"]] = f"{count} updates an epoch, fewer than {UPDATES}"
         elif faster > FASTER * 1.01:  # rounded
             refused[found["batch_size"]] = f"it takes {faster:.1f} x the YAML's learning rate, more than {FASTER} x"
-    left = [found for found in fitting if found["batch_size"] not in refused] or fitting[:1]
+    left = [found for found in fitting if found["batch_size"] not in refused]
+    if not left:
+        return fitting[0], f"the smallest tried that fits, and still too large: {refused[fitting[0]['batch_size']]}"
     cost = {
         found["batch_size"]: hours(found, workers)[0]
         if "seconds_per_step" in found

@@ -116,7 +116,10 @@ def test_on_a_small_corpus_the_yamls_batch_stays():
     assert chosen(measured((1000, 104, 8), (2000, 52, 10)), 2, **mini)[0] == 1000
     assert chosen([*tried[:1], {**tried[1], "fits": False}], 2, **mini)[0] == 1000
     # All that fit may be too large: then it is the smallest of them.
-    assert chosen(tried[3:], 2, **mini)[0] == 8000
+    assert chosen(tried[3:], 2, **mini) == (
+        8000,
+        "the smallest tried that fits, and still too large: 6 updates an epoch, fewer than 100",
+    )
 
 
 def test_a_gain_that_is_small_does_not_leave_the_yamls_batch():
