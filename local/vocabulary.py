@@ -11,11 +11,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import yaml
 
 from asr.errors import RecipeError
+from asr.model_folder import read_config, read_metas
 
 _WORD = re.compile(r"[\u4E00-\u9FA5A-Za-z0-9]")  # what a word must begin with to be looked up by character
 UNKNOWN = "<unk>"
@@ -72,34 +70,13 @@ def read_vocabulary(path: Path) -> Vocabulary | None:
     """
     if not path.is_dir():
         return Vocabulary(_tokens(path))
-    conf = _yaml(path / "config.yaml")
+    conf = read_config(path)
     if conf.get("tokenizer") != "CharTokenizer":
         return None
-    files = _tokenizer_files(path)
-    named = {**(conf.get("tokenizer_conf") or {}), **files}
+    named = {**(conf.get("tokenizer_conf") or {}), **(read_metas(path).get("tokenizer_conf") or {})}
     tokens = _tokens(path / str(named.get("token_list") or "tokens.json"))
     seg_dict = named.get("seg_dict_file") or named.get("seg_dict")
     return Vocabulary(tokens, _seg_dict(path / str(seg_dict)) if seg_dict else None)
-
-
-def _tokenizer_files(folder: Path) -> dict[str, Any]:
-    about = folder / "configuration.json"
-    if not about.is_file():
-        return {}
-    try:
-        return json.loads(about.read_text(encoding="utf-8")).get("file_path_metas", {}).get("tokenizer_conf", {})
-    except (ValueError, AttributeError):
-        raise RecipeError(f"{about}: not the configuration.json of a FunASR model; fetch the model again") from None
-
-
-def _yaml(path: Path) -> dict[str, Any]:
-    try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise RecipeError(f"{path}: not there: {path.parent} is no FunASR model folder") from None
-    except (yaml.YAMLError, UnicodeDecodeError):
-        raise RecipeError(f"{path}: not YAML; fetch the model again") from None
-    return found if isinstance(found, dict) else {}
 
 
 def _tokens(path: Path) -> frozenset[str]:

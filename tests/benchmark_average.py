@@ -27,14 +27,11 @@ from asr.machine import processor  # noqa: E402 - found through the line above
 from asr.tables import markdown_table  # noqa: E402
 
 START = "import sys, time, torch; from pathlib import Path; folder, count = Path(sys.argv[1]), int(sys.argv[2]);"
-TOUCHED = f"{START} import os; [os.utime(path) for path in folder.glob('model.pt.ep*')];"
-COPIED = "ours, of a copied run"  # whose files are hashed for want of their times
 TIMED = "began = time.perf_counter(); {}; print(time.perf_counter() - began)"
 READ = "[[None for _ in iter(lambda s=open(p, 'rb', 0): s.readinto(buffer), 0)] for p in folder.glob('model.pt.ep*')]"
 PROGRAMS = {
     "reading the files alone": (f"{START} buffer = bytearray(1 << 20);", READ),
     "ours": (f"{START} from asr.average import average;", "average(folder, count)"),
-    COPIED: (f"{TOUCHED} from asr.average import average;", "average(folder, count)"),
     "FunASR's": (
         f"{START} from funasr.train_utils.average_nbest_models import average_checkpoints;",
         "average_checkpoints(str(folder), count)",
@@ -96,14 +93,6 @@ def make(folder: Path, count: int, blocks: int) -> int:
     return sum(value.numel() for value in state.values())
 
 
-def note_times(folder: Path) -> None:
-    """Make every file's digest known for it as it is now, as training leaves it."""
-    from asr import digests
-
-    for name, known in digests.read(folder).items():
-        digests.note(folder, name, known.sha256)
-
-
 def forget(folder: Path) -> None:
     """Ask the kernel to drop the checkpoints from its cache."""
     for path in folder.glob("model.pt.ep*"):
@@ -158,7 +147,6 @@ def main() -> None:
     result = folder / f"model.pt.avg{arguments.count}"
     for _ in range(arguments.repeat):  # in turn, as the disk and the machine are not the same from minute to minute
         for name, program in PROGRAMS.items():
-            note_times(folder)
             if arguments.cold:
                 forget(folder)
             runs[name].append(measure(program, folder, arguments.count))

@@ -49,10 +49,22 @@ def save_random(folder: Path, seed: int = 0) -> Path:
     return folder
 
 
+def add_what_the_hub_has(folder: Path) -> Path:
+    """What lies beside a model on a hub, and what the hub's client leaves there."""
+    (folder / "README.md").write_text("---\nlicense: other\n---\n")
+    (folder / "LICENSE").write_text("Model licence\n")
+    for name in (".msc", ".mdl", ".mv"):  # ModelScope's
+        (folder / name).write_bytes(b"the hub's")
+    for name in ("example/asr_example.wav", "fig/struct.png"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(b"")
+    return folder
+
+
 def make_model(folder: Path, seed: int = 0, tokens: list[str] = TOKENS) -> Path:
     """A FunASR model folder with random weights that fire about once in two frames."""
     write_folder(folder, tokens, config(), *FLAT)
-    return save_random(folder, seed)
+    return add_what_the_hub_has(save_random(folder, seed))
 
 
 def make_clips(folder: Path, seconds: list[float], seed: int = 0) -> list[Utterance]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
 import yaml
 
 from asr.files import write_json
@@ -12,11 +13,12 @@ from tests import tiny, tiny_paraformer
 from tests.dozen import Case
 
 LLM, WIDTH = "tiny-llm", 64
+TIKTOKEN = "multilingual.tiktoken"  # of the CTC head
 MARKS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 
 
 def config() -> dict:
-    """The hub's blocks: SenseVoice's encoder, two adaptor layers without stacking, no thinking."""
+    """The hub's blocks and what else its config.yaml holds: references, a CTC head, the hub's own training."""
     return {
         "model": "FunASRNano",
         "model_conf": {"length_normalized_loss": True},
@@ -33,6 +35,8 @@ def config() -> dict:
             "input_layer": "pe",
             "kernel_size": 11,
             "freeze": True,
+            "freeze_layer_num": -1,
+            "feat_permute": True,
         },
         "audio_adaptor": "Transformer",
         "audio_adaptor_conf": {
@@ -45,12 +49,28 @@ def config() -> dict:
             "attention_heads": 4,
         },
         "llm": "tiny",
-        "llm_conf": {"freeze": True, "llm_dtype": "fp32", "init_param_path": LLM, "use_lora": True},
+        "llm_conf": {"hub": "hf", "freeze": True, "llm_dtype": "bf16", "init_param_path": LLM, "use_lora": True},
+        "detach_ctc_decoder": True,
+        "ctc_decoder": "Transformer",
+        "ctc_decoder_conf": {"downsample_rate": 1, "ffn_dim": 2 * WIDTH, "llm_dim": WIDTH, "encoder_dim": WIDTH},
+        "ctc_weight": 1.0,
+        "ctc_conf": {"dropout_rate": 0.0, "ctc_type": "builtin", "reduce": True, "ignore_nan_grad": True},
         "frontend": "WavFrontend",
         "frontend_conf": tiny.config()["frontend_conf"] | {"dither": 0.0},
         "tokenizer": "HuggingfaceTokenizer",
-        "tokenizer_conf": {"init_param_path": LLM},
-        "dataset_conf": {"do_think": False, "sys_prompt": True},
+        "tokenizer_conf": {"init_param_path": "${llm_conf.init_param_path}"},
+        "train_conf": {"use_deepspeed": True, "deepspeed_config": None, "max_epoch": 2, "resume": True},
+        "optim_conf": {"lr": 5e-6, "weight_decay": 0.0},
+        "dataset_conf": {
+            "do_think": False,
+            "sys_prompt": True,
+            "audio_adaptor_downsample_rate": "${audio_adaptor_conf.downsample_rate}",
+            "ctc_tokenizer": "SenseVoiceTokenizer",
+            "ctc_tokenizer_conf": {"vocab_path": None, "is_multilingual": True, "num_languages": 8749},
+        },
+        "train_data_set_list": None,
+        "init_param": None,
+        "output_dir": None,
     }
 
 
@@ -107,12 +127,18 @@ def make_model(folder: Path, characters: list[str], seed: int = 0) -> Path:
                 "init_param": "model.pt",
                 "config": "config.yaml",
                 "frontend_conf": {"cmvn_file": "am.mvn"},
+                "ctc_tokenizer_conf": {"vocab_path": TIKTOKEN},
             },
         },
     )
+    (folder / TIKTOKEN).write_text("IQ== 0\n")
     write_cmvn(folder / "am.mvn", *tiny.FLAT)
     (folder / "config.yaml").write_text(yaml.safe_dump(config(), sort_keys=False), encoding="utf-8")
-    return tiny.save_random(folder, seed)
+    tiny.save_random(folder, seed)
+    state = torch.load(folder / "model.pt")["state_dict"]
+    state |= {"ctc_decoder.linear1.weight": torch.ones(2 * WIDTH, WIDTH), "ctc.ctc_lo.weight": torch.ones(9, WIDTH)}
+    torch.save({"state_dict": {key: value.bfloat16() for key, value in state.items()}}, folder / "model.pt")
+    return tiny.add_what_the_hub_has(folder)
 
 
 SMALL = (*tiny_paraformer.SMALL, "++dataset_conf.speed_perturb=null")

@@ -33,20 +33,23 @@ def config() -> dict[str, Any]:
         **{name: copy.deepcopy(tiny.CONFIG[name]) for name in blocks},
         "tokenizer": "SentencepiecesTokenizer",
         "tokenizer_conf": {"bpemodel": None, "unk_symbol": "<unk>", "split_with_space": True},
+        "dataset_conf": {"sos": "${model_conf.sos}", "eos": "${model_conf.eos}"},
     }
 
 
 def write_bpe(path: Path, characters: list[str], tags: list[str]) -> None:
-    """A SentencePiece model of these characters, a piece each, and of the tags, which are pieces whole."""
+    """A SentencePiece model of these characters, a piece each, and of the tags, which are pieces whole.
+
+    As SentencePiece makes them unless told otherwise: a text and a tag alike begin with a blank, a piece of its own.
+    """
     held = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(["".join(characters), *characters]),
         model_writer=held,
         model_type="char",
-        vocab_size=3 + len(tags) + len(characters),
+        vocab_size=4 + len(tags) + len(characters),
         character_coverage=1.0,
         user_defined_symbols=tags,
-        add_dummy_prefix=False,
         hard_vocab_limit=False,
         minloglevel=2,
     )
@@ -68,7 +71,7 @@ def write_folder(folder: Path, characters: list[str], tags: list[str]) -> None:
 def make_model(folder: Path, characters: list[str] = CHARACTERS) -> Path:
     """A folder with random weights and these characters as tokens."""
     write_folder(folder, characters, list(TAGS.values()))
-    return tiny.save_random(folder)
+    return tiny.add_what_the_hub_has(tiny.save_random(folder))
 
 
 # Nothing is masked, and a clip has one speed: what is asked is whether it learns.

@@ -19,13 +19,15 @@ from typing import Any
 import yaml
 
 from asr import adapters, checkpoint, digests, errors, families, lineage
-from asr.base_model import recorded
+from asr.base_model import recorded, small_files
 from asr.config import read_stage_file
 from asr.errors import RecipeError, UsageError
-from asr.files import write_json
+from asr.files import sweep, write_json
 from asr.mean import write_mean
+from asr.model_folder import default_metas, read_config
 from asr.schema import BLOCKS
 
+SMALL = ("", ".json", ".txt", ".mvn", ".model")
 _STEP = re.compile(r"\.ep(\d+)(?:\.(\d+))?$")
 
 
@@ -89,7 +91,7 @@ def average(
 
 def merged_config(base: Path, blocks: Mapping[str, Any]) -> dict[str, Any]:
     """The base's config.yaml with the YAML's model blocks in it, as it was trained."""
-    config = yaml.safe_load((base / "config.yaml").read_text(encoding="utf-8"))
+    config = read_config(base)
     for block in BLOCKS:
         if block in config or blocks.get(block):
             config[block] = {**(config.get(block) or {}), **(blocks.get(block) or {})}
@@ -122,10 +124,8 @@ def package(exp: Path, weights: Path, folder: Path, blocks: Mapping[str, Any] | 
     for leftover in (building, old):
         shutil.rmtree(leftover, ignore_errors=True)
     building.mkdir(parents=True)
-    for path in sorted(base.iterdir()):
-        if (path.is_file() and path.suffix in ("", ".json", ".txt", ".mvn", ".model")) or path.name == "seg_dict":
-            shutil.copyfile(path, building / path.name)
-    for name in families.of_folder(base).more_files(base):
+    beside = [path.name for path in base.iterdir() if path.is_file() and path.suffix in SMALL]  # a licence, ...
+    for name in {*small_files(base), *(name for name in beside if not name.startswith("."))}:
         (building / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(base / name, building / name)
     (building / lineage.LINEAGE).unlink(missing_ok=True)  # the base's
@@ -146,26 +146,17 @@ def package(exp: Path, weights: Path, folder: Path, blocks: Mapping[str, Any] | 
 
 def configuration(folder: Path) -> dict[str, Any]:
     """configuration.json as FunASR's hub models have it: where each file of the folder is."""
-    tokens = next((n for n in ("tokens.json", "tokens.txt") if (folder / n).is_file()), "tokens.json")
-    metas: dict[str, Any] = {
-        "init_param": "model.pt",
-        "config": "config.yaml",
-        "tokenizer_conf": {"token_list": tokens},
-    }
-    if (folder / "seg_dict").is_file():
-        metas["tokenizer_conf"]["seg_dict_file"] = "seg_dict"
-    if (folder / "am.mvn").is_file():
-        metas["frontend_conf"] = {"cmvn_file": "am.mvn"}
     return {
         "framework": "pytorch",
         "task": "auto-speech-recognition",
         "model": {"type": "funasr"},
-        "file_path_metas": metas,
+        "file_path_metas": default_metas(folder),
     }
 
 
 def average_run(exp: Path, n: int | None) -> None:
     """Stage 4 of one run: average, package, say so."""
+    sweep(exp)
     settings = trained(exp)["settings"]
     n = n or read_stage_file(exp, "average").get("avg_nbest_model", 10)
     lora, base = adapters.settings(merged_config(exp / "base", settings)), None

@@ -6,21 +6,17 @@ The digest is what a run is tied to: training goes on from a checkpoint only whi
 from __future__ import annotations
 
 import argparse
-import contextlib
 import hashlib
 import json
 import os
-import re
-import sys
 import zipfile
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from asr import errors, families
+from asr import errors, families, hub
 from asr.errors import RecipeError
-from asr.files import sha256_file, write_json
+from asr.files import sha256_file, sweep, write_json
+from asr.model_folder import is_inside, named_files, read_config, read_metas
 from asr.save_list import has_saves
 
 # Files that belong to a FunASR model folder. Weights come apart from the rest because they are large.
@@ -33,46 +29,26 @@ def looks_like_a_path(name: str) -> bool:
     return name.startswith((".", "/", "~")) or name.count("/") != 1 or Path(name.split("/")[0]).is_dir()
 
 
-def resolve(name: str) -> Path:
-    """The absolute folder of a base model: itself if it is a folder, else fetched from ModelScope by its id.
+def resolve(name: str, from_scratch: bool = False, family: str = "paraformer") -> Path:
+    """The absolute folder of a base model: itself if it is a folder, else a cache's, else fetched from ModelScope.
 
     Raises RecipeError when the folder is not there or the hub does not answer: FunASR would print a line and go on.
     """
     folder = Path(name).expanduser()
     if folder.is_dir():
-        return folder.absolute()
+        return hub.snapshot(folder).absolute()
     if looks_like_a_path(name):
         raise RecipeError(f"{name}: no such base model folder; give --base a folder or a ModelScope id like iic/NAME")
-    return _fetch(name)
-
-
-def _fetch(name: str) -> Path:
-    print(f"fetching {name} from ModelScope (cached in $MODELSCOPE_CACHE, else ~/.cache/modelscope)", flush=True)
-    try:
-        from modelscope.hub.snapshot_download import snapshot_download
-    except ImportError as error:
-        raise RecipeError(f"modelscope cannot be imported ({error}); run: bash scripts/install.sh") from None
-    try:
-        with contextlib.redirect_stdout(sys.stderr):
-            try:
-                return Path(snapshot_download(name)).absolute()
-            except Exception:  # without a network, what has been fetched before will do; the checks follow
-                folder = Path(snapshot_download(name, local_files_only=True)).absolute()
-                print(f"ModelScope did not answer; taking {name} as it was fetched before")
-                return folder
-    except Exception as error:  # whatever the hub's client raises, the user needs to know that there is no model
-        why = re.sub(r"\s+", " ", str(error)).strip()[:160] or type(error).__name__
-        raise RecipeError(
-            f"base model {name} could not be fetched from ModelScope ({why}); check the id and the network, or give"
-            " --base a folder that holds it"
-        ) from None
-
-
-def named_files(metas: Any) -> list[str]:
-    """The file names in configuration.json's file_path_metas, however deep."""
-    if isinstance(metas, dict):
-        return [name for value in metas.values() for name in named_files(value)]
-    return [metas] if isinstance(metas, str) else []
+    for place in hub.cached(name):
+        try:
+            folder = hub.snapshot(place)
+            check(folder, from_scratch, family)
+        except RecipeError as error:
+            print(f"not taken from the cache: {error}")
+        else:
+            print(f"{name}: taken from the cache, {folder} (without it the newest is fetched)")
+            return folder
+    return hub.fetch(name)
 
 
 def check(folder: Path, from_scratch: bool = False, family: str = "paraformer") -> None:
@@ -80,33 +56,41 @@ def check(folder: Path, from_scratch: bool = False, family: str = "paraformer") 
 
     FunASR itself passes over a file that configuration.json names and that is not there, and the texts change.
     """
-    if not (folder / "config.yaml").is_file():
-        raise RecipeError(f"{folder}: no config.yaml in it, so it is not a FunASR model folder")
-    found = (yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8")) or {}).get("model")
+    found = read_config(folder).get("model")
     kind = families.of(family)
     if found not in kind.models:
         raise RecipeError(f"{folder}: is a {found}, and family {family} covers {', '.join(kind.models)}")
-    if (folder / "configuration.json").is_file():
-        metas = json.loads((folder / "configuration.json").read_text(encoding="utf-8")).get("file_path_metas", {})
-        for name in named_files(metas):
-            if not (folder / name).exists() and not (from_scratch and name == WEIGHTS):
-                raise RecipeError(f"{folder / name}: named in configuration.json and not there; fetch the model again")
+    about, metas = folder / "configuration.json", read_metas(folder)
+    if metas.get("config") != "config.yaml":
+        raise RecipeError(f"{about}: file_path_metas.config must be config.yaml, which FunASR else does not read")
+    for name in named_files(metas) if about.is_file() else ():
+        if not is_inside(name):
+            raise RecipeError(f"{about}: names {name}, which is not in {folder}; move it there and name it so")
+        if not (folder / name).exists() and not (from_scratch and name == WEIGHTS):
+            raise RecipeError(f"{folder / name}: named in configuration.json and not there; fetch the model again")
     kind.check_folder(folder, from_scratch)
     weights = folder / WEIGHTS
     if from_scratch:
         return
     if not weights.is_file():
-        raise RecipeError(f"{weights}: the base model's weights are not there; fetch the model again")
+        others = ", ".join(sorted(path.name for path in folder.glob("*.safetensors")))
+        other = f" ({others} is Transformers' form of them)" if others else ""
+        raise RecipeError(f"{weights}: the base model's weights are not there{other}; fetch the model again")
     with open(weights, "rb") as stream:
         zipped = stream.read(2) == b"PK"
     if weights.stat().st_size < 1024 or (zipped and not zipfile.is_zipfile(weights)):
         raise RecipeError(f"{weights}: truncated ({weights.stat().st_size} bytes); fetch the model again")
 
 
+def small_files(folder: Path) -> list[str]:
+    """Names, below ``folder``, of the files that make the model what it is, but for its weights."""
+    names = {*CONFIGURATION, *named_files(read_metas(folder)), *families.of_folder(folder).more_files(folder)}
+    return sorted(name for name in names - {WEIGHTS} if (folder / name).is_file())
+
+
 def digest(folder: Path) -> dict[str, str]:
     """sha256 of each file that makes the model what it is, and ``digest`` over them all; where it lies is no matter."""
-    names = (*CONFIGURATION, *families.of_folder(folder).more_files(folder), WEIGHTS)
-    files = {name: sha256_file(folder / name) for name in names if (folder / name).is_file()}
+    files = {name: sha256_file(folder / name) for name in (*small_files(folder), WEIGHTS) if (folder / name).is_file()}
     total = hashlib.sha256("".join(f"{name} {value}\n" for name, value in sorted(files.items())).encode())
     return {"digest": total.hexdigest(), **files}
 
@@ -114,7 +98,8 @@ def digest(folder: Path) -> dict[str, str]:
 def link(folder: Path, exp: Path) -> None:
     """Make ``exp/base`` a symbolic link to ``folder``, replacing an older one in one step."""
     exp.mkdir(parents=True, exist_ok=True)
-    temporary = exp / f".base.{os.getpid()}"
+    temporary = exp / ".base.new"
+    temporary.unlink(missing_ok=True)  # of a run that was killed here
     temporary.symlink_to(folder)
     os.replace(temporary, exp / "base")
 
@@ -128,8 +113,10 @@ def main() -> None:
     from asr.config import read_stage_file
 
     values: dict[str, Any] = read_stage_file(arguments.exp, "base")
-    folder = resolve(arguments.base)
-    check(folder, bool(values.get("from_scratch")), values["family"])
+    sweep(arguments.exp)
+    from_scratch = bool(values.get("from_scratch"))
+    folder = resolve(arguments.base, from_scratch, values["family"])
+    check(folder, from_scratch, values["family"])
     found = digest(folder)
     refuse_another_base(arguments.exp, found["digest"], arguments.restart)
     link(folder, arguments.exp)
@@ -138,7 +125,7 @@ def main() -> None:
         arguments.exp / "base.json",
         {
             "id": arguments.base,
-            "from_scratch": bool(values.get("from_scratch")),
+            "from_scratch": from_scratch,
             "digest": total,
             "files": found,
         },

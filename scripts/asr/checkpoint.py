@@ -111,10 +111,10 @@ def save(state: dict[str, Any], path: str | os.PathLike[str]) -> str:
 
 def link(target: Path, name: Path) -> None:
     """Make ``name`` the same file as ``target`` in one step: a hard link, a copy where the file system has none."""
-    temporary = name.with_name(f".{name.name}.{os.getpid()}.tmp")
+    temporary = name.with_name(f".{name.name}.link")
     with writing(name):
         try:
-            temporary.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)  # of a process that was killed here
             try:
                 os.link(target, temporary)
             except OSError:

@@ -14,21 +14,19 @@ import io
 import json
 import math
 import os
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from asr import errors, progress_file
 from asr.errors import RecipeError
-from asr.files import atomic_open
+from asr.files import atomic_open, sweep
 from asr.processes import die_with_parent
 from asr.progress_file import Record, Records
 
 PICTURE = "curves.png"
 MOST_MARKED = 60  # validations that get a dot each
 WIDE_RANGE = 30  # the largest value over the smallest, from which a loss is drawn on a logarithmic scale
-STALE_SECONDS = 60
 
 Points = list[tuple[int, float]]
 
@@ -86,10 +84,7 @@ def draw(exp: Path) -> None:
     pen = Pen("en")
     with drawing(pen):
         image = _image(exp, records, pen)
-    for old in exp.glob(f".{PICTURE}.*.tmp"):  # of a process that was killed while it wrote
-        with contextlib.suppress(OSError):
-            if time.time() - old.stat().st_mtime > STALE_SECONDS:
-                old.unlink()
+    sweep(exp)  # a drawing process is killed where it would hold up the end of a training
     with atomic_open(exp / PICTURE, "wb") as stream:
         stream.write(image)
 

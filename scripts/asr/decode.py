@@ -25,7 +25,7 @@ from asr.decode_batches import Decoder, Readers, batches, clips
 from asr.decode_results import PARTIAL, Partial
 from asr.decode_shards import Facts, Job
 from asr.errors import RecipeError, UsageError
-from asr.files import sha256_file, write_json
+from asr.files import sha256_file, sweep, write_json
 from asr.manifest import Utterance, read_manifest
 from asr.unreadable import MAX_SHARE, Unread, Unreadable, command
 
@@ -254,6 +254,7 @@ def main() -> None:
         conf["batch_seconds"] = arguments.batch_seconds
     if arguments.processes:
         conf["cpu_processes"] = arguments.processes
+    sweep(arguments.out)
     run(arguments.model, arguments.manifest, arguments.out, arguments.ngpu, conf, without)
 
 

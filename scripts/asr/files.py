@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
+
+SUFFIX = ".tmp"
+_OURS = re.compile(rf"\..+\.[a-z0-9_]{{8}}{re.escape(SUFFIX)}")  # as tempfile.mkstemp names them
 
 
 @contextlib.contextmanager
@@ -20,21 +25,44 @@ def atomic_open(path: str | os.PathLike[str], mode: str = "w") -> Iterator[IO[An
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    fd, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    fd, name = _temporary(path)
     try:
         text = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
         with os.fdopen(fd, mode, **text) as stream:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(name, 0o666 & ~umask)
-        os.replace(name, path)
+            umask = os.umask(0)
+            os.umask(umask)
+            os.chmod(name, 0o666 & ~umask)
+            os.replace(name, path)  # while it is locked
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(name)
         raise
+
+
+def _temporary(path: Path) -> tuple[int, str]:
+    """A new file beside ``path``, open and locked (until it is closed), so that ``sweep`` knows it is being written."""
+    while True:
+        fd, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=SUFFIX, dir=path.parent)
+        with contextlib.suppress(OSError):  # a file system without locks, where nothing is swept
+            fcntl.flock(fd, fcntl.LOCK_EX)
+        if os.fstat(fd).st_nlink:  # else it was swept before it was locked
+            return fd, name
+        os.close(fd)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what killed processes have left of ``atomic_open`` in ``folder``; a file that is being written is locked.
+
+    A lock goes with its process, whatever ends that; so nothing is guessed from process numbers or times.
+    """
+    for path in folder.glob(f".*{SUFFIX}"):
+        if _OURS.fullmatch(path.name):
+            with contextlib.suppress(OSError), open(path, "r+b") as stream:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.unlink()
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

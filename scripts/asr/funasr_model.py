@@ -22,6 +22,7 @@ import torch
 from asr import families
 from asr.adapters import is_factor
 from asr.errors import RecipeError
+from asr.model_folder import read_config
 
 
 @contextlib.contextmanager
@@ -64,11 +65,10 @@ def compose(folder: str | os.PathLike[str], blocks: dict[str, dict[str, Any]] | 
         blocks: e.g. {"encoder_conf": {"dropout_rate": 0.2}}; a key that the base's block does not have is an error,
             because FunASR would swallow it.
     """
-    import yaml
     from funasr.download.download_model_from_hub import download_model
 
     folder = Path(folder)
-    known = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    known = read_config(folder)
     for block, values in (blocks or {}).items():
         for key in values:
             if key.startswith("lora_"):
@@ -80,7 +80,8 @@ def compose(folder: str | os.PathLike[str], blocks: dict[str, dict[str, Any]] | 
         composed = download_model(model=str(folder), is_training=True, **(blocks or {}))
     # A folder with configuration.json reports its weights only if they are there; without them it is from scratch.
     composed.setdefault("init_param", None)
-    composed["disable_update"] = True
+    composed.setdefault("model_conf", {})  # without it FunASR's AutoModel would ask a hub
+    composed |= {"disable_update": True, "fp16": False, "bf16": False}
     if family := families.of_model(composed.get("model")):
         family.settle(composed, folder)
     return composed

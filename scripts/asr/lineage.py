@@ -39,8 +39,10 @@ def digest(samples: np.ndarray) -> str:
 
 
 def digests(utterances: Iterable[Utterance]) -> list[str | None]:
-    """``digest`` of each clip, in order, all of which are read. None of one that is gone; empty of one that is there and
-    cannot be read, which training left out."""
+    """``digest`` of each clip, in order, all of which are read.
+
+    None of one that is gone; empty of one that is there and cannot be read, which training left out.
+    """
 
     def of(item: Utterance) -> str | None:
         try:

@@ -98,13 +98,12 @@ def alike(path: Path, first: Path, state: Mapping[str, torch.Tensor]) -> dict[st
 
 
 class _File:
-    """A file's digest up to ``done``, an offset, and the offset that may be read up to; or ``known`` already."""
+    """A file's digest up to ``done``, an offset, and the offset that may be read up to."""
 
-    def __init__(self, path: Path, tensors: Sequence[torch.Tensor], known: str | None) -> None:
+    def __init__(self, path: Path, tensors: Sequence[torch.Tensor]) -> None:
         self.path, self.digest, self.done, self.reached = path, hashlib.sha256(), 0, 0
-        self.known = known
         self.running: Future[None] | None = None
-        places = (mapping(path, value.data_ptr()) for value in tensors if value.numel() and known is None)
+        places = (mapping(path, value.data_ptr()) for value in tensors if value.numel())
         self.begin, self.size = next(places, None) or (0, 0)
 
     def hash(self) -> None:
@@ -131,8 +130,6 @@ class _File:
 
     def finish(self) -> str:
         """The whole file's sha256."""
-        if self.known is not None:
-            return self.known
         if not self.size:
             return sha256_file(self.path)
         self.reached = self.size
@@ -143,18 +140,15 @@ class _File:
 class Hashes:
     """The digests of ``paths``, whose tensors (for each path its own, mapped; none where they are not) are being read.
 
-    ``known``: for each path its digest, where that need not be computed. A context: it ends its threads, whatever
-    happens.
+    A context: it ends its threads, whatever happens.
     """
 
     def __init__(
         self,
         paths: Sequence[Path],
         tensors: Sequence[Sequence[torch.Tensor]],
-        known: Sequence[str | None] | None = None,
     ) -> None:
-        known = known or [None] * len(paths)
-        self.files = [_File(*item) for item in zip(paths, tensors, known, strict=True)]
+        self.files = [_File(*item) for item in zip(paths, tensors, strict=True)]
         self.pool = ThreadPoolExecutor(THREADS)
 
     def __enter__(self) -> Hashes:

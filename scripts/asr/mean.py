@@ -28,7 +28,6 @@ import numpy as np
 import torch
 
 from asr import adapters, tensor_file
-from asr.digests import Written
 from asr.errors import RecipeError
 from asr.funasr_model import open_state
 from asr.mapped_hash import Hashes, advise, alike, release
@@ -139,7 +138,8 @@ class Mean:
             if not values[0].numel() or adapted:
                 place = (key,)
             if place not in seen:
-                kind = functools.reduce(torch.promote_types, [value.dtype for value in values])
+                kinds = [value.dtype for value in values] + [torch.float32] * adapted  # of a base in bf16: as trained
+                kind = functools.reduce(torch.promote_types, kinds)
                 seen[place] = torch.empty(values[0].shape, dtype=kind)
             template[key] = seen[place]
         return template
@@ -280,29 +280,24 @@ def write_mean(
     newest: int = 0,
     lora: Sequence[Mapping[str, adapters.Lora]] | None = None,
     base: Path | None = None,
-    written: Sequence[Written | None] | None = None,
+    written: Sequence[str | None] | None = None,
 ) -> tuple[str, list[str]]:
     """Write the mean as ``torch.save({"state_dict": …})`` would; return its sha256 and those of ``paths``.
 
     Args:
-        written: for each path what is known of it since it was written. Where it has been touched since, it is hashed
-            while it is read for the mean, and is refused, before ``out`` takes its name, unless it holds the same.
+        written: for each path the sha256 that it was written with, where that is known. It is hashed while it is read
+            for the mean, and refused, before ``out`` takes its name, unless it holds the same.
 
     See ``Mean`` for the others, and for what may go wrong.
     """
     mean = Mean(paths, newest, lora, base)
-    written = written or [None] * len(paths)
-    known = [
-        item.sha256 if item is not None and item.is_still(path) else None
-        for path, item in zip(paths, written, strict=True)
-    ]
     digests: list[str] = []
 
     def check() -> None:
         digests.extend(mean.hashes.finish())
-        for path, item, found in zip(paths, written, digests, strict=True):
-            if item is not None and item.sha256 != found:
+        for path, wanted, found in zip(paths, written or [None] * len(paths), digests, strict=True):
+            if wanted not in (None, found):
                 raise RecipeError(f"{path}: is not the file that was written there (another sha256); {INSTEAD}")
 
-    with _one_thread(), Hashes(paths, mean.own, known) as mean.hashes:
+    with _one_thread(), Hashes(paths, mean.own) as mean.hashes:
         return tensor_file.save_streamed(out, mean.template, mean.blocks, check), digests

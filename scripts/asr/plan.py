@@ -4,8 +4,13 @@
 
 Every size is tried in a process of its own: the model, the optimizer and the precision that stage 3 would use; first
 the batches that take the most memory (the most frames, the most clips, the longest clip, the most text), then ordinary
-ones for time. Prints a table, the largest batch_size that fits, and what the learning rate and the warm-up become.
-Nothing of the run is changed; exp/<tag>/plan.json keeps what was measured.
+ones for time. Prints a table, the largest batch_size that fits, the one to use and why, and what the learning rate and
+the warm-up become. Nothing of the run is changed; exp/<tag>/plan.json keeps what was measured.
+
+The largest is seldom the best: it takes few, large steps. ``choose`` has the fastest that keeps enough updates an epoch
+and a learning rate near the YAML's. Where there is no GPU, ``--memory-gb`` plans by arithmetic: bytes of parameters,
+gradients and optimizer state, and of the activations that a few clips' step on the CPU keeps, scaled to the batch.
+Such a plan knows no times.
 
 The rule: the learning rate grows with the square root of the batch (Malladi et al., "On the SDEs and scaling rules for
 adaptive gradient algorithms", NeurIPS 2022; for sgd in proportion: Goyal et al., arXiv:1706.02677), and the warm-up
@@ -16,6 +21,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import signal
 import subprocess
@@ -39,6 +45,11 @@ MARGIN = 0.95  # of the memory: fragmentation, and text longer than that of the 
 STEP = 500  # frames: sizes are multiples of it
 FINE = 0.1  # the search ends when the largest size that fits is known this well
 LARGEST = 1 << 20  # frames: 2.9 hours of audio in one batch
+# On the mini corpus (22 updates an epoch) the largest batch that fits gave 26.5 % CER where the YAML's gave 21.0 (one
+# seed). 100 an epoch are 5,000 in conf/finetune_3090.yaml's 50 epochs.
+UPDATES = 100  # an epoch, at least, for a batch that is larger than the YAML's
+FASTER = 2  # times the YAML's learning rate, at most: the rule holds near what was tried (4 x batch for Adam)
+AS_FAST = 1.1  # times the fastest epoch: a smaller gain is not worth leaving the YAML's batch
 
 Measure = Callable[[int], dict[str, Any]]
 
@@ -100,6 +111,46 @@ def scaled(values: dict[str, Any], batch_size: int) -> dict[str, Any]:
     }
 
 
+def updates(found: dict[str, Any], values: dict[str, Any], processes: int) -> int:
+    """Updates of the weights an epoch."""
+    return found["steps"] // (processes * values["train_conf"].get("accum_grad", 1))
+
+
+def choose(tried: list[dict[str, Any]], values: dict[str, Any], processes: int = 1) -> tuple[dict[str, Any], str]:
+    """The measured size to use, and why: of those that fit, the fastest that is not too large to train well.
+
+    Too large is a batch above the YAML's that makes fewer than UPDATES updates an epoch, or by ``scaled`` more than
+    FASTER times the learning rate. Among those nearly as fast (AS_FAST) it is the one nearest to the YAML's. Without
+    times the audio with its padding stands for them.
+    """
+    own, rate = values["dataset_conf"]["batch_size"], values["optim_conf"]["lr"]
+    workers = values["dataset_conf"].get("num_workers", 4)
+    refused = {}
+    for found in (fitting := [found for found in tried if found["fits"]]):
+        count, faster = updates(found, values, processes), scaled(values, found["batch_size"])["optim_conf.lr"] / rate
+        if found["batch_size"] > own and count < UPDATES:
+            refused[found["batch_size"]] = f"{count} updates an epoch, fewer than {UPDATES}"
+        elif faster > FASTER * 1.01:  # rounded
+            refused[found["batch_size"]] = f"it takes {faster:.1f} x the YAML's learning rate, more than {FASTER} x"
+    left = [found for found in fitting if found["batch_size"] not in refused]
+    if not left:
+        return fitting[0], f"the smallest tried that fits, and still too large: {refused[fitting[0]['batch_size']]}"
+    cost = {
+        found["batch_size"]: hours(found, workers)[0]
+        if "seconds_per_step" in found
+        else found["audio_seconds"] / (1 - found["padding"])
+        for found in left
+    }
+    near = [found for found in left if cost[found["batch_size"]] <= AS_FAST * min(cost.values())]
+    best = min(near, key=lambda found: abs(math.log(found["batch_size"] / own)))
+    why = "the fastest, or the nearest to the YAML's of those as fast"
+    if "seconds_per_step" not in best:
+        why = "the nearest to the YAML's; arithmetic knows no times"
+    if largest := refused.get(fitting[-1]["batch_size"]):
+        why += f"; the largest that fits is too large: {largest}"
+    return best, why
+
+
 def in_a_process(plan: dict[str, Any], folder: Path, memory_gb: float) -> Measure:
     """A measure that runs ``asr.plan_worker`` in a process of its own, which memory may run out of."""
 
@@ -143,6 +194,10 @@ def table(tried: list[dict[str, Any]], workers: int) -> list[str]:
         if not found["fits"]:
             lines.append(f"{found['batch_size']:>10,} does not fit")
             continue
+        if "seconds_per_step" not in found:
+            known = f"{found['batch_size']:>10,} {found['steps']:>8,} {found['padding']:>8.1%}"
+            lines.append(f"{known} {'-':>8} {'-':>10} {found['peak_gb']:>8.2f} {'-':>9}")
+            continue
         long, reading = hours(found, workers)
         speed = found["audio_seconds"] / found["steps"] / found["seconds_per_step"]
         lines.append(
@@ -153,7 +208,9 @@ def table(tried: list[dict[str, Any]], workers: int) -> list[str]:
     return lines
 
 
-def tell(tried: list[dict[str, Any]], values: dict[str, Any], memory_gb: float, longest: Utterance) -> dict[str, Any]:
+def tell(
+    tried: list[dict[str, Any]], values: dict[str, Any], memory_gb: float, longest: Utterance, processes: int = 1
+) -> dict[str, Any]:
     """Print the table and the choice; the overrides. RecipeError where nothing fits."""
     workers = values["dataset_conf"].get("num_workers", 4)
     print("\n".join(table(tried, workers)))
@@ -163,12 +220,13 @@ def tell(tried: list[dict[str, Any]], values: dict[str, Any], memory_gb: float, 
             f"no batch that holds the longest clip ({longest.source}, {longest.duration:.1f} s) fits in {memory_gb:g}"
             " GB; set dataset_conf.max_source_length to leave out the longest clips"
         )
-    best = fitting[-1]
-    if any(hours(found, workers)[1] for found in fitting):
+    best, why = choose(tried, values, processes)
+    if any("seconds_per_step" in found and hours(found, workers)[1] for found in fitting):
         print("(reading): the step waits for audio and features; raise dataset_conf.num_workers")
     chosen = scaled(values, best["batch_size"])
-    long = clock(hours(best, workers)[0] * 3600)
-    print(f"largest that fits: {best['batch_size']:,}, {long} an epoch on {best['device']}")
+    long = f", {clock(hours(best, workers)[0] * 3600)} an epoch" if "seconds_per_step" in best else ""
+    print(f"largest that fits: {fitting[-1]['batch_size']:,}, on {best['device']}")
+    print(f"chosen: {best['batch_size']:,}{long}, {updates(best, values, processes):,} updates in it: {why}")
     print("use: " + " ".join(f"++{key}={value:g}" for key, value in chosen.items()))
     return chosen
 
@@ -178,17 +236,20 @@ def main() -> None:
     parser.add_argument("--exp", required=True, type=Path, help="exp/<tag>, with conf/ and base from stage 0")
     parser.add_argument("--data", required=True, type=Path, help="folder with train.jsonl and val.jsonl, from stage 1")
     parser.add_argument("--ngpu", type=int, default=1, help="0 is the processor (default: one GPU)")
-    parser.add_argument("--memory-gb", type=float, help="plan for a card of this size (default: all of this one's)")
+    parser.add_argument(
+        "--memory-gb", type=float, help="for a card of this size, which need not be here (default: this one's)"
+    )
     parser.add_argument("--only", help="batch sizes to try, 6000,24000,…, in place of a search")
     arguments = parser.parse_args()
     values = read_stage_file(arguments.exp, "train")
     recorded(arguments.exp)
     if values["dataset_conf"].get("batch_type", "token") == "example":
         raise RecipeError("dataset_conf.batch_type is example: only batches counted in frames can be planned")
-    from asr.machine import memory_of
+    from asr.machine import gpus, memory_of, visible
 
+    by_arithmetic = arguments.ngpu > 0 and not visible(gpus(), os.environ.get("CUDA_VISIBLE_DEVICES"))
     memory_gb = (arguments.memory_gb or memory_of(arguments.ngpu)) * MARGIN
-    with tempfile.TemporaryDirectory(prefix="plan.", dir=arguments.exp) as name:
+    with tempfile.TemporaryDirectory(prefix="asr.plan.") as name:
         folder = Path(name)
         everything = {**values, "dataset_conf": {**values["dataset_conf"], "batch_size": LARGEST}}
         manifests, _ = prepare(folder, arguments.data, everything)
@@ -198,7 +259,8 @@ def main() -> None:
         plan = {
             "exp": str(folder.absolute()),
             "base": os.path.realpath(arguments.exp / "base"),
-            "ngpu": arguments.ngpu,
+            "ngpu": 0 if by_arithmetic else arguments.ngpu,
+            "by_arithmetic": by_arithmetic,
             "values": values,
             "dataset_conf": dataset_conf(values, manifests),
         }
@@ -207,13 +269,19 @@ def main() -> None:
             f" planning for {memory_gb / MARGIN:.1f} GB, {1 - MARGIN:.0%} of it kept free",
             flush=True,
         )
+        if by_arithmetic:
+            print(
+                "no GPU here: by arithmetic, in fp32, which no GPU has confirmed (bf16 takes less); no times",
+                flush=True,
+            )
         measure = in_a_process(plan, folder, memory_gb)
         if arguments.only:
             tried = [measure(int(size)) for size in arguments.only.split(",")]
         else:
             most = max(rounded(whole / 4), least)
             tried = search(measure, values["dataset_conf"]["batch_size"], least, min(most, LARGEST))
-        chosen = tell(tried, values, memory_gb, longest)
+        processes = arguments.ngpu or values.get("cpu_processes", 1)
+        chosen = tell(tried, values, memory_gb, longest, processes)
     write_json(arguments.exp / "plan.json", {"memory_gb": memory_gb, "tried": tried, "chosen": chosen})
 
 

@@ -16,9 +16,11 @@ from asr import errors
 from asr.files import write_json
 from asr.memory import ran_out_of_memory
 from asr.processes import die_with_parent
-from asr.train_worker import checked_model, training_kwargs
+from asr.train_worker import bytes_of, checked_model, training_kwargs
 
 TIMED = 8  # ordinary batches
+SAMPLE = 2000  # frames of a batch whose activations are counted and scaled, where that is done
+CONTEXT_GB = 0.7  # of a GPU that CUDA's context and libraries take, about
 GIB = 2.0**30
 
 
@@ -110,6 +112,29 @@ class Bench:
             return self.torch.cuda.max_memory_reserved() / GIB
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / GIB
 
+    def kept_bytes(self, batch: np.ndarray) -> float:
+        """What autograd keeps of a batch for its backward pass: counted on some of its clips, scaled by frames."""
+        part = batch[: max(SAMPLE // int(self.lengths[batch].max()), 1)]
+        own = {value.untyped_storage().data_ptr() for value in self.model.parameters()}
+        kept: dict[int, int] = {}
+
+        def keep(value: Any) -> Any:
+            storage = value.untyped_storage()
+            if storage.data_ptr() not in own:
+                kept[storage.data_ptr()] = storage.nbytes()
+            return value
+
+        with self.torch.autograd.graph.saved_tensors_hooks(keep, lambda value: value):
+            self.step(self.load(part))
+        scale = len(batch) * self.lengths[batch].max() / (len(part) * self.lengths[part].max())
+        return float(sum(kept.values()) * scale)
+
+    def held_bytes(self) -> int:
+        """Parameters, gradients and the optimizer's state after a step."""
+        state = [item for values in self.optim.state.values() for item in values.values() if hasattr(item, "numel")]
+        trained = [value for value in self.model.parameters() if value.requires_grad]
+        return bytes_of([*self.model.parameters(), *trained, *state])
+
     def device_name(self) -> str:
         """The GPU's name, or "the processor"."""
         return self.torch.cuda.get_device_name(0) if self.device == "cuda" else "the processor"
@@ -121,6 +146,19 @@ def measure(plan: dict[str, Any]) -> dict[str, Any]:
     bench = Bench(plan)
     tokens = np.array([bench.data.index_ds.get_target_len(bench.data.index_ds[n]) for n in range(len(bench.data))])
     hard = extremes(bench.batches, bench.lengths, tokens)
+    padded = sum(len(batch) * bench.lengths[batch].max() for batch in bench.batches)
+    audio = bench.lengths.sum() / 100
+    found = {
+        "batch_size": size,
+        "steps": len(bench.batches),
+        "padding": float(1 - bench.lengths.sum() / padded),
+        "audio_seconds": float(audio),
+        "trained": sum(value.numel() for value in bench.model.parameters() if value.requires_grad),
+    }
+    if plan.get("by_arithmetic"):
+        kept = max(bench.kept_bytes(bench.batches[number]) for number in hard)
+        peak = (bench.held_bytes() + kept) / GIB + CONTEXT_GB
+        return {**found, "fits": peak <= plan["memory_gb"], "peak_gb": peak, "device": "a GPU, by arithmetic"}
     ordinary = np.linspace(0, len(bench.batches) - 1, min(TIMED, len(bench.batches))).astype(int).tolist()
     try:
         for number in [hard[0], *hard]:  # the first step makes the optimizer's state
@@ -132,20 +170,14 @@ def measure(plan: dict[str, Any]) -> dict[str, Any]:
         if not ran_out_of_memory(error):
             raise
         return {"batch_size": size, "fits": False, "why": str(error).splitlines()[0]}
-    padded = sum(len(batch) * bench.lengths[batch].max() for batch in bench.batches)
-    audio = bench.lengths.sum() / 100
     timed = sum(bench.lengths[bench.batches[number]].sum() for number in ordinary) / 100
     # Scaled by audio, because the last batch of a buffer may be a small one.
     return {
-        "batch_size": size,
+        **found,
         "fits": True,
         "peak_gb": bench.peak_gb(),
-        "steps": len(bench.batches),
-        "padding": float(1 - bench.lengths.sum() / padded),
         "seconds_per_step": float(sum(seconds) / timed * audio / len(bench.batches)),
-        "audio_seconds": float(audio),
         "reading_seconds_per_second": float(bench.read_seconds / bench.read_audio),
-        "trained": sum(value.numel() for value in bench.model.parameters() if value.requires_grad),
         "device": bench.device_name(),
         "bf16": bool(bench.trainer.use_bf16),
     }

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from asr import checkpoint, digests
+from asr import checkpoint, digests, files
 from asr.errors import RecipeError
 from asr.files import write_json
 from asr.save_list import SAVES, Save, read_saves
@@ -111,6 +111,7 @@ def sweep(exp: Path, ranked: set[str]) -> None:
     """Remove checkpoints that neither the ranking nor a save needs any more, and what a kill has left."""
     saves = read_saves(exp)
     needed = ranked | {save.weights for save in saves} | {save.state for save in saves}
-    for path in (*exp.glob(f"{checkpoint.LATEST}.ep*"), *exp.glob(f"{STATE}.ep*"), *exp.glob(".*.pt*.tmp")):
+    for path in (*exp.glob(f"{checkpoint.LATEST}.ep*"), *exp.glob(f"{STATE}.ep*")):
         if path.name not in needed:
             path.unlink(missing_ok=True)
+    files.sweep(exp)

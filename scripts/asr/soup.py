@@ -24,13 +24,13 @@ from asr.average import package, trained
 from asr.cer import ErrorCounts, align_all
 from asr.config import read_stage_file
 from asr.decode import DEFAULTS, decode
-from asr.digests import UNKNOWN, Written
 from asr.errors import RecipeError, UsageError
-from asr.files import write_json
+from asr.files import sweep, write_json
 from asr.manifest import Utterance, read_manifest, write_manifest
 from asr.mean import write_mean
 from asr.normalize import scoring_form
 
+TRIAL = ".trial"
 # What must be the same; the training data, the optimizer and the schedule may differ, that is what runs are merged for.
 SAME = ("base model", "validation data", "family", "architecture")
 
@@ -119,11 +119,13 @@ def merge_runs(exps: Sequence[Path], out: Path, how: str, ngpu: int) -> dict[str
     settings, merged = runs[0]["settings"], averages(exps)
     paths = [path for path, _ in merged]
     prepare(exps, out)
+    sweep(out)
+    shutil.rmtree(out / TRIAL, ignore_errors=True)  # of a merge that was killed
     chosen, attempts, alone = list(range(len(exps))), [], [None] * len(exps)
     if how == "greedy":
         chosen, attempts, alone = _choose(exps, paths, out, settings, ngpu)
     name = f"model.pt.avg{len(chosen)}"
-    written = [Written(merged[index][1]["sha256"], *UNKNOWN) for index in chosen]
+    written = [merged[index][1]["sha256"] for index in chosen]
     digest, digests = write_mean([paths[index] for index in chosen], out / name, written=written)
     record = {
         "file": name,
@@ -153,7 +155,7 @@ def _choose(
     exps: Sequence[Path], paths: Sequence[Path], out: Path, settings: dict[str, Any], ngpu: int
 ) -> tuple[list[int], list[dict[str, Any]], list[float]]:
     """The greedy choice by decoding: indices, attempts with the runs' names, and each run's own validation CER."""
-    manifest, trial = out / "manifest" / "val.jsonl", out / ".trial"
+    manifest, trial = out / "manifest" / "val.jsonl", out / TRIAL
     seconds = read_stage_file(exps[0], "decode").get("decode_conf", {}).get("batch_seconds", DEFAULTS["batch_seconds"])
 
     def cer_of(indices: list[int]) -> float:

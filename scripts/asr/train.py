@@ -20,7 +20,7 @@ from asr.config import flatten, read_stage_file
 from asr.digests import DIGESTS
 from asr.drawer import draw_last
 from asr.errors import RecipeError
-from asr.files import write_json
+from asr.files import sweep, write_json
 from asr.launcher import torchrun
 from asr.machines import ALONE, TRAINS, Machines, machines, tell, telling, wait_for_first
 from asr.memory import EXCHANGING, PROCESSOR_SIGN, SIGNS, TOO_LARGE, all_too_large
@@ -176,6 +176,7 @@ def main() -> None:
 def fine_tune(arguments: argparse.Namespace, team: Machines) -> None:
     """Prepare, train, and say what became of it."""
     exp = arguments.exp
+    sweep(exp)
     values = read_stage_file(exp, "train")
     if values["train_conf"].get("use_deepspeed"):
         deepspeed_conf.installed()

@@ -77,6 +77,7 @@ def training_kwargs(plan: dict[str, Any], device: str) -> dict[str, Any]:
     train_conf["patience"] = train_conf.pop("early_stopping_patience", 0)
     train_conf.pop("quick_step", None)  # see plug_in
     train_conf["use_bf16"] = wants_bf16(train_conf.get("use_bf16", False), device)
+    kwargs.pop("freeze_param", None)  # the base's, from a training of its own
     kwargs |= {key: values[key] for key in PLAIN if key in values}
     kwargs |= {
         "train_data_set_list": str(exp / "manifest" / "train.jsonl"),

@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from asr import families
+from asr.families.nano import CTC
 from tests.dozen import cer_on_training_clips, words
 from tests.families import CASES
 
@@ -51,7 +52,7 @@ def test_adapters_go_through_all_stages_and_a_stop_and_leave_a_plain_model(recip
     base = yaml.safe_load((exp / "base/config.yaml").read_text(encoding="utf-8"))
     plain = (exp / "model/config.yaml").read_text(encoding="utf-8")
     assert "lora" not in plain.replace("use_lora: false", "")
-    assert yaml.safe_load(plain).keys() >= base.keys()
+    assert yaml.safe_load(plain).keys() >= base.keys() - set(CTC)  # a head that the recipe leaves out
     # What is saved is small beside the base.
     assert (exp / "model.pt.ep1").stat().st_size < 0.8 * (exp / "base/model.pt").stat().st_size
     check_scored(recipe, f"quick_{name}")

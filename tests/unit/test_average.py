@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from asr import checkpoint, digests
-from asr.average import average, newest
+from asr.average import average, average_run, newest
 from asr.errors import RecipeError
 from asr.files import sha256_file
 from asr.mean import BLOCK, mean_state, write_mean
@@ -106,30 +106,66 @@ def noted(tmp_path):
     return tmp_path
 
 
-def test_a_digest_that_is_known_is_taken_and_any_other_file_is_hashed(noted):
+def test_digests_are_of_the_files_as_they_are_read(noted):
     real = [sha256_file(noted / name) for name in ("model.pt.ep2", "model.pt.ep1")]
     assert [item["sha256"] for item in average(noted, 2)["checkpoints"]] == real
     path = noted / digests.DIGESTS
-    known = json.loads(path.read_text())
-    known["model.pt.ep2"]["sha256"] = "of another file"  # would be found out if the file were read for it
-    path.write_text(json.dumps(known))
-    assert [item["sha256"] for item in average(noted, 2)["checkpoints"]] == ["of another file", real[1]]
-    for text in ("", "[]", '{"model.pt.ep2": 3}', '{"model.pt.ep2": {"sha": 1}}'):
-        path.write_text(text)
+    for text in ("", "[]", '{"model.pt.ep2": 3}', None):  # without a record there is nothing to compare with
+        path.write_text(text) if text is not None else path.unlink()
         assert [item["sha256"] for item in average(noted, 2)["checkpoints"]] == real
-    path.unlink()
-    assert [item["sha256"] for item in average(noted, 2)["checkpoints"]] == real
 
 
-def test_a_file_that_was_touched_must_hold_what_was_written(noted):
-    os.utime(noted / "model.pt.ep1")  # as a copied run's
-    assert average(noted, 2)["file"] == "model.pt.avg2"
+def test_bit_rot_that_keeps_size_and_time_is_found_and_the_old_average_stays(noted):
+    average(noted, 2)
     before = (noted / "model.pt.avg2").read_bytes()
-    checkpoint.save({"state_dict": {"w": torch.ones(3) * 7}}, noted / "model.pt.ep1")  # whole, of the same model
+    path = noted / "model.pt.ep1"
+    about, raw = path.stat(), bytearray(path.read_bytes())
+    raw[-1] ^= 1  # in the archive's last record: torch.load sees nothing
+    path.write_bytes(raw)
+    os.utime(path, ns=(about.st_atime_ns, about.st_mtime_ns))
     with pytest.raises(RecipeError, match=r"model\.pt\.ep1: is not the file that was written there \(another sha256"):
         average(noted, 2)
     assert (noted / "model.pt.avg2").read_bytes() == before
     assert not list(noted.glob(".*"))
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from asr import files
+
+folder = Path(sys.argv[1])
+with files.atomic_open(folder / "model.pt.avg2", "wb") as stream:
+    stream.write(b"half")
+    stream.flush()
+    if sys.argv[2] == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+    print("at it", flush=True)
+    sys.stdin.readline()
+"""
+
+
+def test_the_next_start_sweeps_what_a_kill_left_and_nothing_that_somebody_is_at(noted):
+    words = [sys.executable, "-c", KILLED, str(noted)]
+    assert subprocess.run([*words, "killed"]).returncode == -9
+    own = [noted / ".notes.tmp", noted / ".model.pt.avg2.tmp", noted / "model.pt.avg2.abcd1234.tmp"]  # the user's
+    for path in own:
+        path.touch()
+    left = {path for path in noted.glob(".*.tmp") if path not in own}
+    assert len(left) == 1
+    with subprocess.Popen([*words, "alive"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "at it\n"
+        (busy,) = {path for path in noted.glob(".*.tmp") if path not in own} - left
+        with pytest.raises(RecipeError, match="stage 0"):  # what comes after is not asked for here
+            average_run(noted, 2)
+        assert not left.pop().exists()
+        assert busy.exists()
+        other.communicate("\n")
+    assert other.returncode == 0
+    assert (noted / "model.pt.avg2").read_bytes() == b"half"
+    assert {path.name for path in noted.glob("*.tmp")} | {path.name for path in noted.glob(".*.tmp")} == {
+        path.name for path in own
+    }
 
 
 def test_digests_of_files_that_are_gone_are_forgotten(noted):

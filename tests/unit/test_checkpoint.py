@@ -46,6 +46,15 @@ def test_a_link_replaces_the_old_one(tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["a", "b", "best"]
 
 
+def test_a_link_that_a_kill_left_is_in_nobodys_way(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).write_text(name)
+    (tmp_path / ".best.link").hardlink_to(tmp_path / "a")
+    checkpoint.link(tmp_path / "b", tmp_path / "best")
+    assert (tmp_path / "best").read_text() == "b"
+    assert sorted(os.listdir(tmp_path)) == ["a", "b", "best"]
+
+
 def test_a_link_to_what_it_is_already_leaves_nothing_behind(tmp_path):
     (tmp_path / "a").write_text("a")
     for _ in range(2):

@@ -2,10 +2,8 @@
 
 import json
 import math
-import os
 import subprocess
 import sys
-import time
 
 import pytest
 from matplotlib.figure import Figure
@@ -15,6 +13,7 @@ from asr import drawer, page_svg, progress_file
 from asr.curves import draw, marked, smoothed
 from asr.drawer import Drawer, draw_last
 from asr.errors import RecipeError
+from asr.files import atomic_open
 from asr.progress_file import ProgressFile
 
 
@@ -167,12 +166,12 @@ def test_a_picture_that_fails_leaves_the_old_one(tmp_path, monkeypatch):
 
 def test_what_a_killed_process_left_is_swept_but_not_what_is_being_written(tmp_path):
     exp = record_run(tmp_path / "run")
-    old, new = exp / ".curves.png.abc.tmp", exp / ".curves.png.def.tmp"
-    for path in (old, new):
-        path.touch()
-    os.utime(old, (time.time() - 3600,) * 2)
-    draw(exp)
-    assert (old.exists(), new.exists()) == (False, True)
+    old = exp / ".curves.png.abcd0123.tmp"
+    old.touch()
+    with atomic_open(exp / "curves.png", "wb"):
+        (busy,) = {*exp.glob(".curves.png.*.tmp")} - {old}
+        draw(exp)
+        assert (old.exists(), busy.exists()) == (False, True)
 
 
 def test_a_process_of_low_priority_draws_beside_the_training(tmp_path):

@@ -3,6 +3,7 @@
 import copy
 import json
 import logging
+import shutil
 
 import numpy as np
 import pytest
@@ -50,8 +51,7 @@ def speech(recogniser, utterances):
 @pytest.fixture
 def folder_copy(folder, tmp_path):
     """A folder to spoil."""
-    for path in folder.iterdir():
-        (tmp_path / path.name).write_bytes(path.read_bytes())
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
     return tmp_path
 
 
@@ -227,7 +227,7 @@ def test_a_line_is_encoded_with_its_tags_and_read_without_them(recogniser, utter
     item = {**utterances[1].as_dict(), **FAMILY.line(utterances[1])}
     assert {name: item[name] for name in TAGS} == TAGS
     ids = FAMILY.encode(recogniser.tokenizer, item)
-    assert recogniser.tokenizer.decode(ids) == "<|zh|><|NEUTRAL|><|Speech|><|woitn|>" + item["target"]
+    assert recogniser.tokenizer.decode(ids) == "<|zh|><|NEUTRAL|><|Speech|><|woitn|> " + item["target"]
     assert recogniser.text(ids) == item["target"] == recogniser.text(ids[4:])
     assert recogniser.text([]) == ""
 

@@ -74,7 +74,7 @@ def test_a_tokenizer_that_is_none_by_character_is_not_checked(tmp_path):
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("config.yaml", None, "config.yaml: not there: .* is no FunASR model folder"),
+        ("config.yaml", None, "no config.yaml in it, so it is not a FunASR model folder"),
         ("config.yaml", "a: [", "config.yaml: not YAML"),
         ("configuration.json", "[1]", "configuration.json: not the configuration.json of a FunASR model"),
         ("tokens.json", None, "tokens.json: no such token list"),

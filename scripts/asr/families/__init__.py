@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import yaml
-
 from asr.errors import RecipeError
 from asr.families.base import Family
 from asr.families.conformer import Conformer
 from asr.families.nano import Nano
 from asr.families.paraformer import Paraformer
 from asr.families.sensevoice import SenseVoice
+from asr.model_folder import read_config
 
 FAMILIES: dict[str, Family] = {family.name: family for family in (Paraformer(), Conformer(), Nano(), SenseVoice())}
 
@@ -32,10 +31,7 @@ def of_model(kind: str | None) -> Family | None:
 
 def of_folder(folder: Path) -> Family:
     """The family of a model folder. RecipeError where it is of none."""
-    path = folder / "config.yaml"
-    if not path.is_file():
-        raise RecipeError(f"{path}: not there, so {folder} is not a FunASR model folder")
-    kind = (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get("model")
+    kind = read_config(folder).get("model")
     family = of_model(kind)
     if family is None:
         known = ", ".join(name for item in FAMILIES.values() for name in item.models)

@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from asr.errors import RecipeError
 from asr.families.base import Family
+from asr.model_folder import read_config
 
 # Of each block of config.yaml, what the recipe masks padding in; another would change a clip's text with its batch.
 _KNOWN = {
@@ -32,8 +31,7 @@ class Conformer(Family):
     def check_folder(self, folder: Path, from_scratch: bool) -> None:
         """RecipeError for a model without tokens, without CTC, or of blocks that the recipe does not mask."""
         super().check_folder(folder, from_scratch)
-        path = folder / "config.yaml"
-        config = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        path, config = folder / "config.yaml", read_config(folder)
         for place, known in _KNOWN.items():
             found: Any = config
             for name in place:

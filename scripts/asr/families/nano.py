@@ -13,10 +13,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from asr.errors import RecipeError
 from asr.families.base import Family
+from asr.model_folder import is_inside, read_config
 
 SMALL = (".json", ".txt", ".model", ".jinja", ".tiktoken")  # configuration and tokenizer; weights are in model.pt
 PARTS = ("audio_encoder_conf", "audio_adaptor_conf", "llm_conf")
@@ -36,11 +35,10 @@ def looped(text: str) -> bool:
 
 def _sub_folders(folder: Path) -> dict[str, str]:
     """{"llm_conf", "tokenizer_conf": name of the sub-folder} as config.yaml has them; RecipeError for other places."""
-    config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
-    found = {}
+    config, found = read_config(folder), {}
     for block in ("llm_conf", "tokenizer_conf"):
         name = (config.get(block) or {}).get("init_param_path")
-        if not isinstance(name, str) or Path(name).is_absolute() or ".." in Path(name).parts:
+        if not isinstance(name, str) or not is_inside(name):
             raise RecipeError(
                 f"{folder / 'config.yaml'}: {block}.init_param_path is {name!r}; it must name a folder in {folder}, so"
                 " that the model works wherever it is moved"
@@ -70,7 +68,7 @@ class Nano(Family):
             (words / "vocab.json").is_file() and (words / "merges.txt").is_file()
         ):
             raise RecipeError(f"{words}: no tokenizer.json (nor vocab.json and merges.txt) in it; fetch it again")
-        adaptor = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8")).get("audio_adaptor_conf") or {}
+        adaptor = read_config(folder).get("audio_adaptor_conf") or {}
         rate, most = adaptor.get("downsample_rate", 2), 8 if adaptor.get("use_low_frame_rate") else 1
         if rate > most:
             raise RecipeError(

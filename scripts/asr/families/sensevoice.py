@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from asr.errors import RecipeError
 from asr.families.base import Family
+from asr.model_folder import read_config, read_metas
 
 # What the recipe's clips are, in the order of the model's first four frames: Mandarin, and digits written as spoken.
 TAGS = {
@@ -35,9 +33,10 @@ def without_tags(text: str) -> str:
 
 def tag_ids(tokenizer: Any) -> list[int]:
     """The ids of the four tags. RecipeError for a tokenizer to which one of them is not one token."""
-    found = []
+    found, pieces = [], getattr(tokenizer, "sp", None)
     for tag in TAGS.values():
-        ids = tokenizer.encode(tag)
+        # SentencePiece's encode puts a piece of a blank first, unless the model was made without (add_dummy_prefix).
+        ids = [pieces.piece_to_id(tag)] if pieces else tokenizer.encode(tag)
         if len(ids) != 1 or tokenizer.decode(ids).strip() != tag:
             raise RecipeError(
                 f"the base model's tokenizer ({type(tokenizer).__name__}) does not know {tag} as one token, so it is"
@@ -58,14 +57,10 @@ class SenseVoice(Family):
 
     def check_folder(self, folder: Path, from_scratch: bool) -> None:
         """RecipeError for a folder that has not what its tokenizer is made of, where FunASR will look for it."""
-        config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8")) or {}
-        if config.get("tokenizer") != "SentencepiecesTokenizer":
+        if read_config(folder).get("tokenizer") != "SentencepiecesTokenizer":
             super().check_folder(folder, from_scratch)
             return
-        path, metas = folder / "configuration.json", {}
-        if path.is_file():
-            metas = json.loads(path.read_text(encoding="utf-8")).get("file_path_metas", {}).get("tokenizer_conf", {})
-        named = metas.get("bpemodel") if path.is_file() else "bpe.model"
+        named = (read_metas(folder).get("tokenizer_conf") or {}).get("bpemodel")
         if not named or not (folder / named).is_file():
             raise RecipeError(
                 f"{folder}: no SentencePiece model (file_path_metas.tokenizer_conf.bpemodel of configuration.json names"
@@ -110,6 +105,11 @@ class SenseVoice(Family):
     def attach(self, model: Any, tokenizer: Any, config: Mapping[str, Any]) -> None:
         """RecipeError for a tokenizer that is not SenseVoice's, before anything is trained or decoded."""
         tag_ids(tokenizer)
+        model.pieces = tokenizer
+
+    def spell(self, model: Any, ids: Sequence[int]) -> str:
+        """Characters: a token may be several, or the blank before a text."""
+        return self.text(model.pieces, ids)
 
     def prepare(self, model: Any) -> None:
         """See ``asr.sensevoice.prepare``."""
