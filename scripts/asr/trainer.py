@@ -20,9 +20,10 @@ from funasr.train_utils import trainer_ds
 
 from asr import families
 from asr.cer import ErrorCounts, align
-from asr.epoch import EpochTrainer, padded_frames
+from asr.epoch import EpochTrainer, normaliser, padded_frames, parts_of
 from asr.errors import RecipeError
 from asr.manifest import FRAMES_PER_SECOND
+from asr.memory import ran_out_of_memory
 from asr.progress import Progress, Step
 
 logger = logging.getLogger("asr.progress")
@@ -95,12 +96,38 @@ class RecipeTrainer(EpochTrainer):
         if self.validating:
             self.stop_in_validation()
             self.seed_step("validation", loss_dict["batch_idx"])  # its loss, too, is of sampled decoding
+            self._validate(model, batch, loss_dict)
         else:
             self.seed_step(loss_dict["epoch"], self.first_step + loss_dict["batch_idx"])
-        super().forward_step(model, batch, loss_dict=loss_dict)
-        if self.validating and self.ranking == "cer":
-            finite = bool(torch.isfinite(loss_dict["loss"]))
-            self.errors = self.errors + self._decode(getattr(model, "module", model), batch, finite)
+            super().forward_step(model, batch, loss_dict=loss_dict)
+
+    def _validate(self, model: Any, batch: Any, loss_dict: dict[str, Any]) -> None:
+        """Loss, and character errors where they rank, of a batch; of its halves where memory runs out."""
+        plain, clips = getattr(model, "module", model), len(batch["speech_lengths"])
+        try:
+            super().forward_step(model, batch, loss_dict=loss_dict)
+            if self.ranking == "cer":
+                self.errors = self.errors + self._decode(plain, batch, bool(torch.isfinite(loss_dict["loss"])))
+            return
+        except RuntimeError as error:
+            if not ran_out_of_memory(error):
+                raise
+            if clips == 1:
+                said, seconds = str(error).partition("\n")[0], padded_frames(batch) * self.seconds_per_frame
+                raise RecipeError(
+                    f"validation: a clip of {seconds:.1f} s does not fit in memory, in a batch of its own ({said}); end"
+                    " other programs that use it"
+                ) from None
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        logger.warning(f"validation: out of memory with {clips} clips: begun again in halves")
+        found: dict[str, Any] = {}
+        for part in parts_of(batch, 2):
+            done, share = dict(loss_dict), normaliser(plain, part) / normaliser(plain, batch)
+            self._validate(model, part, done)
+            for name, value in {"loss": done["loss"], **done["stats"]}.items():
+                found[name] = found.get(name, 0.0) + share * value
+        loss_dict |= {"loss": found["loss"], "stats": {name: found[name] for name in done["stats"]}}
 
     def heard(self, batch: Any) -> None:
         """Count the audio of a batch before it goes to the GPU, of which nobody should ask a number."""
