@@ -136,8 +136,14 @@ class DeepSpeedTrainer(RecipeTrainer):
         kwargs["optim"].gather()
         super().save_checkpoint(epoch, step=step, model=model, **kwargs)
 
-    def _fits(self, batch: Batch, count: int, loss_dict: dict[str, Any]) -> bool:
-        self._accumulate(batch, 1, loss_dict)  # out of memory, gradients have been exchanged already
+    def _unit(self) -> float:
+        return self._whole()  # gradients are exchanged, and shared out, in the backward pass
+
+    def _divide(self) -> None:
+        pass
+
+    def _fits(self, batch: Batch, loss_dict: dict[str, Any]) -> bool:
+        self._accumulate(batch, loss_dict)  # out of memory, gradients have been exchanged already
         return True
 
     @contextlib.contextmanager

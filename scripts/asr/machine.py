@@ -248,6 +248,17 @@ def gpu_line(ngpu: int, cuda: str | None) -> str:
     return "; ".join(map(str, found[:ngpu]))
 
 
+def shared_memory_note(ngpu: int, where: str = "/dev/shm") -> list[str]:
+    """Return a line where several GPUs may not find room to exchange gradients, which NCCL does in shared memory.
+
+    1 GB is what NVIDIA gives Docker ("NCCL User Guide", Troubleshooting). Clips and features do not go through it.
+    """
+    room = shutil.disk_usage(where).total / GB if os.path.isdir(where) else 0.0
+    if ngpu < 2 or room >= 1:
+        return []
+    return [f"{where} has {room:.2f} GB, which may be too little for {ngpu} GPUs: docker --shm-size=1g, or --ipc=host"]
+
+
 def check(ngpu: int, need_disk_gb: float, directory: Path) -> None:
     """Print the table; stop at the first thing that a run cannot do without."""
     check_python()
@@ -261,7 +272,7 @@ def check(ngpu: int, need_disk_gb: float, directory: Path) -> None:
     free = free_disk(directory) / GB
     print(f"disk        {free:.1f} GB free at {directory}")
     print(f"gpu         {gpu_line(ngpu, cuda)}")
-    for note in notes:
+    for note in [*notes, *shared_memory_note(ngpu)]:
         print(f"note        {note}")
     if free < need_disk_gb:
         raise RecipeError(f"{directory}: {free:.1f} GB free, about {need_disk_gb:g} GB are needed: make room there")

@@ -1,14 +1,15 @@
 """Want of memory: which errors are that, and what did not fit, kept for the processes that go on from here.
 
-exp/<tag>/too_large.json  by device, the padded frames of the smallest batch, or part of one, that did not fit: batches
-                          as large are begun in parts from the first time on. It may be removed.
+exp/<tag>/too_large.json  by device, the padded frames of the smallest batch, or part of one, that did not fit, and when
+                          that was: the training's processes that begin after it begin batches as large in parts. It is
+                          removed at the next start of stage 3: what took the memory then may be gone.
 """
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 from asr.files import write_json
 
@@ -31,17 +32,25 @@ def ran_out_of_memory(error: BaseException) -> bool:
     return "OutOfMemoryError" in kinds or any(sign in str(error) for sign in SIGNS)
 
 
-def all_too_large(exp: Path) -> dict[str, int]:
-    """What did not fit, by device; nothing where all did."""
+class TooLarge(NamedTuple):
+    """What did not fit, and the local time at which that was found."""
+
+    padded_frames: int
+    made: str
+
+
+def all_too_large(exp: Path) -> dict[str, TooLarge]:
+    """Return what did not fit in this training, by device; nothing where all did."""
     try:
-        found: dict[str, Any] = json.loads((exp / TOO_LARGE).read_text(encoding="utf-8"))
-        return {str(device): int(size) for device, size in found.items()}
-    except (OSError, ValueError, TypeError, AttributeError):
+        found = json.loads((exp / TOO_LARGE).read_text(encoding="utf-8"))
+        return {device: TooLarge(int(item["padded_frames"]), str(item["made"])) for device, item in found.items()}
+    except (OSError, ValueError, TypeError, LookupError, AttributeError):
         return {}
 
 
-def keep_too_large(exp: Path, device: str, padded_frames: int) -> None:
-    """Keep what did not fit, for all processes that begin after this; what is kept of it already may be less."""
+def keep_too_large(exp: Path, device: str, found: TooLarge) -> None:
+    """Keep what did not fit for the processes that begin after this; what another process has kept may be less."""
     kept = all_too_large(exp)
-    if padded_frames < kept.get(device, padded_frames + 1):
-        write_json(exp / TOO_LARGE, {**kept, device: padded_frames})
+    if device not in kept or found.padded_frames < kept[device].padded_frames:
+        kept[device] = found
+        write_json(exp / TOO_LARGE, {name: item._asdict() for name, item in kept.items()})

@@ -241,6 +241,9 @@ class ResumableTrainer(UpdatingTrainer):
     def _restore(self, state: dict[str, Any], optim: Any, scheduler: Any, scaler: Any) -> None:
         groups = [{key: value for key, value in group.items() if key != "params"} for group in optim.param_groups]
         settings = {k: v for k, v in vars(scheduler).items() if k not in (*SCHEDULER_STATE, "optimizer")}
+        if isinstance(state["optimizer"], dict):  # DeepSpeed's is a list, a shard for each rank
+            for saved, configured in zip(state["optimizer"]["param_groups"], groups, strict=True):
+                saved.update(configured)  # torch puts Adam's step on the GPU where the *saved* group is fused
         optim.load_state_dict(state["optimizer"])
         scheduler.load_state_dict(state["scheduler"])
         if scaler is not None and "scaler_state" in state:

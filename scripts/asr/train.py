@@ -56,7 +56,7 @@ def clear(exp: Path) -> None:
     """Remove what an earlier training left: --restart."""
     import shutil
 
-    told = ("checkpoints.json", SAVES, DIGESTS, TOO_LARGE, RUN, "train.log", "progress.jsonl", "curves.png")
+    told = ("checkpoints.json", SAVES, DIGESTS, RUN, "train.log", "progress.jsonl", "curves.png")
     for path in [*exp.glob("*.pt*"), *(exp / name for name in told)]:
         path.unlink(missing_ok=True)
     shutil.rmtree(exp / "tensorboard", ignore_errors=True)
@@ -105,6 +105,7 @@ def start_or_continue(exp: Path, tied: dict[str, Any], values: dict[str, Any], r
         print("going on with this run" + (": " + "; ".join(changed) if changed else ""), flush=True)
         history = before.get("history", []) + ([changed] if changed else [])
     write_json(record, {"tied_to": tied, "settings": values, "history": history})
+    (exp / TOO_LARGE).unlink(missing_ok=True)  # the batch may be smaller now, or another program's memory free again
     return True
 
 

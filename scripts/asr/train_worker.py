@@ -22,6 +22,7 @@ from asr.processes import die_with_parent, person_asked, saves_on_stop, stop_ask
 from asr.schema import BLOCKS
 from asr.unreadable import MAX_SHARE
 
+LOCKS = "/dev/shm"
 LOADING = ("num_workers", "prefetch_factor", "pin_memory")  # of dataset_conf: how clips are read, not which
 PLAIN = ("seed", "freeze_param", "enable_tf32", "cudnn_benchmark", "optim", "optim_conf", "scheduler", "scheduler_conf")
 
@@ -214,14 +215,17 @@ def explained(error: Exception, kwargs: dict[str, Any]) -> RecipeError | None:
     if isinstance(error, RuntimeError) and "DataLoader worker" in str(error):
         signal_name = str(error).partition("is killed by signal: ")[2].partition(".")[0]
         workers = f"dataset_conf.num_workers (now {kwargs['dataset_conf'].get('num_workers', 4)})"
-        if signal_name.startswith("Bus error"):
-            why = f"ended for want of shared memory: give /dev/shm more room (docker: --shm-size), or lower {workers}"
-        elif signal_name in ("", "Killed"):
+        if signal_name in ("", "Killed"):
             why = f"was killed, most likely for want of memory: close what else needs it, or lower {workers}"
         else:
             why = f"died ({signal_name}): give {workers} 0 to see why"
         return RecipeError(f"training: a data worker {why}; the same command goes on from the newest checkpoint")
     if isinstance(error, OSError) and error.errno in FULL and not error.filename:
+        if not (os.path.isdir(LOCKS) and shutil.disk_usage(LOCKS).free):
+            return RecipeError(
+                f"training: {LOCKS} is full or not there, and processes keep the locks that they share in it: remove"
+                " what lies in it, or give it room (docker: --shm-size)"
+            )
         return unwritten(Path(kwargs["output_dir"]) / "train.log", error)
     return None
 

@@ -20,14 +20,16 @@ from funasr.train_utils import trainer_ds
 
 from asr import families
 from asr.cer import ErrorCounts, align_all
-from asr.epoch import EpochTrainer, padded_frames
+from asr.epoch import EpochTrainer, normaliser, padded_frames, parts_of
 from asr.errors import RecipeError
 from asr.manifest import FRAMES_PER_SECOND
+from asr.memory import ran_out_of_memory
 from asr.normalize import normalize
 from asr.progress import Progress, Step
 from asr.unreadable import MAX_SHARE, Unreadable
 
 logger = logging.getLogger("asr.progress")
+BESIDE = ("unreadable", "blank", "target")  # what a batch holds that is not the model's
 
 
 class RecipeTrainer(EpochTrainer):
@@ -106,28 +108,56 @@ class RecipeTrainer(EpochTrainer):
             name = "validation" if self.validating else "training"  # a warning is logged on whichever rank it is
             new = Unreadable(name, clips, self.max_unreadable, logger.warning)
             self.unreadable.setdefault(name, new).add(*found)
-        blank, said = batch.get("blank", False), batch.get("target")
-        batch = {name: value for name, value in batch.items() if name not in ("unreadable", "blank", "target")}
-        super().forward_step(model, batch, loss_dict=loss_dict)
-        if blank:  # none of its clips can be read: it is a step, for the other processes' sake, and weighs nothing
+        (self._validate if self.validating else self._compute)(model, batch, loss_dict)
+
+    def _compute(self, model: Any, batch: Any, loss_dict: dict[str, Any]) -> None:
+        """FunASR's forward pass; a batch of which no clip can be read is a step, for other processes' sake, and weighs 0."""
+        super().forward_step(model, {key: batch[key] for key in batch if key not in BESIDE}, loss_dict=loss_dict)
+        if batch.get("blank"):
             loss_dict["loss"] = loss_dict["loss"] * 0
             loss_dict["stats"] = {name: value * 0 for name, value in loss_dict["stats"].items()}
-        elif self.validating and self.ranking == "cer":
-            finite = bool(torch.isfinite(loss_dict["loss"]))
-            self.errors = self.errors + self._decode(getattr(model, "module", model), batch, said, finite)
+
+    def _validate(self, model: Any, batch: Any, loss_dict: dict[str, Any]) -> None:
+        """Loss, and character errors where they rank, of a batch; of its halves where memory runs out."""
+        plain, clips = getattr(model, "module", model), len(batch["speech_lengths"])
+        try:
+            self._compute(model, batch, loss_dict)
+            if self.ranking == "cer" and not batch.get("blank"):
+                self.errors = self.errors + self._decode(plain, batch, bool(torch.isfinite(loss_dict["loss"])))
+            return
+        except RuntimeError as error:
+            if not ran_out_of_memory(error):
+                raise
+            if clips == 1:
+                said, seconds = str(error).partition("\n")[0], padded_frames(batch) * self.seconds_per_frame
+                raise RecipeError(
+                    f"validation: a clip of {seconds:.1f} s does not fit in memory, in a batch of its own ({said}); end"
+                    " other programs that use it"
+                ) from None
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        logger.warning(f"validation: out of memory with {clips} clips: begun again in halves")
+        found: dict[str, Any] = {}
+        for part in parts_of(batch, 2):
+            done, share = dict(loss_dict), normaliser(plain, part) / normaliser(plain, batch)
+            self._validate(model, part, done)
+            for name, value in {"loss": done["loss"], **done["stats"]}.items():
+                found[name] = found.get(name, 0.0) + share * value
+        loss_dict |= {"loss": found["loss"], "stats": {name: found[name] for name in done["stats"]}}
 
     def heard(self, batch: Any) -> None:
         """Count the audio of a batch before it goes to the GPU, of which nobody should ask a number."""
         self.audio_frames += int(batch["speech_lengths"].sum())
         self.padded_frames += padded_frames(batch)
 
-    def _decode(self, model: Any, batch: Any, said: list[str], finite: bool = True) -> ErrorCounts:
+    def _decode(self, model: Any, batch: Any, finite: bool = True) -> ErrorCounts:
         """Character errors of a batch, decoded as ``asr.decode`` does; texts are compared as ``normalize`` has them.
 
         Texts, not ids: a character without a token is an error whatever the model says, and a decoded <unk> is none.
         Where the loss is no number the model has diverged: the predictor would fail, and every character counts.
         """
         lengths = batch["speech_lengths"].view(-1)
+        said = batch["target"]
         texts = [""] * len(said)
         if finite:
             heard = self.family.hear(model, batch["speech"], lengths, self.hearing)

@@ -1,8 +1,14 @@
 """Our dataset with FunASR's frontend and real clips: what a clip is in an epoch depends on nothing but seed and key."""
 
+import json
+import os
 import pickle
+import re
+import signal
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -203,15 +209,55 @@ def test_python_ends_whenever_the_loader_is_freed(manifest, when):
     script = f"""
 from pathlib import Path
 from tests.unit.test_dataset import loader
-held = iter(loader(Path({str(manifest)!r}), 2).build_iter(0)[0])
-next(held)
-held.itself = held  # freed by the collector alone, in no order
+held = [iter(loader(Path({str(manifest)!r}), 2).build_iter(0)[0])]
+next(held[0])
+held.append(held)  # freed by the collector alone, in no order
 {when}
 print("held")
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr
     assert done.stdout.endswith("held\n")
+
+
+def test_batches_come_through_pipes_and_not_through_shared_memory(manifest):
+    for batch in loader(manifest, 2).build_iter(0)[0]:
+        assert type(batch) is dict
+        assert not any(item.is_shared() for item in batch.values())
+
+
+def test_a_worker_that_cannot_send_a_batch_ends_and_training_with_it(manifest):
+    script = f"""
+from pathlib import Path
+from tests.unit.test_dataset import loader
+made = loader(Path({str(manifest)!r}), 1)
+made.datasets[True].collator = lambda clips: {{"speech": lambda: None}}  # which cannot be pickled
+list(made.build_iter(0)[0])
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=300)
+    assert "RuntimeError: DataLoader worker" in done.stderr
+    assert "Can't get local object" in done.stderr or "Can't pickle" in done.stderr
+
+
+def test_what_is_waited_for_is_told_again_and_again(manifest, tmp_path, monkeypatch, caplog):
+    lines = manifest.read_text().splitlines()
+    stuck = json.loads(lines[0]) | {"source": str(tmp_path / "never.wav")}
+    (tmp_path / "stuck.jsonl").write_text("\n".join([json.dumps(stuck), *lines[1:]]) + "\n")
+    os.mkfifo(tmp_path / "never.wav")  # to open it is to wait for ever
+    monkeypatch.setattr(dataloader, "WAITING", 0.01)
+    made = loader(tmp_path / "stuck.jsonl", 1, batch_type="example", batch_size=len(lines)).build_iter(0)[0]
+    batches = iter(made)
+
+    def end_when_told():
+        while "more than 0.0005 minutes" not in caplog.text:  # the third line
+            time.sleep(0.01)
+        os.kill(made._iterator._workers[0].pid, signal.SIGKILL)
+
+    threading.Thread(target=end_when_told).start()
+    with caplog.at_level("WARNING", "asr.progress"), pytest.raises(RuntimeError, match="DataLoader worker"):
+        next(batches)
+    first = rf"waiting for a batch for more than 0\.0*166667 minutes: {len(lines)} clips, the first /.*wav; its 1 data"
+    assert re.match(first, caplog.messages[0]), caplog.messages[0]
 
 
 def test_a_resumed_epoch_gives_the_rest_of_its_batches(manifest):

@@ -253,3 +253,10 @@ def test_torch_is_not_imported():
     code = "import sys, asr.machine as m; m.torch_build(); m.processor(); raise SystemExit('torch' in sys.modules)"
     environment = {**os.environ, "PYTHONPATH": str(machine.ROOT / "scripts")}
     subprocess.run([sys.executable, "-c", code], check=True, env=environment)
+
+
+def test_several_gpus_in_a_container_with_little_shared_memory_are_told(tmp_path):
+    assert machine.shared_memory_note(1, str(tmp_path / "none")) == []
+    assert machine.shared_memory_note(2, str(tmp_path)) == []  # a disk, which has more
+    (note,) = machine.shared_memory_note(2, str(tmp_path / "none"))
+    assert "0.00 GB, which may be too little for 2 GPUs: docker --shm-size=1g" in note

@@ -146,6 +146,47 @@ def test_a_new_learning_rate_is_honoured_and_the_place_kept(tmp_path):
     assert parts["optim"].param_groups[0]["lr"] == 0.25
 
 
+@pytest.mark.parametrize("then", [False, True])
+def test_fused_may_change_between_a_run_and_its_continuation(tmp_path, then):
+    """On the CPU the steps are those of a run that never changed."""
+
+    def optimizer(parts, fused):
+        parts["optim"] = torch.optim.Adam(parts["model"].parameters(), lr=0.1, fused=fused)
+        parts["scheduler"] = Scheduler(parts["optim"])
+        return parts
+
+    straight, wanted = made(tmp_path / "straight")
+    for index in range(4):
+        step(straight, wanted, index, index + 1.0)
+    trainer, parts = made(tmp_path)
+    optimizer(parts, then)
+    for index in range(2):
+        step(trainer, parts, index, index + 1.0)
+    trainer.save_checkpoint(0, step=2, step_in_epoch=2, **parts)
+    again, parts = made(tmp_path)
+    again.resume_checkpoint(**optimizer(parts, not then))
+    assert parts["optim"].param_groups[0]["fused"] is not then
+    for index in range(2, 4):
+        step(again, parts, index, index + 1.0)
+    torch.testing.assert_close(parts["model"].weight, wanted["model"].weight)
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_adams_step_is_where_the_optimizer_of_now_wants_it(tmp_path, fused):
+    """Beside the weights where it is fused, else in the CPU's memory; the device of the weights is pretended."""
+    trainer, parts = made(tmp_path)
+    parts["optim"].param_groups[0]["fused"] = not fused
+    step(trainer, parts, 0)
+    trainer.save_checkpoint(0, step=1, step_in_epoch=1, **parts)
+    state = torch.load(tmp_path / saves.read_saves(tmp_path)[0].state, weights_only=False)
+    again, _ = made(tmp_path)
+    optim = torch.optim.Adam(torch.nn.Linear(3, 2, device="meta").parameters(), lr=0.1)
+    scheduler = Scheduler(optim)
+    optim.param_groups[0]["fused"] = fused
+    again._restore(state, optim, scheduler, None)
+    assert {item["step"].device.type for item in optim.state.values()} == {"meta" if fused else "cpu"}
+
+
 def test_early_stopping_counts_validations_through_a_resume(tmp_path):
     for values, stops in (([0.5, 0.4, 0.3], False), ([0.5, 0.4, 0.45], False), ([0.5, 0.4, 0.45, 0.41], True)):
         trainer, parts = made(tmp_path / str(len(values)), patience=2)

@@ -7,9 +7,11 @@ import re
 import pytest
 import torch
 
+from asr import train_worker
 from asr.checkpoint import read_ranking, write_ranking
 from asr.errors import RecipeError
 from asr.manifest import Utterance
+from asr.memory import TooLarge, all_too_large, keep_too_large
 from asr.provenance import times
 from asr.train import changes, failure, identity, start_or_continue
 from asr.train_worker import check_finite, explained
@@ -60,6 +62,14 @@ def test_another_base_data_or_architecture_is_refused_and_restart_throws_away(tm
     assert (tmp_path / "run.json").read_bytes() == before
     start_or_continue(tmp_path, tied, VALUES, True)
     assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
+
+
+def test_what_did_not_fit_is_forgotten_when_stage_3_starts_again(tmp_path):
+    """Another program's memory, or a larger batch, may have been the cause."""
+    trained(tmp_path)
+    keep_too_large(tmp_path, "a card", TooLarge(100, "then"))
+    assert start_or_continue(tmp_path, TIED, VALUES, False)
+    assert not all_too_large(tmp_path)
 
 
 def test_checkpoints_of_an_earlier_recipe_are_refused(tmp_path):
@@ -185,7 +195,6 @@ def test_a_failure_that_the_worker_did_not_explain_is_one_line(tmp_path, log, sa
             RuntimeError("DataLoader worker (pid(s) 7, 8) exited unexpectedly"),
             "was killed, most likely for want of mem",
         ),
-        (RuntimeError("DataLoader worker (pid 7) is killed by signal: Bus error. It is possible"), "--shm-size"),
         (
             RuntimeError("DataLoader worker (pid 7) is killed by signal: Segmentation fault. "),
             "died .Segmentation fault.",
@@ -197,6 +206,14 @@ def test_what_torch_says_of_a_data_worker_and_python_of_a_full_disk_is_one_line(
     told = explained(error, {"output_dir": str(tmp_path), "dataset_conf": {"num_workers": 3}})
     assert re.search(says, str(told))
     assert "\n" not in str(told)
+
+
+def test_no_room_for_locks_is_not_taken_for_a_full_disk(tmp_path, monkeypatch):
+    monkeypatch.setattr(train_worker, "LOCKS", str(tmp_path / "none"))
+    told = explained(
+        OSError(errno.ENOSPC, "No space left on device"), {"output_dir": str(tmp_path), "dataset_conf": {}}
+    )
+    assert "/none is full or not there, and processes keep the locks" in str(told)
 
 
 def test_errors_that_are_not_known_are_left_as_they_are(tmp_path):

@@ -60,12 +60,12 @@ def test_errors_are_those_of_the_decoded_texts(tmp_path, name):
     assert said == [item.target for item in items]
     assert not set("".join(said)) <= set(KNOWN)
     trainer = SimpleNamespace(family=family, hearing=family.options({}), tokenizer=recogniser.tokenizer)
-    found = RecipeTrainer._decode(trainer, recogniser.model, batch, said)
+    found = RecipeTrainer._decode(trainer, recogniser.model, {**batch, "target": said})
     texts = decode(recogniser, items, 60.0)
     assert found == ErrorCounts.total(align(item.target, normalize(texts[item.key])).counts for item in items)
     assert found.ref_len == sum(item.target_len for item in items)
     assert not any("unk" in text for text in texts.values())
-    diverged = RecipeTrainer._decode(trainer, recogniser.model, batch, said, finite=False)
+    diverged = RecipeTrainer._decode(trainer, recogniser.model, {**batch, "target": said}, finite=False)
     assert diverged == ErrorCounts(del_=found.ref_len)
 
 

@@ -50,6 +50,10 @@ class Conformer(Family):
         if not 0 < share < 1:
             raise RecipeError(f"model_conf.ctc_weight is {share}; it must be above 0 and below 1")
 
+    def attach(self, model: Any, tokenizer: Any, config: Mapping[str, Any]) -> None:
+        """The decoder's end mark is a token of each text, which FunASR counts where a loss is a mean over tokens."""
+        model.end_marks = 1
+
     def prepare(self, model: Any) -> None:
         """See ``asr.conformer.prepare``."""
         from asr.conformer import prepare
