@@ -37,15 +37,51 @@ NAME = "gpu"
 # Files whose lines are named: the innermost of them is where something happened.
 NAMED = ("/asr/", "/tests/", "funasr", "transformers/", "peft/")
 VIEWS = frozenset(
-    "view _unsafe_view t transpose permute expand slice select unsqueeze squeeze detach alias split split_with_sizes"
-    " unbind as_strided chunk _reshape_alias lift_fresh diagonal unfold narrow view_as_real view_as_complex".split()
+    [
+        "view",
+        "_unsafe_view",
+        "t",
+        "transpose",
+        "permute",
+        "expand",
+        "slice",
+        "select",
+        "unsqueeze",
+        "squeeze",
+        "detach",
+        "alias",
+        "split",
+        "split_with_sizes",
+        "unbind",
+        "as_strided",
+        "chunk",
+        "_reshape_alias",
+        "lift_fresh",
+        "diagonal",
+        "unfold",
+        "narrow",
+        "view_as_real",
+        "view_as_complex",
+    ]
 )
 # The size of what these return is in the data.
 SIZED_BY_DATA = frozenset(
-    "nonzero masked_select unique_dim _unique2 unique_consecutive repeat_interleave bincount".split()
+    ["nonzero", "masked_select", "unique_dim", "_unique2", "unique_consecutive", "repeat_interleave", "bincount"]
 )
 # Where CUDA takes tensors of the host: copies, indices, CTC's lengths.
-TAKES_BOTH = frozenset("copy_ _to_copy index index_put index_put_ _index_put_impl_ _ctc_loss set_data".split())
+TAKES_BOTH = frozenset(
+    [
+        "copy_",
+        "_to_copy",
+        "index",
+        "index_put",
+        "index_put_",
+        "_index_put_impl_",
+        "_ctc_loss",
+        "_ctc_loss_backward",
+        "set_data",
+    ]
+)
 # torch's own kernels of CTC copy lengths and offsets to the GPU, blocking: ATen/native/cuda/LossCTC.cu.
 CTC_COPIES = 3
 
@@ -55,6 +91,9 @@ class _Backend(backend_registration._DummyBackendModule):
 
     def is_available(self) -> bool:
         return False
+
+    def get_amp_supported_dtype(self) -> list[torch.dtype]:
+        return [torch.bfloat16, torch.float16]
 
 
 backend_registration._setup_privateuseone_for_python_backend(NAME, backend_module=_Backend())

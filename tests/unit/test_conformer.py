@@ -13,7 +13,7 @@ from funasr.models.transformer.attention import LegacyRelPositionMultiHeadedAtte
 from funasr.models.transformer.utils.subsampling import Conv2dSubsampling
 
 import conformer_base
-from asr import base_model, conformer, lora
+from asr import base_model, conformer, conformer_training, lora
 from asr.adapters import merge_adapters
 from asr.errors import RecipeError
 from asr.families.conformer import Conformer
@@ -194,7 +194,7 @@ def test_ctc_weight_is_the_share_of_ctc_in_like_units(loaded, normalised):
     ctc, attention = sum(nats) / n, (4 + 2 + 2) * math.log(vocabulary) / n
     batch = (torch.randn(2, 100, 80), frames, text, lengths)
     theirs = model(*batch)[1]
-    conformer.prepare(model)
+    conformer_training.prepare(model)
     loss, stats, _ = model(*batch)
     assert stats["loss_ctc"].item() == pytest.approx(ctc, rel=1e-5)
     assert stats["loss_att"].item() == pytest.approx(attention, rel=1e-5)
@@ -206,7 +206,7 @@ def test_ctc_weight_is_the_share_of_ctc_in_like_units(loaded, normalised):
 
 def test_a_text_longer_than_its_clip_is_left_out_of_ctc_and_said(loaded, caplog):
     model = uniform(loaded["latest"], True)
-    conformer.prepare(model)
+    conformer_training.prepare(model)
     features, frames = torch.randn(2, 100, 80), torch.tensor([100, 15])  # 15 frames become 3, and 3, 3 takes 3
     text = torch.tensor([[3, 4, 5, 6], [3, 3, 4, -1]])
     lengths = torch.tensor([4, 3])
@@ -245,7 +245,7 @@ def test_frozen_batch_norm_stays_the_bases_in_training(loaded, speech):
     model.encode(features, lengths)
     assert all(torch.equal(value, before[name]) for name, value in batch_norms(model).items())
     whole = copy.deepcopy(loaded["latest"].model).train()
-    conformer.prepare(whole)
+    conformer_training.prepare(whole)
     whole.encode(features, lengths)
     assert not any(torch.equal(value, before[name]) for name, value in batch_norms(whole).items())
 

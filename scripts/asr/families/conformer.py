@@ -53,8 +53,8 @@ class Conformer(Family):
             raise RecipeError(f"model_conf.ctc_weight is {share}; it must be above 0 and below 1")
 
     def prepare(self, model: Any) -> None:
-        """See ``asr.conformer.prepare``."""
-        from asr.conformer import prepare
+        """See ``asr.conformer_training``."""
+        from asr.conformer_training import prepare
 
         prepare(model)
 
