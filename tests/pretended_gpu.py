@@ -9,8 +9,9 @@ What only a GPU shows is found without one, with the line of the program that as
 - mixed: operations on tensors of both devices, which a GPU refuses;
 - kernels: operations that compute, each at least one kernel of a GPU. Views are none.
 
-It says nothing of time, of memory, of autocast (which knows no such device) or of NCCL. That memory of a non-blocking
-copy is pinned is taken on trust. ``tensor[mask] = number`` counts as a synchronisation, though CUDA has a kernel for it.
+It says nothing of time, of memory, of autocast (which knows no such device) or of NCCL. That the memory of a copy that
+is ``non_blocking`` is pinned is taken on trust. ``tensor[mask] = number`` counts as a synchronisation, and is none on
+CUDA.
 
     model = on_gpu(model)
     with counted() as counts:
@@ -36,52 +37,21 @@ from torch.utils._pytree import tree_leaves, tree_map
 NAME = "gpu"
 # Files whose lines are named: the innermost of them is where something happened.
 NAMED = ("/asr/", "/tests/", "funasr", "transformers/", "peft/")
-VIEWS = frozenset(
-    [
-        "view",
-        "_unsafe_view",
-        "t",
-        "transpose",
-        "permute",
-        "expand",
-        "slice",
-        "select",
-        "unsqueeze",
-        "squeeze",
-        "detach",
-        "alias",
-        "split",
-        "split_with_sizes",
-        "unbind",
-        "as_strided",
-        "chunk",
-        "_reshape_alias",
-        "lift_fresh",
-        "diagonal",
-        "unfold",
-        "narrow",
-        "view_as_real",
-        "view_as_complex",
-    ]
+
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+VIEWS = _names(
+    "view _unsafe_view t transpose permute expand slice select unsqueeze squeeze detach alias split split_with_sizes"
+    " unbind as_strided chunk _reshape_alias lift_fresh diagonal unfold narrow view_as_real view_as_complex"
 )
 # The size of what these return is in the data.
-SIZED_BY_DATA = frozenset(
-    ["nonzero", "masked_select", "unique_dim", "_unique2", "unique_consecutive", "repeat_interleave", "bincount"]
-)
+SIZED_BY_DATA = _names("nonzero masked_select unique_dim _unique2 unique_consecutive repeat_interleave bincount")
+INDEXING = _names("index index_put index_put_ _index_put_impl_")
 # Where CUDA takes tensors of the host: copies, indices, CTC's lengths.
-TAKES_BOTH = frozenset(
-    [
-        "copy_",
-        "_to_copy",
-        "index",
-        "index_put",
-        "index_put_",
-        "_index_put_impl_",
-        "_ctc_loss",
-        "_ctc_loss_backward",
-        "set_data",
-    ]
-)
+TAKES_BOTH = INDEXING | _names("copy_ _to_copy _ctc_loss _ctc_loss_backward set_data")
 # torch's own kernels of CTC copy lengths and offsets to the GPU, blocking: ATen/native/cuda/LossCTC.cu.
 CTC_COPIES = 3
 
@@ -101,12 +71,18 @@ backend_registration._setup_privateuseone_for_python_backend(NAME, backend_modul
 
 @dataclass
 class Counts:
-    """What was counted; each but ``kernels`` by kind and line."""
+    """What was counted; each but ``kernels`` by kind and place: a line, or the backward pass."""
 
     kernels: int = 0
-    synchronisations: Counter[str] = field(default_factory=Counter)
-    copies: Counter[str] = field(default_factory=Counter)
-    mixed: Counter[str] = field(default_factory=Counter)
+    synchronisations: Counter[tuple[str, str]] = field(default_factory=Counter)
+    copies: Counter[tuple[str, str]] = field(default_factory=Counter)
+    mixed: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    def since(self, before: Counts | None = None) -> Counts:
+        """Return what came after ``before``, a copy of an earlier state; without it, a copy of this one."""
+        before = before or Counts()
+        parts = ("synchronisations", "copies", "mixed")
+        return Counts(self.kernels - before.kernels, *(getattr(self, part) - getattr(before, part) for part in parts))
 
 
 _counts = Counts()
@@ -120,11 +96,11 @@ def _place() -> str:
 
 
 def _synchronised(kind: str, number: int = 1) -> None:
-    _counts.synchronisations[f"{kind} {_place()}"] += number
+    _counts.synchronisations[kind, _place()] += number
 
 
 def _copied(kind: str, blocking: bool) -> None:
-    _counts.copies[f"{kind} {_place()}"] += 1
+    _counts.copies[kind, _place()] += 1
     if blocking:
         _synchronised(kind)
 
@@ -219,7 +195,7 @@ def _look(name: str, given: Any, of_host: list[torch.Tensor]) -> None:
         _synchronised("item")
     if name in SIZED_BY_DATA or name == "equal":
         _synchronised(name)
-    if name in ("index", "index_put", "index_put_", "_index_put_impl_"):
+    if name in INDEXING:
         for index in filter(torch.is_tensor, given[1]):
             if not isinstance(index, Pretended):
                 _copied("index of the host", blocking=True)
@@ -232,7 +208,7 @@ def _look(name: str, given: Any, of_host: list[torch.Tensor]) -> None:
     if name in ("_ctc_loss", "_ctc_loss_backward"):
         _synchronised(f"torch's {name}", CTC_COPIES)
     if name not in TAKES_BOTH and any(value.dim() for value in of_host):
-        _counts.mixed[f"{name} {_place()}"] += 1
+        _counts.mixed[name, _place()] += 1
 
 
 def _copy(operation: Any, name: str, given: Any, named: dict[str, Any]) -> Any:

@@ -68,11 +68,11 @@ def _place_without_copies(layer: Any) -> None:
 
     Its truth values would be asked for on a GPU, so they become places; where all segments are adapted there are none.
     """
+    chosen = layer.__dict__.pop("lora_ind")
     if all(layer.enable_lora):
         layer.zero_pad = lambda added: added
-        return
-    places = layer.__dict__.pop("lora_ind").nonzero()[:, 0].to(layer.weight.device)
-    layer.register_buffer("lora_ind", places, persistent=False)
+    else:
+        layer.register_buffer("lora_ind", chosen.nonzero()[:, 0].to(layer.weight.device), persistent=False)
 
 
 def _inject(model: Any, conf: Mapping[str, Any]) -> None:

@@ -1,9 +1,9 @@
 """Parts of a training step that the families share, without host-device synchronisations.
 
 FunASR's own ask the GPU for numbers and copy constants to it in every step, often once a clip; each time the host waits
-until all that was launched is done, and a small model or batch is bound by that. Here lengths stay on the GPU, masks are
-as long as what they mask, and constants are made where they are needed. The results are FunASR's. How often a step of
-each family synchronises, and why, is bounded in tests/unit/test_synchronisations.py.
+until all that was launched is done, and a small model or batch is bound by that. Here lengths stay on the GPU, masks
+are as long as what they mask, and constants are made where they are needed. The results are FunASR's. How often a step
+of each family synchronises, and why, is bounded in tests/unit/test_synchronisations.py.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ def ctc_losses(
     """
     target = text.clamp(min=0)
     # Between two of the same a blank needs a frame of its own.
-    repeats = ((target[:, 1:] == target[:, :-1]) & real_places(text_lengths - 1, text.size(1) - 1)).sum(1)
+    repeats = ((target[:, 1:] == target[:, :-1]) & real_places(text_lengths - 1, target[:, 1:].size(1))).sum(1)
     lengths, text_lengths, needed = torch.stack([lengths, text_lengths, text_lengths + repeats]).long().cpu()
     likely = scores.float().log_softmax(-1).transpose(0, 1)
     losses = functional.ctc_loss(likely, target, lengths, text_lengths, blank, reduction="none", zero_infinity=True)

@@ -20,16 +20,16 @@ def model(tmp_path_factory):
     return load(tiny.make_model(tmp_path_factory.mktemp("base"))).model
 
 
-def batch(seed=0, clips=5):
+def batch(seed=0, clips=5, shortest=20, longest=30):
     generator = torch.Generator().manual_seed(seed)
-    lengths = torch.randint(20, 31, (clips, 1), generator=generator)
-    lengths[0] = 30
+    lengths = torch.randint(shortest, longest + 1, (clips, 1), generator=generator)
+    lengths[0] = longest
     counts = torch.randint(2, 7, (clips, 1), generator=generator)
     counts[0] = 6
     text = torch.randint(3, 13, (clips, 6), generator=generator)
     text[torch.arange(6)[None, :] >= counts] = -1
-    speech = torch.randn(clips, 30, 560, generator=generator)
-    speech[torch.arange(30)[None, :] >= lengths] = 0
+    speech = torch.randn(clips, longest, 560, generator=generator)
+    speech[torch.arange(longest)[None, :] >= lengths] = 0
     return {"speech": speech, "speech_lengths": lengths, "text": text, "text_lengths": counts}
 
 
@@ -44,18 +44,22 @@ def without_chance(model, ratio):
     return made.train()
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_losses_and_gradients_are_funasrs(model, seed):
+@pytest.mark.parametrize("normalised", [True, False])
+@pytest.mark.parametrize(
+    "data", [batch(0), batch(1), batch(2), batch(3, clips=1), batch(4, clips=9, shortest=12, longest=90)]
+)
+def test_losses_and_gradients_are_funasrs(model, data, normalised):
     theirs = without_chance(model, 0.0)
+    theirs.length_normalized_loss = theirs.criterion_att.normalize_length = normalised
     theirs.predictor.register_forward_pre_hook(lambda _, given: (given[0] * given[2].transpose(1, 2), *given[1:]))
     theirs.double()  # cif_v1 loses the last token where float32 keeps its sum below the threshold
     ours = copy.deepcopy(theirs)
     ours.predictor._forward_pre_hooks.clear()
-    loss, stats, weight = theirs(**{k: v.double() if k == "speech" else v for k, v in batch(seed).items()})
+    loss, stats, weight = theirs(**{k: v.double() if k == "speech" else v for k, v in data.items()})
     loss.backward()
     ours.float()
     assert quicken(ours)
-    own_loss, own_stats, own_weight = ours(**batch(seed))
+    own_loss, own_stats, own_weight = ours(**data)
     own_loss.backward()
     assert own_loss.item() == pytest.approx(loss.item(), rel=1e-4)
     assert own_weight.item() == weight.item()
@@ -81,7 +85,9 @@ def test_padding_does_not_change_a_clip(model):
     assert shorter["speech"].size(1) < 30
     encoded = [encode(quick, each["speech"], each["speech_lengths"][:, 0])[0][-1:] for each in (data, shorter)]
     masks = [real_places(data["speech_lengths"][2:, 0], each.size(1)) for each in encoded]
-    alphas = [predict(quick.predictor, one, mask, data["text"][2:] != -1)[2] for one, mask in zip(encoded, masks, strict=True)]
+    alphas = [
+        predict(quick.predictor, one, mask, data["text"][2:] != -1)[2] for one, mask in zip(encoded, masks, strict=True)
+    ]
     torch.testing.assert_close(alphas[0][:, : alphas[1].size(1)], alphas[1])
 
 
