@@ -2,7 +2,8 @@
 
 The steps are those of the trainer's own loop on the YAML's own settings: the batch's copy to the device, forward and
 backward pass, clipping of the gradient, the look at the last step's norm, the fused optimizer and logging between two
-lines. They are counted once the first of them have made what stays: the optimizer's state, tables of positions.
+lines, with somebody watching the bar. They are counted once the first of them have made what stays: the optimizer's
+state, tables of positions.
 
     python tests/unit/test_synchronisations.py NAME [++overrides …]
 
@@ -22,6 +23,7 @@ if __name__ == "__main__":
     sys.path[:0] = [str(ROOT), str(ROOT / "scripts"), str(ROOT / "local")]
 import torch
 
+from asr import progress
 from asr.config import resolve
 from asr.plan_worker import Bench
 from asr.processes import saves_on_stop
@@ -104,8 +106,16 @@ def kinds(found):
     return dict(total)
 
 
+@pytest.fixture(autouse=True)
+def terminal(tmp_path, monkeypatch):
+    """Somebody watches the bar, which is drawn at every step."""
+    monkeypatch.setenv("ASR_TTY", str(tmp_path / "terminal"))
+    monkeypatch.setattr(progress, "BAR_EVERY", 0.0)
+    return tmp_path / "terminal"
+
+
 @pytest.mark.parametrize("name", BOUNDS)
-def test_a_step_synchronises_where_its_method_needs_it_and_nowhere_else(name, tmp_path):
+def test_a_step_synchronises_where_its_method_needs_it_and_nowhere_else(name, tmp_path, terminal):
     wanted, kernels = BOUNDS[name]
     found = steps(tmp_path, name)
     for step in found:
@@ -115,6 +125,7 @@ def test_a_step_synchronises_where_its_method_needs_it_and_nowhere_else(name, tm
     two, eight, _ = (step.kernels for step in found)
     assert eight <= two  # a clip more is no kernel more
     assert kernels / 2 < eight <= kernels * MORE
+    assert f"step {len(BATCHES)}/{len(BATCHES)} loss " in terminal.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
