@@ -206,6 +206,8 @@ def measure(who: str, model: Path, batch_size: int, ngpu: int, memory_gb: float,
     """One row."""
     import resource
 
+    if not ngpu:
+        import pretended_gpu  # noqa: F401 - before the first backward pass
     ours = who in OURS
     stepper = OurStepper(model, ngpu, memory_gb, who == COMPILED) if ours else Stepper(model, ngpu, memory_gb)
     made = batches(batch_size, 10, stepper.model.vocab_size)

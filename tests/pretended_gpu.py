@@ -13,6 +13,8 @@ It says nothing of time, of memory, of autocast (which knows no such device) or 
 is ``non_blocking`` is pinned is taken on trust. ``tensor[mask] = number`` counts as a synchronisation, and is none on
 CUDA.
 
+Import it before the process's first backward pass: torch counts its devices then.
+
     model = on_gpu(model)
     with counted() as counts:
         model(**on_gpu(batch))[0].backward()
