@@ -23,6 +23,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
+from funasr.register import tables
 from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
@@ -90,6 +91,8 @@ def audio_tokens(lengths: torch.Tensor, low_frame_rate: bool) -> torch.Tensor:
 
 def adapt(adaptor: Any, x: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
     """(B, N, E) what FunASR's Transformer adaptor makes of (B, T, D) encoder output, ``adaptor.k`` frames as one."""
+    if type(adaptor) is not tables.adaptor_classes.get("Transformer"):
+        return adaptor(x, lengths)[0]
     x = functional.pad(x, (0, 0, 0, -x.size(1) % adaptor.k)).contiguous()
     x = x.view(len(x), -1, adaptor.k * x.size(-1))
     x = adaptor.linear2(adaptor.relu(adaptor.linear1(x)))

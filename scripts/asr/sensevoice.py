@@ -18,6 +18,7 @@ import types
 from typing import Any
 
 import torch
+from funasr.register import tables
 from torch.nn import functional
 
 from asr.training_step import add_positions, augmented, ctc_losses, mask_without_asking, real_places
@@ -35,6 +36,8 @@ def asked(model: Any, languages: torch.Tensor) -> torch.Tensor:
 
 def encode(encoder: Any, x: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
     """(B, T, D) what FunASR's SenseVoiceEncoderSmall makes of (B, T, D) features, which it would change in place."""
+    if type(encoder) is not tables.encoder_classes.get("SenseVoiceEncoderSmall"):
+        return encoder(x.clone(), lengths)[0]
     mask = real_places(lengths, x.size(1)).float()[:, None, :]
     x = add_positions(x * encoder.output_size() ** 0.5)
     for layer in (*encoder.encoders0, *encoder.encoders):
