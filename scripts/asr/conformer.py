@@ -1,4 +1,4 @@
-"""Conformer and Transformer with CTC and attention decoder: decoding, and what FunASR 1.4.16 does badly in training.
+"""Conformer and Transformer with CTC and attention decoder: decoding, and masks of padding that training has as well.
 
 **Text that does not depend on the batch.** Padding reaches a clip's own frames in three places; each is closed here,
 for decoding, and in training as well (a multiplication and a gather a block; so a model is trained as it is decoded):
@@ -8,21 +8,14 @@ for decoding, and in training as well (a multiplication and a gather a block; so
 - legacy relative positions count from the end of the *batch*: they count from the end of each clip. A clip alone gets
   the positions that FunASR gives it. (``rel_pos_type: latest`` counts between frames and has no such fault.)
 
-BatchNorm's statistics in training are still of all frames, padding included, as in FunASR.
-
-**A ctc_weight that means what it says.** FunASR's CTC loss is per utterance whatever ``length_normalized_loss`` says,
-and its attention loss per token where that is true, so that w = 0.3 makes CTC most of the loss. Here, over a batch,
-
-    loss = (w sum(ctc) + (1 - w) sum(att)) / n,
-
-n the number of tokens, end marks included, where ``length_normalized_loss`` is true, else the number of clips.
+BatchNorm's statistics in training are still of all frames, padding included, as in FunASR. The training step is
+conformer_training.py's.
 """
 
 from __future__ import annotations
 
 import contextlib
 import itertools
-import logging
 from collections.abc import Iterator
 from typing import Any
 
@@ -30,7 +23,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from funasr.models.conformer.encoder import ConvolutionModule, EncoderLayer
-from funasr.models.ctc.ctc import CTC
 from funasr.models.transformer.attention import LegacyRelPositionMultiHeadedAttention
 from funasr.models.transformer.utils import subsampling
 from torch import nn
@@ -111,42 +103,6 @@ class _LegacyAttention(LegacyRelPositionMultiHeadedAttention):
         return shifted.masked_fill(column == row + 1, 0.0)
 
 
-class _BatchNorm(nn.BatchNorm1d):
-    """A frozen one stays as it is: its statistics, which are no parameters, would follow the training set."""
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, D, T) to (B, D, T)."""
-        if self.training and not self.weight.requires_grad:
-            return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps)
-        return super().forward(x)
-
-
-class _CtcLoss(CTC):
-    """CTC's loss in the attention loss's units: see the module.
-
-    per_token: divide by tokens with end marks, not by clips.
-    """
-
-    per_token = False
-
-    def forward(self, hs_pad: torch.Tensor, hlens: Any, ys_pad: torch.Tensor, ys_lens: Any) -> torch.Tensor:
-        """() loss of (B, T, D) frames with (B,) lengths against (B, L) ids with (B,) lengths.
-
-        A text that has more ids than its clip has frames is impossible: it adds nothing, and a warning is logged.
-        """
-        scores = self.ctc_lo(F.dropout(hs_pad, self.dropout_rate, self.training)) if self.ctc_lo else hs_pad
-        log_probs = F.log_softmax(scores.float(), dim=-1).transpose(0, 1)
-        losses = F.ctc_loss(log_probs, ys_pad.clamp_min(0), hlens.long(), ys_lens.long(), reduction="none")
-        impossible = torch.isposinf(losses)
-        if count := int(impossible.sum()):
-            logging.warning(f"CTC: {count} of {len(losses)} clips of a batch have more characters than encoder frames")
-            log_probs = log_probs[:, ~impossible]
-            ys_pad, kept = ys_pad[~impossible].clamp_min(0), (hlens[~impossible].long(), ys_lens[~impossible].long())
-            losses = F.ctc_loss(log_probs, ys_pad, *kept, reduction="none") if len(ys_pad) else scores.sum() * 0.0
-        total = ys_lens.sum() + len(ys_lens) if self.per_token else len(ys_lens)
-        return losses.sum() / total
-
-
 _SUBSAMPLING = (
     subsampling.Conv2dSubsampling,
     subsampling.Conv2dSubsampling2,
@@ -178,17 +134,6 @@ def masked(model: Any) -> Iterator[None]:
     finally:
         for layer, theirs in changed:
             layer.__class__ = theirs
-
-
-def prepare(model: Any) -> None:
-    """Masks, the weight of CTC, and frozen BatchNorm, in a model that is to be trained; see the module."""
-    mask_padding(model)
-    for layer in model.encoder.modules():
-        if type(layer) is nn.BatchNorm1d:
-            layer.__class__ = _BatchNorm
-    if type(model.ctc) is CTC and model.ctc.ctc_type == "builtin":
-        model.ctc.__class__ = _CtcLoss
-        model.ctc.per_token = bool(model.length_normalized_loss)
 
 
 def _encode(model: Any, speech: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, list[int]] | None:

@@ -6,7 +6,6 @@ Only this module, the trainer's and the launcher's know FunASR (1.4.16); the res
 from __future__ import annotations
 
 import contextlib
-import functools
 import io
 import logging
 import os
@@ -132,24 +131,6 @@ def check_loaded(model: torch.nn.Module, weights: str | os.PathLike[str]) -> int
             " this model's file, and whole?"
         )
     return len(model.state_dict())
-
-
-def accuracy(outputs: torch.Tensor, targets: torch.Tensor, ignore_label: int, unknown: int | None) -> torch.Tensor:
-    """Share of (B * L, V) outputs that name their (B, L) target; a tensor, which nobody has to wait for.
-
-    ``unknown``: the id of characters without a token, whose outputs are wrong whatever they name.
-    """
-    real = targets != ignore_label
-    right = (outputs.argmax(-1).view_as(targets) == targets) & real
-    return (right if unknown is None else right & (targets != unknown)).sum() / real.sum()
-
-
-def count_accuracy(model: Any, tokenizer: Any) -> None:
-    """Put ``accuracy`` in the place of FunASR's in the modules that a built model's classes are of."""
-    counted = functools.partial(accuracy, unknown=getattr(tokenizer, "unk_id", None))
-    for kind in type(model).__mro__:
-        if hasattr(module := sys.modules[kind.__module__], "th_accuracy"):
-            module.th_accuracy = counted
 
 
 @dataclass

@@ -45,6 +45,8 @@ def adapt(model: Any, family: Family, conf: Mapping[str, Any]) -> int:
     for layer in model.modules():
         if hasattr(layer, "merge_weights"):  # FunASR's would add to the frozen weights in every validation, and take
             layer.merge_weights = False  # it off again: each time with another rounding
+        if hasattr(layer, "lora_ind"):
+            _place_without_copies(layer)
     names = [name for name, _ in model.named_parameters()]
     parts = {name.split(".")[0] for name in names}
     for part in full["also_train"]:
@@ -59,6 +61,18 @@ def adapt(model: Any, family: Family, conf: Mapping[str, Any]) -> int:
         )
         trained += value.numel() if value.requires_grad else 0
     return trained
+
+
+def _place_without_copies(layer: Any) -> None:
+    """Put what adapters add where it belongs without an index from the host: FunASR's is copied in every step.
+
+    Its truth values would be asked for on a GPU, so they become places; where all segments are adapted there are none.
+    """
+    chosen = layer.__dict__.pop("lora_ind")
+    if all(layer.enable_lora):
+        layer.zero_pad = lambda added: added
+    else:
+        layer.register_buffer("lora_ind", chosen.nonzero()[:, 0].to(layer.weight.device), persistent=False)
 
 
 def _inject(model: Any, conf: Mapping[str, Any]) -> None:

@@ -11,7 +11,9 @@ read by a random one and drops clips of a batch that it finds too large; here it
   prompt takes more memory than the model;
 - weights stay in fp32 whatever llm_conf.llm_dtype says, and training computes as train_conf.use_bf16 says: in FunASR
   the language model's own autocast overrules it;
-- an encoder that is frozen does not drop out, and keeps nothing for a backward pass.
+- an encoder that is frozen does not drop out, and keeps nothing for a backward pass;
+- the GPU is asked for one number in a step: how many tokens are learnt, so that scores are of these alone. It is the
+  first thing that a step does.
 """
 
 from __future__ import annotations
@@ -21,11 +23,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
+from funasr.register import tables
 from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
+from asr import sensevoice
 from asr.errors import RecipeError
 from asr.paraformer import padding_mask
+from asr.training_step import real_places
 
 SYSTEM, USER = "You are a helpful assistant.", "语音转写："
 END, START = "<|im_end|>", "<|im_start|>"
@@ -66,14 +71,15 @@ def attach(model: Any, tokenizer: Any, conf: Mapping[str, Any]) -> None:
 
     RecipeError for a tokenizer that knows tokens for which the language model has no embedding.
     """
-    chat = chat_of(tokenizer, conf)
-    rows = model.llm.get_input_embeddings().weight.shape[0]
-    if len(tokenizer) > rows:
+    chat, table = chat_of(tokenizer, conf), model.llm.get_input_embeddings().weight
+    if len(tokenizer) > len(table):
         raise RecipeError(
-            f"the base model's tokenizer has {len(tokenizer)} tokens and its language model {rows}: they are not of one"
-            " model; fetch the model again"
+            f"the base model's tokenizer has {len(tokenizer)} tokens and its language model {len(table)}: they are not"
+            " of one model; fetch the model again"
         )
     model.chat = chat
+    for name in ("before", "after"):  # they go where the model goes, and are in no checkpoint
+        model.register_buffer(name, torch.tensor(getattr(chat, name), device=table.device), persistent=False)
     model.length_normalized_loss = True  # the loss is a mean over tokens, and a batch in parts is weighted by them
     model.forward = types.MethodType(step, model)
 
@@ -83,27 +89,55 @@ def audio_tokens(lengths: torch.Tensor, low_frame_rate: bool) -> torch.Tensor:
     return (lengths + 7) // 8 if low_frame_rate else lengths
 
 
-def listen(model: Any, speech: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, list[int]]:
-    """(B, N, D) embeddings of clips for the language model, and how many of them each clip has.
+def adapt(adaptor: Any, x: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+    """(B, N, E) what FunASR's Transformer adaptor makes of (B, T, D) encoder output, ``adaptor.k`` frames as one."""
+    if type(adaptor) is not tables.adaptor_classes.get("Transformer"):
+        return adaptor(x, lengths)[0]
+    x = functional.pad(x, (0, 0, 0, -x.size(1) % adaptor.k)).contiguous()
+    x = x.view(len(x), -1, adaptor.k * x.size(-1))
+    x = adaptor.linear2(adaptor.relu(adaptor.linear1(x)))
+    mask = real_places((lengths - 1) // adaptor.k + 1, x.size(1))[:, None, :]
+    for block in adaptor.blocks or ():
+        x = block(x, mask)[0]
+    return x
+
+
+def listen(model: Any, speech: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """(B, N, D) embeddings of clips for the language model, and (B,) how many of them each clip has.
 
     Args:
         speech: (B, T, 560) features, zero-padded.
         lengths: (B,) real frames.
     """
-    encoder, counts = model.audio_encoder, audio_tokens(lengths, model.use_low_frame_rate).tolist()
-    speech = speech[:, : int(lengths.max())].clone()  # SenseVoice's encoder multiplies its input in place
+    encoder = model.audio_encoder
     frozen = not any(value.requires_grad for value in encoder.parameters())
     if frozen:
         encoder.eval()
     with torch.set_grad_enabled(torch.is_grad_enabled() and not frozen):
-        encoded, encoded_lengths = model.encode(speech, lengths)
-        encoded = encoded * padding_mask(encoded_lengths, encoded.size(1)).to(encoded.dtype)[:, :, None]
-    return model.audio_adaptor(encoded, encoded_lengths)[0], counts
+        encoded = sensevoice.encode(encoder, speech, lengths)
+        encoded = encoded * padding_mask(lengths, encoded.size(1)).to(encoded.dtype)[:, :, None]
+    return adapt(model.audio_adaptor, encoded, lengths), audio_tokens(lengths, model.use_low_frame_rate)
 
 
-def embedded(model: Any, ids: Sequence[int] | torch.Tensor, device: Any) -> torch.Tensor:
-    """(len(ids), D) the language model's embeddings."""
-    return model.llm.get_input_embeddings()(torch.as_tensor(ids, device=device))
+def embedded(model: Any, ids: torch.Tensor) -> torch.Tensor:
+    """(…, D) the language model's embeddings of ids."""
+    return model.llm.get_input_embeddings()(ids)
+
+
+def joined(model: Any, audio: torch.Tensor, counts: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
+    """(B, T, D) what the language model reads of each clip: words, its audio, words, its text, and padding behind.
+
+    Args:
+        audio, counts: (B, N, D) embeddings of clips and their numbers.
+        text: (B, L) ids, padded with -1.
+    """
+    before, after = (embedded(model, ids).expand(len(audio), -1, -1) for ids in (model.before, model.after))
+    parts = torch.cat([before, audio.to(before.dtype), after, embedded(model, text.clamp(min=0))], dim=1)
+    place = torch.arange(parts.size(1), device=audio.device)[None]
+    ends = (len(model.before) + counts)[:, None]
+    behind = place + audio.size(1) - counts[:, None]  # over the padding of the audio
+    source = torch.where(place < ends, place, behind.clamp(max=parts.size(1) - 1))
+    return parts.gather(1, source[..., None].expand_as(parts))
 
 
 def step(
@@ -120,25 +154,17 @@ def step(
         speech, speech_lengths: (B, T, 560) features and their real frames.
         text, text_lengths: (B, L) ids of the texts, each with <|im_end|>, and their number.
     """
-    chat, device = model.chat, speech.device
+    clips, tokens = real_places(text_lengths.view(-1), text.size(1)).nonzero(as_tuple=True)
     audio, counts = listen(model, speech, speech_lengths.view(-1))
-    before, after = embedded(model, chat.before, device), embedded(model, chat.after, device)
-    sizes = text_lengths.view(-1).tolist()
-    answers = [row[:size] for row, size in zip(text, sizes, strict=True)]
-    rows = [
-        torch.cat([before, heard[:count].to(before.dtype), after, embedded(model, answer, device)])
-        for heard, count, answer in zip(audio, counts, answers, strict=True)
-    ]
-    starts = [len(before) + count + len(after) - 1 for count in counts]  # where a text's first token is foretold
-    lengths = torch.tensor([len(row) for row in rows], device=device)
-    inputs = pad_sequence(rows, batch_first=True)
-    mask = padding_mask(lengths, inputs.size(1)).long()
-    hidden = model.llm.model(inputs_embeds=inputs, attention_mask=mask, use_cache=False).last_hidden_state
-    learnt = torch.cat([row[start : start + n] for row, start, n in zip(hidden, starts, sizes, strict=True)])
-    scores, targets = model.llm.lm_head(learnt).float(), torch.cat(answers)
+    inputs = joined(model, audio, counts, text)
+    # No token looks ahead, so none sees the padding. A mask of four dimensions is taken as it is, and not asked about.
+    ahead = inputs.new_full((inputs.size(1), inputs.size(1)), -torch.inf).triu(1)[None, None]
+    hidden = model.llm.model(inputs_embeds=inputs, attention_mask=ahead, use_cache=False).last_hidden_state
+    starts = len(model.before) + counts + len(model.after) - 1  # where a text's first token is foretold
+    scores, targets = model.llm.lm_head(hidden[clips, starts[clips] + tokens]).float(), text[clips, tokens]
     loss = functional.cross_entropy(scores, targets)
     accuracy = (scores.detach().argmax(-1) == targets).float().mean()
-    return loss, {"loss": loss.detach(), "acc": accuracy}, sum(sizes)
+    return loss, {"loss": loss.detach(), "acc": accuracy}, len(targets)
 
 
 @torch.inference_mode()
@@ -153,15 +179,15 @@ def greedy(model: Any, speech: torch.Tensor, lengths: torch.Tensor, max_new_toke
         lengths: (B,) real frames.
         max_new_tokens: where a text that does not end is cut.
     """
-    chat, device = model.chat, speech.device
+    chat = model.chat
     audio, counts = listen(model, speech, lengths)
-    before, after = embedded(model, chat.before, device), embedded(model, chat.after, device)
+    before, after = embedded(model, model.before), embedded(model, model.after)
     rows = [
-        torch.cat([before, heard[:count].to(before.dtype), after]) for heard, count in zip(audio, counts, strict=True)
+        torch.cat([before, heard[:count].to(before.dtype), after])
+        for heard, count in zip(audio, counts.tolist(), strict=True)
     ]
     inputs = pad_sequence(rows, batch_first=True, padding_side="left")
-    real = torch.tensor([len(row) for row in rows], device=device)
-    mask = padding_mask(real, inputs.size(1)).long().flip(1)
+    mask = real_places(counts + len(before) + len(after), inputs.size(1)).long().flip(1)
     found = model.llm.generate(
         inputs_embeds=inputs,
         attention_mask=mask,

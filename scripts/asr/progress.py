@@ -25,7 +25,7 @@ from asr.progress_file import ProgressFile, clock
 
 logger = logging.getLogger("asr.progress")
 
-BAR_EVERY = 0.1  # seconds between two looks of the bar: a loss on a GPU is waited for only then
+BAR_EVERY = 0.1  # seconds between two looks of the bar; its loss is the last line's, for a newer one is waited for
 GIB = 2.0**30
 
 
@@ -127,7 +127,7 @@ class Progress:
         self.audio = 0.0
         self.window = Window(self.began)
         self.bar = self._bar() if shown else None
-        self.bar_shown = -math.inf
+        self.bar_shown, self.told = -math.inf, ""  # the last line's loss and accuracy
 
     def _bar(self) -> Any:
         terminal = open_terminal()
@@ -177,26 +177,25 @@ class Progress:
             # Time left is judged by this process's own speed: a resumed run starts in the middle.
             self.first_progress = step.epoch + (step.step - 1) / max(step.steps_in_epoch, 1)
         last_of_epoch = step.step >= step.steps_in_epoch
+        if step.step % self.log_interval == 0 or last_of_epoch or force:
+            left = (now - self.began) / max(done - self.first_progress, 1e-9) * (self.max_epoch - done)
+            self._tell(step, self.window.shares(now), left)
+            self.window = Window(now)
         if self.bar is not None and (last_of_epoch or now - self.bar_shown >= BAR_EVERY):
             self._show(step, done, now)
-        if step.step % self.log_interval and not last_of_epoch and not force:
-            return
-        left = (now - self.began) / max(done - self.first_progress, 1e-9) * (self.max_epoch - done)
-        self._tell(step, self.window.shares(now), left)
-        self.window = Window(now)
 
     def _show(self, step: Step, done: float, now: float) -> None:
         self.bar_shown = now
         self.bar.n = min(done, self.max_epoch)
         self.bar.set_description_str(f"epoch {step.epoch + 1}/{self.max_epoch}", refresh=False)
-        accuracy = "" if step.accuracy is None else f" acc {float(step.accuracy):.2f}"
         self.bar.set_postfix_str(
-            f"step {step.step}/{step.steps_in_epoch} loss {float(step.loss):.3f}{accuracy} lr {step.lr:.1e}"
+            f"step {step.step}/{step.steps_in_epoch}{self.told} lr {step.lr:.1e}"
             f" audio {self.audio / max(now - self.began, 1e-9):.0f} s/s"
         )
 
     def _tell(self, step: Step, window: dict[str, float | None], left: float) -> None:
         loss, accuracy = float(step.loss), None if step.accuracy is None else float(step.accuracy)
+        self.told = f" loss {loss:.3f}" + ("" if accuracy is None else f" acc {accuracy:.2f}")
         used = memory()
         parts = [f"epoch {step.epoch + 1}/{self.max_epoch} step {step.step}/{step.steps_in_epoch} loss {loss:.3f}"]
         parts += [] if accuracy is None else [f"acc {accuracy:.3f}"]

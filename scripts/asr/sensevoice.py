@@ -5,7 +5,8 @@ last for the form of the text. What the encoder makes of them is trained on the 
 text. An et al., "FunAudioLLM", 2024.
 
 FunASR's forward pass adds 4 to the batch's own lengths, in place; asks the GPU for two numbers a clip; finds languages
-by token ids of the hub's tokenizer alone; and draws the language away in validation as well. Here none of that is so.
+by token ids of the hub's tokenizer alone; and draws the language away in validation as well. Here none of that is so;
+CTC's lengths are the one synchronisation that is left (asr.training_step).
 
 FunASR also drops a clip from the loss where CTC cannot align its text to so few frames, and its validation loss is then
 infinite. Here its part is 0 in both; ``asr.families.sensevoice`` has named the clip.
@@ -13,11 +14,14 @@ infinite. Here its part is 0 in both; ``asr.families.sensevoice`` has named the 
 
 from __future__ import annotations
 
+import types
 from typing import Any
 
 import torch
-from funasr.models.sense_voice.model import SenseVoiceSmall
+from funasr.register import tables
 from torch.nn import functional
+
+from asr.training_step import add_positions, augmented, ctc_losses, mask_without_asking, real_places
 
 LANGUAGE, FORM = "zh", "woitn"  # of the recipe's training clips, as FunASR's dictionaries call them
 UNTOLD = 0.2  # of the training clips are heard without being told their language, as FunASR does
@@ -26,72 +30,71 @@ ASKED = 4  # frames before a clip's
 
 def asked(model: Any, languages: torch.Tensor) -> torch.Tensor:
     """(B, 4, D) learnt frames for (B,) languages, rows of the model's table: 0 asks for none."""
-    rows = torch.tensor([0, 1, 2, model.textnorm_dict[FORM]], device=languages.device).repeat(len(languages), 1)
-    rows[:, 0] = languages
-    return model.embed(rows)
+    others = [torch.full_like(languages, row) for row in (1, 2, model.textnorm_dict[FORM])]
+    return model.embed(torch.stack([languages, *others], dim=1))
+
+
+def encode(encoder: Any, x: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+    """(B, T, D) what FunASR's SenseVoiceEncoderSmall makes of (B, T, D) features, which it would change in place."""
+    if type(encoder) is not tables.encoder_classes.get("SenseVoiceEncoderSmall"):
+        return encoder(x.clone(), lengths)[0]
+    mask = real_places(lengths, x.size(1)).float()[:, None, :]
+    x = add_positions(x * encoder.output_size() ** 0.5)
+    for layer in (*encoder.encoders0, *encoder.encoders):
+        x = layer(x, mask)[0]
+    x = encoder.after_norm(x)
+    for layer in encoder.tp_encoders:
+        x = layer(x, mask)[0]
+    return encoder.tp_norm(x)
 
 
 def encoded(model: Any, speech: torch.Tensor, lengths: torch.Tensor, languages: torch.Tensor) -> torch.Tensor:
     """(B, 4 + T, D) what the encoder makes of features with the learnt frames before them."""
     frames = asked(model, languages)
-    return model.encoder(torch.cat((frames, speech.to(frames.dtype)), dim=1), lengths + ASKED)[0]
+    return encode(model.encoder, torch.cat((frames, speech.to(frames.dtype)), dim=1), lengths + ASKED)
 
 
-class Trained(SenseVoiceSmall):
-    """SenseVoiceSmall with the recipe's training step. Parameters and their names stay, and so does inference."""
+def step(
+    model: Any,
+    speech: torch.Tensor,
+    speech_lengths: torch.Tensor,
+    text: torch.Tensor,
+    text_lengths: torch.Tensor,
+    **_: Any,
+) -> tuple[torch.Tensor, dict[str, torch.Tensor], int]:
+    """(loss, its parts, clips) of (B, T, D) features and of (B, 4 + L) token ids, the tags' first."""
+    text_lengths = text_lengths.view(-1)
+    speech, lengths = augmented(model, speech, speech_lengths.view(-1))
+    languages = torch.full((len(speech),), model.lid_dict[LANGUAGE], device=speech.device)
+    if model.training:
+        languages = languages.masked_fill(torch.rand(len(speech), device=speech.device) < UNTOLD, 0)
+    hidden = encoded(model, speech, lengths, languages)
+    # CTC's loss a clip; a text of no tokens is one of blanks.
+    scores = model.ctc.ctc_lo(functional.dropout(hidden[:, ASKED:], model.ctc.dropout_rate, model.training))
+    by_text = ctc_losses(scores, lengths, text[:, ASKED:], text_lengths - ASKED, model.blank_id)[0].sum() / len(text)
+    by_tags, correct = _by_tags(model, hidden[:, :ASKED], text[:, :ASKED])
+    loss = by_text + by_tags
+    stats = {"loss_ctc": by_text.detach(), "loss_rich": by_tags.detach(), "loss": loss.detach()}
+    return loss, {**stats, "acc_rich": correct}, len(speech)
 
-    def forward(
-        self,
-        speech: torch.Tensor,
-        speech_lengths: torch.Tensor,
-        text: torch.Tensor,
-        text_lengths: torch.Tensor,
-        **_: Any,
-    ) -> tuple[torch.Tensor, dict[str, torch.Tensor], int]:
-        """(loss, its parts, clips) of (B, T, D) features and of (B, 4 + L) token ids, the tags' first."""
-        lengths, text_lengths = speech_lengths.view(-1), text_lengths.view(-1)
-        if self.specaug is not None and self.training:
-            speech, lengths = self.specaug(speech, lengths)
-        if self.normalize is not None:
-            speech, lengths = self.normalize(speech, lengths)
-        languages = torch.full((len(speech),), self.lid_dict[LANGUAGE], device=speech.device)
-        if self.training:
-            languages[torch.rand(len(speech), device=speech.device) < UNTOLD] = 0
-        hidden = encoded(self, speech, lengths, languages)
-        by_text = self._by_text(hidden[:, ASKED:], lengths, text[:, ASKED:], text_lengths - ASKED)
-        by_tags, correct = self._by_tags(hidden[:, :ASKED], text[:, :ASKED])
-        loss = by_text + by_tags
-        stats = {"loss_ctc": by_text.detach(), "loss_rich": by_tags.detach(), "loss": loss.detach()}
-        return loss, {**stats, "acc_rich": correct}, len(speech)
 
-    def _by_text(
-        self, hidden: torch.Tensor, lengths: torch.Tensor, text: torch.Tensor, text_lengths: torch.Tensor
-    ) -> torch.Tensor:
-        """CTC's loss a clip. A text of no tokens is one of blanks."""
-        scores = self.ctc.ctc_lo(functional.dropout(hidden, self.ctc.dropout_rate, self.training))
-        likely = scores.float().log_softmax(-1).transpose(0, 1)
-        target = text.clamp(min=0)
-        loss = functional.ctc_loss(
-            likely, target, lengths, text_lengths, self.blank_id, reduction="sum", zero_infinity=True
-        )
-        return loss / len(text)
-
-    def _by_tags(self, hidden: torch.Tensor, tags: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Cross entropy of the four tags, a tag's or a clip's as the model has it; and how many are right."""
-        scores = self.ctc.ctc_lo(hidden)
-        classes = scores.size(-1)
-        # FunASR spreads its smoothing over all classes but the right one.
-        smoothing = self.criterion_att.smoothing * classes / (classes - 1)
-        loss = functional.cross_entropy(
-            scores.float().flatten(0, 1), tags.flatten(), reduction="sum", label_smoothing=smoothing
-        )
-        correct = (scores.argmax(-1) == tags).float().mean().detach()
-        return loss / (tags.numel() if self.criterion_att.normalize_length else len(tags)), correct
+def _by_tags(model: Any, hidden: torch.Tensor, tags: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Cross entropy of the four tags, a tag's or a clip's as the model has it; and how many are right."""
+    scores = model.ctc.ctc_lo(hidden)
+    classes = scores.size(-1)
+    # FunASR spreads its smoothing over all classes but the right one.
+    smoothing = model.criterion_att.smoothing * classes / (classes - 1)
+    loss = functional.cross_entropy(
+        scores.float().flatten(0, 1), tags.flatten(), reduction="sum", label_smoothing=smoothing
+    )
+    correct = (scores.argmax(-1) == tags).float().mean().detach()
+    return loss / (tags.numel() if model.criterion_att.normalize_length else len(tags)), correct
 
 
 def prepare(model: Any) -> None:
     """Give a built SenseVoiceSmall the recipe's training step."""
-    model.__class__ = Trained
+    mask_without_asking(model.specaug)
+    model.forward = types.MethodType(step, model)
     model.length_normalized_loss = False  # a batch's loss is the mean over its clips, whatever criterion_att says
 
 

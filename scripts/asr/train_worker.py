@@ -153,8 +153,9 @@ def checked_model(plan: dict[str, Any], kwargs: dict[str, Any], rank: int = 0, s
     """
     from funasr import AutoModel
 
-    from asr.funasr_model import check_loaded, count_accuracy
+    from asr.funasr_model import check_loaded
     from asr.lora import adapt, complete, trained_state
+    from asr.training_step import count_unknown
 
     values = plan["values"]
     family, lora = families.of(values["family"]), values.get("lora_conf")
@@ -167,7 +168,7 @@ def checked_model(plan: dict[str, Any], kwargs: dict[str, Any], rank: int = 0, s
     adapted = adapt(built.model, family, lora) if lora is not None else 0
     if values["train_conf"].get("quick_step", True):
         family.prepare(built.model)
-    count_accuracy(built.model, built.kwargs["tokenizer"])
+    count_unknown(built.model, built.kwargs["tokenizer"])
     parameters = sum(value.numel() for value in built.model.parameters())
     if rank == 0:
         if saves:

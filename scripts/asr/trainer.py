@@ -111,7 +111,7 @@ class RecipeTrainer(EpochTrainer):
         (self._validate if self.validating else self._compute)(model, batch, loss_dict)
 
     def _compute(self, model: Any, batch: Any, loss_dict: dict[str, Any]) -> None:
-        """FunASR's forward pass; a batch of which no clip can be read is a step, for other processes' sake, and weighs 0."""
+        """Forward pass. A batch of which no clip can be read weighs nothing: a step for the other processes' sake."""
         super().forward_step(model, {key: batch[key] for key in batch if key not in BESIDE}, loss_dict=loss_dict)
         if batch.get("blank"):
             loss_dict["loss"] = loss_dict["loss"] * 0

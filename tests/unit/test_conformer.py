@@ -13,7 +13,7 @@ from funasr.models.transformer.attention import LegacyRelPositionMultiHeadedAtte
 from funasr.models.transformer.utils.subsampling import Conv2dSubsampling
 
 import conformer_base
-from asr import base_model, conformer, lora
+from asr import base_model, conformer, conformer_training, lora
 from asr.adapters import merge_adapters
 from asr.audio import read_audio
 from asr.errors import RecipeError
@@ -195,7 +195,7 @@ def test_ctc_weight_is_the_share_of_ctc_in_like_units(loaded, normalised):
     ctc, attention = sum(nats) / n, (4 + 2 + 2) * math.log(vocabulary) / n
     batch = (torch.randn(2, 100, 80), frames, text, lengths)
     theirs = model(*batch)[1]
-    conformer.prepare(model)
+    conformer_training.prepare(model)
     loss, stats, _ = model(*batch)
     assert stats["loss_ctc"].item() == pytest.approx(ctc, rel=1e-5)
     assert stats["loss_att"].item() == pytest.approx(attention, rel=1e-5)
@@ -205,9 +205,54 @@ def test_ctc_weight_is_the_share_of_ctc_in_like_units(loaded, normalised):
     assert (theirs["loss_ctc"].item() > 3 * ctc) == normalised
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("normalised", [True, False])
+@pytest.mark.parametrize("lengths", [[100, 59, 91], [77], [400, 40, 60, 250]])
+def test_losses_and_gradients_are_funasrs(loaded, kind, normalised, lengths):
+    """But for the weight of CTC: FunASR's is by clip, and of a batch of B clips and n tokens ours is B / n of it."""
+    torch.manual_seed(0)
+    theirs = copy.deepcopy(loaded[kind].model).train()
+    theirs.specaug, theirs.ctc_weight = None, 0.3
+    theirs.length_normalized_loss = theirs.criterion_att.normalize_length = normalised
+    for layer in theirs.modules():
+        if isinstance(layer, torch.nn.Dropout):
+            layer.p = 0.0
+    clips, counts = len(lengths), torch.tensor([6, 2, 4, 3][: len(lengths)])
+    text = torch.randint(3, 13, (clips, int(counts.max())))
+    text[torch.arange(text.size(1))[None] >= counts[:, None]] = -1
+    batch = torch.randn(clips, max(lengths), 80), torch.tensor(lengths)[:, None], text, counts[:, None]
+    ours = copy.deepcopy(theirs)
+    conformer.mask_padding(theirs)
+    conformer_training.prepare(ours)
+    share = 0.3 * clips / int((counts + 1).sum()) if normalised else 0.3
+    theirs.ctc_weight = share / (share + 0.7)
+    loss, stats, weight = theirs(*batch)
+    (loss * (share + 0.7)).backward()
+    own_loss, own_stats, own_weight = ours(*batch)
+    own_loss.backward()
+    assert own_loss.item() == pytest.approx(loss.item() * (share + 0.7), rel=1e-5)
+    assert own_weight.item() == weight.item()
+    for name in ("loss_att", "acc"):
+        assert own_stats[name].item() == pytest.approx(stats[name].item(), rel=1e-5), name
+    assert own_stats["loss_ctc"].item() == pytest.approx(stats["loss_ctc"].item() * share / 0.3, rel=1e-5)
+    for (name, value), (_, own) in zip(theirs.named_parameters(), ours.named_parameters(), strict=True):
+        torch.testing.assert_close(own.grad, value.grad, rtol=1e-3, atol=1e-5, msg=name)
+    for (name, value), (_, own) in zip(theirs.named_buffers(), ours.named_buffers(), strict=True):
+        torch.testing.assert_close(own, value, msg=name)  # BatchNorm's
+
+
+def test_a_batch_too_short_to_subsample_is_funasrs_error(loaded):
+    from funasr.models.transformer.utils.subsampling import TooShortUttError
+
+    model = copy.deepcopy(loaded["latest"].model).train()
+    conformer_training.prepare(model)
+    with pytest.raises(TooShortUttError):
+        model(torch.randn(1, 5, 80), torch.tensor([5]), torch.tensor([[3]]), torch.tensor([1]))
+
+
 def test_a_text_longer_than_its_clip_is_left_out_of_ctc_and_said(loaded, caplog):
     model = uniform(loaded["latest"], True)
-    conformer.prepare(model)
+    conformer_training.prepare(model)
     features, frames = torch.randn(2, 100, 80), torch.tensor([100, 15])  # 15 frames become 3, and 3, 3 takes 3
     text = torch.tensor([[3, 4, 5, 6], [3, 3, 4, -1]])
     lengths = torch.tensor([4, 3])
@@ -246,7 +291,7 @@ def test_frozen_batch_norm_stays_the_bases_in_training(loaded, speech):
     model.encode(features, lengths)
     assert all(torch.equal(value, before[name]) for name, value in batch_norms(model).items())
     whole = copy.deepcopy(loaded["latest"].model).train()
-    conformer.prepare(whole)
+    conformer_training.prepare(whole)
     whole.encode(features, lengths)
     assert not any(torch.equal(value, before[name]) for name, value in batch_norms(whole).items())
 

@@ -1,5 +1,7 @@
 """Adapters: what is trained and saved, merging without a change of text, averages, and settings that cannot be."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -74,6 +76,26 @@ def test_merged_weights_say_what_the_adapters_said(base, family):
     assert family.hear(recogniser.model, speech, lengths, {}) == unmerged
     encoded = [each.encode(speech.clone(), lengths.clone())[0] for each in (recogniser.model, model)]
     torch.testing.assert_close(*encoded, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("targets", [["q", "k", "v"], ["q", "v"], ["v", "o"]])
+def test_adapters_are_placed_as_funasr_places_them_whatever_is_adapted(targets):
+    from funasr.models.lora.layers import MergedLinear
+
+    torch.manual_seed(0)
+    theirs = MergedLinear(5, 12, r=2, enable_lora=[name in targets for name in "qkv"])
+    torch.nn.init.normal_(theirs.lora_B)
+    ours = copy.deepcopy(theirs)
+    lora._place_without_copies(ours)
+    assert ours.state_dict().keys() == theirs.state_dict().keys()
+    # What is left of an index goes where the layer goes.
+    assert not any(torch.is_tensor(value) for value in vars(ours).values())
+    x, made = torch.randn(2, 7, 5), []
+    for layer in (theirs, copy.deepcopy(ours)):
+        added = layer(x.clone())
+        added.square().sum().backward()
+        made.append((added, *(value.grad for value in layer.parameters() if value.requires_grad)))
+    assert all(torch.equal(one, other) for one, other in zip(*made, strict=True))
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -119,6 +119,32 @@ def test_a_batch_has_the_loss_of_its_clips_weighted_by_their_tokens(base, clips)
     assert sum(loss * count for loss, _, count in alone) / weight == pytest.approx(whole.item(), abs=1e-5)
 
 
+def test_a_batch_of_very_unequal_clips_has_the_gradient_of_its_clips_weighted_by_their_tokens(base, clips, tmp_path):
+    unequal = tiny.make_clips(tmp_path, [0.3, 4.0, 1.0])
+    items = [
+        item._replace(target=clip.target, target_len=clip.target_len)
+        for item, clip in zip(unequal, clips, strict=False)
+    ]
+    recogniser = load(base)
+    model, gradients = recogniser.model, {}
+    total = sum(item.target_len + 1 for item in items)
+    for name, batches in (("whole", [items]), ("alone", [[item] for item in items])):
+        model.zero_grad()
+        for batch in batches:
+            loss, _, count = model(**batch_of(recogniser, batch))
+            (loss * count / total).backward()
+        gradients[name] = [value.grad.clone() for value in model.parameters()]
+    for whole, alone in zip(gradients["whole"], gradients["alone"], strict=True):
+        torch.testing.assert_close(whole, alone, rtol=1e-3, atol=1e-5)
+
+
+def test_its_words_are_in_no_checkpoint_and_go_where_the_model_goes(base):
+    model = load(base).model
+    assert not {"before", "after"} & model.state_dict().keys()
+    assert {name for name, _ in model.named_buffers()} >= {"before", "after"}
+    assert model.before.tolist() == model.chat.before
+
+
 def test_a_batch_is_not_changed_by_a_step_so_that_validation_decodes_what_it_was_given(recogniser, clips):
     batch = batch_of(recogniser, clips)
     before = {name: value.clone() for name, value in batch.items()}
@@ -200,7 +226,7 @@ def test_merged_adapters_give_the_unmerged_models_texts(learned, clips, tmp_path
     with torch.no_grad():
         for name, value in adapted.model.named_parameters():
             if ".lora_B" in name:
-                value.copy_(torch.randn(value.shape, generator=generator) * 0.3)
+                value.copy_(torch.randn(value.shape, generator=generator))
     adapted.model.eval()
     unmerged = adapted.transcribe([read_audio(item.source) for item in clips])
     assert unmerged != before

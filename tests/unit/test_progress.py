@@ -240,3 +240,24 @@ def test_other_ranks_write_nothing(tmp_path):
 
 def test_seconds_are_shown_as_a_clock():
     assert [clock(value) for value in (-3, 0, 61, 36061.9)] == ["0:00:00", "0:00:00", "0:01:01", "10:01:01"]
+
+
+def test_the_bar_shows_the_last_lines_loss_and_reads_no_other(tmp_path, monkeypatch):
+    class Loss:
+        read = 0
+
+        def __float__(self):
+            Loss.read += 1
+            return 7.25
+
+    monkeypatch.setenv("ASR_TTY", str(tmp_path / "terminal"))
+    monkeypatch.setattr(progress, "BAR_EVERY", 0.0)
+    watched, reads = Progress(5, 3), []
+    for total in range(1, 8):
+        watched.update(step(total, Loss(), epochs_of=8, accuracy=None))
+        reads.append(Loss.read)
+    watched.close()
+    assert reads == [0, 0, 1, 1, 1, 2, 2]
+    shown = (tmp_path / "terminal").read_text(encoding="utf-8")
+    assert "step 2/8 lr" in shown
+    assert "step 4/8 loss 7.250 lr" in shown

@@ -55,18 +55,18 @@ def folder_copy(folder, tmp_path):
     return tmp_path
 
 
-def batch(tokenizer, seed=0, clips=5):
+def batch(tokenizer, seed=0, clips=5, shortest=20, longest=30):
     """A training batch as the collator makes it: tags and up to six characters, padded with -1."""
     generator = torch.Generator().manual_seed(seed)
-    lengths = torch.randint(20, 31, (clips, 1), generator=generator)
-    lengths[0] = 30
+    lengths = torch.randint(shortest, longest + 1, (clips, 1), generator=generator)
+    lengths[0] = longest
     counts = torch.randint(2, 7, (clips, 1), generator=generator)
     counts[0] = 6
     text = torch.randint(7, 17, (clips, 6), generator=generator)
     text[torch.arange(6)[None, :] >= counts] = -1
     text = torch.cat((torch.tensor([tag_ids(tokenizer)] * clips), text), dim=1)
-    speech = torch.randn(clips, 30, 560, generator=generator)
-    speech[torch.arange(30)[None, :] >= lengths] = 0
+    speech = torch.randn(clips, longest, 560, generator=generator)
+    speech[torch.arange(longest)[None, :] >= lengths] = 0
     return {"speech": speech, "speech_lengths": lengths, "text": text, "text_lengths": counts + 4}
 
 
@@ -91,14 +91,16 @@ def all_told(clips):
 
 @pytest.mark.parametrize("told", [True, False])
 @pytest.mark.parametrize("normalised", [True, False])
-def test_losses_and_gradients_are_funasrs(recogniser, monkeypatch, told, normalised):
-    given = batch(recogniser.tokenizer)
+@pytest.mark.parametrize("clips", [{}, {"clips": 1}, {"clips": 7, "shortest": 12, "longest": 90}])
+def test_losses_and_gradients_are_funasrs(recogniser, monkeypatch, told, normalised, clips):
+    given = batch(recogniser.tokenizer, **clips)
+    number = len(given["speech"])
     ids = tag_ids(recogniser.tokenizer)
     theirs = without_chance(recogniser.model)
     theirs.length_normalized_loss = theirs.criterion_att.normalize_length = normalised
     ours = copy.deepcopy(theirs)
     theirs.lid_int_dict, theirs.textnorm_int_dict = {ids[0]: ZH} if told else {}, {ids[3]: FORM}
-    torch.manual_seed(all_told(5))
+    torch.manual_seed(all_told(number))
     loss, stats, _ = theirs(**copy.deepcopy(given))
     loss.backward()
     sensevoice.prepare(ours)
@@ -108,7 +110,7 @@ def test_losses_and_gradients_are_funasrs(recogniser, monkeypatch, told, normali
     assert own_loss.item() == pytest.approx(loss.item(), rel=1e-5)
     for name in ("loss_ctc", "loss_rich", "acc_rich"):
         assert own_stats[name].item() == pytest.approx(stats[name].item(), rel=1e-5), name
-    assert own_weight == 5
+    assert own_weight == number
     for (name, value), (_, own) in zip(theirs.named_parameters(), ours.named_parameters(), strict=True):
         assert torch.allclose(own.grad, value.grad, rtol=1e-3, atol=1e-6), name
     assert ours.state_dict().keys() == theirs.state_dict().keys()

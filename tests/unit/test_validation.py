@@ -14,10 +14,11 @@ from asr.average import package
 from asr.cer import ErrorCounts, align
 from asr.dataset import RecipeAudioDataset
 from asr.decode import decode
-from asr.funasr_model import accuracy, count_accuracy, load
+from asr.funasr_model import load
 from asr.manifest import Utterance, source_len, write_manifest
 from asr.normalize import normalize
 from asr.trainer import RecipeTrainer
+from asr.training_step import accuracy, count_unknown
 from tests import tiny, trained
 from tests.families import CASES
 from tests.stage1 import ROOT, environment
@@ -80,7 +81,7 @@ def test_a_model_that_writes_nothing_is_never_accurate(tmp_path, name, quick):
     assert set(batch["text"].flatten().tolist()) == {recogniser.tokenizer.unk_id}
     if quick:
         recogniser.family.prepare(recogniser.model)
-    count_accuracy(recogniser.model, recogniser.tokenizer)
+    count_unknown(recogniser.model, recogniser.tokenizer)
     batch.pop("target")
     with torch.no_grad():
         assert float(recogniser.model(**batch)[1]["acc"]) == 0

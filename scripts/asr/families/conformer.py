@@ -55,8 +55,8 @@ class Conformer(Family):
         model.end_marks = 1
 
     def prepare(self, model: Any) -> None:
-        """See ``asr.conformer.prepare``."""
-        from asr.conformer import prepare
+        """See ``asr.conformer_training``."""
+        from asr.conformer_training import prepare
 
         prepare(model)
 

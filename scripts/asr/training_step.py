@@ -1,0 +1,155 @@
+"""Parts of a training step that the families share, without host-device synchronisations.
+
+FunASR's own ask the GPU for numbers and copy constants to it in every step, often once a clip; each time the host waits
+until all that was launched is done, and a small model or batch is bound by that. Here lengths stay on the GPU, masks
+are as long as what they mask, and constants are made where they are needed. The results are FunASR's. How often a step
+of each family synchronises, and why, is bounded in tests/unit/test_synchronisations.py.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import sys
+import types
+from typing import Any
+
+import torch
+from funasr.models.specaug.mask_along_axis import MaskAlongAxis, MaskAlongAxisLFR, MaskAlongAxisVariableMaxWidth
+from torch import nn
+from torch.nn import functional
+
+
+def real_places(lengths: torch.Tensor, size: int) -> torch.Tensor:
+    """Return a (B, size) mask, True where the place is below the clip's length."""
+    return torch.arange(size, device=lengths.device)[None, :] < lengths[:, None]
+
+
+def augmented(model: Any, speech: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return features and lengths after the model's SpecAugment, in training, and its normalisation."""
+    with torch.autocast(speech.device.type, enabled=False):
+        if model.specaug is not None and model.training:
+            speech, lengths = model.specaug(speech, lengths)
+        if model.normalize is not None:
+            speech, lengths = model.normalize(speech, lengths)
+    return speech, lengths
+
+
+def add_positions(x: torch.Tensor) -> torch.Tensor:
+    """Return (B, T, D) plus sines and cosines of the places from 1 on: FunASR's SinusoidalPositionEncoder."""
+    half = x.size(-1) / 2
+    increment = torch.full((1,), 10000.0, dtype=x.dtype, device=x.device).log() / (half - 1)
+    scales = torch.exp(torch.arange(half, device=x.device).type(x.dtype) * -increment)
+    angles = torch.arange(1, x.size(1) + 1, device=x.device).type(x.dtype)[:, None] * scales
+    return x + torch.cat([angles.sin(), angles.cos()], dim=-1)
+
+
+def mask_spectra(layer: Any, spec: torch.Tensor, lengths: Any = None) -> tuple[torch.Tensor, Any]:
+    """Return (B, T, D) spectra with a SpecAugment layer's masks, zero, of a width from the range's first number up.
+
+    As in FunASR a mask begins where the widest of the batch would still fit, and over stacked frames (``lfr_rate``) it
+    is at the same place in every one of the parts.
+    """
+    parts = getattr(layer, "lfr_rate", 1)
+    size = spec.size(layer.dim) // parts
+    if isinstance(layer, MaskAlongAxisVariableMaxWidth):
+        low, high = (min(max(math.floor(size * share), 0), size) for share in layer.mask_width_ratio_range)
+        if high <= low:
+            return spec, lengths
+    else:
+        low, high = layer.mask_width_range
+    shape = (spec.size(0), layer.num_mask, 1)
+    widths = torch.randint(low, high, shape, device=spec.device)
+    begins = (torch.rand(shape, device=spec.device) * (size - widths.max()).clamp(min=1)).long()
+    begins = begins + size * torch.arange(parts, device=spec.device)
+    behind = torch.arange(spec.size(layer.dim), device=spec.device) - begins[..., None]
+    masked = ((behind >= 0) & (behind < widths[..., None])).flatten(1, 2).any(1)
+    return spec.masked_fill(masked[:, :, None] if layer.dim == 1 else masked[:, None, :], 0.0), lengths
+
+
+def mask_without_asking(specaug: Any) -> None:
+    """Have a built model's SpecAugment, if it has one, draw its masks by ``mask_spectra``."""
+    for layer in () if specaug is None else specaug.modules():
+        known = type(layer) in (MaskAlongAxis, MaskAlongAxisLFR, MaskAlongAxisVariableMaxWidth)
+        if known and layer.replace_with_zero:
+            layer.forward = types.MethodType(mask_spectra, layer)
+
+
+def accuracy(scores: torch.Tensor, targets: torch.Tensor, ignore_id: int, unknown: int | None = None) -> torch.Tensor:
+    """Return the share of (B, L, V) or (B * L, V) scores that are highest at their (B, L) target; (), not waited for.
+
+    ``unknown``: the id of characters without a token, whose scores are wrong wherever they are highest.
+    """
+    real = targets != ignore_id
+    right = (scores.argmax(-1).view_as(targets) == targets) & real
+    return (right if unknown is None else right & (targets != unknown)).sum() / real.sum()
+
+
+def count_unknown(model: Any, tokenizer: Any) -> None:
+    """Have ``accuracy`` know a built model's id of characters without a token, in FunASR's own forward pass as well."""
+    model.unknown_id = getattr(tokenizer, "unk_id", None)
+    for kind in type(model).__mro__:
+        if hasattr(module := sys.modules[kind.__module__], "th_accuracy"):
+            module.th_accuracy = functools.partial(accuracy, unknown=model.unknown_id)
+
+
+def add_sos_eos(targets: torch.Tensor, sos: int, eos: int, ignore_id: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return (B, L + 1) targets behind ``sos``, padded with ``eos``; and before ``eos``, padded with ``ignore_id``."""
+    column = targets.new_full((targets.size(0), 1), sos)
+    padding = targets == ignore_id
+    before = torch.cat([column, targets.masked_fill(padding, eos)], dim=1)
+    after = torch.cat([targets, torch.full_like(column, ignore_id)], dim=1)
+    return before, after.scatter(1, (~padding).sum(1, keepdim=True), eos)
+
+
+class SmoothedLoss(nn.Module):
+    """LabelSmoothingLoss by cross entropy: 1 - s on the target and s / (V - 1) on every other class, less its entropy.
+
+    Args:
+        theirs: FunASR's LabelSmoothingLoss, for its V classes, the id that does not count, its smoothing s, and
+            whether it is the mean over tokens; else it is the sum over tokens by the number of clips.
+    """
+
+    def __init__(self, theirs: Any) -> None:
+        super().__init__()
+        self.size, self.padding, self.per_token = theirs.size, theirs.padding_idx, theirs.normalize_length
+        each = theirs.smoothing / (self.size - 1)
+        # cross_entropy spreads its label_smoothing over all V classes, the target among them.
+        self.spread = each * self.size
+        parts = [(1 - theirs.smoothing, 1), (each, self.size - 1)]
+        self.entropy = -sum(number * part * math.log(part) for part, number in parts if part > 0)
+
+    def forward(self, scores: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """Return the () loss of (B, L, V) scores before softmax and (B, L) targets."""
+        flat = target.reshape(-1)
+        tokens = (flat != self.padding).sum()
+        loss = functional.cross_entropy(
+            scores.reshape(-1, self.size).float(),
+            flat.long(),
+            ignore_index=self.padding,
+            label_smoothing=self.spread,
+            reduction="sum",
+        )
+        return (loss - tokens * self.entropy) / (tokens if self.per_token else target.size(0))
+
+
+def ctc_losses(
+    scores: torch.Tensor, lengths: torch.Tensor, text: torch.Tensor, text_lengths: torch.Tensor, blank: int
+) -> tuple[torch.Tensor, int]:
+    """Return (B,) losses of (B, T, V) scores, and how many of them are impossible: more to align than frames.
+
+    Those are 0, as is their gradient. torch takes lengths from the host: one synchronisation for all of them. On a GPU
+    its own kernels copy them back, three copies in each of the two passes.
+    """
+    target = text.clamp(min=0)
+    # Between two of the same a blank needs a frame of its own.
+    repeats = ((target[:, 1:] == target[:, :-1]) & real_places(text_lengths - 1, target[:, 1:].size(1))).sum(1)
+    lengths, text_lengths, needed = torch.stack([lengths, text_lengths, text_lengths + repeats]).long().cpu()
+    likely = scores.float().log_softmax(-1).transpose(0, 1)
+    losses = functional.ctc_loss(likely, target, lengths, text_lengths, blank, reduction="none", zero_infinity=True)
+    return losses, int((needed > lengths).sum())
+
+
+def as_stats(**values: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Return what is told of a loss as FunASR's trainer takes it: detached, (1,) each."""
+    return {name: value.detach()[None] for name, value in values.items()}
