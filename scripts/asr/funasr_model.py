@@ -134,7 +134,9 @@ def check_loaded(model: torch.nn.Module, weights: str | os.PathLike[str]) -> int
     return len(model.state_dict())
 
 
-def accuracy(outputs: torch.Tensor, targets: torch.Tensor, ignore_label: int, unknown: int | None) -> torch.Tensor:
+def accuracy(
+    outputs: torch.Tensor, targets: torch.Tensor, ignore_label: int, unknown: int | None = None
+) -> torch.Tensor:
     """Share of (B * L, V) outputs that name their (B, L) target; a tensor, which nobody has to wait for.
 
     ``unknown``: the id of characters without a token, whose outputs are wrong whatever they name.

@@ -36,6 +36,8 @@ from funasr.models.specaug import mask_along_axis
 from torch import nn
 from torch.nn import functional
 
+from asr.funasr_model import accuracy
+
 
 def integrate(hidden: torch.Tensor, alphas: torch.Tensor, tokens: int, threshold: float = 1.0) -> torch.Tensor:
     """(B, tokens, D) embeddings: token i is the sum of what frames contribute between i and i + 1 of the running sum.
@@ -283,6 +285,7 @@ def quicken(model: Any) -> bool:
             getattr(model, part).__class__ = ours
     paraformer_decoder.myutils.sequence_mask = sequence_mask
     mask_along_axis.mask_along_axis_lfr = mask_along_axis_lfr
+    paraformer_model.th_accuracy = accuracy
     paraformer_model.add_sos_eos = add_sos_eos
     paraformer_model.make_pad_mask = sanm_encoder.make_pad_mask = pad_mask
     return True
