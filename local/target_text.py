@@ -107,7 +107,7 @@ class TargetText:
             row.occurrences += made.count(change)
             row.utterances += 1
         if _PUT_IN in made:
-            detail = "a blank was put beside it, since tokenizers look words up between blanks"
+            detail = "a blank was put beside it in the target"
             problems.append(Problem(NOTE, "Latin word without blanks", clip.file, clip.line, key, detail))
             made = [change for change in made if change != _PUT_IN]
             if not made:

@@ -60,7 +60,7 @@ def clip(text: str, line: int = 1) -> Clip:
     return Clip(f"u{line}", "01", "/a.wav", text, "/corpus/Text/01_label.txt", line)
 
 
-BLANK = "a blank was put beside it, since tokenizers look words up between blanks"
+BLANK = "a blank was put beside it in the target"
 
 
 def test_every_change_is_counted_and_located(tmp_path):
