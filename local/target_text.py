@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from asr.characters import TAG, spelt_out
 from asr.files import atomic_open
 from asr.normalize import normalize, normalize_target
 from corpus import Clip
@@ -24,6 +25,22 @@ _FULL_WIDTH = frozenset("０１２３４５６７８９") | {
 }
 
 _DIGIT = re.compile(r"\d")  # of any script
+_PIECE = re.compile(f"{TAG.pattern}|[\\s\\S]")
+# What stands in a transcript and was hardly said; looked for in its NFKC form.
+SUSPECT = (
+    (
+        "annotation tag in transcript",
+        re.compile(r"<[^<>]+>|\[[^\[\]]+\]|\{[^{}]+\}|\([^()]+\)|【[^【】]+】|〔[^〔〕]+〕"),
+        "take it out if nobody said it",
+    ),
+    ("HTML entity in transcript", re.compile(r"&#?\w+;"), "write the character that it stands for"),
+    ("damaged character in transcript", re.compile("\ufffd"), "a character was lost when the file was converted"),
+    (
+        "missing value as transcript",
+        re.compile(r"\A\s*(?:nan|null|none|undefined|#?n/a|<na>)\s*\Z", re.IGNORECASE),
+        "a table's empty cell?",
+    ),
+)
 
 
 class Change(NamedTuple):
@@ -35,17 +52,25 @@ class Change(NamedTuple):
 
 def changes(text: str, target: str) -> list[Change]:
     """What was done to ``text``, character by character, to make ``target`` of it, in order."""
-    pieces = [(char, normalize(char)) for char in text]
+    spoken = spelt_out(text)
+    pieces = [(match[0], normalize(spoken[slice(*match.span())])) for match in _PIECE.finditer(text)]
     if "".join(piece for _, piece in pieces) != target.replace(" ", ""):
         return [Change(text, target)]  # characters that were put together, such as a letter and its accent
     found, at = [], 0
     for char, piece in pieces:
-        if not piece and char.isspace() and target[at : at + 1] == " ":
-            piece = " "
+        if target[at : at + 1] == " ":
+            if not piece and char.isspace():
+                piece = " "
+            elif piece:
+                found.append(_PUT_IN)
+                at += 1
         if piece != char:
             found.append(Change(char, piece))
         at += len(piece)
     return found
+
+
+_PUT_IN = Change("", " ")
 
 
 @dataclass
@@ -64,6 +89,11 @@ class TargetText:
     def target(self, clip: Clip, key: str, problems: list[Problem]) -> str:
         """The training target of ``clip``, empty where no word is left; ``problems`` gets what should be known."""
         target = normalize_target(clip.text)
+        written = unicodedata.normalize("NFKC", clip.text)
+        for kind, pattern, advice in SUSPECT:
+            if found := pattern.findall(written):
+                made = ", ".join(describe(Change(piece, normalize(piece))) for piece in dict.fromkeys(found))
+                problems.append(Problem(WARNING, kind, clip.file, clip.line, key, f"{made}: {advice}"))
         if target and target != clip.text:
             self._remember(clip, key, changes(clip.text, target), problems)
         if _DIGIT.search(target):
@@ -76,6 +106,12 @@ class TargetText:
             row = self.rows.setdefault(change, _Row(first=f"{os.path.basename(clip.file)}:{clip.line}"))
             row.occurrences += made.count(change)
             row.utterances += 1
+        if _PUT_IN in made:
+            detail = "a blank was put beside it in the target"
+            problems.append(Problem(NOTE, "Latin word without blanks", clip.file, clip.line, key, detail))
+            made = [change for change in made if change != _PUT_IN]
+            if not made:
+                return
         wide = any(change.old in _FULL_WIDTH for change in made)
         kind = "full-width letter or digit" if wide else "transcript normalised"
         detail = ", ".join(describe(change) for change in dict.fromkeys(made))
@@ -101,7 +137,7 @@ class TargetText:
 
 
 def _name(old: str) -> str:
-    return unicodedata.name(old, "control character") if len(old) == 1 else "sequence"
+    return unicodedata.name(old, "control character") if len(old) == 1 else "sequence" if old else "no character"
 
 
 def describe(change: Change) -> str:

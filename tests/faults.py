@@ -300,7 +300,7 @@ def gbk(at: Place) -> Row:
 
 
 def full_width(at: Place) -> Row:
-    at.edit_line(2, lambda line: f"{line.split()[0]} 我要去ＫＴＶ")
+    at.edit_line(2, lambda line: f"{line.split()[0]} ＫＴＶ")
     return "note", "full-width letter or digit", f"{at.speaker}_label.txt", "2", at.utt(), "Ｋ -> k, Ｔ -> t, Ｖ -> v"
 
 
@@ -312,6 +312,11 @@ def marks(at: Place) -> Row:
 def digits(at: Place) -> Row:
     at.edit_line(2, lambda line: f"{line.split()[0]} 第1次")
     return "warning", "digits in transcript", f"{at.speaker}_label.txt", "2", at.utt(), "第1次"
+
+
+def an_empty_cell(at: Place) -> Row:
+    at.edit_line(2, lambda line: f"{line.split()[0]} nan")
+    return "warning", "missing value as transcript", f"{at.speaker}_label.txt", "2", at.utt(), "nan -> nan"
 
 
 def a_character_the_model_lacks(at: Place) -> Row:
@@ -401,7 +406,7 @@ PAIRS = (
 LABELS = (
     *(no_words, marks_alone, an_id_that_leads_out, an_id_with_a_slash, an_id_with_a_backslash, an_id_with_dots),
     *(an_id_with_a_nul, an_id_with_an_escape, a_byte_order_mark, a_byte_order_mark_inside, gbk, full_width, marks),
-    *(digits, a_character_the_model_lacks),
+    *(digits, an_empty_cell, a_character_the_model_lacks),
 )
 BROKEN = (an_empty_label_file, a_label_file_of_bytes, a_damaged_line)
 SOUND = (clipped, silent, a_flac_that_breaks_off)

@@ -144,7 +144,7 @@ def score(rows: Sequence[Line], systems: Sequence[str] = SYSTEMS, **changed: Any
     }
     found = {
         "schema_version": 2,
-        "normalizer": {"version": "zh-2", "options": []},
+        "normalizer": {"version": "zh-3", "options": []},
         "seed": 0,
         "replicates": 10000,
         "reference": {

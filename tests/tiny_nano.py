@@ -79,6 +79,8 @@ def make_tokenizer(folder: Path, characters: list[str]) -> int:
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
+    from asr.nano import SYSTEM, USER
+
     made = Tokenizer(models.BPE())
     made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     made.decoder = decoders.ByteLevel()
@@ -88,7 +90,7 @@ def make_tokenizer(folder: Path, characters: list[str]) -> int:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    prompt = ["system\nYou are a helpful assistant.", "user\n语音转写：", "assistant\n", "<think>\n\n</think>\n\n"]
+    prompt = [f"system\n{SYSTEM}", f"user\n{USER}", "assistant\n", "<think>\n\n</think>\n\n"]
     made.train_from_iterator([*characters, *characters, *prompt, *prompt], trainer)
     fast = PreTrainedTokenizerFast(
         tokenizer_object=made, eos_token=MARKS[2], pad_token=MARKS[0], additional_special_tokens=[MARKS[1]]

@@ -32,7 +32,8 @@ from asr.errors import RecipeError
 from asr.paraformer import padding_mask
 from asr.training_step import real_places
 
-SYSTEM, USER = "You are a helpful assistant.", "语音转写："
+# What FunASR writes for itn=False (FunASRNano.get_prompt): without inverse text normalisation, so numbers in Han.
+SYSTEM, USER = "You are a helpful assistant.", "语音转写，不进行文本规整："
 END, START = "<|im_end|>", "<|im_start|>"
 
 
@@ -58,7 +59,7 @@ def end_of_text(tokenizer: Any) -> int:
 
 
 def chat_of(tokenizer: Any, conf: Mapping[str, Any]) -> Chat:
-    """The chat as FunASR's inference writes it; ``conf``: do_think and sys_prompt of the base's dataset_conf."""
+    """The chat as FunASR's inference writes it (itn=False); ``conf``: do_think and sys_prompt of its dataset_conf."""
     system = f"{START}system\n{SYSTEM}{END}\n" if conf.get("sys_prompt", True) else ""
     after = f"{END}\n{START}assistant\n" + ("" if conf.get("do_think", True) else "<think>\n\n</think>\n\n")
     before = tokenizer.encode(f"{system}{START}user\n{USER}")

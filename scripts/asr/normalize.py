@@ -3,7 +3,8 @@
 ``normalize`` is what data preparation and training targets use; they keep what was written. By Unicode category, so
 that no list of marks has to be kept:
 
-1. NFKC: full width becomes half width, ``①`` becomes ``1``, compatibility forms become the ordinary character.
+1. NFKC: full width becomes half width, ``①`` becomes ``1``, compatibility forms become the ordinary character. What is
+   spoken and looks like a symbol is spelt out, tags in angle brackets go (asr.characters).
 2. Punctuation (P*), symbols (S*, emoji too), separators (Z*), control and format characters (Cc, Cf), lone surrogates
    (Cs), enclosing marks (Me) and variation selectors are removed. Blanks are separators: Mandarin is scored without.
 3. Latin letters become lower case.
@@ -20,8 +21,7 @@ wrong, so digits are read out and traditional characters become simplified ones:
 1. NFKC and Latin case as above; then, before any mark is removed (``3.5``, ``50%``, ``12:30``, ``1,000``), digits as
    they are read (asr.spoken_numbers, by wetext). 〇 is written 零.
 2. What ``normalize`` removes is removed.
-3. Traditional to simplified by opencc's t2s: by phrases, so 乾隆 stays; 妳 and 甚么, which are words, stay too. t2s
-   leaves 著; here it becomes 着 but in words that keep it (``_PARTICLE``: 著名, 名著).
+3. Traditional to simplified, and variants of a character to one (asr.simplified).
 4. On request, without fillers and without erhua (below): never unasked, both were said.
 5. Again from the start, until nothing changes: what stands side by side only now may be a phrase.
 
@@ -30,7 +30,8 @@ wrong, so digits are read out and traditional characters become simplified ones:
     >>> scoring_form("嗯，花儿和女儿", {"erhua", "fillers"})
     '花和女儿'
 
-Training targets (``normalize_target``) are ``normalize`` but for one blank beside Latin words, which tokenizers need.
+Training targets (``normalize_target``) are ``normalize`` but for one blank on each side of Latin words, which
+tokenizers need.
 """
 
 from __future__ import annotations
@@ -40,9 +41,11 @@ import re
 import unicodedata
 from collections.abc import Callable, Collection
 
-from asr.spoken_numbers import has_digits, read_numbers
+from asr.characters import spelt_out, without_tags
+from asr.simplified import simplified
+from asr.spoken_numbers import Number, find_numbers, has_digits, plain, read_numbers
 
-VERSION = "zh-2"  # of the scoring form, in score.json; changes with every change of any output
+VERSION = "zh-3"  # of the scoring form, in score.json; changes with every change of any output
 OPTIONS = ("erhua", "fillers")  # what the scoring form can be asked to leave out
 
 _HAN = re.compile(r"[\u4e00-\u9fff]*")  # CJK Unified Ideographs: nothing below changes one of them
@@ -50,8 +53,20 @@ _DROPPED_CLASSES = frozenset("PSZ")
 _DROPPED_CATEGORIES = frozenset(("Cc", "Cf", "Cs", "Me"))
 
 
+# NFKC makes 120m2 of 120m² and 120㎡, 21/2 of 2½, and 100,200 of two numbers with ， between them. A circle that is no
+# zero goes before there are numerals that were digits.
+_SQUARES = {"㎟": "mm²", "㎠": "cm²", "㎡": "m²", "㎢": "km²", "㎣": "mm³", "㎤": "cm³", "㎥": "m³", "㎦": "km³"}
+_BEFORE_NFKC = str.maketrans(_SQUARES | {"，": "、", "﹐": "、", "○": " ", "◯": " ", "⭕": " "})
+_MIXED = re.compile(r"(?<=\d)(?=[¼-¾⅐-⅞])")
+
+
 def _compatible(text: str) -> str:
     return unicodedata.normalize("NFKC", text)
+
+
+def _readable(text: str) -> str:
+    text = _MIXED.sub("又", spelt_out(without_tags(text)).translate(_BEFORE_NFKC))
+    return "".join(part if part in "²³" else _compatible(part) for part in re.split("([²³])", text))
 
 
 def _letters_only(text: str) -> str:
@@ -76,8 +91,13 @@ def _lower(char: str) -> str:
     return lower if latin else char
 
 
-# Removing a mark can bring a letter and its accent together, so what is left is composed once more at the end.
-STEPS: tuple[Callable[[str], str], ...] = (_compatible, _letters_only, _lower_latin, _compatible)
+STEPS: tuple[Callable[[str], str], ...] = (
+    without_tags,
+    _compatible,
+    spelt_out,
+    _letters_only,
+    _lower_latin,
+)
 
 
 def normalize(text: str) -> str:
@@ -87,21 +107,26 @@ def normalize(text: str) -> str:
 
 @functools.lru_cache(maxsize=200_000)
 def _normalized(text: str) -> str:
-    for step in STEPS:
-        text = step(text)
-    return text
+    form = functools.reduce(lambda form, step: step(form), STEPS, text)
+    # Removing a mark can bring a letter and its accent together, or a numeral and O: once more, until nothing changes.
+    return form if form == text else _normalized(form)
 
 
 def normalize_target(text: str) -> str:
-    """``text`` as a training target: normalised, with one blank left where there were some beside a Latin word.
+    """``text`` as a training target: normalised, with one blank on each side of a Latin word.
 
-    Tokenizers look Latin words up between blanks. Scoring takes all blanks away, so
-    ``normalize(normalize_target(text)) == normalize(text)``.
+    Tokenizers look Latin words up between blanks, so 连接WiFi and 连接 WiFi are one target. Scoring takes all blanks
+    away, so ``normalize(normalize_target(text)) == normalize(text)``.
 
         >>> normalize_target("我 要 听　Hello， World")
         '我要听 hello world'
     """
+    return " ".join(_LATIN_WORD.sub(r" \g<0> ", _target(text)).split())
+
+
+def _target(text: str) -> str:
     whole = normalize(text)
+    text = spelt_out(without_tags(text))
     if len(whole) == len(text) or text.isspace():  # nothing was removed, so there was no blank
         return whole
     target = ""
@@ -109,6 +134,9 @@ def normalize_target(text: str) -> str:
         target += f" {word}" if target and word and _latin(target[-1] + word[0]) else word
     # A mark can compose with the letter before a blank: then the words are no longer those that were written.
     return target if target.replace(" ", "") == whole else whole
+
+
+_LATIN_WORD = re.compile("[0-9]*[a-z\u00df-\u024f\u1e00-\u1eff][0-9a-z\u00df-\u024f\u1e00-\u1eff\u0300-\u036f]*")
 
 
 def _latin(pair: str) -> bool:
@@ -123,13 +151,12 @@ _FILLER = re.compile(f"[{FILLERS}]")
 # Erhua is 儿 after the Han character whose syllable it closes: 花儿, 这儿, 一点儿, 男孩儿. In the words listed it is a
 # syllable of its own and stays. Limits: an own word that is not listed (names) loses its 儿; 在这儿子弹 keeps it.
 _OWN_WORDS = (
-    "[女孤婴少幼胎健宠男妻育患弃产孙侄]儿|(?:新生|低能|混血|幸运|弄潮|早熟)儿|一儿一女|生儿育女|托儿所|小儿(?=科|麻痹)"
+    "台儿庄|正儿八经|吊儿郎当|(?:脑瘫|唐氏|早产|足月|巨大|低体重|[双多]胞?胎|试管|畸形|弱智|自闭症?|孤独症?|高危)儿"
+    "|[聋盲乞骄]儿(?!童)|痴儿(?=呆女)"
+    "|[女孤婴少幼胎健宠男妻育患弃产孙侄]儿|(?:新生|低能|混血|幸运|弄潮|早熟)儿|一儿一女|生儿育女|托儿所|小儿(?=科|麻痹)"
     "|儿女(?![儿孩人生])|儿时(?!间|候)|儿孙(?!儿)|儿[子童歌科媳戏郎化]"
 )
-_ERHUA = re.compile(rf"({_OWN_WORDS})|(?<=[\u3400-\u9fff])儿")
-
-# 著, which t2s leaves: read zhù (土著: zhuó) in these words, else the particle and verb 着. Limits: a word not listed.
-_PARTICLE = re.compile("(?<![显名巨专原论编译卓昭土遗拙])著(?!作(?!业)|名(?!单|字|片|牌|额)|称|述|录|书立)")
+_ERHUA = re.compile(rf"({_OWN_WORDS})|(?<=[\u3400-\u9fff\U00020000-\U0003ffff])儿")
 
 
 def scoring_form(text: str, without: Collection[str] = frozenset()) -> str:
@@ -163,29 +190,23 @@ def _scoring_form(text: str, without: frozenset[str]) -> str:
 
 def _scored_once(text: str, without: frozenset[str]) -> str:
     if not _HAN.fullmatch(text):
-        text = _lower_latin(_compatible(text))
-        text = read_numbers(text, _simplified) if has_digits(text) else text
+        text = _readable(text)
+        text = read_numbers(text, simplified) if has_digits(text) else text
         text = normalize(text).replace("〇", "零")
-    text = _simplified(text)
+    text = simplified(text)
     if "fillers" in without:
         text = _FILLER.sub("", text)
     return _ERHUA.sub(_own_word, text) if "erhua" in without else text
 
 
+def slots(text: str, slot: str) -> tuple[str, list[Number]]:
+    """``text`` before its scoring form, with ``slot`` for each number that is written in digits, and these numbers."""
+    text, marked, at = plain(_readable(text)), "", 0
+    numbers = list(find_numbers(text, simplified))
+    for number in numbers:
+        marked, at = marked + text[at : number.start] + slot, number.end
+    return marked + text[at:], numbers
+
+
 def _own_word(match: re.Match[str]) -> str:
     return match[1] or ""
-
-
-def _simplified(text: str) -> str:
-    """Simplified characters for traditional ones. Lone surrogates, which opencc refuses, are expected to be gone."""
-    if not text or text.isascii():
-        return text
-    simplified = _opencc()(text)
-    return _PARTICLE.sub("着", simplified) if "著" in simplified else simplified
-
-
-@functools.cache
-def _opencc() -> Callable[[str], str]:
-    from opencc import OpenCC  # loaded only where text is scored
-
-    return OpenCC("t2s").convert

@@ -34,6 +34,8 @@ def screen_table(result: Mapping[str, Any]) -> str:
     if reference["n_empty_ref"]:
         size += f"; {reference['n_empty_ref']:,} references are empty"
     blocks = [size, text_table(HEADER, rows)]
+    touched = [f"{name} {row['n_number_readings']:,}" for name, row in result["systems"].items()]
+    blocks.append(f"utterances with a number in digits that counts by another listed reading: {', '.join(touched)}")
     if not any_row["ci95"]:
         blocks.append(f"no interval: {any_row['ci95_note']}")
     blocks += _gain(result)

@@ -20,6 +20,7 @@ from asr.errors import RecipeError
 from asr.kaldi_text import read_text
 from asr.manifest import Utterance, corpus_digest
 from asr.normalize import scoring_form, version
+from asr.number_readings import nearest
 from asr.speaker_note import speaker_note
 
 SCHEMA_VERSION = 2
@@ -40,6 +41,7 @@ class Scored:
     alignment: Alignment
     raw: ErrorCounts
     text: str  # seen, unseen, or empty where it is not known
+    number_reading: bool = False  # a number of the hypothesis counts by another than its first reading
 
     @property
     def counts(self) -> ErrorCounts:
@@ -87,16 +89,20 @@ def score_hypotheses(references: Iterable[Utterance], path: str | os.PathLike[st
         more = f" (and {len(extra) - 1:,} more keys)" if len(extra) > 1 else ""
         raise RecipeError(f"{path}:{line}: key {first}{more} is not in the reference; was another test set decoded?")
     heard = [hypotheses.get(item.key) for item in ordered]
-    pairs = [(request.form(item.target), request.form(text or "")) for item, text in zip(ordered, heard, strict=True)]
+    said = [request.form(item.target) for item in ordered]
+    read = [nearest(form, text or "", request.without) for form, text in zip(said, heard, strict=True)]
+    pairs = [(form, text) for form, (text, _) in zip(said, read, strict=True)]
     # What was said before stage 1 normalised it; as it was decoded.
     written = [str(item.extra.get("transcript", item.target)) for item in ordered]
-    raw_pairs = [(said, text or "") for said, text in zip(written, heard, strict=True)]
+    raw_pairs = [(text, raw or "") for text, raw in zip(written, heard, strict=True)]
     aligned = align_all(pairs + raw_pairs)  # most are the same pair twice
     alignments, raw = aligned[: len(pairs)], aligned[len(pairs) :]
     seen = groups.seen_in(request.train, request.form)
     return [
-        Scored(item, text, *pair, alignment, as_written.counts, seen(pair[0]))
-        for item, text, pair, alignment, as_written in zip(ordered, heard, pairs, alignments, raw, strict=True)
+        Scored(item, text, *pair, alignment, as_written.counts, seen(pair[0]), otherwise)
+        for item, text, pair, alignment, as_written, (_, otherwise) in zip(
+            ordered, heard, pairs, alignments, raw, read, strict=True
+        )
     ]
 
 
@@ -146,6 +152,7 @@ def _system(scored: System) -> dict[str, Any]:
         "raw_cer": raw.cer,
         "utterance_mean_cer": sum(each) / len(each) if each else None,
         "n_empty_ref": sum(item.counts.ref_len == 0 for item in scored),
+        "n_number_readings": sum(item.number_reading for item in scored),
         "missing": [item.utterance.key for item in scored if item.hypothesis is None],
     }
 

@@ -29,6 +29,7 @@ from asr.files import sweep, write_json
 from asr.manifest import Utterance, read_manifest, write_manifest
 from asr.mean import write_mean
 from asr.normalize import scoring_form
+from asr.number_readings import nearest
 
 TRIAL = ".trial"
 # What must be the same; the training data, the optimizer and the schedule may differ, that is what runs are merged for.
@@ -68,7 +69,8 @@ def validation_cer(model: Path, manifest: Path, ngpu: int, batch_seconds: float)
 
     utterances = read_manifest(manifest)
     heard = decode(load(model, ngpu), utterances, batch_seconds)
-    pairs = [(scoring_form(item.target), scoring_form(heard.get(item.key, ""))) for item in utterances]
+    said = [scoring_form(item.target) for item in utterances]
+    pairs = [(form, nearest(form, heard.get(item.key, ""))[0]) for form, item in zip(said, utterances, strict=True)]
     cer = ErrorCounts.total(item.counts for item in align_all(pairs)).cer
     if cer is None:
         raise RecipeError(f"{manifest}: the validation set has no reference characters, so no CER to choose by")

@@ -97,7 +97,7 @@ def test_what_cannot_be_compared_is_refused(tmp_path):
     with pytest.raises(RecipeError, match="scored on another test set than"):
         read_runs([one, other])
     without = run(tmp_path, "without", 0.1, without=frozenset({"fillers"}))
-    with pytest.raises(RecipeError, match="normalised by zh-2, without fillers"):
+    with pytest.raises(RecipeError, match="normalised by zh-3, without fillers"):
         read_runs([one, without])
     with pytest.raises(RecipeError, match="needs two runs or more"):
         read_runs([one])

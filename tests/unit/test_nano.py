@@ -15,7 +15,7 @@ from asr.families.nano import looped
 from asr.funasr_model import compose, load, quiet
 from asr.lora import adapt, merging, trained_state
 from asr.manifest import write_manifest
-from asr.nano import attach, audio_tokens, chat_of, listen, text_alone
+from asr.nano import USER, attach, audio_tokens, chat_of, listen, text_alone
 from tests import tiny, tiny_nano
 
 NANO = families.of("nano")
@@ -269,13 +269,19 @@ def test_the_language_model_reads_as_many_embeddings_as_funasrs_inference_takes(
     assert audio_tokens(lengths, False).tolist() == list(range(1, 500))
 
 
+def test_the_prompt_is_funasrs_without_inverse_text_normalisation():
+    from funasr.models.fun_asr_nano.model import FunASRNano
+
+    assert FunASRNano.get_prompt(None, [], itn=False) == USER
+
+
 def test_the_chat_follows_the_bases_settings(recogniser):
     decode = recogniser.tokenizer.decode
     assert recogniser.model.chat.after == recogniser.tokenizer.encode(
         "<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"
     )
     plain = chat_of(recogniser.tokenizer, {"sys_prompt": False})
-    assert decode(plain.before) == "<|im_start|>user\n语音转写："
+    assert decode(plain.before) == "<|im_start|>user\n语音转写，不进行文本规整："
     assert decode(plain.after) == "<|im_end|>\n<|im_start|>assistant\n"
 
 

@@ -1,5 +1,7 @@
 """The normaliser is specified by these examples."""
 
+import unicodedata
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,7 +21,12 @@ EXAMPLES = {
     "erhua and fillers were said": ("那儿，嗯……啊啊啊", "那儿嗯啊啊啊"),
     "digits are not read out": ("3点15分", "3点15分"),
     "traditional stays traditional": ("語音識別", "語音識別"),
-    "iteration marks and zero are letters": ("人々〇ー", "人々〇ー"),
+    "an iteration mark is what it repeats": ("人々〇ー，谢 々々，々，々", "人人〇ー谢谢谢谢谢"),
+    "circles beside a Han numeral are zero": ("二○一二年，三◯五号，○，圈○圈，⼆○⼀", "二〇一二年三〇五号圈圈二〇一"),
+    "so is a letter O between two": ("二OＯ八，三O", "二〇〇八三o"),
+    "radicals and strokes are ideographs": ("⻓大，⽉⻋㇐", "长大月车一"),
+    "compatibility ideographs": ("\uf9d1車\U0002f800", "六車丽"),
+    "letters in emoji style": ("🅰🅿", "ap"),
     "symbols and money": ("3+5=8 ￥100 50% ℃ →★", "35810050c"),
     "emoji with selector and joiner": ("好👍🏽❤️👩‍👩‍👧1️⃣", "好1"),
     "control and format characters": ("你\x00\x07\u202e\u2066好\ufeff", "你好"),
@@ -28,7 +35,8 @@ EXAMPLES = {
     "ideographic variation selector": ("葛\U000e0100", "葛"),
     "combining marks stay, composed": ("e\u0301 नमस्ते", "éनमस्ते"),
     "composed across what was removed": ("e\u200d\u0301", "é"),
-    "tags lose their brackets only": ("<b>好</b>", "b好b"),
+    "tags in angle brackets are no words": ("<|zh|><|0.00|>你<unk>好</s>＜SIL＞<b>吗</b>", "你好吗"),
+    "other brackets go alone": ("[FIL]{b}（笑）<笑><3>3<5>2", "filb笑笑3352"),
     "punctuation alone": ("。！？ ，", ""),
     "empty": ("", ""),
 }
@@ -39,7 +47,7 @@ def test_example(text, expected):
     assert normalize(text) == expected
 
 
-@given(st.text(st.characters(codec=None)))
+@given(st.text(st.characters(codec=None)) | st.text("二○OＯo々ヽ<unk>|谢，😀⻓"))
 def test_normalising_twice_changes_nothing_more(text):
     assert normalize(normalize(text)) == normalize(text)
 
@@ -48,6 +56,18 @@ def test_normalising_twice_changes_nothing_more(text):
 def test_marks_anywhere_make_no_difference(text, marks):
     middle = len(text) // 2
     assert normalize(marks + text[:middle] + marks + text[middle:] + marks) == text
+
+
+def _spoken(code: int) -> bool:
+    char, name = chr(code), unicodedata.name(chr(code), "")
+    return unicodedata.category(char)[0] in "LN" or name.startswith(("CJK RADICAL", "KANGXI", "CJK COMPATIBILITY"))
+
+
+def test_nothing_that_is_spoken_vanishes():
+    """Letters, numbers, ideographs and radicals, by property; the radical that repeats has nothing to repeat alone."""
+    gone = [chr(code) for code in range(0x110000) if _spoken(code) and not normalize(chr(code))]
+    assert gone == ["⺀"]
+    assert normalize("谢⺀") == "谢谢"
 
 
 def test_no_ideograph_of_the_common_block_is_changed():

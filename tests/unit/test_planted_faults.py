@@ -8,6 +8,7 @@ import pytest
 from asr.errors import RecipeError
 from preparation import Options, prepare
 from problems import Problem, tsv_field
+from target_text import SUSPECT
 from tests import cdsd_tree, faults
 from tests.stage1 import ROOT, problems, refused
 from tests.stage1 import prepare as run_stage_1
@@ -87,5 +88,6 @@ def test_every_kind_of_problem_is_explained_in_the_documentation():
     source = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "local").glob("*.py"))
     kinds = set(re.findall(r"""(?:ERROR|WARNING|NOTE|severity), "([a-z0-9][^"{}]+)",""", source))
     kinds |= set(re.findall(r"""AudioError\(\s*"([^"]+)",""", source))
+    kinds |= {kind for kind, *_ in SUSPECT}
     assert len(kinds) > 30
     assert [kind for kind in sorted(kinds) if f"| {kind} |" not in page] == []

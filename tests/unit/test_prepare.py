@@ -283,10 +283,10 @@ def test_targets_are_normalised_and_the_transcript_is_kept(corpus, part, tmp_pat
         item.key: item for name in ("train", "val", "test") for item in read_manifest(tmp_path / f"data/{name}.jsonl")
     }
     item = found[lines[1].split()[0]]
-    assert (item.target, item.target_len, item.extra["transcript"]) == ("我要去ktv", 6, "我 要去，ＫＴＶ！")
+    assert (item.target, item.target_len, item.extra["transcript"]) == ("我要去 ktv", 6, "我 要去，ＫＴＶ！")
     rows = (tmp_path / "data/text_changes.tsv").read_text(encoding="utf-8").splitlines()
     assert rows[0].startswith("from\tcode points")
-    assert len(rows) == 1 + 6
+    assert len(rows) == 1 + 7  # a blank put in is one
 
 
 def test_check_only_lists_and_changes_nothing(corpus, part, tmp_path):

@@ -29,6 +29,28 @@ def whole(tmp_path_factory):
     return cdsd_tree.one_in_hundred(tmp_path_factory.mktemp("disk") / "CDSD")
 
 
+def test_circles_are_zeros_and_what_was_hardly_said_is_a_warning(corpus, part, tmp_path):
+    said = ("二○一二年", "你好[FIL]世界", "今天<unk>好", "下雨了（笑）")
+    lines = [f"{cdsd_tree.utt_id('04', number)} {text}\n" for number, text in enumerate(said, 1)]
+    (part / "Text/04_label.txt").write_text("".join(lines), encoding="utf-8")
+    out = tmp_path / "data"
+    done = prepare(corpus, out)
+    assert done.returncode == 0, done.stderr
+    found = [item for name in ("train", "val", "test") for item in read_manifest(out / f"{name}.jsonl")]
+    assert [item.target for item in sorted(found, key=lambda item: item.key) if item.speaker == "04"] == [
+        "二〇一二年",
+        "你好 fil 世界",
+        "今天好",
+        "下雨了笑",
+    ]
+    rows = [row for row in problems(out) if row["severity"] == "warning"]
+    assert [(row["kind"], row["line"], row["detail"].split(":")[0]) for row in rows] == [
+        ("annotation tag in transcript", "2", "[FIL] -> fil"),
+        ("annotation tag in transcript", "3", "<unk> -> removed"),
+        ("annotation tag in transcript", "4", "(笑) -> 笑"),
+    ]
+
+
 # Unusable items: left out, named, and the run goes on -----------------------------------------------------------------
 
 

@@ -22,8 +22,21 @@ NUMBERS = {
     "full-width per cent": ("５０％", "百分之五十"),
     "per mille": ("5‰", "千分之五"),
     "a phone number": ("打13812345678", "打幺三八幺二三四五六七八"),
-    "emergency calls": ("110和120", "幺幺零和幺二零"),
-    "but not as a count": ("110米", "一百一十米"),
+    "emergency calls": ("打110，拨打120", "打幺幺零拨打幺二零"),
+    "but not as a count": ("110米，血压120，111", "一百一十米血压一百二十一百一十一"),
+    "pages": ("第120页", "第一百二十页"),
+    "a.m.": ("8:00 a.m.，8:30 p.m.", "上午八点下午八点三十分"),
+    "square and cubic": ("120m²，120㎡，3cm³", "一百二十平方米一百二十平方米三立方厘米"),
+    "milliseconds": ("10ms", "十毫秒"),
+    "numbers beside a comma": ("3，4个，100，200", "三四个一百两百"),
+    "a decimal is no date": ("11.5，12.25公斤", "十一点五十二点二五公斤"),
+    "all of it": ("100%", "百分之百"),
+    "midnight": ("0:00，0:30，0:05", "零点零点三十分零点零五分"),
+    "a number and a half": ("2½", "二又二分之一"),
+    "a range keeps its end": ("1号-5号，3~5个，气温-5度", "一号到五号三到五个气温负五度"),
+    "the end of a telephone number": ("尾号2018", "尾号二零幺八"),
+    "bytes are letters": ("3GB，3gb", "三gb三gb"),
+    "a letter that may be a name": ("100M，3M，4S店，A-5", "一百m三m四s店a五"),
     "ordinals": ("第1名，第2个，第200名", "第一名第二个第二百名"),
     "decimals": ("3.5", "三点五"),
     "time": ("12:30，3点15分", "十二点三十分三点十五分"),
@@ -54,10 +67,13 @@ SCRIPT = {
     "著 as a particle": ("看著我，睡著了，著急", "看着我睡着了着急"),
     "著 as a word": ("著名的名著，著作顯著", "著名的名著著作显著"),
     "simplified 着": ("看着", "看着"),
-    "other words stay other words": ("妳說甚麼", "妳说甚么"),
+    "variants of one character": ("妳說甚麼，暱稱，衹有，祇要，牠", "你说什么昵称只有只要它"),
+    "another word stays another word": ("神祇，甚至，想象想像，方喆", "神祇甚至想象想像方喆"),
     "erhua and fillers were said": ("那兒，嗯……啊啊啊", "那儿嗯啊啊啊"),
     "what normalize does": ("我要去 ＫＴＶ，好吗？👍🏽", "我要去ktv好吗"),
     "composed across what was removed": ("e\u200d\u0301", "é"),
+    "zero as a circle": ("二○一二年，二〇一二年", "二零一二年二零一二年"),
+    "a perfect hypothesis with tags": ("<|zh|><|NEUTRAL|><|Speech|><|woitn|>你好", "你好"),
     "lone surrogate beside Han": ("臺\ud800灣", "台湾"),
     "empty": ("", ""),
     "punctuation alone": ("。！？ ，", ""),
@@ -71,6 +87,8 @@ WITHOUT_ERHUA = {
     "own words of three": ("新生儿托儿所小儿科一儿一女", "新生儿托儿所小儿科一儿一女"),
     "a suffix before an own word": ("这儿女儿多", "这女儿多"),
     "at that time, and childhood": ("那儿时间长，儿时", "那时间长儿时"),
+    "children of medicine": ("脑瘫儿，唐氏儿，早产儿，聋儿康复", "脑瘫儿唐氏儿早产儿聋儿康复"),
+    "places and phrases": ("台儿庄，吊儿郎当", "台儿庄吊儿郎当"),
     "alone": ("儿", "儿"),
     "after Latin": ("b儿", "b儿"),
     "fillers stay": ("嗯花儿", "嗯花"),
@@ -100,8 +118,8 @@ def test_without_fillers(text, expected):
 
 
 def test_the_version_names_what_was_left_out():
-    assert version() == "zh-2"
-    assert version(["fillers", "erhua"]) == version(("erhua", "fillers")) == "zh-2, without erhua, fillers"
+    assert version() == "zh-3"
+    assert version(["fillers", "erhua"]) == version(("erhua", "fillers")) == "zh-3, without erhua, fillers"
 
 
 def test_an_option_that_does_not_exist_is_refused():

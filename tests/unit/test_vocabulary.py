@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asr.errors import RecipeError
+from asr.normalize import normalize_target
 from vocabulary import Vocabulary, read_vocabulary
 
 TOKENS = ["<blank>", "<s>", "</s>", "你", "好", "a", "ktv", "he@@", "llo", "1", "〇", "<unk>"]
@@ -89,3 +90,9 @@ def test_a_broken_model_folder_is_named(folder, tmp_path, name, text, message):
     (tmp_path / name).unlink() if text is None else (tmp_path / name).write_text(text)
     with pytest.raises(RecipeError, match=message):
         read_vocabulary(tmp_path)
+
+
+def test_a_latin_word_makes_the_same_tokens_with_and_without_blanks_beside_it(folder):
+    found = [read_vocabulary(folder).tokenize(normalize_target(text)) for text in ("你好Hello啊", "你好 hello 啊")]
+    assert found[0] == found[1]
+    assert [token for token, _ in found[0]][2:4] == ["he@@", "llo"]

@@ -172,10 +172,11 @@ class Nano(Family):
         for key in CTC:
             config.pop(key, None)
         config["llm_conf"]["use_lora"] = False  # merged into the weights
+        config["itn"] = False  # the prompt that it was trained with, for plain FunASR's inference
 
     def method(self, options: Mapping[str, Any]) -> str:
         """Greedy, with the length at which a text is cut."""
-        return f"greedy-chat-1 max_new_tokens={options['max_new_tokens']}"
+        return f"greedy-chat-2 max_new_tokens={options['max_new_tokens']}"
 
     def hear(self, model: Any, speech: Any, lengths: Any, options: Mapping[str, Any]) -> list[list[int]]:
         """See ``asr.nano.greedy``."""
