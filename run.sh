@@ -33,7 +33,7 @@ split_name=${split:+_${split_name//[:,+]/_}}
 if [[ -z $corpus && -z $CDSD_ROOT ]]; then
   what="the bundled mini corpus of simulated speech (set CDSD_ROOT or --corpus for your own)" mini=true
   corpus=data/mini data=${data:-data/mini${split_name}_dataset} conf=${conf:-conf/mini.yaml} tag=${tag:-mini}
-elif [[ -z $corpus || $corpus == "$CDSD_ROOT" ]]; then
+elif [[ -z $corpus || $corpus == "$CDSD_ROOT" || $corpus -ef $CDSD_ROOT ]]; then
   what="CDSD in $CDSD_ROOT, part $part" corpus=$CDSD_ROOT
   data=${data:-data/${part//,/_}${split_name}_dataset} tag=${tag:-paraformer_finetune_${part//,/_}}
 else
@@ -92,6 +92,7 @@ fi
 if at_stage 1 "prepare: splits, validation, statistics"; then
   words=(--corpus "$corpus" --part "$part" --out "$data")
   [[ -z $split ]] || words+=(--split "$split")
+  [[ $corpus != "$CDSD_ROOT" ]] || words+=(--cdsd)
   [[ $check_audio == false ]] || words+=(--check-audio)
   [[ $strict == false ]] || words+=(--strict)
   [[ ! -d $exp/base ]] || words+=(--tokens "$(realpath "$exp/base")") # the same words for every tag with this base

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from asr.names import UNKNOWN_SPEAKER as UNKNOWN_SPEAKER
 from problems import Problem
 
-UNKNOWN_SPEAKER = "unknown"  # where a corpus does not say who speaks
 OWN_SPLITS = {  # what the sets of a corpus that comes split are called, and which split each one is
     "train": "train",
     "training": "train",

@@ -123,7 +123,9 @@ def _problems(prepared: Prepared, file: str) -> str:
 def _head(prepared: Prepared) -> str:
     parts = prepared.about["parts"]
     part = f", part {' and '.join(parts)}" if parts else ""
-    return f"corpus  {prepared.name}{part}\nsplit   {prepared.split.describe()}"
+    split = prepared.split
+    drawn = f"split drawn by seed {split.seed}, {split.note}\n" if split.note else ""
+    return f"{drawn}corpus  {prepared.name}{part}\nsplit   {split.describe()}"
 
 
 def summary(prepared: Prepared, out: Path, written: bool, audio: Path | None) -> str:
@@ -149,6 +151,7 @@ def check_summary(prepared: Prepared, file: Path | None) -> str:
     if any(prepared.splits.values()):
         blocks += [f"{_head(prepared)}\nusable  {', '.join(counts)} utterances"]
         blocks += corpus_statistics.manual_block(prepared.differences)
+    blocks += [f"no split: {item.detail}" for item in prepared.problems if item.kind == "no split"]  # the table cuts it
     blocks.append(
         _problems(prepared, f"; each one is in {file}" if file else "; --out DIR lists each one in DIR/problems.tsv")
     )

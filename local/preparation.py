@@ -202,7 +202,7 @@ def add_statistics(prepared: Prepared) -> None:
     """Fill in ``prepared.statistics``: everything that data_statistics.txt and .html show."""
     characters = prepared.vocabulary.characters if prepared.vocabulary else None
     found = corpus_statistics.collect(prepared.about, prepared.splits, prepared.split, characters)
-    found["split"] |= {"digest": split_digest(prepared.splits), "method": prepared.split.method}
+    found["split"]["digest"] = split_digest(prepared.splits)
     kinds = [
         {"severity": severity, "kind": kind, "count": count}
         for (severity, kind), count in count_kinds(prepared.problems).items()

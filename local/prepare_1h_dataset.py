@@ -12,6 +12,7 @@ split.yaml into --out.
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import split_rules
@@ -38,6 +39,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--part", default="1h", metavar="1h|10h|1h,10h", help="which part of CDSD (default: 1h)")
     add("--out", type=Path, metavar="DIR", help="the data folder to write, e.g. data/1h_dataset")
     add("--split", default="", metavar="WHAT", help="a YAML of speakers or a rule, see below")
+    add("--cdsd", action="store_true", help="it is CDSD: without --split stop where its default cannot be made")
     add("--ratios", metavar="8,1,1", help="of a drawn split: train, val, test (default: 8,1,1)")
     add("--seed", type=int, help=f"of a drawn split (default: {split_rules.DEFAULT_SEED})")
     add("--tokens", type=Path, metavar="PATH", help="the base model's folder or token list: names characters not in it")
@@ -58,6 +60,7 @@ def _options(arguments: argparse.Namespace) -> Options:
     if arguments.out is None and not arguments.check_only:
         raise UsageError("--out DIR is missing: where should the data go? (--check-only needs none)")
     request = split_rules.parse_request(arguments.split, _ratios(arguments.ratios), arguments.seed)
+    request = replace(request, is_cdsd=arguments.cdsd)
     names = ("corpus", "out", "tokens", "max_seconds", "check_audio", "check_only", "strict", "lhotse")
     return Options(parts=parts, request=request, **{name: getattr(arguments, name) for name in names})
 

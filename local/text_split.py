@@ -1,0 +1,60 @@
+"""Speaker-dependent splits: which set each text goes to, so that no text is in two sets, whoever says it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from split import SPLITS
+from split_rules import place
+
+Counts = Mapping[str, Mapping[str, int]]  # {text: {speaker: clips}}
+_ORDER = ("train", "test", "val")  # which set gets a text that two of them need alike
+_MOST_PASSES = 50  # two or three are enough as a rule
+
+
+def targets(clips: int, ratios: Sequence[float]) -> dict[str, float]:
+    """Return how many of a speaker's clips each set should have: by ``ratios``, and one at least where there are 3."""
+    least = min(1.0, clips / len(SPLITS))
+    wanted = {name: max(least, clips * ratio / sum(ratios)) for name, ratio in zip(SPLITS, ratios, strict=True)}
+    most = max(_ORDER, key=wanted.__getitem__)
+    wanted[most] -= sum(wanted.values()) - clips
+    return wanted
+
+
+def divide_texts(counts: Counts, ratios: Sequence[float], seed: int) -> dict[str, str]:
+    """Return {text: split} for ``counts``; it depends on the seed and on what was said, not on any order.
+
+    Texts are given out in an order drawn by the seed, each to the set in which it leaves the fewest empty sets of its
+    speakers, and among these to the one that brings them nearest to ``targets`` (least squares over clips). Then once
+    more, until no text alone would be better elsewhere: so a speaker who says every text once, and shares none, is
+    exact to the clip.
+    """
+    order = sorted(counts, key=lambda text: (place(seed, text), text))
+    clips: Counter[str] = Counter()
+    for said in counts.values():
+        clips.update(said)
+    wanted = {speaker: targets(count, ratios) for speaker, count in clips.items()}
+    have = {speaker: dict.fromkeys(SPLITS, 0) for speaker in clips}
+    chosen: dict[str, str] = {}
+
+    def cost(name: str, said: Sequence[tuple[str, int]]) -> tuple[int, float]:
+        """What a text more in set ``name`` changes: sets filled, counted down, and the sum of squares."""
+        filled = sum(not have[speaker][name] for speaker, _ in said)
+        squares = sum(count * (2 * (have[who][name] - wanted[who][name]) + count) for who, count in said)
+        return -filled, round(squares, 6)
+
+    for _ in range(_MOST_PASSES):
+        moved = False
+        for text in order:
+            said, old = sorted(counts[text].items()), chosen.get(text)
+            for speaker, count in said if old else ():
+                have[speaker][old] -= count
+            new = min((old, *_ORDER) if old else _ORDER, key=lambda name: cost(name, said))
+            for speaker, count in said:
+                have[speaker][new] += count
+            moved |= new != old
+            chosen[text] = new
+        if not moved:
+            break
+    return chosen
