@@ -128,10 +128,15 @@ def _head(prepared: Prepared) -> str:
     return f"{drawn}corpus  {prepared.name}{part}\nsplit   {split.describe()}"
 
 
+def _unknown(prepared: Prepared) -> list[str]:
+    shares = ", ".join(f"{name} {100 * share:.2f} %" for name, share in prepared.unknown.items())
+    return [f"characters without a token in the base model: {shares}"] if shares else []
+
+
 def summary(prepared: Prepared, out: Path, written: bool, audio: Path | None) -> str:
     """What a person sees at the end of stage 1."""
     blocks = [_head(prepared), corpus_statistics.split_table(prepared.statistics)]
-    blocks += corpus_statistics.manual_block(prepared.differences)
+    blocks += corpus_statistics.manual_block(prepared.differences) + _unknown(prepared)
     blocks.append(_problems(prepared, f"; each one is in {out}/problems.tsv"))
     if audio:
         blocks.append(f"converted audio (16 kHz, mono): {len(prepared.to_convert):,} clips in {out}_audio")
@@ -150,7 +155,7 @@ def check_summary(prepared: Prepared, file: Path | None) -> str:
     blocks = []
     if any(prepared.splits.values()):
         blocks += [f"{_head(prepared)}\nusable  {', '.join(counts)} utterances"]
-        blocks += corpus_statistics.manual_block(prepared.differences)
+        blocks += corpus_statistics.manual_block(prepared.differences) + _unknown(prepared)
     blocks += [f"no split: {item.detail}" for item in prepared.problems if item.kind == "no split"]  # the table cuts it
     blocks.append(
         _problems(prepared, f"; each one is in {file}" if file else "; --out DIR lists each one in DIR/problems.tsv")

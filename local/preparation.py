@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -20,7 +21,10 @@ from split import SPLITS, Split
 from split_rules import Request
 from target_text import TargetText
 from utterances import Read, Reader, read_utterances
-from vocabulary import Vocabulary, read_vocabulary
+from vocabulary import Pieces, Vocabulary, read_vocabulary, unknown_share
+
+MAX_UNKNOWN = 0.1  # of a set's characters without a token: above it a base model is refused
+_MANY_UNKNOWN = 0.01  # likewise: from here on it is warned of
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,7 @@ class Options:
     request: Request = field(default_factory=Request)
     tokens: Path | None = None
     max_seconds: float | None = None
+    max_unknown: float = MAX_UNKNOWN
     check_audio: bool = False
     check_only: bool = False
     strict: bool = False
@@ -56,9 +61,10 @@ class Prepared:
     texts: TargetText
     to_convert: dict[str, Cut | None]
     about: dict[str, Any]
-    vocabulary: Vocabulary | None
+    vocabulary: Vocabulary | Pieces | None
     differences: list[str] | None  # from the published counts; None where there are none for this split
     headers: HeaderCache  # with rows to commit while there is something to wait for
+    unknown: dict[str, float]  # share of each set's characters that the base model has no token for
     statistics: dict[str, Any] = field(default_factory=dict)
 
 
@@ -86,10 +92,10 @@ def prepare(options: Options, headers: HeaderCache | None = None) -> Prepared:
     return _divided(options, corpus, problems, reader)
 
 
-def _vocabulary(path: Path | None) -> tuple[Vocabulary | None, list[Problem]]:
+def _vocabulary(path: Path | None) -> tuple[Vocabulary | Pieces | None, list[Problem]]:
     vocabulary = read_vocabulary(path) if path else None
     if path and vocabulary is None:
-        detail = "this model's tokenizer does not work by character: transcripts are not checked against it"
+        detail = "this model's tokenizer is not known here: transcripts are not checked against it"
         return None, [Problem(NOTE, "vocabulary not checked", str(path), None, "", detail)]
     return vocabulary, []
 
@@ -112,6 +118,7 @@ def _check_audio(reads: Sequence[Read], headers: HeaderCache) -> None:
 
 def _divided(options: Options, corpus: Corpus, problems: list[Problem], reader: Reader) -> Prepared:
     splits: Splits = {name: [] for name in SPLITS}
+    unknown: dict[str, float] = {}
     split = Split(dict.fromkeys(SPLITS, ()), "none")
     try:
         if not any(read.utterances for read in corpus.reads):
@@ -120,6 +127,7 @@ def _divided(options: Options, corpus: Corpus, problems: list[Problem], reader: 
         split = choose_split(options.request, corpus)
         splits, remarks = assign(split, corpus, options.request)
         problems += remarks
+        unknown = _unknown(options, splits, reader.vocabulary, problems)
     except RecipeError as error:
         if not options.check_only:
             raise
@@ -132,8 +140,35 @@ def _divided(options: Options, corpus: Corpus, problems: list[Problem], reader: 
     root = corpus.root
     name = root.stem if root.is_file() else root.name
     about = {"name": name, "parts": [part for part in names if part], "simulated": is_simulated(root)}
-    made = (reader.texts, to_convert, about, reader.vocabulary, differences, reader.headers)
+    made = (reader.texts, to_convert, about, reader.vocabulary, differences, reader.headers, unknown)
     return Prepared(name, root, split, splits, problems, *made)
+
+
+def _unknown(
+    options: Options, splits: Splits, vocabulary: Vocabulary | Pieces | None, problems: list[Problem]
+) -> dict[str, float]:
+    """Share of each set's characters without a token. Many are a problem, more than ``max_unknown`` a RecipeError."""
+    if vocabulary is None:
+        return {}
+    found = {name: unknown_share((item.target for item in splits[name]), vocabulary) for name in SPLITS}
+    shares = {name: share for name, (share, _) in found.items()}
+    worst = max(shares, key=shares.__getitem__)
+    if shares[worst] < _MANY_UNKNOWN:
+        return shares
+    shown = ", ".join(f"{name} {100 * share:.1f} %" for name, share in shares.items())
+    what = (
+        f"the base model has no token for many characters ({shown}; most often {' '.join(found[worst][1][:10])}): it"
+        " writes none of them, however long it is trained, and each is an error; take a base model with tokens for this"
+        " corpus (--base)"
+    )
+    problems.append(Problem(WARNING, "characters without a token", str(options.tokens), None, "", what))
+    if shares[worst] > options.max_unknown:
+        enough = f"{math.ceil(100 * shares[worst]) / 100:g}"
+        raise RecipeError(
+            f"{options.tokens}: {what}, or go on all the same with ++data_conf.max_unknown_characters={enough} (of this"
+            f" command: --max-unknown-characters {enough})"
+        )
+    return shares
 
 
 def _main_problem(problems: list[Problem]) -> str:
@@ -200,8 +235,15 @@ def _converted(item: Utterance, made: dict[str, Any], prepared: Prepared) -> Utt
 
 def add_statistics(prepared: Prepared) -> None:
     """Fill in ``prepared.statistics``: everything that data_statistics.txt and .html show."""
-    characters = prepared.vocabulary.characters if prepared.vocabulary else None
+    vocabulary, characters = prepared.vocabulary, None
+    if isinstance(vocabulary, Vocabulary):
+        characters = vocabulary.characters
+    elif vocabulary:
+        said = {char for items in prepared.splits.values() for item in items for char in item.target}
+        characters = frozenset(filter(vocabulary.can_write, said))
     found = corpus_statistics.collect(prepared.about, prepared.splits, prepared.split, characters)
+    if isinstance(vocabulary, Pieces):
+        found["vocabulary"]["characters"] = None  # it was asked for the corpus's characters, not for all that it has
     found["split"]["digest"] = split_digest(prepared.splits)
     kinds = [
         {"severity": severity, "kind": kind, "count": count}

@@ -135,7 +135,8 @@ def _characters(statistics: Mapping[str, Any]) -> str:
     text = "Characters: how many, how many the split has only once, and how many train has not"
     if vocabulary:
         header += ["without a token", "occurrences"]
-        text += f".\nThe base model has tokens for {vocabulary['characters']:,} characters; it writes no other"
+        if vocabulary["characters"] is not None:
+            text += f".\nThe base model has tokens for {vocabulary['characters']:,} characters; it writes no other"
     return f"{text}\n\n{text_table(header, rows)}"
 
 

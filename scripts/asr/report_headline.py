@@ -34,7 +34,14 @@ def top(tag: str, score: Mapping[str, Any], corpus: Mapping[str, Any], embedded:
     parts = [f"<header>\n<h1>{both(f'Results: {name}', f'结果：{name}')}</h1>\n{SWITCH}\n</header>\n<main>"]
     if corpus.get("simulated"):
         parts.append(f'<p class="banner" role="note">{both(*_SIMULATED)}</p>')
-    parts += [_sentence(score), _cards(score), _speaker_note(score), *_missing(score), _holds(corpus, embedded)]
+    parts += [
+        *_silence(score),
+        _sentence(score),
+        _cards(score),
+        _speaker_note(score),
+        *_missing(score),
+        _holds(corpus, embedded),
+    ]
     parts += [_systems(score), *_certainty(score)]
     return parts
 
@@ -138,6 +145,11 @@ def _rate(rate: float | None, digits: int = 2) -> str:
 def _speaker_note(score: Mapping[str, Any]) -> str:
     note = score.get("speaker_note")
     return f"<p>{both(escape(note['en']), escape(note['zh']))}</p>" if note else ""
+
+
+def _silence(score: Mapping[str, Any]) -> list[str]:
+    note = score.get("silence_note")
+    return [f'<p class="banner" role="note">{both(escape(note["en"]), escape(note["zh"]))}</p>'] if note else []
 
 
 def _missing(score: Mapping[str, Any]) -> list[str]:

@@ -57,7 +57,9 @@ def _headline(score: Mapping[str, Any]) -> str:
         "missing",
     )
     header = (*header, "length ratio", "raw CER %", "mean of utterances' CER %")
-    lines = [markdown_table(header, rows), "", *_comparison(score), _about(score)]
+    silent = score.get("silence_note")
+    lines = [markdown_table(header, rows), "", *([f"**{silent['en']}**", ""] if silent else [])]
+    lines += [*_comparison(score), _about(score)]
     lines += ["", f"**What the speakers can show.** {score['speaker_note']['en']}"]
     missing = [(name, row["missing"]) for name, row in score["systems"].items() if row["missing"]]
     for name, keys in missing:

@@ -36,6 +36,7 @@ def screen_table(result: Mapping[str, Any]) -> str:
     blocks = [size, text_table(HEADER, rows)]
     if not any_row["ci95"]:
         blocks.append(f"no interval: {any_row['ci95_note']}")
+    blocks += [result["silence_note"]["en"]] if result.get("silence_note") else []
     blocks += _gain(result)
     groups = [(f"speaker {name}", row) for name, row in result["by_speaker"].items()]
     groups += [(f"{name} text", row) for name, row in (result["groups"]["text"] or {}).items()]

@@ -20,6 +20,7 @@ from asr.errors import RecipeError
 from asr.kaldi_text import read_text
 from asr.manifest import Utterance, corpus_digest
 from asr.normalize import scoring_form, version
+from asr.silence_note import silence_note
 from asr.speaker_note import speaker_note
 
 SCHEMA_VERSION = 2
@@ -239,6 +240,7 @@ def score(references: Sequence[Utterance], systems: Mapping[str, System], reques
         "comparison_note": None,
         "mandarin": _mandarin(systems),
         "speaker_note": speaker_note(speakers),
+        "silence_note": silence_note({name: summarise(systems[name]) for name in names}),
         "reference_lines": list(request.reference_lines),
     }
     comparison.add_intervals(result, systems, request.seed, request.replicates)
