@@ -17,6 +17,7 @@ from corpora import is_simulated, open_corpus, within
 from corpus import Cut
 from header_cache import HeaderCache
 from problems import ERROR, NOTE, SEVERITIES, WARNING, Problem, count_kinds
+from speakers import forget_dummies, same_audio
 from split import SPLITS, Split
 from split_rules import Request
 from target_text import TargetText
@@ -88,6 +89,8 @@ def prepare(options: Options, headers: HeaderCache | None = None) -> Prepared:
     if options.check_audio:
         _check_audio(reads, headers)
     problems += [problem for read in reads for problem in read.problems]
+    for part, read in zip(parts, reads, strict=True):
+        problems += forget_dummies(part, read)
     corpus = Corpus(parts, reads)
     return _divided(options, corpus, problems, reader)
 
@@ -127,6 +130,7 @@ def _divided(options: Options, corpus: Corpus, problems: list[Problem], reader: 
         split = choose_split(options.request, corpus)
         splits, remarks = assign(split, corpus, options.request)
         problems += remarks
+        problems += same_audio(splits, {key: cut for read in corpus.reads for key, cut in read.to_convert.items()})
         unknown = _unknown(options, splits, reader.vocabulary, problems)
     except RecipeError as error:
         if not options.check_only:

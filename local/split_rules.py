@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from asr.errors import RecipeError, UsageError
+from asr.names import plain_name
 from split import DEFAULTS, SPLITS, Split, read_split
 
 DEFAULT_RATIOS = (8.0, 1.0, 1.0)
@@ -52,6 +53,7 @@ def parse_request(text: str, ratios: tuple[float, ...] | None = None, seed: int 
         else:
             break
     rule, colon, argument = text.partition(":")
+    argument = plain_name(argument)
     if rule not in RULES and text:
         rule, argument = "file", text
     elif rule == "loso" and not argument:

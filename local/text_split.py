@@ -15,11 +15,14 @@ _MOST_PASSES = 50  # two or three are enough as a rule
 
 def targets(clips: int, ratios: Sequence[float]) -> dict[str, float]:
     """Return how many of a speaker's clips each set should have: by ``ratios``, and one at least where there are 3."""
-    least = min(1.0, clips / len(SPLITS))
-    wanted = {name: max(least, clips * ratio / sum(ratios)) for name, ratio in zip(SPLITS, ratios, strict=True)}
-    most = max(_ORDER, key=wanted.__getitem__)
-    wanted[most] -= sum(wanted.values()) - clips
-    return wanted
+    least, rest = min(1.0, clips / len(SPLITS)), float(clips)
+    wanted, shares = {}, dict(zip(SPLITS, ratios, strict=True))
+    while low := [name for name, share in shares.items() if rest * share / sum(shares.values()) < least]:
+        for name in low:
+            wanted[name] = least
+            del shares[name]
+        rest -= least * len(low)
+    return wanted | {name: rest * share / sum(shares.values()) for name, share in shares.items()}
 
 
 def divide_texts(counts: Counts, ratios: Sequence[float], seed: int) -> dict[str, str]:

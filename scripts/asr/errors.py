@@ -6,6 +6,8 @@ import os
 import sys
 from collections.abc import Callable
 
+from asr.names import visible
+
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
@@ -42,7 +44,7 @@ def run(main: Callable[[], int | None], at_once: bool = False) -> None:
         status = main() or 0
         sys.stdout.flush()
     except RecipeError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {visible(str(error))}", file=sys.stderr)
         status = error.exit_status
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

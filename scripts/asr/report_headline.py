@@ -134,7 +134,13 @@ def _cards(score: Mapping[str, Any]) -> str:
         f"{reference['n_utt']:,} utterances, {row['ref_len']:,} characters",
         f"{reference['n_utt']:,} 条语句，{row['ref_len']:,} 字",
     )
-    cards.append(_card(("test speakers", "测试说话人"), f"{reference['n_speakers']:,}", size))
+    cards.append(
+        _card(
+            ("test speakers", "测试说话人"),
+            f"{reference['n_speakers']:,}" if reference["n_speakers"] else both("not known", "不详"),
+            size,
+        )
+    )
     return '<dl class="cards">\n' + "\n".join(cards) + "\n</dl>"
 
 
@@ -197,7 +203,13 @@ def _about(score: Mapping[str, Any]) -> str:
     how = (f" Intervals: {note}.", f"区间：对说话人自助重采样 {score.get('replicates')} 次，种子 {score.get('seed')}。")
     if not row.get("ci95"):
         count = score["reference"]["n_speakers"]
-        few = f"说话人只有 {count} 位，至少要 {MIN_SPEAKERS} 位" if count < MIN_SPEAKERS else "参考文本中没有字"
+        few = (
+            "并非所有说话人都已知"
+            if not count
+            else f"说话人只有 {count} 位，至少要 {MIN_SPEAKERS} 位"
+            if count < MIN_SPEAKERS
+            else "参考文本中没有字"
+        )
         how = (f" No interval: {note}.", f"没有给出区间：{few}。")
     return f'<p class="muted">{both(english + how[0], chinese + how[1])}</p>'
 

@@ -20,6 +20,11 @@ def interval(ci95: Sequence[float] | None, digits: int = 2) -> str:
     return f"{percent(ci95[0], digits)} to {percent(ci95[1], digits)}" if ci95 else "n/a"
 
 
+def speakers_in(reference: Mapping[str, Any]) -> str:
+    """``5 speakers``, of score.json's ``reference``; ``unknown speakers`` where nobody knows them."""
+    return f"{reference['n_speakers'] or 'unknown'} speakers"
+
+
 def screen_table(result: Mapping[str, Any]) -> str:
     """The result in one look: each system, the reduction, each speaker, and the reference lines."""
     rows = []
@@ -29,7 +34,7 @@ def screen_table(result: Mapping[str, Any]) -> str:
         others = (percent(row["ser"]), row["n_empty"], row["n_missing"], ratio, percent(row["raw_cer"]))
         rows.append((name, percent(row["cer"]), interval(row["ci95"]), *counts, *others))
     reference, any_row = result["reference"], next(iter(result["systems"].values()))
-    size = f"{reference['n_speakers']} speakers, {reference['n_utt']:,} utterances, {any_row['ref_len']:,} characters"
+    size = f"{speakers_in(reference)}, {reference['n_utt']:,} utterances, {any_row['ref_len']:,} characters"
     size += f", normaliser {result['normalizer']}"
     if reference["n_empty_ref"]:
         size += f"; {reference['n_empty_ref']:,} references are empty"
@@ -64,9 +69,13 @@ def _gain(result: Mapping[str, Any]) -> list[str]:
     unclear = ": not clear, the interval holds zero" if comparison["verdict"] == "unclear" else ""
     lines = [f"CER reduction {size}{within}{unclear}"]
     speakers = comparison["speakers"]
-    lines.append(
-        f"speakers: {speakers['better']} better, {speakers['worse']} worse, {speakers['same']} the same,"
-        f" sign-flip {p_equals(speakers['p'])} (it cannot be below {p_value(speakers['smallest_p'])})"
+    lines += (
+        []
+        if speakers["p"] is None
+        else [
+            f"speakers: {speakers['better']} better, {speakers['worse']} worse, {speakers['same']} the same,"
+            f" sign-flip {p_equals(speakers['p'])} (it cannot be below {p_value(speakers['smallest_p'])})"
+        ]
     )
     if comparison["mapsswe"]:
         lines.append(
