@@ -128,7 +128,7 @@ def _lacking(corpus: Corpus, most: int | None = 4) -> str:
     if corpus.default_part is None:
         return "this is no part of CDSD"
     part = corpus.parts[corpus.evaluated]
-    unlabelled = {problem.key for problem in part.problems if problem.kind == "no label file"}
+    unlabelled = {Path(item.file).name for item in part.problems if item.kind == "no label file"}  # in Audio
     causes: dict[str, list[str]] = {}
     for name in missing_from_default(_evaluated(corpus), corpus.default_part):
         no_clip = "no usable utterance of" if name in part.speakers else "no speaker"

@@ -217,7 +217,7 @@ def _join(part: Part, clips: dict[str, dict[str, str]], labels: dict[str, tuple[
 def _without_label_file(part: Part, speaker: str, clips: dict[str, str]) -> None:
     where = os.path.dirname(next(iter(clips.values()), str(part.folder / "Audio" / speaker / "")))
     detail = f"no {speaker}_label.txt: the speaker's {len(clips)} clips are left out"
-    part.problems.append(Problem(ERROR, "no label file", where, None, speaker, detail))
+    part.problems.append(Problem(ERROR, "no label file", where, None, "", detail))
 
 
 def _without_wav(part: Part, speaker: str, same: list[Label], labels: dict[str, tuple[Path, Labels, set[str]]]) -> None:

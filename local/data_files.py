@@ -17,7 +17,7 @@ from asr.manifest import write_manifest
 from asr.processes import Helper, beside
 from asr.tables import text_table
 from data_folder import write_folder
-from preparation import Prepared, add_statistics, audio_elsewhere
+from preparation import MANY_UNKNOWN, Prepared, add_statistics, audio_elsewhere
 from problems import ERROR, NOTE, WARNING, Problem, count_kinds, tsv_field, write_problems
 from split import SPLITS, write_split
 from statistics_page import page
@@ -130,7 +130,10 @@ def _head(prepared: Prepared) -> str:
 
 def _unknown(prepared: Prepared) -> list[str]:
     shares = ", ".join(f"{name} {100 * share:.2f} %" for name, share in prepared.unknown.items())
-    return [f"characters without a token in the base model: {shares}"] if shares else []
+    line = f"characters without a token in the base model: {shares}"
+    if max(prepared.unknown.values(), default=0) >= MANY_UNKNOWN:
+        line = f"warning: {line}; it writes none of them, and each is an error"
+    return [line] if shares else []
 
 
 def summary(prepared: Prepared, out: Path, written: bool, audio: Path | None) -> str:

@@ -25,7 +25,7 @@ from utterances import Read, Reader, read_utterances
 from vocabulary import Pieces, Vocabulary, read_vocabulary, unknown_share
 
 MAX_UNKNOWN = 0.1  # of a set's characters without a token: above it a base model is refused
-_MANY_UNKNOWN = 0.01  # likewise: from here on it is warned of
+MANY_UNKNOWN = 0.01  # likewise: from here on it is warned of
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ def _divided(options: Options, corpus: Corpus, problems: list[Problem], reader: 
         splits, remarks = assign(split, corpus, options.request)
         problems += remarks
         problems += same_audio(splits, {key: cut for read in corpus.reads for key, cut in read.to_convert.items()})
-        unknown = _unknown(options, splits, reader.vocabulary, problems)
+        unknown = _unknown(options, splits, reader.vocabulary)
     except RecipeError as error:
         if not options.check_only:
             raise
@@ -148,29 +148,21 @@ def _divided(options: Options, corpus: Corpus, problems: list[Problem], reader: 
     return Prepared(name, root, split, splits, problems, *made)
 
 
-def _unknown(
-    options: Options, splits: Splits, vocabulary: Vocabulary | Pieces | None, problems: list[Problem]
-) -> dict[str, float]:
-    """Share of each set's characters without a token. Many are a problem, more than ``max_unknown`` a RecipeError."""
+def _unknown(options: Options, splits: Splits, vocabulary: Vocabulary | Pieces | None) -> dict[str, float]:
+    """Share of each set's characters without a token. RecipeError where it is more than ``max_unknown``."""
     if vocabulary is None:
         return {}
     found = {name: unknown_share((item.target for item in splits[name]), vocabulary) for name in SPLITS}
     shares = {name: share for name, (share, _) in found.items()}
     worst = max(shares, key=shares.__getitem__)
-    if shares[worst] < _MANY_UNKNOWN:
-        return shares
-    shown = ", ".join(f"{name} {100 * share:.1f} %" for name, share in shares.items())
-    what = (
-        f"the base model has no token for many characters ({shown}; most often {' '.join(found[worst][1][:10])}): it"
-        " writes none of them, however long it is trained, and each is an error; take a base model with tokens for this"
-        " corpus (--base)"
-    )
-    problems.append(Problem(WARNING, "characters without a token", str(options.tokens), None, "", what))
-    if shares[worst] > options.max_unknown:
+    if shares[worst] > options.max_unknown and not options.check_only:
+        shown = ", ".join(f"{name} {100 * share:.1f} %" for name, share in shares.items())
         enough = f"{math.ceil(100 * shares[worst]) / 100:g}"
         raise RecipeError(
-            f"{options.tokens}: {what}, or go on all the same with ++data_conf.max_unknown_characters={enough} (of this"
-            f" command: --max-unknown-characters {enough})"
+            f"{options.tokens}: the base model has no token for many characters ({shown}; most often"
+            f" {' '.join(found[worst][1][:10])}): it writes none of them, however long it is trained, and each is an"
+            " error; take a base model with tokens for this corpus (--base), or go on all the same with"
+            f" ++data_conf.max_unknown_characters={enough} (of this command: --max-unknown-characters {enough})"
         )
     return shares
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
@@ -9,19 +10,21 @@ from split import SPLITS
 from split_rules import place
 
 Counts = Mapping[str, Mapping[str, int]]  # {text: {speaker: clips}}
-_ORDER = ("train", "test", "val")  # which set gets a text that two of them need alike
+# Which set gets a text that two of them need alike is drawn as well: else texts that many say would go to the last one.
+_ORDERS = tuple(itertools.permutations(SPLITS))
 _MOST_PASSES = 50  # two or three are enough as a rule
 
 
 def targets(clips: int, ratios: Sequence[float]) -> dict[str, float]:
     """Return how many of a speaker's clips each set should have: by ``ratios``, and one at least where there are 3."""
-    least, rest = min(1.0, clips / len(SPLITS)), float(clips)
-    wanted, shares = {}, dict(zip(SPLITS, ratios, strict=True))
-    while low := [name for name, share in shares.items() if rest * share / sum(shares.values()) < least]:
+    if clips < len(SPLITS):
+        return {"train": 1.0, "val": 0.0, "test": clips - 1.0}
+    wanted, shares, rest = {}, dict(zip(SPLITS, ratios, strict=True)), clips
+    while low := [name for name, share in shares.items() if rest * share < sum(shares.values())]:
         for name in low:
-            wanted[name] = least
+            wanted[name] = 1.0
             del shares[name]
-        rest -= least * len(low)
+        rest -= len(low)
     return wanted | {name: rest * share / sum(shares.values()) for name, share in shares.items()}
 
 
@@ -53,7 +56,8 @@ def divide_texts(counts: Counts, ratios: Sequence[float], seed: int) -> dict[str
             said, old = sorted(counts[text].items()), chosen.get(text)
             for speaker, count in said if old else ():
                 have[speaker][old] -= count
-            new = min((old, *_ORDER) if old else _ORDER, key=lambda name: cost(name, said))
+            names = _ORDERS[int(place(seed, text)[-8:], 16) % len(_ORDERS)]
+            new = min((old, *names) if old else names, key=lambda name: cost(name, said))
             for speaker, count in said:
                 have[speaker][new] += count
             moved |= new != old

@@ -50,4 +50,4 @@ def test_a_base_that_cannot_write_the_corpus_stops_stage_1_until_the_yaml_says_o
     done = recipe.run(*words, "++data_conf.max_unknown_characters=0.5")
     assert done.returncode == 0, done.stderr
     assert "characters without a token in the base model: train 50.00 %, val 50.00 %, test 50.00 %" in done.stdout
-    assert "warning  characters without a token " in done.stdout
+    assert "warning: characters without" in done.stdout
