@@ -23,6 +23,7 @@ from split_rules import (
     read_for,
     refuse_shared_speakers,
     seeded_split,
+    some,
 )
 from text_split import divide_texts
 from utterances import Read
@@ -114,7 +115,7 @@ def _own(corpus: Corpus) -> Split | None:
 
 def _default(corpus: Corpus) -> Split:
     """CDSD's default split. RecipeError naming all that it needs and this corpus does not have."""
-    if lacking := _lacking(corpus, most=None):
+    if lacking := _lacking(corpus, most=99):
         raise RecipeError(
             f"{corpus.parts[corpus.evaluated].folder}: CDSD's default split cannot be made, because {lacking}; restore"
             " what is missing, or choose another split: --split seeded, or --split FILE"
@@ -123,7 +124,7 @@ def _default(corpus: Corpus) -> Split:
     return default_split(_evaluated(corpus), corpus.default_part)
 
 
-def _lacking(corpus: Corpus, most: int | None = 4) -> str:
+def _lacking(corpus: Corpus, most: int = 4) -> str:
     """Why CDSD's default split cannot be used, empty where it can: its speakers of whom nothing is usable, by cause."""
     if corpus.default_part is None:
         return "this is no part of CDSD"
@@ -133,12 +134,8 @@ def _lacking(corpus: Corpus, most: int | None = 4) -> str:
     for name in missing_from_default(_evaluated(corpus), corpus.default_part):
         no_clip = "no usable utterance of" if name in part.speakers else "no speaker"
         causes.setdefault("no label file of" if name in unlabelled else no_clip, []).append(name)
-    words = [f"{cause} {', '.join(names[:most])}{_more(names, most)}" for cause, names in causes.items()]
+    words = [f"{cause} {some(names, most)}" for cause, names in causes.items()]
     return f"there is {'; '.join(words)}" if words else ""
-
-
-def _more(names: Sequence[str], most: int | None) -> str:
-    return f" and {len(names) - most} more" if most and len(names) > most else ""
 
 
 def _seeded(request: Request, corpus: Corpus) -> Split:

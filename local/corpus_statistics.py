@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from asr.manifest import FRAMES_PER_SECOND, Utterance, corpus_digest
+from asr.names import UNKNOWN_SPEAKER
 from asr.normalize import scoring_form
 from split import SPLITS, Split
 from statistics_text import manual_block, percent, render, split_table
@@ -98,7 +99,8 @@ def tally(utterances: Sequence[Utterance], texts: Sequence[str], others: Mapping
     for name, known in others.items():
         shared = [length for length, text in zip(lengths, texts, strict=True) if text in known]
         seen[name] = (len(shared), sum(shared))
-    return Tally(1, sum(durations), letters, lengths, frames, durations, seen)
+    known = int(utterances[0].speaker != UNKNOWN_SPEAKER)
+    return Tally(known, sum(durations), letters, lengths, frames, durations, seen)
 
 
 def collect(
@@ -120,7 +122,7 @@ def collect(
     total = Tally()
     for name in SPLITS:
         total.add(sums[name])
-    total.speakers = len(by_speaker)
+    total.speakers = len(by_speaker.keys() - {UNKNOWN_SPEAKER})
     train, val, test = (texts[name] for name in SPLITS)
     different = len(train) + len(val - train) + len(test - val - train)  # without a set of them all
     known = sums["train"].letters

@@ -108,7 +108,7 @@ def loso_split(
 ) -> Split:
     """Leave ``left_out`` out for the test; of the others the seed draws who validates, as train : val of ``ratios``."""
     if left_out not in speakers:
-        raise RecipeError(f"--split loso:{left_out}: the corpus has no such speaker; it has {_some(speakers)}")
+        raise RecipeError(f"--split loso:{left_out}: the corpus has no such speaker; it has {some(speakers)}")
     others = sorted(set(speakers) - {left_out}, key=lambda name: (place(seed, name), name))
     if len(others) < 2:
         raise RecipeError(f"--split loso:{left_out}: needs two speakers besides, to train and to validate")
@@ -126,13 +126,14 @@ def dependent_split(
     unknown = [name for name in chosen if name not in speakers]
     if unknown:
         raise RecipeError(
-            f"--split speaker-dependent:{named}: the corpus has no speaker {unknown[0]}; it has {_some(speakers)}"
+            f"--split speaker-dependent:{named}: the corpus has no speaker {unknown[0]}; it has {some(speakers)}"
         )
     everywhere = dict.fromkeys(SPLITS, chosen)
     return Split(everywhere, "speaker-dependent", seed=seed, ratios=tuple(ratios), method="speaker-dependent")
 
 
-def _some(speakers: Collection[str], most: int = 12) -> str:
+def some(speakers: Collection[str], most: int = 12) -> str:
+    """The first names, and how many more there are."""
     names = sorted(speakers)
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 

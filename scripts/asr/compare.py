@@ -17,7 +17,7 @@ from asr import bootstrap, significance
 from asr.cer import Chunk
 from asr.errors import RecipeError
 from asr.files import write_json, write_text
-from asr.names import UNKNOWN_SPEAKER
+from asr.names import NOT_ALL_KNOWN, UNKNOWN_SPEAKER
 from asr.report import read_score
 from asr.score_files import COUNTS, parse_runs, read_table
 from asr.score_tables import interval, p_value, percent, speakers_in
@@ -132,7 +132,7 @@ def compare(runs: Runs, seed: int = 0, count: int = bootstrap.REPLICATES) -> dic
     """The comparison as JSON: systems from the lowest CER, each beside the best, p values adjusted for the number."""
     ordered = sorted(runs.systems, key=lambda item: (item.row["cer"] is None, item.row["cer"], item.name))
     table = np.array([runs.lengths, *(item.errors for item in ordered)], dtype=np.int64).T
-    unknown = "not all speakers are known" if UNKNOWN_SPEAKER in runs.speakers else None
+    unknown = NOT_ALL_KNOWN if UNKNOWN_SPEAKER in runs.speakers else None
     reason = unknown or bootstrap.why_not(len(set(runs.speakers)))
     sums = bootstrap.resample_utterances(table, seed, count)
     if not reason:

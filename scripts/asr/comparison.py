@@ -9,7 +9,7 @@ import numpy as np
 
 from asr import bootstrap, significance
 from asr.groups import SEEN, UNSEEN
-from asr.names import UNKNOWN_SPEAKER
+from asr.names import NOT_ALL_KNOWN, UNKNOWN_SPEAKER
 
 if TYPE_CHECKING:
     from asr.scoring import Scored
@@ -72,7 +72,7 @@ def add_intervals(result: dict[str, Any], systems: Mapping[str, Sequence[Scored]
     table = _table(systems)
     over_utterances = Draws(bootstrap.resample_utterances(table, seed, count), names)
     no_character = None if table[:, 0].any() else "the references have no character"
-    unknown = "not all speakers are known" if UNKNOWN_SPEAKER in speakers else None
+    unknown = NOT_ALL_KNOWN if UNKNOWN_SPEAKER in speakers else None
     reason = unknown or bootstrap.why_not(len(set(speakers))) or no_character
 
     def add_to_speaker(speaker: str, sums: np.ndarray) -> None:

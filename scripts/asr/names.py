@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 UNKNOWN_SPEAKER = "unknown"  # where a corpus does not say who speaks
 DUMMIES = "every utterance has its own speaker (utt2spk is a dummy)"
+NOT_ALL_KNOWN = "not all speakers are known"  # why there is no interval over speakers
 _FEWEST = 4  # utterances: of fewer nobody claims anything about speakers
 _OWN = 0.9  # speakers to an utterance: with more they are not people
 # Beside format characters (Cf), Unicode's Default_Ignorable_Code_Point: fillers, joiners, variation selectors.

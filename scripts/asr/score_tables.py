@@ -69,14 +69,11 @@ def _gain(result: Mapping[str, Any]) -> list[str]:
     unclear = ": not clear, the interval holds zero" if comparison["verdict"] == "unclear" else ""
     lines = [f"CER reduction {size}{within}{unclear}"]
     speakers = comparison["speakers"]
-    lines += (
-        []
-        if speakers["p"] is None
-        else [
+    if speakers["p"] is not None:
+        lines.append(
             f"speakers: {speakers['better']} better, {speakers['worse']} worse, {speakers['same']} the same,"
             f" sign-flip {p_equals(speakers['p'])} (it cannot be below {p_value(speakers['smallest_p'])})"
-        ]
-    )
+        )
     if comparison["mapsswe"]:
         lines.append(
             f"MAPSSWE over {comparison['mapsswe']['segments']:,} segments: {p_equals(comparison['mapsswe']['p'])}"

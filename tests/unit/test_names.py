@@ -13,8 +13,11 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
+from asr.compare import compare, read_runs
 from asr.manifest import Utterance, read_manifest, write_manifest
 from asr.names import UNKNOWN_SPEAKER, are_dummies, plain_name, visible
+from asr.report_headline import top
+from asr.results import results
 from jsonl_corpus import read_jsonl
 from kaldi_dir import read_kaldi
 from lhotse_dir import read_lhotse
@@ -146,7 +149,7 @@ def test_dummy_speakers_are_nobody_and_no_split_by_speaker_is_drawn(tmp_path, sp
     done = prepare(corpus, tmp_path / "data", "--split", "speaker-dependent")
     assert done.returncode == 0, done.stderr
     statistics = json.loads((tmp_path / "data/statistics.json").read_text(encoding="utf-8"))
-    assert list(statistics["by_speaker"]) == [UNKNOWN_SPEAKER]
+    assert (list(statistics["by_speaker"]), statistics["total"]["speakers"]) == ([UNKNOWN_SPEAKER], 0)
     assert {item.speaker for item in read_manifest(tmp_path / "data/test.jsonl")} == {UNKNOWN_SPEAKER}
 
 
@@ -199,6 +202,22 @@ def test_the_scorer_takes_dummies_for_nobody_whoever_made_the_manifest(tmp_path)
     assert "sign-flip" not in done.stdout
     assert "unknown speakers, 24 utterances" in done.stdout
     assert result["speaker_note"]["en"].startswith("Who speaks is not known")
+    page, html = results("x", result, {}), "\n".join(top("x", result, {}, embedded=False))
+    assert "No interval: not all speakers are known" in page
+    assert "unknown speakers" in page
+    assert "sign-flip" not in page
+    for words in ("not known", "不详", "没有给出区间：并非所有说话人都已知", "no interval"):
+        assert words in html
+    assert "sign-flip" not in html
+
+
+def test_runs_are_compared_over_utterances_where_nobody_knows_who_speaks(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        scored(tmp_path / name, [f"s{number}" for number in range(24)])
+        assert run(tmp_path / name).returncode == 0
+    found = compare(read_runs([tmp_path / "a/score", tmp_path / "b/score"]), count=100)
+    assert (found["resampled"], found["note"]) == ("utterances", "not all speakers are known")
 
 
 def test_one_utterance_of_nobody_is_enough_and_names_that_look_the_same_are_one_to_the_scorer(tmp_path):
