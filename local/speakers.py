@@ -51,12 +51,8 @@ def same_audio(splits: Mapping[str, Sequence[Utterance]], cuts: Mapping[str, Cut
     problems = []
     for name in SPLITS:
         for item in splits[name]:
-            marks: list[object] = []
-            if len(in_sets[item.num_samples]) > 1:
-                about = os.stat(item.source)
-                marks.append((about.st_dev, about.st_ino, cuts.get(item.key)))
-            if len(in_sets[item.num_samples, item.target]) > 1 and not cuts.get(item.key):
-                marks += _middle(item)
+            alike = [len(in_sets[mark]) > 1 for mark in (item.num_samples, (item.num_samples, item.target))]
+            marks = _marks(item, cuts.get(item.key), alike[1]) if alike[0] else []
             found = [first.setdefault(mark, (name, item.key)) for mark in marks]
             if same := next((key for set_, key in found if set_ != name), None):
                 detail = f"in {name}, and the same recording as {same} in another set: was it copied?"
@@ -64,9 +60,21 @@ def same_audio(splits: Mapping[str, Sequence[Utterance]], cuts: Mapping[str, Cut
     return problems
 
 
-def _middle(item: Utterance) -> list[object]:
-    """Bytes from the middle of a file, which only a copy has too; none where they are silence."""
-    with open(item.source, "rb") as stream:
-        stream.seek(os.fstat(stream.fileno()).st_size // 2)
-        block = stream.read(_BLOCK)
-    return [(item.num_samples, item.target, block)] if len(set(block)) > _SILENCE else []
+def _marks(item: Utterance, cut: Cut | None, with_content: bool) -> list[object]:
+    """What only the same recording has: its file and cut, and bytes from the middle of a file unless they are silence.
+
+    Nothing of a file that cannot be read: that is said elsewhere.
+    """
+    try:
+        about = os.stat(item.source)
+        marks: list[object] = [(about.st_dev, about.st_ino, cut)]
+        if with_content and not cut:
+            descriptor = os.open(item.source, os.O_RDONLY)
+            try:
+                block = os.pread(descriptor, _BLOCK, about.st_size // 2)
+            finally:
+                os.close(descriptor)
+            marks += [(item.num_samples, item.target, block)] if len(set(block)) > _SILENCE else []
+    except OSError:
+        return []
+    return marks

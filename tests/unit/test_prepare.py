@@ -14,7 +14,7 @@ import soundfile
 import yaml
 
 from asr.manifest import read_manifest, split_digest
-from tests import cdsd_tree
+from tests import cdsd_tree, tiny_sensevoice
 from tests.stage1 import ROOT, beside, environment, keys, prepare, problems, refused
 
 OUTPUTS = {
@@ -393,6 +393,26 @@ def test_characters_that_the_model_does_not_have_are_named(corpus, part, tmp_pat
     rows = [row for row in problems(tmp_path / "data") if row["kind"] == "character not in vocabulary"]
     assert len(rows) == 6
     assert {row["detail"] for row in rows} == {"天: becomes <unk>"}
+
+
+def test_a_base_with_pieces_is_asked_for_each_character(corpus, part, tmp_path):
+    known = sorted(set("".join(path.read_text("utf-8") for path in (part / "Text").iterdir())) - {"天", "\n", " "})
+    tiny_sensevoice.write_folder(tmp_path / "base", known, list(tiny_sensevoice.TAGS.values()))
+    refusal = refused(
+        prepare(corpus, tmp_path / "data", "--tokens", tmp_path / "base", "--max-unknown-characters", "0")
+    )
+    assert "base: the base model has no token for many characters (train " in refusal
+    assert "; most often 天)" in refusal
+    done = prepare(corpus, tmp_path / "data", "--tokens", tmp_path / "base", "--max-unknown-characters", "1")
+    assert "warning: characters without a token in the base model: train " in done.stdout, done.stderr
+    statistics = json.loads((tmp_path / "data/statistics.json").read_text(encoding="utf-8"))
+    assert statistics["vocabulary"]["characters"] is None
+    assert [row["character"] for row in statistics["vocabulary"]["uncovered"]] == ["天"]
+    assert "按子词切分，已逐字检查" in (tmp_path / "data/data_statistics.html").read_text(encoding="utf-8")
+    done = prepare(corpus, None, "--check-only", "--tokens", tmp_path / "base", "--max-unknown-characters", "0")
+    assert done.returncode == 0
+    assert "warning: characters without" in done.stdout
+    assert prepare(corpus, None, "--check-only", "--max-unknown-characters", "7").returncode == 2
 
 
 def test_start_up_imports_no_heavy_package():
