@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from asr.manifest import Utterance
@@ -25,7 +26,9 @@ def forget_dummies(part: Part, read: Read) -> list[Problem]:
     sets: dict[str, list[Utterance]] = {}
     for item in read.utterances:
         sets.setdefault(read.own_split.get(item.key, ""), []).append(item)
-    known = {name: items if part.name else known_speakers(items) for name, items in sets.items()}
+    often = Counter(speaker for items in sets.values() for speaker in {item.speaker for item in items})
+    shared = {name: any(often[item.speaker] > 1 for item in items) for name, items in sets.items()}  # no dummy is
+    known = {name: items if part.name or shared[name] else known_speakers(items) for name, items in sets.items()}
     why = "the corpus does not say who speaks"
     if any(sets[name] != items for name, items in known.items()):
         why = DUMMIES

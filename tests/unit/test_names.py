@@ -160,6 +160,13 @@ def test_dummy_speakers_of_sets_are_warned_of_once_and_the_sets_stay(tmp_path):
     assert [len(read_manifest(tmp_path / f"data/{name}.jsonl")) for name in ("train", "val", "test")] == [5, 5, 5]
 
 
+def test_test_speakers_of_one_utterance_each_who_are_trained_on_are_no_dummies(tmp_path):
+    corpus = dummy(tmp_path / "corpus", 5, sets=("train", "dev", "test"))
+    (corpus / "test/utt2spk").write_text("".join(f"u2{n:03d} u0{n:03d}\n" for n in range(5)))
+    (corpus / "train/utt2spk").write_text("".join(f"u0{n:03d} u0{n % 2:03d}\n" for n in range(5)))
+    assert "speaker u0000 and 1 more in both train and test" in refused(prepare(corpus, tmp_path / "data"))
+
+
 @pytest.mark.parametrize(
     ("speakers", "found"),
     [
