@@ -33,7 +33,7 @@ split_name=${split:+_${split_name//[:,+]/_}}
 if [[ -z $corpus && -z $CDSD_ROOT ]]; then
   what="the bundled mini corpus of simulated speech (set CDSD_ROOT or --corpus for your own)" mini=true
   corpus=data/mini data=${data:-data/mini${split_name}_dataset} conf=${conf:-conf/mini.yaml} tag=${tag:-mini}
-elif [[ -z $corpus || $corpus == "$CDSD_ROOT" ]]; then
+elif [[ -z $corpus || $corpus == "$CDSD_ROOT" || $corpus -ef $CDSD_ROOT ]]; then
   what="CDSD in $CDSD_ROOT, part $part" corpus=$CDSD_ROOT
   data=${data:-data/${part//,/_}${split_name}_dataset} tag=${tag:-paraformer_finetune_${part//,/_}}
 else
@@ -48,7 +48,7 @@ exp=exp/$tag
 mkdir -p "$exp"
 lock "$exp/.lock"
 resolved=$(python -m asr.config --conf "$conf" --out "$exp/conf" ${base:+--base "$base"} ${ngpu:+--ngpu "$ngpu"} "${overrides[@]}")
-ngpu=${resolved%%$'\n'*} base=${resolved#*$'\n'}
+{ IFS= read -r ngpu && IFS= read -r max_unknown && IFS= read -r base; } <<<"$resolved"
 log "recipe: $what; data $data, conf $conf, base $base, tag $tag, GPUs $ngpu, Python of $ASR_ENVIRONMENT"
 ASR_COMMAND="bash run.sh$(quoted "${command_line[@]}")"
 export ASR_COMMAND
@@ -92,6 +92,8 @@ fi
 if at_stage 1 "prepare: splits, validation, statistics"; then
   words=(--corpus "$corpus" --part "$part" --out "$data")
   [[ -z $split ]] || words+=(--split "$split")
+  [[ $corpus != "$CDSD_ROOT" ]] || words+=(--cdsd)
+  [[ -z $max_unknown ]] || words+=(--max-unknown-characters "$max_unknown")
   [[ $check_audio == false ]] || words+=(--check-audio)
   [[ $strict == false ]] || words+=(--strict)
   [[ ! -d $exp/base ]] || words+=(--tokens "$(realpath "$exp/base")") # the same words for every tag with this base

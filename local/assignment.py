@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from asr.errors import RecipeError
 from asr.manifest import Utterance
-from asr.normalize import normalize
-from corpus import UNKNOWN_SPEAKER, Part
+from asr.names import UNKNOWN_SPEAKER
+from asr.normalize import scoring_form
+from corpus import Part
 from problems import NOTE, WARNING, Problem
-from split import DEFAULTS, SPLITS, Split
+from split import SPLITS, Split
 from split_rules import (
     Request,
     default_split,
@@ -22,8 +23,9 @@ from split_rules import (
     read_for,
     refuse_shared_speakers,
     seeded_split,
-    text_split,
+    some,
 )
+from text_split import divide_texts
 from utterances import Read
 
 EVALUATION_PART = "1h"  # where two parts meet, val and test are made of this one
@@ -46,6 +48,12 @@ class Corpus:
         """The place of the part that val and test are made of."""
         names = [part.name for part in self.parts]
         return names.index(EVALUATION_PART) if EVALUATION_PART in names else 0
+
+    @property
+    def default_part(self) -> str | None:
+        """The part whose default split of CDSD's is meant, None where this has no part of CDSD."""
+        names = [part.name for part in self.parts]
+        return EVALUATION_PART if EVALUATION_PART in names else "10h" if names == ["10h"] else None
 
     @property
     def has_own_split(self) -> bool:
@@ -74,11 +82,7 @@ def _asked_for(request: Request, corpus: Corpus) -> Split:
             raise RecipeError(f"{corpus.root}: --split own: the corpus comes with no sets and no split.yaml of its own")
         return own
     if request.rule == "default":
-        default = _default(corpus)
-        if default is None:
-            lacking = ", ".join(missing_from_default(corpus.speakers)[:8]) or "part 1h or 10h of CDSD"
-            raise RecipeError(f"{corpus.root}: --split default: is for CDSD, and this corpus has no {lacking}")
-        return default
+        return _default(corpus)
     if request.rule == "loso":
         return _with_all_in_train(loso_split(_evaluated(corpus), request.argument, request.ratios, request.seed), heard)
     if request.rule == "speaker-dependent":
@@ -87,7 +91,15 @@ def _asked_for(request: Request, corpus: Corpus) -> Split:
 
 
 def _suitable(request: Request, corpus: Corpus) -> Split:
-    return _own(corpus) or _default(corpus) or _seeded(request, corpus)
+    if own := _own(corpus):
+        return own
+    if request.is_cdsd or not (lacking := _lacking(corpus)):
+        return _default(corpus)
+    if corpus.default_part == "10h":
+        drawn = dependent_split(_evaluated(corpus), "", request.ratios, request.seed)
+    else:
+        drawn = _seeded(request, corpus)
+    return replace(drawn, note=f"not CDSD's default, because {lacking}")
 
 
 def _own(corpus: Corpus) -> Split | None:
@@ -101,23 +113,41 @@ def _own(corpus: Corpus) -> Split | None:
     return read_for(written, corpus.speakers, "corpus") if written.is_file() else None
 
 
-def _default(corpus: Corpus) -> Split | None:
-    names = [part.name for part in corpus.parts]
-    if EVALUATION_PART in names:
-        return default_split(corpus.parts[names.index(EVALUATION_PART)].speakers)
-    if names == ["10h"]:
-        heard = {item.speaker for item in corpus.reads[0].utterances}
-        return read_for(DEFAULTS["10h"], heard, "default")
-    return None
+def _default(corpus: Corpus) -> Split:
+    """CDSD's default split. RecipeError naming all that it needs and this corpus does not have."""
+    if lacking := _lacking(corpus, most=99):
+        raise RecipeError(
+            f"{corpus.parts[corpus.evaluated].folder}: CDSD's default split cannot be made, because {lacking}; restore"
+            " what is missing, or choose another split: --split seeded, or --split FILE"
+        )
+    assert corpus.default_part is not None
+    return default_split(_evaluated(corpus), corpus.default_part)
+
+
+def _lacking(corpus: Corpus, most: int = 4) -> str:
+    """Why CDSD's default split cannot be used, empty where it can: its speakers of whom nothing is usable, by cause."""
+    if corpus.default_part is None:
+        return "this is no part of CDSD"
+    part = corpus.parts[corpus.evaluated]
+    unlabelled = {Path(item.file).name for item in part.problems if item.kind == "no label file"}  # in Audio
+    causes: dict[str, list[str]] = {}
+    for name in missing_from_default(_evaluated(corpus), corpus.default_part):
+        no_clip = "no usable utterance of" if name in part.speakers else "no speaker"
+        causes.setdefault("no label file of" if name in unlabelled else no_clip, []).append(name)
+    words = [f"{cause} {some(names, most)}" for cause, names in causes.items()]
+    return f"there is {'; '.join(words)}" if words else ""
 
 
 def _seeded(request: Request, corpus: Corpus) -> Split:
     try:
         drawn = seeded_split(_evaluated(corpus), request.ratios, request.seed)
     except RecipeError as error:
-        raise RecipeError(f"{corpus.parts[0].folder}: {error}") from None
+        why = str(error)
+        if corpus.speakers == {UNKNOWN_SPEAKER}:
+            why = "nobody says who speaks, so there is no split by speaker; give --split speaker-dependent (by text)"
+        raise RecipeError(f"{corpus.parts[0].folder}: {why}") from None
     heard = {item.speaker for read in corpus.reads for item in read.utterances}
-    return replace(_with_all_in_train(drawn, heard), note=_almost_default(request, corpus))
+    return _with_all_in_train(drawn, heard)
 
 
 def _evaluated(corpus: Corpus) -> set[str]:
@@ -130,27 +160,15 @@ def _with_all_in_train(split: Split, heard: set[str]) -> Split:
     return replace(split, speakers={**split.speakers, "train": tuple(sorted({*split.speakers["train"], *more}))})
 
 
-def _almost_default(request: Request, corpus: Corpus) -> str:
-    """A word where the default split was not taken because a few of its speakers are not there."""
-    missing = missing_from_default(corpus.speakers)
-    if request.rule or EVALUATION_PART not in [part.name for part in corpus.parts] or len(missing) > 4:
-        return ""
-    return f"CDSD's default split needs {', '.join(missing)} too"
-
-
 def assign(split: Split, corpus: Corpus, request: Request) -> tuple[Splits, list[Problem]]:
     """Utterances by split, and who is left out. RecipeError where the split came out unusable."""
     if split.method == "speakers":
         splits, problems = _by_speaker(split, corpus)
     else:
         splits, problems = _by_utterance(split, corpus)
-    if split.method == "own":
-        if not request.shared_speakers:
-            found = {name: {item.speaker for item in splits[name]} for name in SPLITS}
-            refuse_shared_speakers(found, corpus.root, UNKNOWN_SPEAKER)
-        if UNKNOWN_SPEAKER in split.of_speaker():
-            detail = "the corpus does not say who speaks: nobody can tell whether the test speakers are unseen"
-            problems.append(Problem(WARNING, "speakers not known", str(corpus.root), None, UNKNOWN_SPEAKER, detail))
+    if split.method == "own" and not request.shared_speakers:
+        found = {name: {item.speaker for item in splits[name]} for name in SPLITS}
+        refuse_shared_speakers(found, corpus.root, UNKNOWN_SPEAKER)
     if split.text_disjoint:
         problems += _take_texts_of_test_from_train(splits)
     for name in SPLITS:
@@ -193,12 +211,11 @@ def _by_utterance(split: Split, corpus: Corpus) -> tuple[Splits, list[Problem]]:
     """By each utterance's text (speaker-dependent), or as the corpus's own sets have it."""
     splits: Splits = {name: [] for name in SPLITS}
     chosen = {name: set(split.speakers[name]) for name in SPLITS}
+    set_of = _by_text(split, corpus) if split.method == "speaker-dependent" else None
     left_out: dict[str, int] = {}
     for read in corpus.reads:
         for item in read.utterances:
-            name = (
-                read.own_split.get(item.key, "") if split.method == "own" else text_split(normalize(item.target), split)
-            )
+            name = set_of(item) if set_of else read.own_split.get(item.key, "")
             if item.speaker in chosen.get(name, ()):
                 splits[name].append(item)
             else:
@@ -209,16 +226,40 @@ def _by_utterance(split: Split, corpus: Corpus) -> tuple[Splits, list[Problem]]:
         problems.append(Problem(WARNING, "speaker in no split", root, None, speaker, detail))
     for name in SPLITS:
         for speaker in sorted(chosen[name] - {item.speaker for item in splits[name]}):
-            detail = f"{name}: speaker {speaker} has no usable utterance"
+            detail = f"{name}: speaker {speaker} has no usable utterance{_why_empty(split, speaker, splits)}"
             problems.append(Problem(WARNING, "speaker without utterance", root, None, speaker, detail))
     return splits, problems
 
 
+def _by_text(split: Split, corpus: Corpus) -> Callable[[Utterance], str]:
+    """Tells the set of an utterance by a speaker-dependent split; empty for a speaker who is not in it."""
+    counts: dict[str, dict[str, int]] = {}
+    for read in corpus.reads:
+        for item in read.utterances:
+            if item.speaker in split.speakers["train"]:
+                said = counts.setdefault(scoring_form(item.target), {})
+                said[item.speaker] = said.get(item.speaker, 0) + 1
+    assert split.ratios is not None
+    assert split.seed is not None
+    sets = divide_texts(counts, split.ratios, split.seed)
+    return lambda item: sets.get(scoring_form(item.target), "")
+
+
+def _why_empty(split: Split, speaker: str, splits: Splits) -> str:
+    """Why a speaker-dependent split leaves a speaker out of a set."""
+    texts = {scoring_form(item.target) for name in SPLITS for item in splits[name] if item.speaker == speaker}
+    if split.method != "speaker-dependent" or not texts:
+        return ""
+    if len(texts) < len(SPLITS):
+        return f" there: there are {len(texts)} different texts of this speaker, and a text is in one set only"
+    return " there: each text that could be moved would leave a set of this or another speaker empty"
+
+
 def _take_texts_of_test_from_train(splits: Splits) -> list[Problem]:
-    said = {normalize(item.target) for item in splits["test"]}
+    said = {scoring_form(item.target) for item in splits["test"]}
     kept, problems = [], []
     for item in splits["train"]:
-        if normalize(item.target) in said:
+        if scoring_form(item.target) in said:
             detail = "left out of train: the test set says the same"
             problems.append(Problem(NOTE, "text of the test set", item.source, None, item.key, detail))
         else:

@@ -12,12 +12,13 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from asr.errors import RecipeError
+from asr.names import plain_name
 from audio_headers import EXTENSIONS
-from corpus import Clip, Part, absolute, unsafe_name
+from corpus import Clip, Part, absolute, tidy_name, unsafe_name
 from labels import Label, LabelFileError, read_label_file
 from problems import ERROR, NOTE, WARNING, Problem
 
@@ -95,14 +96,17 @@ def read_part(folder: Path, name: str) -> Part:
     if audio is None or text is None:
         raise RecipeError(f"{folder}: no folder {'Text' if audio else 'Audio'}; there is: {_listing(folder)}")
     label_files = _label_files(part, text)
-    folders = {speaker.name: speaker for speaker in _folders(audio) if _nameable(part, speaker.name, speaker)}
+    folders: dict[str, list[Path]] = {}  # two of them may look alike
+    for folder_ in _folders(audio):
+        if _nameable(part, speaker := tidy_name(part.problems, folder_.name, folder_), folder_):
+            folders.setdefault(speaker, []).append(folder_)
     if not folders:
         raise RecipeError(f"{audio}: no speaker's folder in it; expected {audio}/<speaker>/<utterance>.wav")
     if not label_files:
         raise RecipeError(f"{text}: no label file; expected <speaker>_label.txt; there is: {_listing(text)}")
     _stray_audio(part, audio)
     part.speakers = sorted({*folders, *label_files})
-    clips = {speaker: _clips(part, path) for speaker, path in folders.items()}
+    clips = {speaker: _clips(part, paths) for speaker, paths in folders.items()}
     read = {speaker: _labels(part, files) for speaker, files in label_files.items()}
     for speaker in part.speakers:
         if speaker not in read:
@@ -125,7 +129,7 @@ def _label_files(part: Part, text: Path) -> dict[str, list[Path]]:
     files: dict[str, list[Path]] = {}
     inside = (os.path.realpath(part.root), os.path.realpath(text))
     for path in sorted(text.iterdir()):
-        match = _LABEL_FILE.fullmatch(path.name)
+        match = _LABEL_FILE.fullmatch(plain_name(path.name))
         if path.name.startswith(".") or not path.is_file():
             continue
         if not match:
@@ -153,23 +157,24 @@ def _stray_audio(part: Part, audio: Path) -> None:
             part.problems.append(Problem(WARNING, "audio without speaker", str(path), None, path.stem, detail))
 
 
-def _clips(part: Part, folder: Path) -> dict[str, str]:
+def _clips(part: Part, folders: Sequence[Path]) -> dict[str, str]:
     """{id: path} of a speaker's clips. Of one id in several formats the first of EXTENSIONS is taken."""
     clips: dict[str, str] = {}
-    with os.scandir(folder) as entries:
-        names = [entry.name for entry in entries if not entry.name.startswith(".")]
     by_format: dict[str, list[str]] = {extension: [] for extension in EXTENSIONS}
-    for name in sorted(names):
-        by_format.get(f".{name.rpartition('.')[2]}".lower(), []).append(name)
-    where = os.path.join(folder, "")
+    for folder in folders:
+        with os.scandir(folder) as entries:
+            names = sorted(entry.name for entry in entries if not entry.name.startswith("."))
+        where = os.path.join(folder, "")
+        for name in names:
+            by_format.get(f".{plain_name(name).rpartition('.')[2]}".lower(), []).append(where + name)
     for extension, found in by_format.items():
-        for name in found:
-            utt = name[: -len(extension)]
+        for path in found:
+            utt = tidy_name(part.problems, os.path.basename(path), path)[: -len(extension)]
             if utt in clips:
                 detail = f"{os.path.basename(clips[utt])} is taken"
-                part.problems.append(Problem(WARNING, "clip in two formats", where + name, None, utt, detail))
+                part.problems.append(Problem(WARNING, "clip in two formats", path, None, utt, detail))
             else:
-                clips[utt] = where + name
+                clips[utt] = path
     return clips
 
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from problems import Problem
+from asr.names import UNKNOWN_SPEAKER as UNKNOWN_SPEAKER
+from asr.names import plain_name, visible
+from problems import NOTE, Problem
 
-UNKNOWN_SPEAKER = "unknown"  # where a corpus does not say who speaks
 OWN_SPLITS = {  # what the sets of a corpus that comes split are called, and which split each one is
     "train": "train",
     "training": "train",
@@ -75,6 +76,15 @@ def absolute(path: str | os.PathLike[str]) -> Path:
     if os.path.exists(path) and not (os.path.exists(tidy) and os.path.samefile(path, tidy)):
         return Path.cwd() / path
     return Path(tidy)
+
+
+def tidy_name(problems: list[Problem], name: str, file: object, line: int | None = None) -> str:
+    """Return ``name`` (an id, a speaker) in its plain form, with a note where it was another."""
+    plain = plain_name(name)
+    if plain != name:
+        detail = f"{visible(name)} is taken for {plain}: without format characters, and in Unicode's NFC"
+        problems.append(Problem(NOTE, "invisible character in a name", str(file), line, plain, detail))
+    return plain
 
 
 def unsafe_name(name: str) -> str:

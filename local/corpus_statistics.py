@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from asr.manifest import FRAMES_PER_SECOND, Utterance, corpus_digest
-from asr.normalize import normalize
+from asr.names import UNKNOWN_SPEAKER
+from asr.normalize import scoring_form
 from split import SPLITS, Split
 from statistics_text import manual_block, percent, render, split_table
 
@@ -98,21 +99,22 @@ def tally(utterances: Sequence[Utterance], texts: Sequence[str], others: Mapping
     for name, known in others.items():
         shared = [length for length, text in zip(lengths, texts, strict=True) if text in known]
         seen[name] = (len(shared), sum(shared))
-    return Tally(1, sum(durations), letters, lengths, frames, durations, seen)
+    known = int(utterances[0].speaker != UNKNOWN_SPEAKER)
+    return Tally(known, sum(durations), letters, lengths, frames, durations, seen)
 
 
 def collect(
     about: Mapping[str, Any], splits: Splits, split: Split, vocabulary: Collection[str] | None = None
 ) -> dict[str, Any]:
     """All the figures, ``about`` the corpus (its name, parts, …) first. ``vocabulary``: the base model's characters."""
-    texts = {name: {normalize(item.target) for item in splits[name]} for name in SPLITS}
+    texts = {name: {scoring_form(item.target) for item in splits[name]} for name in SPLITS}
     sums = {name: Tally() for name in SPLITS}
     by_speaker: dict[str, Any] = {}
     for speaker, parts in sorted(_by_speaker(splits).items()):
         own: set[str] = set()
         found = {}
         for name, utterances in parts.items():
-            said = [normalize(item.target) for item in utterances]
+            said = [scoring_form(item.target) for item in utterances]
             found[name] = tally(utterances, said, {other: texts[other] for other in SPLITS if other != name})
             sums[name].add(found[name])
             own.update(said)
@@ -120,7 +122,7 @@ def collect(
     total = Tally()
     for name in SPLITS:
         total.add(sums[name])
-    total.speakers = len(by_speaker)
+    total.speakers = len(by_speaker.keys() - {UNKNOWN_SPEAKER})
     train, val, test = (texts[name] for name in SPLITS)
     different = len(train) + len(val - train) + len(test - val - train)  # without a set of them all
     known = sums["train"].letters
@@ -132,6 +134,8 @@ def collect(
             "origin": split.origin,
             "description": split.describe(),
             "seed": split.seed,
+            "method": split.method,
+            "ratios": split.ratios and list(split.ratios),
             "speakers": {name: list(split.speakers[name]) for name in SPLITS},
         },
         "splits": {

@@ -17,7 +17,7 @@ from asr.manifest import write_manifest
 from asr.processes import Helper, beside
 from asr.tables import text_table
 from data_folder import write_folder
-from preparation import Prepared, add_statistics, audio_elsewhere
+from preparation import MANY_UNKNOWN, Prepared, add_statistics, audio_elsewhere
 from problems import ERROR, NOTE, WARNING, Problem, count_kinds, tsv_field, write_problems
 from split import SPLITS, write_split
 from statistics_page import page
@@ -123,13 +123,23 @@ def _problems(prepared: Prepared, file: str) -> str:
 def _head(prepared: Prepared) -> str:
     parts = prepared.about["parts"]
     part = f", part {' and '.join(parts)}" if parts else ""
-    return f"corpus  {prepared.name}{part}\nsplit   {prepared.split.describe()}"
+    split = prepared.split
+    drawn = f"split drawn by seed {split.seed}, {split.note}\n" if split.note else ""
+    return f"{drawn}corpus  {prepared.name}{part}\nsplit   {split.describe()}"
+
+
+def _unknown(prepared: Prepared) -> list[str]:
+    shares = ", ".join(f"{name} {100 * share:.2f} %" for name, share in prepared.unknown.items())
+    line = f"characters without a token in the base model: {shares}"
+    if max(prepared.unknown.values(), default=0) >= MANY_UNKNOWN:
+        line = f"warning: {line}; it writes none of them, and each is an error"
+    return [line] if shares else []
 
 
 def summary(prepared: Prepared, out: Path, written: bool, audio: Path | None) -> str:
     """What a person sees at the end of stage 1."""
     blocks = [_head(prepared), corpus_statistics.split_table(prepared.statistics)]
-    blocks += corpus_statistics.manual_block(prepared.differences)
+    blocks += corpus_statistics.manual_block(prepared.differences) + _unknown(prepared)
     blocks.append(_problems(prepared, f"; each one is in {out}/problems.tsv"))
     if audio:
         blocks.append(f"converted audio (16 kHz, mono): {len(prepared.to_convert):,} clips in {out}_audio")
@@ -148,7 +158,8 @@ def check_summary(prepared: Prepared, file: Path | None) -> str:
     blocks = []
     if any(prepared.splits.values()):
         blocks += [f"{_head(prepared)}\nusable  {', '.join(counts)} utterances"]
-        blocks += corpus_statistics.manual_block(prepared.differences)
+        blocks += corpus_statistics.manual_block(prepared.differences) + _unknown(prepared)
+    blocks += [f"no split: {item.detail}" for item in prepared.problems if item.kind == "no split"]  # the table cuts it
     blocks.append(
         _problems(prepared, f"; each one is in {file}" if file else "; --out DIR lists each one in DIR/problems.tsv")
     )

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from asr.errors import RecipeError, at
-from corpus import OWN_SPLITS, Clip, Part, absolute, unsafe_id, unsafe_name
+from corpus import OWN_SPLITS, Clip, Part, absolute, tidy_name, unsafe_id, unsafe_name
 from problems import ERROR, NOTE, WARNING, Problem
 
 BOM = "\ufeff"
@@ -36,7 +36,8 @@ class Clips:
     def _speaker(self, name: str) -> tuple[str, str]:
         """A speaker's name, and why it may not be one."""
         if name not in self._speakers:
-            self._speakers[name] = (name, unsafe_name(name))
+            plain = tidy_name(self.part.problems, name, self.part.folder)
+            self._speakers[name] = (plain, unsafe_name(plain))
         return self._speakers[name]
 
     def holds(self, key: str, file: str) -> bool:
@@ -47,6 +48,8 @@ class Clips:
     def add(self, clip: Clip) -> None:
         """Take a clip, or list why not: unsafe id or speaker, a key that stands twice, no transcript, a bad source."""
         speaker, unsafe = self._speaker(clip.speaker)
+        if not clip.key.isascii():
+            clip = clip._replace(key=tidy_name(self.part.problems, clip.key, clip.file, clip.line))
         if unsafe or (reason := unsafe_id(clip.key)):
             reason = f"its speaker {clip.speaker!r}: {unsafe}" if unsafe else reason
             self._problem(ERROR, "unsafe id", clip, f"refused: {reason}")
@@ -86,7 +89,7 @@ class Clips:
         """The part, with its clips and with all speakers that were named."""
         self.part.clips = [clip for clip in self._found.values() if clip is not None]
         self._found = {}
-        self.part.speakers = sorted(name for name, unsafe in self._speakers.values() if not unsafe)
+        self.part.speakers = sorted({name for name, unsafe in self._speakers.values() if not unsafe})
         return self.part
 
 

@@ -21,7 +21,8 @@ from typing import NamedTuple
 from asr.errors import RecipeError
 from asr.files import atomic_open
 from asr.manifest import Utterance
-from corpus import OWN_SPLITS, Clip, Cut, Part
+from asr.names import plain_name
+from corpus import OWN_SPLITS, Clip, Cut, Part, tidy_name
 from joining import Clips, Table, audio_path, lines_of, list_other, unsafe_path
 from problems import ERROR, NOTE, Problem
 
@@ -97,7 +98,7 @@ def _entries(part: Part, path: Path) -> Iterator[tuple[int, str, str]]:
     """(line number, key, value) of a file's lines; the value may be empty. Keys are shared by all files (memory)."""
     for number, line in lines_of(part, path):
         key, *value = line.split(None, 1)
-        yield number, sys.intern(key), value[0] if value else ""
+        yield number, sys.intern(tidy_name(part.problems, key, path, number)), value[0] if value else ""
 
 
 def _refuse_empty(path: Path, found: object) -> None:
@@ -149,6 +150,7 @@ def _segments(part: Part, folder: Path, wavs: Table[str]) -> Table[_Segment]:
         segment = None
         try:
             recording, *times = value.split() or [""]
+            recording = plain_name(recording)
             used.add(recording)
             segment = _Segment(_audio(recording, wavs), _cut(times))
         except ValueError as error:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from asr.errors import RecipeError, at
-from corpus import unsafe_id
+from corpus import tidy_name, unsafe_id
 from problems import ERROR, NOTE, WARNING, Problem
 
 BOM = "\ufeff"
@@ -35,7 +35,8 @@ class Label(NamedTuple):
 def read_label_file(path: Path) -> tuple[list[Label], list[Problem]]:
     """Read one label file; a line without a transcript, or with an id that may not be one, becomes a Problem.
 
-    An empty file, or bytes that are neither UTF-8 nor GB18030, are a LabelFileError that names the file (and line).
+    Ids are in their plain form. An empty file, or bytes that are neither UTF-8 nor GB18030, are a LabelFileError that
+    names the file (and line).
     """
     raw = path.read_bytes()
     lines, problems = _decode(path, raw)
@@ -48,7 +49,7 @@ def read_label_file(path: Path) -> tuple[list[Label], list[Problem]]:
         utt, text = _parse(line)
         if not utt:
             continue
-        empty = False
+        empty, utt = False, tidy_name(problems, utt, file, number)
         if reason := unsafe_id(utt):
             problems.append(Problem(ERROR, "unsafe id", file, number, utt, f"refused: {reason}"))
         elif text:

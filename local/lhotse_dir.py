@@ -21,7 +21,8 @@ from typing import Any, NamedTuple
 from asr.errors import RecipeError, at
 from asr.files import atomic_open
 from asr.manifest import Utterance
-from corpus import OWN_SPLITS, UNKNOWN_SPEAKER, Clip, Cut, Part
+from asr.names import plain_name
+from corpus import OWN_SPLITS, UNKNOWN_SPEAKER, Clip, Cut, Part, tidy_name
 from joining import Clips, Table, audio_path, decoded, json_object, list_other
 from problems import ERROR, NOTE, Problem
 
@@ -103,7 +104,8 @@ def _read_pair(clips: Clips, pair: _Pair, split: str) -> None:
     used: set[str] = set()
     for number, value in _objects(clips.part, pair.supervisions):
         key, name = str(value.get("id", "")), str(value.get("recording_id", ""))
-        name = key if name == key else name  # one string for both (memory)
+        key = tidy_name(clips.part.problems, key, pair.supervisions, number)
+        name = key if name == key else plain_name(name)  # one string for both (memory)
         used.add(name)
         kind = "bad JSONL line"
         try:
@@ -132,7 +134,7 @@ def _recordings(part: Part, path: Path) -> Table[_Recording]:
     table: Table[_Recording] = Table(part, path)
     shared: dict[Channels, Channels] = {}  # one tuple for all recordings with these channels (memory)
     for number, value in _objects(part, path):
-        key, recording = str(value.get("id", "")), None
+        key, recording = plain_name(str(value.get("id", ""))), None
         try:
             recording = _recording(value, path.parent, shared)
         except ValueError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,11 +17,15 @@ from corpora import is_simulated, open_corpus, within
 from corpus import Cut
 from header_cache import HeaderCache
 from problems import ERROR, NOTE, SEVERITIES, WARNING, Problem, count_kinds
+from speakers import forget_dummies, same_audio
 from split import SPLITS, Split
 from split_rules import Request
 from target_text import TargetText
 from utterances import Read, Reader, read_utterances
-from vocabulary import Vocabulary, read_vocabulary
+from vocabulary import Pieces, Vocabulary, read_vocabulary, unknown_share
+
+MAX_UNKNOWN = 0.1  # of a set's characters without a token: above it a base model is refused
+MANY_UNKNOWN = 0.01  # likewise: from here on it is warned of
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,7 @@ class Options:
     request: Request = field(default_factory=Request)
     tokens: Path | None = None
     max_seconds: float | None = None
+    max_unknown: float = MAX_UNKNOWN
     check_audio: bool = False
     check_only: bool = False
     strict: bool = False
@@ -56,9 +62,10 @@ class Prepared:
     texts: TargetText
     to_convert: dict[str, Cut | None]
     about: dict[str, Any]
-    vocabulary: Vocabulary | None
+    vocabulary: Vocabulary | Pieces | None
     differences: list[str] | None  # from the published counts; None where there are none for this split
     headers: HeaderCache  # with rows to commit while there is something to wait for
+    unknown: dict[str, float]  # share of each set's characters that the base model has no token for
     statistics: dict[str, Any] = field(default_factory=dict)
 
 
@@ -81,14 +88,16 @@ def prepare(options: Options, headers: HeaderCache | None = None) -> Prepared:
     reads = [read_utterances(part, prefix, reader) for part, prefix in zip(parts, prefixes, strict=True)]
     _check_audio(reads, headers, options.check_audio)
     problems += [problem for read in reads for problem in read.problems]
+    for part, read in zip(parts, reads, strict=True):
+        problems += forget_dummies(part, read)
     corpus = Corpus(parts, reads)
     return _divided(options, corpus, problems, reader)
 
 
-def _vocabulary(path: Path | None) -> tuple[Vocabulary | None, list[Problem]]:
+def _vocabulary(path: Path | None) -> tuple[Vocabulary | Pieces | None, list[Problem]]:
     vocabulary = read_vocabulary(path) if path else None
     if path and vocabulary is None:
-        detail = "this model's tokenizer does not work by character: transcripts are not checked against it"
+        detail = "this model's tokenizer is not known here: transcripts are not checked against it"
         return None, [Problem(NOTE, "vocabulary not checked", str(path), None, "", detail)]
     return vocabulary, []
 
@@ -115,6 +124,7 @@ def _check_audio(reads: Sequence[Read], headers: HeaderCache, everything: bool) 
 
 def _divided(options: Options, corpus: Corpus, problems: list[Problem], reader: Reader) -> Prepared:
     splits: Splits = {name: [] for name in SPLITS}
+    unknown: dict[str, float] = {}
     split = Split(dict.fromkeys(SPLITS, ()), "none")
     try:
         if not any(read.utterances for read in corpus.reads):
@@ -123,6 +133,8 @@ def _divided(options: Options, corpus: Corpus, problems: list[Problem], reader: 
         split = choose_split(options.request, corpus)
         splits, remarks = assign(split, corpus, options.request)
         problems += remarks
+        problems += same_audio(splits, {key: cut for read in corpus.reads for key, cut in read.to_convert.items()})
+        unknown = _unknown(options, splits, reader.vocabulary)
     except RecipeError as error:
         if not options.check_only:
             raise
@@ -135,8 +147,27 @@ def _divided(options: Options, corpus: Corpus, problems: list[Problem], reader: 
     root = corpus.root
     name = root.stem if root.is_file() else root.name
     about = {"name": name, "parts": [part for part in names if part], "simulated": is_simulated(root)}
-    made = (reader.texts, to_convert, about, reader.vocabulary, differences, reader.headers)
+    made = (reader.texts, to_convert, about, reader.vocabulary, differences, reader.headers, unknown)
     return Prepared(name, root, split, splits, problems, *made)
+
+
+def _unknown(options: Options, splits: Splits, vocabulary: Vocabulary | Pieces | None) -> dict[str, float]:
+    """Share of each set's characters without a token. RecipeError where it is more than ``max_unknown``."""
+    if vocabulary is None:
+        return {}
+    found = {name: unknown_share((item.target for item in splits[name]), vocabulary) for name in SPLITS}
+    shares = {name: share for name, (share, _) in found.items()}
+    worst = max(shares, key=shares.__getitem__)
+    if shares[worst] > options.max_unknown and not options.check_only:
+        shown = ", ".join(f"{name} {100 * share:.1f} %" for name, share in shares.items())
+        enough = f"{math.ceil(100 * shares[worst]) / 100:g}"
+        raise RecipeError(
+            f"{options.tokens}: the base model has no token for many characters ({shown}; most often"
+            f" {' '.join(found[worst][1][:10])}): it writes none of them, however long it is trained, and each is an"
+            " error; take a base model with tokens for this corpus (--base), or go on all the same with"
+            f" ++data_conf.max_unknown_characters={enough} (of this command: --max-unknown-characters {enough})"
+        )
+    return shares
 
 
 def _main_problem(problems: list[Problem]) -> str:
@@ -203,9 +234,16 @@ def _converted(item: Utterance, made: dict[str, Any], prepared: Prepared) -> Utt
 
 def add_statistics(prepared: Prepared) -> None:
     """Fill in ``prepared.statistics``: everything that data_statistics.txt and .html show."""
-    characters = prepared.vocabulary.characters if prepared.vocabulary else None
+    vocabulary, characters = prepared.vocabulary, None
+    if isinstance(vocabulary, Vocabulary):
+        characters = vocabulary.characters
+    elif vocabulary:
+        said = {char for items in prepared.splits.values() for item in items for char in item.target}
+        characters = frozenset(filter(vocabulary.can_write, said))
     found = corpus_statistics.collect(prepared.about, prepared.splits, prepared.split, characters)
-    found["split"] |= {"digest": split_digest(prepared.splits), "method": prepared.split.method}
+    if isinstance(vocabulary, Pieces):
+        found["vocabulary"]["characters"] = None  # it was asked for the corpus's characters, not for all that it has
+    found["split"]["digest"] = split_digest(prepared.splits)
     kinds = [
         {"severity": severity, "kind": kind, "count": count}
         for (severity, kind), count in count_kinds(prepared.problems).items()

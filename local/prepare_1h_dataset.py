@@ -12,6 +12,7 @@ split.yaml into --out.
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import split_rules
@@ -21,7 +22,7 @@ from asr.processes import Helper
 from cdsd import PARTS
 from data_files import check_summary, drawing, summary, write
 from header_cache import HeaderCache
-from preparation import Options, Prepared, convert_audio, prepare, refuse_if_strict
+from preparation import MAX_UNKNOWN, Options, Prepared, convert_audio, prepare, refuse_if_strict
 from problems import write_problems
 from split import parse_ratios
 
@@ -38,10 +39,19 @@ def _parser() -> argparse.ArgumentParser:
     add("--part", default="1h", metavar="1h|10h|1h,10h", help="which part of CDSD (default: 1h)")
     add("--out", type=Path, metavar="DIR", help="the data folder to write, e.g. data/1h_dataset")
     add("--split", default="", metavar="WHAT", help="a YAML of speakers or a rule, see below")
+    add("--cdsd", action="store_true", help="it is CDSD: without --split stop where its default cannot be made")
     add("--ratios", metavar="8,1,1", help="of a drawn split: train, val, test (default: 8,1,1)")
     add("--seed", type=int, help=f"of a drawn split (default: {split_rules.DEFAULT_SEED})")
     add("--tokens", type=Path, metavar="PATH", help="the base model's folder or token list: names characters not in it")
     add("--max-seconds", type=float, metavar="S", help="leave out longer clips (default: keep all)")
+    add(
+        "--max-unknown-characters",
+        type=float,
+        default=MAX_UNKNOWN,
+        metavar="SHARE",
+        dest="max_unknown",
+        help=f"stop where more of a set's characters have no token (default: {MAX_UNKNOWN})",
+    )
     add("--check-only", action="store_true", help="list what is wrong and write no data (with --out: problems.tsv)")
     add("--check-audio", action="store_true", help="decode every clip too, for clipping, silence and damage; minutes")
     add("--strict", action="store_true", help="fail, and write no data, when there is an error or a warning")
@@ -55,10 +65,13 @@ def _options(arguments: argparse.Namespace) -> Options:
         raise UsageError(f"--part {arguments.part}: must be one of {', '.join(PARTS)} or {','.join(PARTS)}")
     if arguments.max_seconds is not None and not arguments.max_seconds > 0:
         raise UsageError(f"--max-seconds {arguments.max_seconds}: must be above 0")
+    if not 0 <= arguments.max_unknown <= 1:
+        raise UsageError(f"--max-unknown-characters {arguments.max_unknown:g}: must be a share, from 0 to 1")
     if arguments.out is None and not arguments.check_only:
         raise UsageError("--out DIR is missing: where should the data go? (--check-only needs none)")
     request = split_rules.parse_request(arguments.split, _ratios(arguments.ratios), arguments.seed)
-    names = ("corpus", "out", "tokens", "max_seconds", "check_audio", "check_only", "strict", "lhotse")
+    request = replace(request, is_cdsd=arguments.cdsd)
+    names = ("corpus", "out", "tokens", "max_seconds", "max_unknown", "check_audio", "check_only", "strict", "lhotse")
     return Options(parts=parts, request=request, **{name: getattr(arguments, name) for name in names})
 
 

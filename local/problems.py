@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from asr.files import atomic_open
+from asr.names import visible
 
 ERROR = "error"  # the item is left out
 WARNING = "warning"  # the item is kept, or there was nothing to keep: look at it
@@ -31,12 +32,12 @@ class Problem(NamedTuple):
 
 
 def tsv_field(value: object) -> str:
-    """A value as one TSV field: control characters and bytes that are not UTF-8 become visible escapes.
+    """A value as one TSV field: control and format characters and bytes that are not UTF-8 become visible.
 
     So a name can neither break a line nor speak to the terminal that shows it.
     """
     text = "" if value is None else str(value)
-    return text.translate(_VISIBLE).encode("utf-8", "backslashreplace").decode("utf-8")
+    return visible(text).translate(_VISIBLE).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def write_problems(path: str | os.PathLike[str], problems: Iterable[Problem]) -> None:

@@ -23,6 +23,7 @@ from asr.errors import RecipeError, UsageError
 from asr.files import write_json
 from asr.groups import read_speaker_table
 from asr.manifest import Utterance, read_manifest
+from asr.names import UNKNOWN_SPEAKER, known_speakers
 from asr.normalize import OPTIONS
 from asr.score_files import write_confusions, write_per_speaker, write_per_utterance, write_trn
 from asr.score_tables import screen_table
@@ -97,7 +98,7 @@ def _refuse_trained(train: Sequence[Utterance], references: Sequence[Utterance],
             f"{files[1]}: {len(both):,} of its {len(references):,} clips are in {files[0]} too, first {both[0]}: a"
             " score of clips that were trained on is worth nothing; give --train and --ref of one split"
         )
-    heard, speakers = {item.speaker for item in train}, {item.speaker for item in references}
+    heard, speakers = {item.speaker for item in train}, {item.speaker for item in references} - {UNKNOWN_SPEAKER}
     if heard & speakers:
         print(f"note: {len(heard & speakers)} of the {len(speakers)} speakers of {files[1]} are in {files[0]} too")
 
@@ -112,10 +113,14 @@ def _score(arguments: argparse.Namespace) -> None:
         raise UsageError(f"--group-by {arguments.group_by}: needs --speaker-table")
     files = {"baseline": arguments.baseline} if arguments.baseline else {}
     files["tuned"] = arguments.hyp
-    references, out = read_manifest(arguments.ref), arguments.out
+    references, out = known_speakers(read_manifest(arguments.ref)), arguments.out
+    speakers = {item.speaker for item in references}
+    if UNKNOWN_SPEAKER in speakers:
+        warning = "not all speakers are known (or each utterance has its own): no figure is over speakers"
+        print(f"warning: {arguments.ref}: {warning}", file=sys.stderr)
     table, columns = None, arguments.group_by.split(",") if arguments.group_by else None
-    if arguments.speaker_table:
-        table = read_speaker_table(arguments.speaker_table, {item.speaker for item in references}, columns)
+    if arguments.speaker_table and speakers != {UNKNOWN_SPEAKER}:
+        table = read_speaker_table(arguments.speaker_table, speakers, columns)
     train = read_manifest(arguments.train) if arguments.train else None
     if train:
         _refuse_trained(train, references, (arguments.train, arguments.ref))

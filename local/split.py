@@ -13,6 +13,7 @@ import yaml
 
 from asr.errors import RecipeError, at
 from asr.files import write_text
+from asr.names import plain_name
 
 SPLITS = ("train", "val", "test")
 REST = "rest"
@@ -204,9 +205,9 @@ def _by_split(document: _Document, speakers: Collection[str] | None, may_share: 
 def _speaker(
     document: _Document, node: yaml.Node, split: str, speakers: Collection[str] | None, seen: dict[str, str]
 ) -> str:
-    speaker = node.value
-    if not isinstance(speaker, str):
+    if not isinstance(node.value, str):
         raise document.error(node, f"'{split}' must be a plain list of speakers")
+    speaker = plain_name(node.value)
     if speakers is not None and speaker not in speakers:
         near = difflib.get_close_matches(speaker, sorted(speakers), 1)
         hint = f"; did you mean {near[0]}?" if near else ""

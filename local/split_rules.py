@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from asr.errors import RecipeError, UsageError
+from asr.names import plain_name
 from split import DEFAULTS, SPLITS, Split, read_split
 
 DEFAULT_RATIOS = (8.0, 1.0, 1.0)
@@ -38,6 +39,7 @@ class Request:
     seed: int = DEFAULT_SEED
     text_disjoint: bool = False
     shared_speakers: bool = False
+    is_cdsd: bool = False  # then its default split is not given up for a drawn one
 
 
 def parse_request(text: str, ratios: tuple[float, ...] | None = None, seed: int | None = None) -> Request:
@@ -51,6 +53,7 @@ def parse_request(text: str, ratios: tuple[float, ...] | None = None, seed: int 
         else:
             break
     rule, colon, argument = text.partition(":")
+    argument = plain_name(argument)
     if rule not in RULES and text:
         rule, argument = "file", text
     elif rule == "loso" and not argument:
@@ -65,18 +68,18 @@ def parse_request(text: str, ratios: tuple[float, ...] | None = None, seed: int 
     return Request(rule, argument, ratios or DEFAULT_RATIOS, drawn, text_disjoint, shared)
 
 
-def missing_from_default(speakers: Collection[str]) -> list[str]:
-    """Speakers that CDSD's default split names and the corpus does not have."""
-    default = read_split(DEFAULTS["1h"], None)
-    return sorted(set(default.of_speaker()) - set(speakers))
+def missing_from_default(speakers: Collection[str], part: str = "1h") -> list[str]:
+    """Speakers that CDSD's default split of a part names and that are not among ``speakers``."""
+    return sorted(set(read_split(DEFAULTS[part], None).of_speaker()) - set(speakers))
 
 
-def default_split(speakers: Collection[str]) -> Split | None:
-    """The default for CDSD's 1h part, where the corpus has every speaker that it names; else None."""
-    return None if missing_from_default(speakers) else read_split(DEFAULTS["1h"], speakers, "default")
+def default_split(speakers: Collection[str], part: str = "1h") -> Split | None:
+    """CDSD's default split of a part, where every speaker that it names is among ``speakers``; else None."""
+    return None if missing_from_default(speakers, part) else read_for(DEFAULTS[part], speakers, "default")
 
 
-def _place(seed: int, name: str) -> str:
+def place(seed: int, name: str) -> str:
+    """Return where ``name`` stands in an order drawn by ``seed``."""
     return hashlib.sha256(f"{seed}\t{name}".encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -87,7 +90,7 @@ def seeded_split(
 
     Each speaker's place is a hash of the seed and the name, so the order in which speakers are found does not matter.
     """
-    ranked = sorted(set(speakers), key=lambda name: (_place(seed, name), name))
+    ranked = sorted(set(speakers), key=lambda name: (place(seed, name), name))
     if len(ranked) < len(SPLITS):
         names = ", ".join(sorted(ranked)) or "none"
         few = f"too few speakers for a split by speaker: {len(ranked)} ({names}), at least 3 are needed"
@@ -105,8 +108,8 @@ def loso_split(
 ) -> Split:
     """Leave ``left_out`` out for the test; of the others the seed draws who validates, as train : val of ``ratios``."""
     if left_out not in speakers:
-        raise RecipeError(f"--split loso:{left_out}: the corpus has no such speaker; it has {_some(speakers)}")
-    others = sorted(set(speakers) - {left_out}, key=lambda name: (_place(seed, name), name))
+        raise RecipeError(f"--split loso:{left_out}: the corpus has no such speaker; it has {some(speakers)}")
+    others = sorted(set(speakers) - {left_out}, key=lambda name: (place(seed, name), name))
     if len(others) < 2:
         raise RecipeError(f"--split loso:{left_out}: needs two speakers besides, to train and to validate")
     n_val = max(1, math.floor(len(others) * ratios[1] / (ratios[0] + ratios[1]) + 0.5))
@@ -118,32 +121,21 @@ def loso_split(
 def dependent_split(
     speakers: Collection[str], named: str = "", ratios: tuple[float, ...] = DEFAULT_RATIOS, seed: int = DEFAULT_SEED
 ) -> Split:
-    """Every speaker (or those of ``named``, separated by commas) in all three splits; ``text_split`` divides."""
+    """Every speaker (or those of ``named``, separated by commas) in all three splits; ``divide_texts`` divides."""
     chosen = tuple(sorted(named.split(","))) if named else tuple(sorted(speakers))
     unknown = [name for name in chosen if name not in speakers]
     if unknown:
         raise RecipeError(
-            f"--split speaker-dependent:{named}: the corpus has no speaker {unknown[0]}; it has {_some(speakers)}"
+            f"--split speaker-dependent:{named}: the corpus has no speaker {unknown[0]}; it has {some(speakers)}"
         )
     everywhere = dict.fromkeys(SPLITS, chosen)
     return Split(everywhere, "speaker-dependent", seed=seed, ratios=tuple(ratios), method="speaker-dependent")
 
 
-def _some(speakers: Collection[str], most: int = 12) -> str:
+def some(speakers: Collection[str], most: int = 12) -> str:
+    """The first names, and how many more there are."""
     names = sorted(speakers)
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
-
-
-def text_split(text: str, split: Split) -> str:
-    """Which split a normalised text falls into by a speaker-dependent split: a draw by text, by all speakers alike.
-
-    So no text is in two splits, whoever says it; each speaker's share is the ratio's but for chance.
-    """
-    assert split.ratios is not None
-    drawn = int(_place(split.seed or 0, text)[:13], 16) / 16**13 * sum(split.ratios)
-    if drawn < split.ratios[2]:
-        return "test"
-    return "val" if drawn < split.ratios[2] + split.ratios[1] else "train"
 
 
 def own_split(speakers: dict[str, set[str]]) -> Split:

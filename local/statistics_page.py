@@ -86,6 +86,8 @@ def _about(statistics: Mapping[str, Any]) -> str:
 
 
 def _tokens(vocabulary: Mapping[str, Any]) -> str:
+    if vocabulary["characters"] is None:
+        return both("a tokenizer by pieces, asked for each character", "按子词切分，已逐字检查")
     count = f"{vocabulary['characters']:,}"
     return both(f"tokens for {count} characters", f"词表含 {count} 个单字")
 

@@ -51,6 +51,7 @@ def render(statistics: Mapping[str, Any], differences: list[str] | None, problem
     blocks = [split_table(statistics)]
     blocks += manual_block(differences)
     blocks.append(f"corpus  {title(corpus)}\nsplit   {split['description']}\ndigest  {corpus['digest']}")
+    blocks += _nearness(statistics)
     blocks += [_distributions(statistics), _overlap(statistics), _characters(statistics)]
     blocks += _uncovered(statistics["vocabulary"])
     blocks += [_histogram(statistics, "length"), _histogram(statistics, "seconds"), _speakers(statistics)]
@@ -60,6 +61,26 @@ def render(statistics: Mapping[str, Any], differences: list[str] | None, problem
 
 def _indent(lines: Sequence[str]) -> list[str]:
     return [f"  {line}" for line in lines]
+
+
+def _nearness(statistics: Mapping[str, Any]) -> list[str]:
+    """How near a speaker-dependent split brings each speaker to the ratios that were asked for."""
+    ratios = statistics["split"].get("ratios")
+    if statistics["split"].get("method") != "speaker-dependent" or not ratios:
+        return []
+    rows = []
+    for speaker, row in statistics["by_speaker"].items():
+        have = [row["by_split"].get(name, {}).get("utterances", 0) for name in SPLITS]
+        wanted = [row["utterances"] * ratio / sum(ratios) for ratio in ratios]
+        off = max(abs(count - share) for count, share in zip(have, wanted, strict=True))
+        rows.append((speaker, *have, *(f"{share:.1f}" for share in wanted), f"{off:.1f}"))
+    asked, furthest = ":".join(f"{ratio:g}" for ratio in ratios), max(float(row[-1]) for row in rows)
+    header = ("speaker", *SPLITS, *(f"{name} {asked}" for name in SPLITS), "off by")
+    return [
+        f"Speaker-dependent split: each speaker's clips, and what {asked} would be. No text is in two sets, whoever\n"
+        f"says it, which comes first; the speaker furthest from {asked} is off by {furthest:g} clips in a set.\n\n"
+        + text_table(header, rows)
+    ]
 
 
 def _distributions(statistics: Mapping[str, Any]) -> str:
@@ -114,7 +135,8 @@ def _characters(statistics: Mapping[str, Any]) -> str:
     text = "Characters: how many, how many the split has only once, and how many train has not"
     if vocabulary:
         header += ["without a token", "occurrences"]
-        text += f".\nThe base model has tokens for {vocabulary['characters']:,} characters; it writes no other"
+        if vocabulary["characters"] is not None:
+            text += f".\nThe base model has tokens for {vocabulary['characters']:,} characters; it writes no other"
     return f"{text}\n\n{text_table(header, rows)}"
 
 

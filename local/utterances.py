@@ -16,7 +16,7 @@ from corpus import Clip, Cut, Part
 from header_cache import HeaderCache, Recorder
 from problems import ERROR, NOTE, WARNING, Problem
 from target_text import TargetText
-from vocabulary import Vocabulary
+from vocabulary import Pieces, Vocabulary
 
 LFR_FRAMES = 6  # 10-ms frames to one frame of the encoder, in the hub's Paraformer models
 WINDOW_MS = 25  # the feature window: a shorter clip has no frame at all
@@ -33,7 +33,7 @@ class Reader:
 
     headers: HeaderCache | Recorder
     texts: TargetText = field(default_factory=TargetText)
-    vocabulary: Vocabulary | None = None
+    vocabulary: Vocabulary | Pieces | None = None
     max_seconds: float | None = None
 
 

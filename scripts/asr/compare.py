@@ -18,9 +18,10 @@ from asr.cer import Chunk, ErrorCounts, counted
 from asr.config import rerun
 from asr.errors import RecipeError, at
 from asr.files import write_json, write_text
+from asr.names import NOT_ALL_KNOWN, UNKNOWN_SPEAKER
 from asr.report import read_score
 from asr.score_files import COUNTS, parse_runs, read_table
-from asr.score_tables import interval, p_value, percent
+from asr.score_tables import interval, p_value, percent, speakers_in
 from asr.scoring import SYSTEMS
 from asr.tables import markdown_table, text_table
 
@@ -174,7 +175,8 @@ def compare(runs: Runs, seed: int = 0, count: int = bootstrap.REPLICATES) -> dic
     """The comparison as JSON: systems from the lowest CER, each beside the best, p values adjusted for the number."""
     ordered = sorted(runs.systems, key=lambda item: (item.row["cer"] is None, item.row["cer"], item.name))
     table = np.array([runs.lengths, *(item.errors for item in ordered)], dtype=np.int64).T
-    reason = bootstrap.why_not(len(set(runs.speakers)))
+    unknown = NOT_ALL_KNOWN if UNKNOWN_SPEAKER in runs.speakers else None
+    reason = unknown or bootstrap.why_not(len(set(runs.speakers)))
     sums = bootstrap.resample_utterances(table, seed, count)
     if not reason:
         sums = bootstrap.resample_speakers(table, runs.speakers, seed, count)
@@ -252,7 +254,7 @@ def _cells(found: Mapping[str, Any]) -> list[tuple[object, ...]]:
 
 def _about(found: Mapping[str, Any]) -> str:
     reference = found["reference"]
-    size = f"{reference['n_speakers']} speakers, {reference['n_utt']:,} utterances, normaliser {found['normalizer']}"
+    size = f"{speakers_in(reference)}, {reference['n_utt']:,} utterances, normaliser {found['normalizer']}"
     over = f"{found['resampled']}, {found['replicates']:,} replicates, seed {found['seed']}"
     why = f" ({found['note']})" if found["note"] else ""
     return (

@@ -9,6 +9,7 @@ import numpy as np
 
 from asr import bootstrap, significance
 from asr.groups import SEEN, UNSEEN
+from asr.names import NOT_ALL_KNOWN, UNKNOWN_SPEAKER
 
 if TYPE_CHECKING:
     from asr.scoring import Scored
@@ -71,7 +72,8 @@ def add_intervals(result: dict[str, Any], systems: Mapping[str, Sequence[Scored]
     table = _table(systems)
     over_utterances = Draws(bootstrap.resample_utterances(table, seed, count), names)
     no_character = None if table[:, 0].any() else "the references have no character"
-    reason = bootstrap.why_not(len(set(speakers))) or no_character
+    unknown = NOT_ALL_KNOWN if UNKNOWN_SPEAKER in speakers else None
+    reason = unknown or bootstrap.why_not(len(set(speakers))) or no_character
 
     def add_to_speaker(speaker: str, sums: np.ndarray) -> None:
         draws, row = Draws(sums, names), result["by_speaker"][speaker]
@@ -168,7 +170,7 @@ def _comparison(
             "utterances": over_utterances.probability_of_improvement(),
         },
         "mapsswe": significance.mapsswe(segments),
-        "speakers": _speakers(result["by_speaker"], seed),
+        "speakers": _speakers({} if UNKNOWN_SPEAKER in result["by_speaker"] else result["by_speaker"], seed),
         "utterances_better": sum(new.counts.errors < old.counts.errors for old, new in pairs),
         "utterances_worse": sum(new.counts.errors > old.counts.errors for old, new in pairs),
         "utterances_same": sum(new.counts.errors == old.counts.errors for old, new in pairs),

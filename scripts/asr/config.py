@@ -1,7 +1,8 @@
 """The YAML a user edits, checked key by key and laid out by the stage that reads it.
 
-``python -m asr.config --conf conf/finetune_3090.yaml --out exp/<tag>/conf [++a.b=c …]`` prints the GPUs to use and the
-base model, and writes one small file per stage, so that a changed value reruns the stages that read it and no other.
+``python -m asr.config --conf conf/finetune_3090.yaml --out exp/<tag>/conf [++a.b=c …]`` prints the GPUs to use,
+``data_conf.max_unknown_characters`` (or nothing) and the base model, a line each, and writes one small file per stage,
+so that a changed value reruns the stages that read it and no other.
 """
 
 from __future__ import annotations
@@ -279,7 +280,7 @@ def main() -> None:
         raise UsageError(f"--ngpu takes a whole number, not '{ngpu}'")
     if arguments.out:
         write_stage_files(values, arguments.out)
-    print(ngpu, values["base"], sep="\n")
+    print(ngpu, values.get("data_conf", {}).get("max_unknown_characters", ""), values["base"], sep="\n")
 
 
 if __name__ == "__main__":

@@ -6,6 +6,8 @@ import os
 import sys
 from collections.abc import Callable
 
+from asr.names import visible
+
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
@@ -30,7 +32,7 @@ def at(path: object, line: int | None = None) -> str:
 
 def report(message: str) -> None:
     """Write the error line to stderr in one piece, so that what other processes write cannot come into the middle."""
-    sys.stderr.write(f"error: {message}\n")
+    sys.stderr.write(f"error: {visible(message)}\n")
 
 
 def run(main: Callable[[], int | None], at_once: bool = False) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from asr.errors import RecipeError, at
 from asr.manifest import Utterance
+from asr.names import plain_name
 
 SEEN, UNSEEN = "seen", "unseen"
 LENGTHS = (("0", 0, 0), ("1", 1, 1), ("2", 2, 2), ("3-5", 3, 5), ("6-10", 6, 10), ("11+", 11, None))
@@ -95,6 +96,7 @@ def read_speaker_table(
         if len(row) != len(header):
             raise RecipeError(f"{at(path, line)}: {len(row)} cells, the header has {len(header)}")
         values = {name: _cell(cell) for name, cell in zip(header, row, strict=True)}
+        values["speaker"] = plain_name(values["speaker"])
         if values["speaker"] in found:
             raise RecipeError(f"{at(path, line)}: speaker {values['speaker']} stands in an earlier line too")
         found[values["speaker"]] = values

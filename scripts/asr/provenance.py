@@ -18,6 +18,7 @@ from asr import errors, machine
 from asr.config import read_stage_file
 from asr.files import write_json
 from asr.manifest import corpus_digest, read_manifest, split_digest
+from asr.names import UNKNOWN_SPEAKER
 from asr.public import public
 from asr.schema import STAGE_FILES
 
@@ -66,7 +67,7 @@ def corpus(data: Path) -> dict[str, Any]:
     splits = {}
     for name, utterances in manifests.items():
         splits[name] = {
-            "speakers": len({item.speaker for item in utterances}),
+            "speakers": len({item.speaker for item in utterances} - {UNKNOWN_SPEAKER}) or None,
             "utterances": len(utterances),
             "hours": round(sum(item.duration for item in utterances) / 3600, 3),
             "digest": corpus_digest(utterances),

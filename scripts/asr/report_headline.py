@@ -7,6 +7,7 @@ from html import escape
 from typing import Any
 
 from asr.bootstrap import MIN_SPEAKERS
+from asr.names import NOT_ALL_KNOWN
 from asr.page_html import SWITCH, Words, both, table
 from asr.report_figures import SYSTEMS
 from asr.results import SIMULATED
@@ -34,6 +35,8 @@ def top(tag: str, score: Mapping[str, Any], corpus: Mapping[str, Any], embedded:
     parts = [f"<header>\n<h1>{both(f'Results: {name}', f'结果：{name}')}</h1>\n{SWITCH}\n</header>\n<main>"]
     if corpus.get("simulated"):
         parts.append(f'<p class="banner" role="note">{both(*_SIMULATED)}</p>')
+    if score.get("silence_note"):
+        parts.append(f'<p class="banner" role="note">{_note(score["silence_note"])}</p>')
     parts += [_sentence(score), _cards(score), _speaker_note(score), *_missing(score), _holds(corpus, embedded)]
     parts += [_systems(score), *_certainty(score)]
     return parts
@@ -67,8 +70,7 @@ def _holds(corpus: Mapping[str, Any], embedded: bool) -> str:
 def _sentence(score: Mapping[str, Any]) -> str:
     comparison = score.get("comparison")
     if not comparison:
-        note = score["comparison_note"]
-        return f'<p class="lead">{both(escape(note["en"]), escape(note["zh"]))}</p>'
+        return f'<p class="lead">{_note(score["comparison_note"])}</p>'
     points = percent(abs(comparison["absolute_reduction"]))
     words = {
         "lower": (
@@ -127,7 +129,8 @@ def _cards(score: Mapping[str, Any]) -> str:
         f"{reference['n_utt']:,} utterances, {row['ref_len']:,} characters",
         f"{reference['n_utt']:,} 条语句，{row['ref_len']:,} 字",
     )
-    cards.append(_card(("test speakers", "测试说话人"), f"{reference['n_speakers']:,}", size))
+    speakers = f"{reference['n_speakers']:,}" if reference["n_speakers"] else both("not known", "不详")
+    cards.append(_card(("test speakers", "测试说话人"), speakers, size))
     return '<dl class="cards">\n' + "\n".join(cards) + "\n</dl>"
 
 
@@ -136,8 +139,11 @@ def _rate(rate: float | None, digits: int = 2) -> str:
 
 
 def _speaker_note(score: Mapping[str, Any]) -> str:
-    note = score.get("speaker_note")
-    return f"<p>{both(escape(note['en']), escape(note['zh']))}</p>" if note else ""
+    return f"<p>{_note(score['speaker_note'])}</p>" if score.get("speaker_note") else ""
+
+
+def _note(note: Mapping[str, str]) -> str:
+    return both(escape(note["en"]), escape(note["zh"]))
 
 
 def _missing(score: Mapping[str, Any]) -> list[str]:
@@ -186,6 +192,7 @@ def _about(score: Mapping[str, Any]) -> str:
     if not row.get("ci95"):
         count = score["reference"]["n_speakers"]
         few = f"说话人只有 {count} 位，至少要 {MIN_SPEAKERS} 位" if count < MIN_SPEAKERS else "参考文本中没有字"
+        few = "并非所有说话人都已知" if note == NOT_ALL_KNOWN else few
         how = (f" No interval: {note}.", f"没有给出区间：{few}。")
     return f'<p class="muted">{both(english + how[0], chinese + how[1])}</p>'
 

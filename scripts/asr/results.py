@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from asr.public import public
-from asr.score_tables import interval, p_equals, p_value, percent
+from asr.score_tables import interval, p_equals, p_value, percent, speakers_in
 from asr.tables import markdown_table, markdown_text
 
 NOT_RECORDED = "not recorded"
@@ -57,7 +57,9 @@ def _headline(score: Mapping[str, Any]) -> str:
         "missing",
     )
     header = (*header, "length ratio", "raw CER %", "mean of utterances' CER %")
-    lines = [markdown_table(header, rows), "", *_comparison(score), _about(score)]
+    silent = score.get("silence_note")
+    lines = [markdown_table(header, rows), "", *([f"**{silent['en']}**", ""] if silent else [])]
+    lines += [*_comparison(score), _about(score)]
     lines += ["", f"**What the speakers can show.** {score['speaker_note']['en']}"]
     missing = [(name, row["missing"]) for name, row in score["systems"].items() if row["missing"]]
     for name, keys in missing:
@@ -98,10 +100,11 @@ def _tests(comparison: Mapping[str, Any]) -> str:
     over = [f"{chance[name]:.3f} over {name}" for name in ("speakers", "utterances") if chance[name] is not None]
     words = [f"Probability of improvement: {', '.join(over)}."] if over else []
     moved = f"{speakers['better']} speakers better, {speakers['worse']} worse, {speakers['same']} the same"
-    words.append(
-        f"{moved}; sign-flip test over speakers {p_equals(speakers['p'])} (it cannot be below"
-        f" {p_value(speakers['smallest_p'])})."
-    )
+    if speakers["p"] is not None:
+        words.append(
+            f"{moved}; sign-flip test over speakers {p_equals(speakers['p'])} (it cannot be below"
+            f" {p_value(speakers['smallest_p'])})."
+        )
     test = comparison["mapsswe"]
     if test:
         note = f"; {test['note']}" if test["note"] else ""
@@ -114,7 +117,7 @@ def _tests(comparison: Mapping[str, Any]) -> str:
 
 def _about(score: Mapping[str, Any]) -> str:
     reference, row = score["reference"], next(iter(score["systems"].values()))
-    size = f"{reference['n_utt']:,} utterances, {row['ref_len']:,} characters, {reference['n_speakers']} speakers"
+    size = f"{reference['n_utt']:,} utterances, {row['ref_len']:,} characters, {speakers_in(reference)}"
     how = "errors of all utterances over all reference characters; a missing hypothesis counts as deletions"
     text = f"CER is corpus-level ({how}) on normalised text (normaliser {score['normalizer']}; raw CER: text as it is)"
     note = row["ci95_note"]

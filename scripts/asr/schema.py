@@ -87,6 +87,7 @@ SCHEMA: dict[str, Any] = {
     },
     "scheduler": Key((str,), choices=("warmuplr",)),
     "scheduler_conf": {"warmup_steps": Key((int, float), above=0)},
+    "data_conf": {"max_unknown_characters": Key((int, float), minimum=0, maximum=1)},
     "dataset": Key((str,), choices=DATASETS),
     "dataset_conf": {
         "batch_sampler": Key((str,), choices=BATCH_SAMPLERS),
@@ -172,6 +173,7 @@ OWNED = {
 # Which stage reads what: a changed value reruns the stages that read it, and nothing else.
 STAGE_FILES: dict[str, tuple[str, ...]] = {
     "base": ("base", "family", "from_scratch"),
+    "data": ("data_conf",),
     "train": (
         *("family", "from_scratch", "cpu_processes", "seed", "freeze_param", "enable_tf32", "cudnn_benchmark"),
         *("optim", "optim_conf", "scheduler", "scheduler_conf", "dataset", "dataset_conf", "train_conf", "lora_conf"),

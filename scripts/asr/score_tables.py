@@ -20,6 +20,11 @@ def interval(ci95: Sequence[float] | None, digits: int = 2) -> str:
     return f"{percent(ci95[0], digits)} to {percent(ci95[1], digits)}" if ci95 else "n/a"
 
 
+def speakers_in(reference: Mapping[str, Any]) -> str:
+    """``5 speakers``, of score.json's ``reference``; ``unknown speakers`` where nobody knows them."""
+    return f"{reference['n_speakers'] or 'unknown'} speakers"
+
+
 def screen_table(result: Mapping[str, Any]) -> str:
     """The result in one look: each system, the reduction, each speaker, and the reference lines."""
     rows = []
@@ -29,7 +34,7 @@ def screen_table(result: Mapping[str, Any]) -> str:
         others = (percent(row["ser"]), row["n_empty"], row["n_missing"], ratio, percent(row["raw_cer"]))
         rows.append((name, percent(row["cer"]), interval(row["ci95"]), *counts, *others))
     reference, any_row = result["reference"], next(iter(result["systems"].values()))
-    size = f"{reference['n_speakers']} speakers, {reference['n_utt']:,} utterances, {any_row['ref_len']:,} characters"
+    size = f"{speakers_in(reference)}, {reference['n_utt']:,} utterances, {any_row['ref_len']:,} characters"
     size += f", normaliser {result['normalizer']}"
     if reference["n_empty_ref"]:
         size += f"; {reference['n_empty_ref']:,} references are empty"
@@ -38,6 +43,7 @@ def screen_table(result: Mapping[str, Any]) -> str:
     blocks.append(f"utterances with a number in digits that counts by another listed reading: {', '.join(touched)}")
     if not any_row["ci95"]:
         blocks.append(f"no interval: {any_row['ci95_note']}")
+    blocks += [result["silence_note"]["en"]] if result.get("silence_note") else []
     blocks += _gain(result)
     groups = [(f"speaker {name}", row) for name, row in result["by_speaker"].items()]
     groups += [(f"{name} text", row) for name, row in (result["groups"]["text"] or {}).items()]
@@ -65,10 +71,11 @@ def _gain(result: Mapping[str, Any]) -> list[str]:
     unclear = ": not clear, the interval holds zero" if comparison["verdict"] == "unclear" else ""
     lines = [f"CER reduction {size}{within}{unclear}"]
     speakers = comparison["speakers"]
-    lines.append(
-        f"speakers: {speakers['better']} better, {speakers['worse']} worse, {speakers['same']} the same,"
-        f" sign-flip {p_equals(speakers['p'])} (it cannot be below {p_value(speakers['smallest_p'])})"
-    )
+    if speakers["p"] is not None:
+        lines.append(
+            f"speakers: {speakers['better']} better, {speakers['worse']} worse, {speakers['same']} the same,"
+            f" sign-flip {p_equals(speakers['p'])} (it cannot be below {p_value(speakers['smallest_p'])})"
+        )
     if comparison["mapsswe"]:
         lines.append(
             f"MAPSSWE over {comparison['mapsswe']['segments']:,} segments: {p_equals(comparison['mapsswe']['p'])}"

@@ -19,8 +19,10 @@ from asr.cer import Alignment, ErrorCounts, align_all
 from asr.errors import RecipeError
 from asr.kaldi_text import read_text
 from asr.manifest import Utterance, corpus_digest
+from asr.names import UNKNOWN_SPEAKER
 from asr.normalize import scoring_form, version
 from asr.number_readings import nearest
+from asr.silence_note import silence_note
 from asr.speaker_note import speaker_note
 
 SCHEMA_VERSION = 2
@@ -226,7 +228,7 @@ def score(references: Sequence[Utterance], systems: Mapping[str, System], reques
     names = [name for name in SYSTEMS if name in systems]
     systems = {name: systems[name] for name in names}
     divide = Divider(systems)
-    speakers = len({item.speaker for item in references})
+    speakers = {item.speaker for item in references}
     result: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "normalizer": version(request.without),
@@ -234,7 +236,7 @@ def score(references: Sequence[Utterance], systems: Mapping[str, System], reques
         "replicates": request.replicates,
         "reference": {
             "n_utt": len(references),
-            "n_speakers": speakers,
+            "n_speakers": len(speakers - {UNKNOWN_SPEAKER}),
             "n_empty_ref": sum(item.counts.ref_len == 0 for item in systems[names[0]]),
             "hours": sum(item.duration for item in references) / 3600,
             "digest": corpus_digest(references),
@@ -245,7 +247,8 @@ def score(references: Sequence[Utterance], systems: Mapping[str, System], reques
         "comparison": None,
         "comparison_note": None,
         "mandarin": _mandarin(systems),
-        "speaker_note": speaker_note(speakers),
+        "speaker_note": speaker_note(len(speakers), UNKNOWN_SPEAKER not in speakers),
+        "silence_note": silence_note({name: summarise(systems[name]) for name in names}),
         "reference_lines": list(request.reference_lines),
     }
     comparison.add_intervals(result, systems, request.seed, request.replicates)

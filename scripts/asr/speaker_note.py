@@ -12,8 +12,22 @@ _COVERAGE = {4: (84, 89), 5: (83, 90), 8: (89, 93), 10: (91, 93)}
 _MANY = 20
 
 
-def speaker_note(speakers: int) -> dict[str, str]:
+_UNKNOWN = {
+    "en": (
+        "Who speaks is not known for all utterances: no figure is over speakers, nobody can tell whether the test"
+        " speakers are unseen, and the intervals over utterances are too narrow for other speakers."
+    ),
+    "zh": (
+        "并非所有语句都知道说话人是谁：没有按说话人计算的数字，也无法判断测试说话人是否在训练中出现过；"
+        "按语句的区间对其他说话人来说偏窄。"
+    ),
+}
+
+
+def speaker_note(speakers: int, known: bool = True) -> dict[str, str]:
     """``en`` and ``zh``: what figures on so many test speakers say, and what they do not."""
+    if not known:
+        return _UNKNOWN
     return _too_few(speakers) if speakers < MIN_SPEAKERS else _enough(speakers)
 
 

@@ -117,6 +117,7 @@ def test_a_changed_value_changes_only_the_file_of_the_stages_that_read_it(tmp_pa
         ("++train_conf.avg_nbest_model=3", {"average"}),
         ("++decode_conf.batch_seconds=9", {"decode"}),
         ("++base=q/r", {"base"}),
+        ("++data_conf.max_unknown_characters=0.5", {"data"}),
     ):
         write_stage_files(resolve(path, []), tmp_path / "conf")
         before = {item.name: (item.read_bytes(), item.stat().st_mtime_ns) for item in (tmp_path / "conf").iterdir()}
@@ -130,6 +131,18 @@ def test_no_key_of_the_schema_is_lost_between_the_yaml_and_the_stages():
     assert set(SCHEMA) - read == {"ngpu"}  # run.sh's own; printed by asr.config
     values = {"train_conf": {"max_epoch": 1, "avg_nbest_model": 2}, "base": "x"}
     assert set(flatten(stage_values(values)["train"])) == {"train_conf.max_epoch"}
+
+
+@pytest.mark.parametrize(("words", "share"), [((), ""), (("++data_conf.max_unknown_characters=0.5",), "0.5")])
+def test_what_run_sh_reads_is_printed_a_line_each(tmp_path, words, share):
+    command = [sys.executable, "-m", "asr.config", "--conf", write(tmp_path, GOOD), "--base", "a b/c", *words]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.stdout.split("\n")[1:] == [share, "a b/c", ""], done.stderr
+
+
+def test_a_share_of_unknown_characters_is_one():
+    with pytest.raises(UsageError, match=r"'data_conf\.max_unknown_characters' is 10; it must be at most 1"):
+        resolve(CONF / "mini.yaml", ["++data_conf.max_unknown_characters=10"])
 
 
 def test_a_malformed_file_costs_one_line_and_status_1(tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import soundfile
 import yaml
 
 from asr.manifest import read_manifest, split_digest
-from tests import cdsd_tree
+from tests import cdsd_tree, tiny_sensevoice
 from tests.stage1 import ROOT, beside, environment, keys, prepare, problems, refused
 
 OUTPUTS = {
@@ -59,7 +60,9 @@ def test_manifests_have_exact_lengths(corpus, tmp_path):
         assert item.source_len == info.frames * 100 // 16000
         assert item.target_len == len(item.target)
         assert item.speaker == Path(item.source).parent.name
-    assert done.stdout.splitlines()[0] == "corpus  corpus, part 1h"
+    because = "there is no speaker 07, 08, 09, 10 and 34 more"
+    drawn = f"split drawn by seed 2024, not CDSD's default, because {because}"
+    assert done.stdout.splitlines()[:2] == [drawn, "corpus  corpus, part 1h"]
     assert "drawn by speaker, 8:1:1, seed 2024" in done.stdout
     assert "no problem found" in done.stdout
 
@@ -144,11 +147,64 @@ def test_the_corpuss_own_split_is_used_and_said(corpus, tmp_path):
     assert "drawn by speaker" in prepare(corpus, tmp_path / "data", "--ratios", "4,1,1").stdout
 
 
-def test_almost_cdsd_says_why_its_split_is_not_the_default(tmp_path):
-    for number in range(1, 44):
-        cdsd_tree.add_speaker(tmp_path / "1h", f"{number:02d}", {f"u{number}": "好"})
-    done = prepare(tmp_path, tmp_path / "data")
-    assert "drawn by speaker, 8:1:1, seed 2024; CDSD's default split needs 44 too" in done.stdout
+@pytest.fixture
+def incomplete(tmp_path):
+    """CDSD without speaker 03, without 44's label file, and without a usable clip of test speaker 02."""
+    for number in range(1, 45):
+        if number != 3:
+            cdsd_tree.add_speaker(tmp_path / "1h", f"{number:02d}", {f"u{number}": "好", f"v{number}": "很好"})
+    (tmp_path / "1h/Text/44_label.txt").unlink()
+    for path in (tmp_path / "1h/Audio/02").iterdir():
+        path.write_bytes(b"no sound")
+    return tmp_path
+
+
+LACKING = "there is no usable utterance of 02; no speaker 03; no label file of 44"
+
+
+@pytest.mark.parametrize("words", [("--cdsd",), ("--split", "default"), ("--cdsd", "--split", "+text-disjoint")])
+def test_an_incomplete_cdsd_stops_and_all_that_is_missing_is_named(incomplete, words):
+    message = refused(prepare(incomplete, incomplete / "data", *words))
+    assert f"/1h: CDSD's default split cannot be made, because {LACKING}; restore what is missing, or" in message
+    assert "--split seeded, or --split FILE" in message
+    assert not (incomplete / "data").exists()
+    assert f"cannot be made, because {LACKING}" in (done := prepare(incomplete, None, *words, "--check-only")).stdout
+    assert done.returncode == 0
+
+
+def test_an_incomplete_cdsd_goes_on_by_seed_or_file_and_elsewhere_its_first_line_says_so(incomplete, tmp_path):
+    done = prepare(incomplete, tmp_path / "elsewhere")
+    assert done.stdout.splitlines()[0] == f"split drawn by seed 2024, not CDSD's default, because {LACKING}"
+    done = prepare(incomplete, tmp_path / "seeded", "--cdsd", "--split", "seeded")
+    assert done.stdout.startswith("corpus  "), done.stderr
+    assert keys(tmp_path / "seeded", "test") == keys(tmp_path / "elsewhere", "test")
+    (tmp_path / "s.yaml").write_text("train: rest\nval: ['07']\ntest: ['08', '16']\n")
+    done = prepare(incomplete, tmp_path / "file", "--cdsd", "--split", tmp_path / "s.yaml")
+    assert {item.speaker for item in read_manifest(tmp_path / "file/test.jsonl")} == {"08", "16"}, done.stderr
+
+
+def test_a_whole_cdsd_has_its_default_split_with_a_speaker_more_and_its_own_split_goes_before(whole, tmp_path):
+    corpus = tmp_path / "CDSD"
+    shutil.copytree(whole, corpus)
+    cdsd_tree.add_speaker(corpus / "after_catting/1h", "45", {"S045": "好", "S046": "很好"})
+    done = prepare(corpus, tmp_path / "data", "--cdsd")
+    assert "(default for CDSD 1h)" in done.stdout, done.stderr
+    assert "speaker in no split" in {row["kind"] for row in problems(tmp_path / "data")}
+    (corpus / "split.yaml").write_text("train: rest\nval: ['03']\ntest: ['05']\n")
+    assert "split.yaml (the corpus's own)" in prepare(corpus, tmp_path / "data", "--cdsd").stdout
+
+
+def test_an_incomplete_10h_stops_as_well(whole, tmp_path):
+    corpus = tmp_path / "CDSD"
+    shutil.copytree(whole, corpus)
+    (corpus / "after_catting/10h/Text/20-label.txt").unlink()
+    shutil.rmtree(corpus / "after_catting/10h/Audio/09")
+    (corpus / "after_catting/10h/Text/09_label.txt").unlink()
+    message = refused(prepare(corpus, tmp_path / "data", "--cdsd", "--part", "10h"))
+    assert "because there is no speaker 09; no label file of 20" in message
+    done = prepare(corpus, tmp_path / "data", "--part", "10h")
+    assert done.stdout.startswith("split drawn by seed 2024, not CDSD's default, because there is no speaker 09;")
+    assert "speaker-dependent, by text, 8:1:1" in done.stdout
 
 
 def test_other_rates_and_channels_are_converted_once_and_other_formats_are_taken_as_they_are(part, corpus, tmp_path):
@@ -224,6 +280,25 @@ def test_kaldi_folders_stand_beside_the_manifests_and_can_be_given_back(corpus, 
     assert not (again["kaldi"] / "lhotse").exists()
     prepare(corpus, tmp_path / "data")
     assert not (tmp_path / "data/lhotse").exists()
+
+
+def test_a_speaker_dependent_split_is_as_near_as_texts_allow_and_says_how_near(tmp_path):
+    said = {f"u{number}": text for number, text in enumerate(cdsd_tree.HAN[:30])}
+    cdsd_tree.add_speaker(tmp_path / "1h", "01", said)
+    cdsd_tree.add_speaker(tmp_path / "1h", "02", {"v1": "話說", "v2": "话说！"})  # one text as it is scored
+    done = prepare(tmp_path, tmp_path / "data", "--split", "speaker-dependent")
+    assert done.returncode == 0, done.stderr
+    sets = {name: read_manifest(tmp_path / f"data/{name}.jsonl") for name in ("train", "val", "test")}
+    counts = {name: sum(item.speaker == "01" for item in items) for name, items in sets.items()}
+    assert counts == {"train": 24, "val": 3, "test": 3}
+    of_02 = {name for name, items in sets.items() if any(item.speaker == "02" for item in items)}
+    assert len(of_02) == 1
+    text = (tmp_path / "data/data_statistics.txt").read_text(encoding="utf-8")
+    assert "each speaker's clips, and what 8:1:1 would be" in text
+    assert re.search(r"^01 +24 +3 +3 +24\.0 +3\.0 +3\.0 +0\.0$", text, re.MULTILINE)
+    rows = [row["detail"] for row in problems(tmp_path / "data") if row["kind"] == "speaker without utterance"]
+    assert len(rows) == 2
+    assert all("there are 1 different texts of this speaker, and a text is in one set only" in row for row in rows)
 
 
 def test_leaving_a_speaker_out_and_a_speaker_dependent_split(corpus, tmp_path):
@@ -318,6 +393,26 @@ def test_characters_that_the_model_does_not_have_are_named(corpus, part, tmp_pat
     rows = [row for row in problems(tmp_path / "data") if row["kind"] == "character not in vocabulary"]
     assert len(rows) == 6
     assert {row["detail"] for row in rows} == {"天: becomes <unk>"}
+
+
+def test_a_base_with_pieces_is_asked_for_each_character(corpus, part, tmp_path):
+    known = sorted(set("".join(path.read_text("utf-8") for path in (part / "Text").iterdir())) - {"天", "\n", " "})
+    tiny_sensevoice.write_folder(tmp_path / "base", known, list(tiny_sensevoice.TAGS.values()))
+    refusal = refused(
+        prepare(corpus, tmp_path / "data", "--tokens", tmp_path / "base", "--max-unknown-characters", "0")
+    )
+    assert "base: the base model has no token for many characters (train " in refusal
+    assert "; most often 天)" in refusal
+    done = prepare(corpus, tmp_path / "data", "--tokens", tmp_path / "base", "--max-unknown-characters", "1")
+    assert "warning: characters without a token in the base model: train " in done.stdout, done.stderr
+    statistics = json.loads((tmp_path / "data/statistics.json").read_text(encoding="utf-8"))
+    assert statistics["vocabulary"]["characters"] is None
+    assert [row["character"] for row in statistics["vocabulary"]["uncovered"]] == ["天"]
+    assert "按子词切分，已逐字检查" in (tmp_path / "data/data_statistics.html").read_text(encoding="utf-8")
+    done = prepare(corpus, None, "--check-only", "--tokens", tmp_path / "base", "--max-unknown-characters", "0")
+    assert done.returncode == 0
+    assert "warning: characters without" in done.stdout
+    assert prepare(corpus, None, "--check-only", "--max-unknown-characters", "7").returncode == 2
 
 
 def test_start_up_imports_no_heavy_package():

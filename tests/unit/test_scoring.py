@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from asr.comparison import verdict
 from asr.manifest import Utterance, read_manifest, write_manifest
+from asr.report_headline import top
+from asr.results import results
 from asr.scoring import Request, score, score_hypotheses, total
 from asr.speaker_note import speaker_note
 from asr.tables import markdown_table, text_table
@@ -184,6 +186,52 @@ def test_the_verdict_is_that_of_the_interval():
     assert [verdict(ends) for ends in ((0.01, 0.2), (-0.2, -0.01), (-0.1, 0.2), None)] == [
         *("lower", "higher", "unclear", "unclear")
     ]
+
+
+TEN = [utterance(f"k{number}", f"{number % 5}", "今天天气很好啊真的好") for number in range(10)]
+
+
+@pytest.mark.parametrize(
+    ("baseline", "tuned", "said"),
+    [
+        # 10 references of 10 characters; the tuned model is silent for 4 of 10 and says two characters of the others
+        (
+            "错" * 9,
+            ["", "", "", "", *["今天"] * 6],
+            "The tuned model writes too little: 88 of its 88 errors are deletions, and 4",
+        ),
+        (
+            "错" * 9,
+            [*["今天天气很好啊真的坏"] * 9, ""],
+            "tuned model writes too little: 10 of its 19 errors are deletions, and 1 of",
+        ),
+        ("今天", ["今天天气很好啊真的坏"] * 10, "The base model writes too little: 80 of its 80 errors"),
+        (
+            "错" * 9,
+            ["今天天气很好啊真的"] * 10,
+            "The tuned model writes too little: 10 of its 10 errors are deletions, and 0",
+        ),
+        ("错" * 9, [*["今天天气很好啊真的好"] * 9, "今天天气很好啊真的"], None),  # one deletion in 100 characters
+        ("错" * 10, ["今天天气很好啊真的坏"] * 10, None),
+    ],
+)
+def test_a_model_gone_silent_is_named_wherever_its_cer_is(files, baseline, tuned, said):
+    write_manifest(files / "ref.jsonl", TEN)
+    write_hypotheses(files / "baseline.txt", {item.key: baseline for item in TEN})
+    write_hypotheses(files / "tuned.txt", {item.key: text for item, text in zip(TEN, tuned, strict=True)})
+    done = run(files)
+    assert done.returncode == 0, done.stderr
+    note, score_ = result_of(files)["silence_note"], result_of(files)
+    assert (note is None) == (said is None)
+    page, html = results("x", score_, {}), "\n".join(top("x", score_, {}, embedded=False))
+    if said is None:
+        assert not any("writes too little" in text for text in (done.stdout, page, html))
+        return
+    assert said in note["en"]
+    assert note["en"] in done.stdout
+    assert page.index(note["en"]) < page.index("uning ")
+    assert html.index(note["en"]) < html.index('class="lead"')
+    assert note["zh"] in html
 
 
 def test_an_empty_file_of_hypotheses_is_100_percent_and_no_crash(files):

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asr.errors import RecipeError, UsageError
-from split import SPLITS, read_split, write_split
-from split_rules import Request, dependent_split, loso_split, parse_request, refuse_shared_speakers, text_split
+from split import read_split, write_split
+from split_rules import Request, dependent_split, loso_split, parse_request, refuse_shared_speakers
 
 SPEAKERS = [f"{number:02d}" for number in range(1, 21)]
 NAMES = st.sets(st.text("abc张三1", min_size=1, max_size=3), min_size=3, max_size=30)
@@ -64,22 +64,6 @@ def test_leaving_each_of_20_speakers_out_keeps_two_for_validation():
         loso_split(SPEAKERS, "99")
     with pytest.raises(RecipeError, match="needs two speakers besides"):
         loso_split(["01", "02"], "01")
-
-
-@given(st.lists(st.text("你好天气", min_size=1), unique=True), st.integers())
-def test_a_text_falls_into_the_same_split_whoever_says_it(texts, seed):
-    split = dependent_split(SPEAKERS, seed=seed)
-    assert [text_split(text, split) for text in texts] == [text_split(text, split) for text in texts]
-    assert {text_split(text, split) for text in texts} <= set(SPLITS)
-
-
-def test_the_share_of_texts_is_the_ratios():
-    split = dependent_split(SPEAKERS, ratios=(6, 1, 3), seed=1)
-    drawn = [text_split(str(number), split) for number in range(10_000)]
-    shares = {name: drawn.count(name) / 10_000 for name in SPLITS}
-    assert shares["train"] == pytest.approx(0.6, abs=0.02)
-    assert shares["val"] == pytest.approx(0.1, abs=0.02)
-    assert shares["test"] == pytest.approx(0.3, abs=0.02)
 
 
 def test_a_speaker_dependent_split_names_speakers_or_takes_all():

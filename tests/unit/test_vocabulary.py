@@ -1,15 +1,19 @@
 """What a base model can spell: the same tokens as FunASR's own tokenizer makes, without importing FunASR."""
 
+import io
 import json
 from pathlib import Path
 
 import pytest
+import sentencepiece
+import tokenizers
 from hypothesis import given
 from hypothesis import strategies as st
 
 from asr.errors import RecipeError
 from asr.normalize import normalize_target
-from vocabulary import Vocabulary, read_vocabulary
+from tests import tiny_nano, tiny_sensevoice
+from vocabulary import Vocabulary, read_vocabulary, unknown_share
 
 TOKENS = ["<blank>", "<s>", "</s>", "你", "好", "a", "ktv", "he@@", "llo", "1", "〇", "<unk>"]
 SEG_DICT = {"你": "你", "好": "好", "a": "a", "hello": "he@@ llo", "k": "k", "1": "1", "〇": "〇", "啊": "啊"}
@@ -67,9 +71,61 @@ def test_the_bundled_base_model_is_read_from_its_folder():
     assert vocabulary.unknown("今天龘") == ["龘"]
 
 
-def test_a_tokenizer_that_is_none_by_character_is_not_checked(tmp_path):
-    (tmp_path / "config.yaml").write_text("tokenizer: SentencepiecesTokenizer\n")
+def test_a_tokenizer_that_is_not_known_is_not_checked(tmp_path):
+    (tmp_path / "config.yaml").write_text("tokenizer: WhisperTokenizer\n")
     assert read_vocabulary(tmp_path) is None
+
+
+def test_the_share_is_of_characters_not_of_texts_or_kinds(folder):
+    share, lost = unknown_share(["你好", "天天 a", "龘好"], read_vocabulary(folder))
+    assert (share, lost) == (3 / 7, ["天", "龘"])
+    assert unknown_share([], read_vocabulary(folder)) == (0, [])
+
+
+def test_a_sentencepiece_model_is_asked_for_each_character(tmp_path):
+    tiny_sensevoice.write_folder(tmp_path, list("今天气很好"), list(tiny_sensevoice.TAGS.values()))
+    found = read_vocabulary(tmp_path)
+    assert (found.unknown("今天龘 很好鑫龘"), found.count("今天 ktv")) == (["龘", "鑫"], 5)
+    assert unknown_share(["今天", "龘龘很"], found) == (2 / 5, ["龘"])
+    (tmp_path / tiny_sensevoice.BPE).unlink()
+    with pytest.raises(RecipeError, match="no such SentencePiece model; fetch the base model again"):
+        read_vocabulary(tmp_path)
+
+
+@pytest.mark.parametrize("dummy_prefix", [True, False])
+def test_a_sentencepiece_model_with_bytes_writes_everything(tmp_path, dummy_prefix):
+    tiny_sensevoice.write_folder(tmp_path, list("今天"), [])
+    held = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(["今天天气很好"] * 9),
+        model_writer=held,
+        vocab_size=300,
+        byte_fallback=True,
+        add_dummy_prefix=dummy_prefix,
+        hard_vocab_limit=False,
+        minloglevel=2,
+    )
+    (tmp_path / tiny_sensevoice.BPE).write_bytes(held.getvalue())
+    assert unknown_share(["今天龘", "𠮷"], read_vocabulary(tmp_path)) == (0, [])
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_a_byte_level_tokenizer_writes_everything_and_another_what_it_has(tmp_path, fast):
+    (tmp_path / "config.yaml").write_text("tokenizer: HuggingfaceTokenizer\n")
+    tiny_nano.make_tokenizer(tmp_path / tiny_nano.LLM, ["今", "天"])
+    path = tmp_path / tiny_nano.LLM / "tokenizer.json"
+    if not fast:  # as the hub's older folders have it
+        tokenizers.Tokenizer.from_file(str(path)).model.save(str(path.parent))
+        path.unlink()
+    assert unknown_share(["今天龘", "𠮷 ktv"], read_vocabulary(tmp_path)) == (0, [])
+    words = tokenizers.Tokenizer(tokenizers.models.WordLevel({"今": 0, "<unk>": 1}, unk_token="<unk>"))
+    words.save(str(path))
+    assert read_vocabulary(tmp_path).unknown("今龘") == ["龘"]
+    path.unlink()
+    for rest in (tmp_path / tiny_nano.LLM).glob("merges.txt"):
+        rest.unlink()
+    with pytest.raises(RecipeError, match=r"no tokenizer\.json and no merges\.txt"):
+        read_vocabulary(tmp_path)
 
 
 @pytest.mark.parametrize(
