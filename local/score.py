@@ -20,12 +20,15 @@ from asr import errors
 from asr.errors import UsageError
 from asr.files import write_json
 from asr.groups import read_speaker_table
+from asr.made_by import mark, refuse_others
 from asr.manifest import read_manifest
 from asr.normalize import OPTIONS
 from asr.score_files import write_confusions, write_per_speaker, write_per_utterance, write_trn
 from asr.score_tables import screen_table
 from asr.scoring import Request, score, score_hypotheses
 
+FILES = ("score.json", "per_utterance.tsv", "per_speaker.tsv", "confusions.tsv", "*.trn")
+COMPARED = ("compare.json", "COMPARED.md")
 # Published for CDSD, on clips that are not these: something to read a CER beside, never a test that was passed.
 REFERENCE_LINES = (
     {
@@ -98,12 +101,14 @@ def _score(arguments: argparse.Namespace) -> None:
     files["tuned"] = arguments.hyp
     references, out = read_manifest(arguments.ref), arguments.out
     table, columns = None, arguments.group_by.split(",") if arguments.group_by else None
+    refuse_others(out, "score", FILES)
     if arguments.speaker_table:
         table = read_speaker_table(arguments.speaker_table, {item.speaker for item in references}, columns)
     train = read_manifest(arguments.train) if arguments.train else None
     request = Request(train, table, _without(arguments.without), arguments.seed, REFERENCE_LINES)
     systems = {name: score_hypotheses(references, path, request) for name, path in files.items()}
     result = score(references, systems, request)
+    mark(out, "score")
     write_per_utterance(out / "per_utterance.tsv", systems)
     write_per_speaker(out / "per_speaker.tsv", result)
     write_confusions(out / "confusions.tsv", systems, result)
@@ -122,8 +127,11 @@ def main() -> None:
         return
     from asr.compare import compare, read_runs, tables, write
 
+    if arguments.out:
+        refuse_others(arguments.out, "compare", COMPARED)
     found = compare(read_runs(arguments.compare), arguments.seed)
     if arguments.out:
+        mark(arguments.out, "compare")
         write(arguments.out, found)
     print(tables(found))
 

@@ -123,6 +123,8 @@ def package(exp: Path, weights: Path, folder: Path, blocks: Mapping[str, Any] | 
         shutil.rmtree(leftover, ignore_errors=True)
     building.mkdir(parents=True)
     for path in sorted(base.iterdir()):
+        if path.name.startswith("."):  # says who made the base's folder
+            continue
         if (path.is_file() and path.suffix in ("", ".json", ".txt", ".mvn", ".model")) or path.name == "seg_dict":
             shutil.copyfile(path, building / path.name)
     for name in families.of_folder(base).more_files(base):

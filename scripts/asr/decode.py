@@ -22,6 +22,7 @@ from asr.decode_results import PARTIAL, Partial
 from asr.decode_shards import Facts, Job
 from asr.errors import RecipeError, UsageError
 from asr.files import sha256_file, write_json
+from asr.made_by import claim
 from asr.manifest import Utterance, read_manifest
 
 DEFAULTS = {"batch_seconds": 60.0, "dither": 0.0, "cpu_processes": 1}
@@ -90,6 +91,7 @@ def run(model: Path, manifest: Path, out: Path, ngpu: int, conf: dict[str, Any])
         if not path.is_file():
             raise RecipeError(f"{path}: not there; run stage {'4' if model.name == 'model' else '0'} first")
     inputs = fingerprint(model, manifest, conf)
+    claim(out, "decode", ["hyp.txt", "decode.json", PARTIAL, decode_shards.FAULT])
     if is_up_to_date(out, inputs):
         (out / PARTIAL).unlink(missing_ok=True)
         print(f"{out / 'hyp.txt'}: of this model and these clips already; kept")

@@ -44,9 +44,12 @@ class Partial(contextlib.AbstractContextManager["Partial"]):
         self._stream = open(self.path, "r+b")  # noqa: SIM115 - open as long as this is
         try:
             fcntl.flock(self._stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             self._stream.close()
             raise RecipeError(f"{self.path}: another process decodes into this folder; wait for its end") from None
+        except OSError as error:  # Lustre, some NFS and FUSE
+            why = error.strerror or error
+            self.notes.append(f"note: {self.path} cannot be locked here ({why}): let no second decode write into it")
         try:
             self._take(json.loads(json.dumps(inputs)), set(keys))
         except BaseException:

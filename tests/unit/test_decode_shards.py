@@ -73,7 +73,7 @@ def test_hyp_txt_is_the_same_whatever_the_batches_and_the_processes(
     assert record["real_time_factor"] == pytest.approx(record["decode_seconds"] / sum(SECONDS), abs=0.001)
     assert 0 < record["decode_seconds"] < record["load_seconds"]
     assert done.stdout.startswith(f"{len(SECONDS)} clips, 0.2 min of audio in ")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["decode.json", "hyp.txt"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".made_by_decode", "decode.json", "hyp.txt"]
 
 
 class Stuck:
@@ -150,7 +150,7 @@ def test_a_process_that_is_killed_ends_the_decode_and_the_next_goes_on_from_what
         " decode_conf.batch_seconds or --processes); the same command goes on from what is done"
     ]
     assert stdout == ""
-    assert [path.name for path in stuck.out.iterdir()] == [PARTIAL]  # nothing that could be taken for a result
+    assert {path.name for path in stuck.out.iterdir()} == {".made_by_decode", PARTIAL}  # nothing like a result
     stuck.last.unlink()
     stuck.last.write_bytes(stuck.audio)
     done = run(*stuck.words)
@@ -181,7 +181,7 @@ def test_ctrl_c_or_a_kill_leaves_no_process_behind_and_nothing_half_written(
     found, _, stderr = next(finish)
     assert found == status
     assert stderr.splitlines() == told
-    assert [path.name for path in stuck.out.iterdir()] == [PARTIAL]
+    assert {path.name for path in stuck.out.iterdir()} == {".made_by_decode", PARTIAL}
 
 
 @pytest.mark.slow
