@@ -17,7 +17,7 @@ from pathlib import Path
 
 from asr.errors import RecipeError
 from audio_headers import EXTENSIONS
-from corpus import Clip, Part, absolute, unsafe_name
+from corpus import UNREADABLE, Clip, Part, absolute, subfolders, unsafe_name
 from labels import Label, LabelFileError, read_label_file
 from problems import ERROR, NOTE, WARNING, Problem
 
@@ -40,7 +40,10 @@ def find_part(corpus: str | os.PathLike[str], part: str) -> Path:
         if found:
             return found[0]
     looked = f"looked for {LAYOUT.format(part=part)}, {part}/Audio and Audio, here and up to two levels up and down"
-    raise RecipeError(f"{root}: no part {part} of CDSD; {looked}; there is: {_listing(root)}")
+    unread: list[Problem] = []
+    subfolders(root, unread)
+    but = "".join(f"; {problem.file} cannot be read" for problem in unread[:1])
+    raise RecipeError(f"{root}: no part {part} of CDSD; {looked}; there is: {_listing(root)}{but}")
 
 
 def corpus_root(folder: Path) -> Path:
@@ -72,8 +75,7 @@ def _candidates(root: Path, part: str) -> Iterator[list[Path]]:
 
 def _folders(folder: Path) -> list[Path]:
     try:
-        with os.scandir(folder) as entries:
-            return sorted(Path(entry.path) for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+        return subfolders(folder)
     except OSError:
         return []
 
@@ -95,7 +97,11 @@ def read_part(folder: Path, name: str) -> Part:
     if audio is None or text is None:
         raise RecipeError(f"{folder}: no folder {'Text' if audio else 'Audio'}; there is: {_listing(folder)}")
     label_files = _label_files(part, text)
-    folders = {speaker.name: speaker for speaker in _folders(audio) if _nameable(part, speaker.name, speaker)}
+    there = subfolders(audio, part.problems)
+    for problem in part.problems:
+        if problem.kind == UNREADABLE:  # nothing is known of this speaker's clips
+            label_files.pop(os.path.basename(problem.file), None)
+    folders = {speaker.name: speaker for speaker in there if _nameable(part, speaker.name, speaker)}
     if not folders:
         raise RecipeError(f"{audio}: no speaker's folder in it; expected {audio}/<speaker>/<utterance>.wav")
     if not label_files:
