@@ -12,11 +12,13 @@ split.yaml into --out.
 from __future__ import annotations
 
 import argparse
+from contextlib import nullcontext
 from pathlib import Path
 
 import split_rules
 from asr import errors
 from asr.errors import UsageError
+from asr.locks import alone
 from asr.made_by import STAGE1, mark
 from asr.processes import Helper
 from cdsd import PARTS
@@ -107,7 +109,7 @@ def main() -> None:
     options = _options(_parser().parse_args())
     if options.out:
         refuse_theirs(options.out, options.corpus)
-    with HeaderCache(options.header_cache) as headers:
+    with alone(options.out) if options.out else nullcontext(), HeaderCache(options.header_cache) as headers:
         if options.check_only or options.out is None:
             _check(options, _prepare(options, headers))
             return
