@@ -19,7 +19,7 @@ export PYTHONPATH="$ASR_ROOT/scripts${PYTHONPATH:+:$PYTHONPATH}"
 
 # docker run --user and batch systems give a user without a name, without a home, or with one that cannot be written to;
 # then torch has no name for its cache, and matplotlib, ModelScope and others have no place for theirs.
-[[ -n ${USER:-}${LOGNAME:-} ]] || export USER="uid$UID"
+[[ -n ${USER:-}${LOGNAME:-} ]] || id -un >/dev/null 2>&1 || export USER="uid$UID"
 if [[ ! -d ${HOME:-} || ! -w $HOME ]]; then
   [[ ! -d ${HOME:-}/.cache/modelscope ]] || export MODELSCOPE_CACHE="${MODELSCOPE_CACHE-$HOME/.cache/modelscope}"
   for HOME in "$ASR_ROOT/.cache/home" "$ASR_ROOT/exp/.home" "${TMPDIR:-/tmp}/asr-$UID"; do

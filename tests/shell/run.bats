@@ -309,11 +309,13 @@ as_nobody() {
 
 @test "a user without a name, a home or a folder for temporary files gets one of the recipe's" {
   copy=$BATS_TEST_TMPDIR/copy
-  mkdir "$copy"
+  mkdir -p "$copy" "$BATS_TEST_TMPDIR/bin"
   cp "$root/path.sh" "$copy"
+  printf '#!/bin/sh\necho "id: cannot find name for user ID 12345" >&2\nexit 1\n' >"$BATS_TEST_TMPDIR/bin/id"
+  chmod +x "$BATS_TEST_TMPDIR/bin/id"
   show='. ./path.sh; printf "%s\n" "$HOME" "${USER:-}" "${TMPDIR:-}"'
   for home in "" /nonexistent; do
-    run env -C "$copy" -u USER -u LOGNAME HOME="$home" TMPDIR=/nonexistent bash -euo pipefail -c "$show"
+    PATH=$BATS_TEST_TMPDIR/bin:$PATH run env -C "$copy" -u USER -u LOGNAME HOME="$home" TMPDIR=/nonexistent bash -euo pipefail -c "$show"
     [ "$status" -eq 0 ]
     [ "$output" = "$copy/.cache/home"$'\n'"uid$UID"$'\n'"$copy/.cache/home/tmp" ]
     [ -d "$copy/.cache/home/tmp" ]

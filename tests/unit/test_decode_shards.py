@@ -20,6 +20,7 @@ from asr.manifest import read_manifest, write_manifest
 from asr.skeleton import write_cmvn
 from tests import tiny
 
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 SECONDS = [1.3, 0.3, 2.9, 0.5, 0.7, 1.1, 0.06, 2.0, 0.4, 1.7, 0.9, 0.1]
 
 
@@ -165,7 +166,8 @@ def test_a_process_that_is_killed_ends_the_decode_and_the_next_goes_on_from_what
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("number", "status", "told"), [(signal.SIGINT, 130, ["interrupted"]), (signal.SIGKILL, -9, [])]
+    ("number", "status", "told"),
+    [*((number, 130, ["interrupted"]) for number in STOPS), (signal.SIGKILL, -9, [])],
 )
 def test_ctrl_c_or_a_kill_leaves_no_process_behind_and_nothing_half_written(
     model, manifest, tmp_path, number, status, told
@@ -174,7 +176,7 @@ def test_ctrl_c_or_a_kill_leaves_no_process_behind_and_nothing_half_written(
     stuck.wait_until_stuck()
     finish = stuck.finish()
     next(finish)
-    if number == signal.SIGINT:
+    if number in STOPS:
         os.killpg(stuck.process.pid, number)  # as a terminal does: the children get it too
     else:
         os.kill(stuck.process.pid, number)
