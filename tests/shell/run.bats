@@ -179,6 +179,7 @@ END
 stopping() { # stopping SIGNAL COMMAND…: COMMAND runs the recipe; run.sh alone gets the signal; status and output as of `run`
   local signal=$1 waited=0
   shift
+  rm -f "$BATS_TEST_TMPDIR/said"
   cat >"$BATS_TEST_TMPDIR/saving.sh" <<'END'
 trap 'echo saving; sleep 0.3; echo saved; exit 130' TERM
 echo ready
@@ -199,7 +200,7 @@ work() {
 if at_stage 3 "train"; then once makes "\$exp/made" by work; fi
 END
   "$@" bash "$BATS_TEST_TMPDIR/stopped.sh" >"$BATS_TEST_TMPDIR/said" 2>&1 3>&- &
-  until grep -q ready "$BATS_TEST_TMPDIR/said"; do
+  until grep -qs ready "$BATS_TEST_TMPDIR/said"; do
     sleep 0.1
     ((++waited < 600))
   done
