@@ -183,7 +183,7 @@ stopping() { # stopping SIGNAL COMMAND…: COMMAND runs the recipe; run.sh alone
   cat >"$BATS_TEST_TMPDIR/saving.sh" <<'END'
 trap 'echo saving; sleep 0.3; echo saved; exit 130' TERM
 echo ready
-for ((n = 0; n < 200; n++)); do sleep 0.1 & wait $!; done
+for ((n = 0; n < ${PATIENCE:-200}; n++)); do sleep 0.1 & wait $!; done
 echo "ended by itself"
 END
   cat >"$BATS_TEST_TMPDIR/stopped.sh" <<END
@@ -222,7 +222,7 @@ END
 }
 
 @test "under nohup a hangup is not a stop" {
-  stopping HUP nohup
+  PATIENCE=50 stopping HUP nohup
   [ "$status" -eq 1 ] # it does not make what it should
   [[ $output == *"ended by itself"* ]]
   [[ $output == *"the next command"* ]]
