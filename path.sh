@@ -17,6 +17,18 @@ else
 fi
 export PYTHONPATH="$ASR_ROOT/scripts${PYTHONPATH:+:$PYTHONPATH}"
 
+# docker run --user and batch systems give a user without a name, without a home, or with one that cannot be written to;
+# then torch has no name for its cache, and matplotlib, ModelScope and others have no place for theirs.
+[[ -n ${USER:-}${LOGNAME:-} ]] || id -un >/dev/null 2>&1 || export USER="uid$UID"
+if [[ ! -d ${HOME:-} || ! -w $HOME ]]; then
+  [[ ! -d ${HOME:-}/.cache/modelscope ]] || export MODELSCOPE_CACHE="${MODELSCOPE_CACHE-$HOME/.cache/modelscope}"
+  for HOME in "$ASR_ROOT/.cache/home" "$ASR_ROOT/exp/.home" "${TMPDIR:-/tmp}/asr-$UID"; do
+    if mkdir -p "$HOME" 2>/dev/null && [[ -O $HOME && -w $HOME ]]; then break; fi
+  done
+  export HOME
+fi
+if [[ ! -w ${TMPDIR:-/tmp} ]] && mkdir -p "$HOME/tmp" 2>/dev/null; then export TMPDIR=$HOME/tmp; fi
+
 export LC_ALL=C.UTF-8 # one sort order and one encoding everywhere
 export PYTHONUTF8=1
 export OMP_WAIT_POLICY=PASSIVE # threads that wait do not spin: on a busy machine spinning made training 5 times slower

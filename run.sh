@@ -42,10 +42,12 @@ else
   data=${data:-data/$(basename "$corpus" .jsonl)_${part//,/_}${split_name}_dataset}
 fi
 conf=${conf:-conf/finetune_3090.yaml}
+[[ $tag != */* && $tag != -* && $tag != . && $tag != .. && $tag != *[[:cntrl:]]* ]] ||
+  die 2 "--tag '$tag': it is the name of a folder in exp/: no slash, no - in front, not . or .."
 [[ $mini == false ]] || speakers=mini/corpus/speakers.tsv
 [[ -n $speakers || ! -f $corpus/speakers.tsv ]] || speakers=$corpus/speakers.tsv
 exp=exp/$tag
-mkdir -p "$exp"
+own_run "$exp"
 lock "$exp/.lock"
 resolved=$(python -m asr.config --conf "$conf" --out "$exp/conf" ${base:+--base "$base"} ${ngpu:+--ngpu "$ngpu"} "${overrides[@]}")
 { IFS= read -r ngpu && IFS= read -r max_unknown && IFS= read -r base; } <<<"$resolved"
@@ -57,15 +59,15 @@ printf '%s\n' "$ASR_COMMAND" >"$exp/command" # for scripts/status.sh
 set_up() { # set_up NGPU BASE PYTHON
   local -a anew=()
   [[ $restart == false ]] || anew=(--restart)
-  python -m asr.machine --ngpu "$1" --need-disk-gb 1 --dir "$exp"
-  python -m asr.base_model --base "$2" --exp "$exp" "${anew[@]}"
-  [[ $mini == false ]] || python mini/unpack.py --out "$corpus"
+  run python -m asr.machine --ngpu "$1" --need-disk-gb 1 --dir "$exp"
+  run python -m asr.base_model --base "$2" --exp "$exp" "${anew[@]}"
+  [[ $mini == false ]] || run python mini/unpack.py --out "$corpus"
 }
 
 fine_tune() { # fine_tune NGPU; --restart is not among the words, or the stamp would change when it is taken away
   local -a anew=()
   [[ $restart == false ]] || anew=(--restart)
-  python -m asr.train --exp "$exp" --data "$data" --ngpu "$1" "${anew[@]}"
+  run python -m asr.train --exp "$exp" --data "$data" --ngpu "$1" "${anew[@]}"
 }
 
 evaluate() { # evaluate NGPU
@@ -73,11 +75,11 @@ evaluate() { # evaluate NGPU
   [[ -z $speakers ]] || about=(--speaker-table "$speakers")
   [[ $mini == false ]] || about+=(--group-by severity) embed=(--embed-audio)
   [[ ! -f $exp/baseline/hyp.txt ]] || against=(--baseline "$exp/baseline/hyp.txt")
-  python -m asr.decode --model "$exp/model" --manifest "$data/test.jsonl" --out "$exp/tuned" --ngpu "$1" --exp "$exp"
-  python local/score.py --ref "$data/test.jsonl" --hyp "$exp/tuned/hyp.txt" "${against[@]}" --train "$data/train.jsonl" \
+  run python -m asr.decode --model "$exp/model" --manifest "$data/test.jsonl" --out "$exp/tuned" --ngpu "$1" --exp "$exp"
+  run python local/score.py --ref "$data/test.jsonl" --hyp "$exp/tuned/hyp.txt" "${against[@]}" --train "$data/train.jsonl" \
     "${about[@]}" --out "$exp/score"
-  python -m asr.provenance --exp "$exp" --data "$data" --conf "$conf" --ngpu "$1"
-  python -m asr.report --exp "$exp" "${embed[@]}"
+  run python -m asr.provenance --exp "$exp" --data "$data" --conf "$conf" --ngpu "$1"
+  run python -m asr.report --exp "$exp" "${embed[@]}"
 }
 
 if at_stage 0 "set up: environment, base model, mini corpus"; then

@@ -18,7 +18,7 @@ from pathlib import Path
 from asr.errors import RecipeError
 from asr.names import plain_name
 from audio_headers import EXTENSIONS
-from corpus import Clip, Part, absolute, tidy_name, unsafe_name
+from corpus import UNREADABLE, Clip, Part, absolute, subfolders, tidy_name, unsafe_name
 from labels import Label, LabelFileError, read_label_file
 from problems import ERROR, NOTE, WARNING, Problem
 
@@ -41,7 +41,10 @@ def find_part(corpus: str | os.PathLike[str], part: str) -> Path:
         if found:
             return found[0]
     looked = f"looked for {LAYOUT.format(part=part)}, {part}/Audio and Audio, here and up to two levels up and down"
-    raise RecipeError(f"{root}: no part {part} of CDSD; {looked}; there is: {_listing(root)}")
+    unread: list[Problem] = []
+    subfolders(root, unread)
+    but = "".join(f"; {problem.file} cannot be read" for problem in unread[:1])
+    raise RecipeError(f"{root}: no part {part} of CDSD; {looked}; there is: {_listing(root)}{but}")
 
 
 def corpus_root(folder: Path) -> Path:
@@ -73,8 +76,7 @@ def _candidates(root: Path, part: str) -> Iterator[list[Path]]:
 
 def _folders(folder: Path) -> list[Path]:
     try:
-        with os.scandir(folder) as entries:
-            return sorted(Path(entry.path) for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+        return subfolders(folder)
     except OSError:
         return []
 
@@ -96,8 +98,12 @@ def read_part(folder: Path, name: str) -> Part:
     if audio is None or text is None:
         raise RecipeError(f"{folder}: no folder {'Text' if audio else 'Audio'}; there is: {_listing(folder)}")
     label_files = _label_files(part, text)
+    there = subfolders(audio, part.problems)
+    for problem in part.problems:
+        if problem.kind == UNREADABLE:  # nothing is known of this speaker's clips
+            label_files.pop(plain_name(os.path.basename(problem.file)), None)
     folders: dict[str, list[Path]] = {}  # two of them may look alike
-    for folder_ in _folders(audio):
+    for folder_ in there:
         if _nameable(part, speaker := tidy_name(part.problems, folder_.name, folder_), folder_):
             folders.setdefault(speaker, []).append(folder_)
     if not folders:

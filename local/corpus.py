@@ -10,8 +10,9 @@ from typing import NamedTuple
 
 from asr.names import UNKNOWN_SPEAKER as UNKNOWN_SPEAKER
 from asr.names import plain_name, visible
-from problems import NOTE, Problem
+from problems import ERROR, NOTE, Problem
 
+UNREADABLE = "unreadable folder"  # a kind of problem
 OWN_SPLITS = {  # what the sets of a corpus that comes split are called, and which split each one is
     "train": "train",
     "training": "train",
@@ -68,6 +69,28 @@ class Part:
     clips: list[Clip] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
+
+
+def subfolders(folder: Path, problems: list[Problem] | None = None) -> list[Path]:
+    """The folders in ``folder`` by name, hidden ones left out.
+
+    With ``problems``, one that cannot be looked into (its permissions, a link to itself) is left out and put there.
+    """
+    found = []
+    with os.scandir(folder) as entries:
+        for entry in sorted(entries, key=lambda entry: entry.name):
+            if entry.name.startswith("."):
+                continue
+            try:
+                if entry.is_dir():
+                    if problems is not None:
+                        os.scandir(entry.path).close()
+                    found.append(Path(entry.path))
+            except OSError as error:
+                if problems is not None:
+                    detail = f"left out: {error.strerror}"
+                    problems.append(Problem(ERROR, UNREADABLE, entry.path, None, "", detail))
+    return found
 
 
 def absolute(path: str | os.PathLike[str]) -> Path:

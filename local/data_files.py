@@ -13,6 +13,7 @@ import corpus_statistics
 import kaldi_dir
 import lhotse_dir
 from asr.files import write_json, write_text
+from asr.made_by import STAGE1, mark, mark_of
 from asr.manifest import write_manifest
 from asr.processes import Helper, beside
 from asr.tables import text_table
@@ -34,7 +35,7 @@ OUTPUTS = (
         "data_statistics.txt",
         "data_statistics.html",
     ),
-    *(ELSEWHERE, "lhotse", *SPLITS, "val.jsonl", "test.jsonl", "train.jsonl"),
+    *(mark_of(STAGE1), ELSEWHERE, "lhotse", *SPLITS, "val.jsonl", "test.jsonl", "train.jsonl"),
 )
 
 
@@ -59,7 +60,7 @@ def write(prepared: Prepared, out: Path, draw: Helper, lhotse: bool = False) -> 
 
 
 def _write_files(prepared: Prepared, folder: Path, draw: Helper, lhotse: bool) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
+    mark(folder, STAGE1)
     with contextlib.ExitStack() as stack:
         # Another process writes the lists while this one counts, but not of so many that they fill the memory twice.
         if few := sum(map(len, prepared.splits.values())) <= _FEW:

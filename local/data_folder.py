@@ -6,14 +6,40 @@ import contextlib
 import ctypes
 import filecmp
 import os
+import re
 import shutil
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from asr.errors import RecipeError
+from asr.made_by import STAGE1, refuse_others
+from split import SPLITS
 
+# What stage 1 puts into train, val, test and lhotse.
+_IN_FOLDERS = re.compile(r"wav\.scp|text|utt2spk|spk2utt|(recordings|supervisions)_\w+\.jsonl\.gz|\..+\.tmp")
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # linux/fcntl.h, linux/fs.h
+
+
+def refuse_theirs(out: Path, corpus: Path) -> None:
+    """RecipeError where ``out``, or the converted audio beside it, is somebody's own, or is in or around the corpus."""
+    for folder in (out, audio_folder(out)):
+        places = [os.path.realpath(path) for path in (folder, corpus)]
+        if os.path.commonpath(places) in places:
+            raise RecipeError(
+                f"{folder}: is the corpus {corpus}, or in it, or around it, and a corpus is not written into; give"
+                " --data (--out) another folder"
+            )
+        refuse_others(folder, STAGE1)
+    for name in (*SPLITS, "lhotse"):  # folders that are replaced as a whole
+        there = os.listdir(out / name) if (out / name).is_dir() else ()
+        if theirs := sorted(file for file in there if not _IN_FOLDERS.fullmatch(file)):
+            raise RecipeError(f"{out / name / theirs[0]}: stage 1 has not made it, and replaces this folder; move it")
+
+
+def audio_folder(out: Path) -> Path:
+    """Where the clips are that had to be converted: beside the data folder."""
+    return out.absolute().with_name(f"{out.name}_audio")
 
 
 def write_folder(out: Path, names: Sequence[str], fill: Callable[[Path], None]) -> bool:
@@ -28,8 +54,6 @@ def write_folder(out: Path, names: Sequence[str], fill: Callable[[Path], None]) 
     moment can leave a mixture.
     """
     out = Path(os.path.realpath(out))
-    if out.exists() and not out.is_dir():
-        raise RecipeError(f"{out}: is not a folder, so no data can be written into it; give another --out")
     staging = (out if os.path.ismount(out) else out.parent) / f".{out.name}.tmp"
     shutil.rmtree(staging, ignore_errors=True)
     try:

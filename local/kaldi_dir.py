@@ -11,6 +11,7 @@ Entries of wav.scp that are commands (``sox … |``) or places in archives (``a.
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Iterable, Iterator
@@ -22,7 +23,7 @@ from asr.errors import RecipeError
 from asr.files import atomic_open
 from asr.manifest import Utterance
 from asr.names import plain_name
-from corpus import OWN_SPLITS, Clip, Cut, Part, tidy_name
+from corpus import OWN_SPLITS, Clip, Cut, Part, subfolders, tidy_name
 from joining import Clips, Table, audio_path, lines_of, list_other, unsafe_path
 from problems import ERROR, NOTE, Problem
 
@@ -39,11 +40,11 @@ def is_kaldi(path: Path) -> bool:
     return (path / "wav.scp").is_file() or any(folder.name.lower() in OWN_SPLITS for folder in _sets(path))
 
 
-def _sets(path: Path) -> list[Path]:
-    """The folders within ``path`` that have a wav.scp."""
+def _sets(path: Path, problems: list[Problem] | None = None) -> list[Path]:
+    """The folders within ``path`` that have a wav.scp; one that cannot be looked into is put into ``problems``."""
     if not path.is_dir():
         return []
-    return [entry for entry in sorted(path.iterdir()) if entry.name[0] != "." and (entry / "wav.scp").is_file()]
+    return [folder for folder in subfolders(path, problems) if os.path.isfile(folder / "wav.scp")]
 
 
 def read_kaldi(path: Path) -> Part:
@@ -55,7 +56,7 @@ def read_kaldi(path: Path) -> Part:
     clips = Clips(part)
     if (path / "wav.scp").is_file():
         _read_set(clips, path, "")
-    for folder in _sets(path):
+    for folder in _sets(path, part.problems):
         if (path / "wav.scp").is_file():
             detail = f"not read: {path.name} has a wav.scp itself; give this folder as --corpus if it is meant"
             part.problems.append(Problem(NOTE, "other set", str(folder), None, "", detail))

@@ -38,7 +38,10 @@ def read_label_file(path: Path) -> tuple[list[Label], list[Problem]]:
     Ids are in their plain form. An empty file, or bytes that are neither UTF-8 nor GB18030, are a LabelFileError that
     names the file (and line).
     """
-    raw = path.read_bytes()
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise LabelFileError(path, None, f"cannot be read ({error.strerror})") from None
     lines, problems = _decode(path, raw)
     labels: list[Label] = []
     file, empty, marked = str(path), True, codecs.BOM_UTF8 in raw

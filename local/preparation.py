@@ -11,10 +11,12 @@ from typing import Any
 
 import corpus_statistics
 from asr.errors import RecipeError
+from asr.made_by import STAGE1, mark
 from asr.manifest import FRAMES_PER_SECOND, MODEL_SAMPLE_RATE, Utterance, split_digest
 from assignment import EVALUATION_PART, Corpus, Splits, assign, choose_split
 from corpora import is_simulated, open_corpus, within
 from corpus import Cut
+from data_folder import audio_folder
 from header_cache import HeaderCache
 from problems import ERROR, NOTE, SEVERITIES, WARNING, Problem, count_kinds
 from speakers import forget_dummies, same_audio
@@ -208,7 +210,8 @@ def convert_audio(prepared: Prepared, out: Path) -> Path | None:
         return None
     from audio_convert import Job, convert
 
-    folder = out.absolute().with_name(f"{out.name}_audio")
+    folder = audio_folder(out)
+    mark(folder, STAGE1)
     jobs = [Job(item.key, item.speaker, item.source, prepared.to_convert[item.key], item.duration) for item in wanted]
     made, failed = convert(jobs, folder)
     prepared.problems += [Problem(ERROR, kind, path, None, key, detail) for key, path, kind, detail in failed]

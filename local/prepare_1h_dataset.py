@@ -12,15 +12,19 @@ split.yaml into --out.
 from __future__ import annotations
 
 import argparse
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
 import split_rules
 from asr import errors
 from asr.errors import UsageError
+from asr.locks import alone
+from asr.made_by import STAGE1, mark
 from asr.processes import Helper
 from cdsd import PARTS
 from data_files import check_summary, drawing, summary, write
+from data_folder import refuse_theirs
 from header_cache import HeaderCache
 from preparation import MAX_UNKNOWN, Options, Prepared, convert_audio, prepare, refuse_if_strict
 from problems import write_problems
@@ -84,9 +88,17 @@ def _ratios(text: str | None) -> tuple[float, ...] | None:
         ) from None
 
 
+def _prepare(options: Options, headers: HeaderCache) -> Prepared:
+    prepared = prepare(options, headers)
+    if options.out:  # the corpus may begin above the folder that was named
+        refuse_theirs(options.out, prepared.root)
+    return prepared
+
+
 def _check(options: Options, prepared: Prepared) -> None:
     file = options.out / "problems.tsv" if options.out else None
     if file:
+        mark(options.out, STAGE1)
         write_problems(file, prepared.problems)
     print(check_summary(prepared, file))
     if options.strict:
@@ -108,12 +120,14 @@ def _write(options: Options, prepared: Prepared, out: Path, draw: Helper) -> Non
 def main() -> None:
     """Prepare, or only check, the corpus that the command line names."""
     options = _options(_parser().parse_args())
-    with HeaderCache(options.header_cache) as headers:
+    if options.out:
+        refuse_theirs(options.out, options.corpus)
+    with alone(options.out) if options.out else nullcontext(), HeaderCache(options.header_cache) as headers:
         if options.check_only or options.out is None:
-            _check(options, prepare(options, headers))
+            _check(options, _prepare(options, headers))
             return
         with drawing() as draw:
-            _write(options, prepare(options, headers), options.out, draw)
+            _write(options, _prepare(options, headers), options.out, draw)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from asr import errors
 from asr.errors import RecipeError, UsageError
 from asr.files import write_json
 from asr.groups import read_speaker_table
+from asr.made_by import mark, refuse_others
 from asr.manifest import Utterance, read_manifest
 from asr.names import UNKNOWN_SPEAKER, known_speakers
 from asr.normalize import OPTIONS
@@ -29,6 +30,8 @@ from asr.score_files import write_confusions, write_per_speaker, write_per_utter
 from asr.score_tables import screen_table
 from asr.scoring import Request, score, score_hypotheses
 
+FILES = ("score.json", "per_utterance.tsv", "per_speaker.tsv", "confusions.tsv", "*.trn")
+COMPARED = ("compare.json", "COMPARED.md")
 # Published for CDSD, on clips that are not these: something to read a CER beside, never a test that was passed.
 REFERENCE_LINES = (
     {
@@ -119,6 +122,7 @@ def _score(arguments: argparse.Namespace) -> None:
         warning = "not all speakers are known (or each utterance has its own): no figure is over speakers"
         print(f"warning: {arguments.ref}: {warning}", file=sys.stderr)
     table, columns = None, arguments.group_by.split(",") if arguments.group_by else None
+    refuse_others(out, "score", FILES)
     if arguments.speaker_table and speakers != {UNKNOWN_SPEAKER}:
         table = read_speaker_table(arguments.speaker_table, speakers, columns)
     train = read_manifest(arguments.train) if arguments.train else None
@@ -127,6 +131,7 @@ def _score(arguments: argparse.Namespace) -> None:
     request = Request(train, table, _without(arguments.without), arguments.seed, REFERENCE_LINES)
     systems = {name: score_hypotheses(references, path, request) for name, path in files.items()}
     result = score(references, systems, request)
+    mark(out, "score")
     write_per_utterance(out / "per_utterance.tsv", systems)
     write_per_speaker(out / "per_speaker.tsv", result)
     write_confusions(out / "confusions.tsv", systems, result)
@@ -145,8 +150,11 @@ def main() -> None:
         return
     from asr.compare import compare, read_runs, tables, write
 
+    if arguments.out:
+        refuse_others(arguments.out, "compare", COMPARED)
     found = compare(read_runs(arguments.compare), arguments.seed)
     if arguments.out:
+        mark(arguments.out, "compare")
         write(arguments.out, found)
     print(tables(found))
 

@@ -13,7 +13,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from asr.errors import RecipeError
-from asr.processes import cores, die_with_parent
+from asr.processes import cores, die_with_parent, leave_stopping_to_parent
 from asr.progress import open_terminal
 
 CHUNK = 16  # items a message: the way there and back costs 0.1 ms, a clip about 1 ms
@@ -92,7 +92,7 @@ class _Worker:
 
 def _serve(work: Work, pipe: Connection, at: Any, inherited: Sequence[Connection]) -> None:
     """A worker's life: until its pipe closes, its parent dies, or it is told to stop."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all of a terminal's processes; the parent ends us
+    leave_stopping_to_parent()
     signal.signal(signal.SIGTERM, _leave)
     die_with_parent()
     gc.freeze()  # else the first collection would copy every page of the parent's utterances

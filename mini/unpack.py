@@ -56,8 +56,8 @@ def is_whole(corpus: Path, out: Path) -> bool:
 
 
 def unpack(corpus: Path, out: Path) -> tuple[int, float]:
-    """Unpacks `corpus` to `out` by way of <out>.tmp; returns the numbers of clips and of seconds."""
-    partial = out.with_name(f"{out.name}.tmp")
+    """Unpacks `corpus` to `out` by way of .<out>.tmp; returns the numbers of clips and of seconds."""
+    partial = out.with_name(f".{out.name}.tmp")
     shutil.rmtree(partial, ignore_errors=True)
     packed = sorted((corpus / AUDIO).glob("*/*.opus"))
     samples = sum(unpack_clip(clip, partial / AUDIO / clip.parent.name / f"{clip.stem}.wav") for clip in packed)
@@ -79,14 +79,18 @@ def main() -> int:
     parser.add_argument("--force", action="store_true", help="unpack again over an earlier unpacking")
     options = parser.parse_args()
     out = options.out.resolve()
-    # speakers.tsv tells an earlier unpacking from a real corpus in the same layout, which must never be removed.
-    if out.exists() and any(out.iterdir()) and not (out / "speakers.tsv").is_file():
-        print(f"{out} exists and is no unpacked mini corpus; choose another folder", file=sys.stderr)
+    # SOURCE tells an earlier unpacking from a real corpus in the same layout, which must never be removed.
+    if out.exists() and not (out / SOURCE).is_file() and (not out.is_dir() or any(out.iterdir())):
+        print(f"error: {out}: holds what is no unpacked mini corpus; give --out another folder", file=sys.stderr)
         return 1
     if is_whole(options.corpus, out) and not options.force:
         print(f"{out} is there already; --force unpacks it again")
         return 0
-    clips, seconds = unpack(options.corpus, out)
+    try:
+        clips, seconds = unpack(options.corpus, out)
+    except OSError as error:
+        print(f"error: {error.filename or out}: {error.strerror}; {out} cannot be made", file=sys.stderr)
+        return 1
     print(f"{clips} clips, {seconds / 60:.1f} minutes in {out}")
     return 0
 

@@ -203,7 +203,10 @@ make_venv() {
     [[ -z $wanted || $(version_of "$wanted") == "$have" ]]; then
     return
   fi
+  [[ ! -e $venv || -f $stamp || -f $root/.cache/venv_begun ]] ||
+    die "$venv: this script has not made it, and would empty it: move it away, or activate it and use --active"
   find_python "$wanted"
+  : >"$root/.cache/venv_begun"
   phase "virtual environment .venv with Python $(version_of "$python")" "$python" -m venv --clear "$venv"
   python=$venv/bin/python
   put_stamp root "$root"
@@ -298,9 +301,13 @@ main() {
   export PIP_USER=0 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PIP_ROOT_USER_ACTION=ignore PYTHONNOUSERSITE=1 DS_BUILD_OPS=0
   unset PYTHONPATH PYTHONHOME PIP_TARGET PIP_PREFIX
   trap interrupted INT TERM HUP
+  [[ -n ${HOME:-} ]] || export HOME=$root/.cache # pip would keep its downloads in a folder called ~
   mkdir -p "$root/.cache"
   exec 9>"$root/.cache/install.lock"
-  ! type -P flock >/dev/null || flock -n 9 || die "another scripts/install.sh is at work in $root: wait for it"
+  flock -E 75 -n 9 2>/dev/null || {
+    (($? != 75)) || die "another scripts/install.sh is at work in $root: wait for it"
+    echo "note: $root cannot be locked here: start no second scripts/install.sh in it meanwhile"
+  }
   : >"$log"
   if [[ -n $active ]]; then use_active; else make_venv; fi
   remember_choices

@@ -7,6 +7,8 @@ shopt -s inherit_errexit
 stage_running="" # number of the stage at work, for the message when it fails
 stage_log=""     # its log
 stage_began=""   # when its command was begun, while it is at work
+to_log=""        # while a stage is at work, the descriptor that leads to its log and to the screen
+stopped=""       # a signal has asked for a stop
 command_line=()  # the options as they were given, without the stage range
 overrides=()     # ++a.b=c words, passed through to the configuration
 
@@ -67,6 +69,7 @@ parse_options() { # parse_options SCRIPT "$@": --name value, --name=value, --fla
       shift
     fi
     shift
+    [[ -n $value ]] || die 2 "--$name is given nothing; leave it out for its default"
     printf -v "${name//-/_}" '%s' "$value"
     case $name in
       stage | stop-stage | restart) ;;
@@ -108,17 +111,18 @@ at_stage() { # at_stage N TITLE: true when stage N is asked for; from here on a 
 
 fingerprint() {   # one line for what a path holds: a file's content, a large file's or a folder's sizes and times
   local path size # @FILE: the sizes and times of the files that FILE lists, one a line
+  # What cannot be read, and a link that leads round in a circle, is part of what is there: the stage says so itself.
   for path in "$@"; do
     if [[ $path == @* && -f ${path#@} ]]; then
       printf 'list %s ' "$path"
       { xargs -r -d '\n' -a "${path#@}" stat -L -c '%n %s %.9Y %.9Z' -- 2>&1 || true; } | sha256sum
     elif [[ -d $path ]]; then
       printf 'folder %s ' "$path"
-      find -L "$path" -type f -printf '%P %s %T@\n' | sort | sha256sum
+      { find -L "$path" -type f -printf '%P %s %T@\n' 2>&1 || true; } | sort | sha256sum
     elif [[ -f $path ]]; then
       size=$(stat -L -c %s "$path")
       if ((size < 67108864)); then
-        sha256sum <"$path"
+        { sha256sum <"$path"; } 2>&1 || true
       else
         stat -L -c '%n %s %Y' "$path"
       fi
@@ -126,6 +130,34 @@ fingerprint() {   # one line for what a path holds: a file's content, a large fi
       printf 'missing %s\n' "$path"
     fi
   done
+}
+
+run() { # run COMMAND…: with its words in the stage's log; a signal is passed on to it at once, not when it has ended
+  local status=0
+  trap stop INT TERM HUP # anew, for a function that is itself run so
+  "$@" >&"$to_log" 2>&1 &
+  wait "$!" || status=$?
+  while kill -0 "$!" 2>/dev/null; do # a signal ends the wait, but what is waited for saves first
+    status=0
+    wait "$!" || status=$?
+  done
+  [[ -z $stopped ]] || exit 130
+  return "$status"
+}
+
+stop() { # what a signal does: TERM to what is run, which has Ctrl-C ignored as all that bash runs beside itself; else out
+  local running
+  running=$(jobs -pr)
+  [[ -n $running ]] || exit 130
+  stopped=yes
+  kill -TERM "$running" 2>/dev/null || true
+}
+
+end_log() { # all that was said is on the screen and in the log when this returns
+  [[ -n $to_log ]] || return 0
+  exec {to_log}>&-
+  to_log=""
+  wait "$tee" || true
 }
 
 once() { # once INPUT… makes OUTPUT… by COMMAND…: run COMMAND unless it, its inputs and its outputs are as they were
@@ -153,7 +185,10 @@ once() { # once INPUT… makes OUTPUT… by COMMAND…: run COMMAND unless it, i
   rm -f "$stamp"
   stage_began=$SECONDS
   printf '$ %s\n' "$*" >"$stage_log"
-  "$@" 2>&1 | (trap '' TERM && exec tee -ai "$stage_log") # a stop is the command's alone, and what it then says is shown
+  exec {to_log}> >(trap '' TERM HUP && exec tee -ai "$stage_log") # a stop is the command's alone: its last words are kept
+  tee=$!
+  run "$@"
+  end_log
   local path
   for path in "${outputs[@]}"; do
     [[ -e ${path#@} ]] || die 1 "${path#@}: stage $stage_running ended without making it"
@@ -169,10 +204,21 @@ note_seconds() { # a line more in log/stageN.seconds: what this run has spent in
   stage_began=""
 }
 
+own_run() { # own_run EXP: make it, unless it holds what no run of this version's format has begun (asr.made_by)
+  if [[ ! -e $1/conf/.made_by_run && -n $(find -L "$1" ! -type d ! -name '.*' -print -quit 2>/dev/null) ]]; then
+    die 1 "$1: holds what this version of the recipe has not made; keep it, and give --tag NEW"
+  fi
+  local why
+  why=$(mkdir -p "$1/conf" 2>&1 && touch "$1/.lock" 2>&1) ||
+    die 1 "$1: ${why##*: }; exp/ and data/ must be folders that can be written to, or links to such"
+}
+
 lock() { # lock FILE: one run.sh at a time on a tag; the lock dies with the processes that hold it, which takes a moment
-  command -v flock >/dev/null || return 0
+  local status=0 why
   exec {lock_fd}>>"$1"
-  flock -w 2 "$lock_fd" || die 1 "$1: another run.sh is at work on this tag: pid $(tail -n 1 "$1"), or what it has started; wait for it or stop it"
+  why=$(flock -E 75 -w 2 "$lock_fd" 2>&1) || status=$?
+  [[ $status != 75 ]] || die 1 "$1: another run.sh is at work on this tag: pid $(tail -n 1 "$1"), or what it has started; wait for it or stop it"
+  [[ $status == 0 ]] || log "note: $1 cannot be locked here (${why##*: }): see to it that no second run.sh works on this tag"
   printf '%s\n' $$ >"$1"
 }
 
@@ -185,13 +231,16 @@ quoted() { # the words as a shell would need them
 
 on_exit() { # after a failed stage: the tail of its log, where the log is, how to rerun that stage alone
   local status=$?
-  trap - ERR EXIT INT TERM
+  trap '' INT TERM HUP
+  trap - EXIT
+  set +e # a terminal that is gone cannot be written to
+  end_log
   [[ $status == 0 || -z $stage_running ]] && exit "$status"
   note_seconds || true
   {
     if [[ $status == 130 || $status == 143 ]]; then
-      printf '\nstage %s (%s) was interrupted; nothing half-written is left\n' "$stage_running" "$stage_title"
       status=130
+      printf '\nstage %s (%s) was interrupted; nothing half-written is left\n' "$stage_running" "$stage_title"
     elif [[ -f $stage_log ]]; then
       printf '\nstage %s (%s) failed; the end of %s:\n' "$stage_running" "$stage_title" "$stage_log"
       tail -n 8 "$stage_log" | sed 's/^/  | /'
@@ -207,5 +256,4 @@ on_exit() { # after a failed stage: the tail of its log, where the log is, how t
 }
 
 trap on_exit EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
+trap stop INT TERM HUP

@@ -30,10 +30,13 @@ def write_audio(path: Path, wave: np.ndarray, **options: object) -> None:
 
 
 def write_text(path: Path, lines: Iterable[str]) -> None:
-    """Writes lines as UTF-8 under a temporary name, then renames."""
+    """Writes lines as UTF-8 under a temporary name, then renames. Another text that is there is not replaced."""
+    text = "".join(f"{line}\n" for line in lines)
+    if path.exists() and path.read_text(encoding="utf-8") != text:
+        raise SystemExit(f"error: {path}: is there, with another text; remove it, or give --out another folder")
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.part")
-    partial.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    partial.write_text(text, encoding="utf-8")
     partial.rename(path)
 
 

@@ -1,6 +1,6 @@
 """Pack a trained tiny base model for git: the model folder of its run, weights in half precision.
 
-``python mini/make/pack_base.py --model exp/mini_base/model --out mini/base``
+``python mini/make/pack_base.py --model exp/mini_base/model --out mini/base``, once the old one has been removed
 """
 
 from __future__ import annotations
@@ -23,6 +23,10 @@ def main() -> None:
     parser.add_argument("--model", required=True, type=Path, help="exp/<tag>/model of the from-scratch run")
     parser.add_argument("--out", required=True, type=Path, help="folder to write")
     arguments = parser.parse_args()
+    if arguments.out.exists() and any(arguments.out.iterdir()):
+        raise RecipeError(
+            f"{arguments.out}: is not empty, and nothing in it is replaced; remove it, or give another --out"
+        )
     state = read_state(arguments.model / "model.pt")
     for key, value in state.items():
         if value.is_floating_point() and not torch.isfinite(value.half()).all():

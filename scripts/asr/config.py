@@ -20,6 +20,7 @@ import yaml
 from asr import deepspeed_conf, errors, families
 from asr.errors import RecipeError, UsageError, at
 from asr.files import write_text
+from asr.made_by import RUN, claim, refuse_older
 from asr.schema import OPEN, OPTIMIZER_KEYS, OWNED, SCHEMA, STAGE_FILES, Key
 
 Lines = dict[tuple[str, ...], int]
@@ -242,6 +243,7 @@ def _dump(values: dict[str, Any]) -> str:
 
 def write_stage_files(values: dict[str, Any], out: str | os.PathLike[str]) -> None:
     """Write ``out``/{base,train,average,decode}.yaml; a file whose content is unchanged is not touched."""
+    claim(Path(out), RUN, ["*.yaml"])
     for name, part in stage_values(values).items():
         path = Path(out) / f"{name}.yaml"
         text = _dump(part)
@@ -254,6 +256,7 @@ def read_stage_file(exp: str | os.PathLike[str], name: str) -> dict[str, Any]:
     path = Path(exp) / "conf" / f"{name}.yaml"
     if not path.is_file():
         raise RecipeError(f"{path}: not there; run.sh writes it, or: python -m asr.config --conf … --out {path.parent}")
+    refuse_older(path.parent, RUN, Path(exp))
     values, _ = load_yaml(path)
     return values
 

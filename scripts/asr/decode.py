@@ -26,6 +26,7 @@ from asr.decode_results import PARTIAL, Partial
 from asr.decode_shards import Facts, Job
 from asr.errors import RecipeError, UsageError
 from asr.files import sha256_file, sweep, write_json
+from asr.made_by import claim
 from asr.manifest import Utterance, read_manifest
 from asr.unreadable import MAX_SHARE, Unread, Unreadable, command
 
@@ -121,6 +122,7 @@ def run(
         if not path.is_file():
             raise RecipeError(f"{path}: not there; run stage {'4' if model.name == 'model' else '0'} first")
     inputs = fingerprint(model, manifest, conf)
+    claim(out, "decode", ["hyp.txt", "decode.json", PARTIAL, decode_shards.FAULT])
     if not without and is_up_to_date(out, inputs):
         (out / PARTIAL).unlink(missing_ok=True)
         print(f"{out / 'hyp.txt'}: of this model and these clips already; kept")

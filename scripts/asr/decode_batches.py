@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
-import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
@@ -14,7 +13,7 @@ from typing import Any, NamedTuple
 from asr.errors import RecipeError
 from asr.manifest import FRAMES_PER_SECOND, Utterance
 from asr.memory import ran_out_of_memory
-from asr.processes import die_with_parent
+from asr.processes import die_with_parent, leave_stopping_to_parent
 from asr.unreadable import Unread
 
 _inherited: list[Any] = []  # a reading process's recogniser: it comes by the fork, and its model is not touched
@@ -64,7 +63,7 @@ def _begin_reading(recogniser: Any) -> None:
     import torch
 
     die_with_parent()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    leave_stopping_to_parent()
     torch.set_num_threads(1)
     _inherited[:] = [recogniser]
 

@@ -8,13 +8,13 @@ damage the last.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
 from asr.errors import RecipeError
+from asr.locks import lock
 
 PARTIAL = "hyp.partial"
 
@@ -43,8 +43,9 @@ class Partial(contextlib.AbstractContextManager["Partial"]):
         self.path.touch()
         self._stream = open(self.path, "r+b")  # noqa: SIM115 - open as long as this is
         try:
-            fcntl.flock(self._stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+            if why := lock(self._stream):
+                self.notes.append(f"note: {self.path} {why}: let no second decode write to this folder")
+        except BlockingIOError:
             self._stream.close()
             raise RecipeError(f"{self.path}: another process decodes into this folder; wait for its end") from None
         try:

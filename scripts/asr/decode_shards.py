@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 from asr.decode_batches import Clip
 from asr.errors import RecipeError
 from asr.files import write_text
-from asr.processes import cores, die_with_parent
+from asr.processes import cores, die_with_parent, leave_stopping_to_parent
 
 READERS = 4  # processes that read audio for a GPU, where there are as many cores
 FAULT = "decode_fault.txt"
@@ -72,7 +72,7 @@ def shards(ngpu: int, processes: int, count: int) -> int:
 
 def _begin() -> None:
     die_with_parent()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, which ends this process
+    leave_stopping_to_parent()
 
 
 @contextlib.contextmanager

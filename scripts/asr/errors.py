@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable
+from typing import Any
 
 from asr.names import visible
 
@@ -35,6 +37,26 @@ def report(message: str) -> None:
     sys.stderr.write(f"error: {visible(message)}\n")
 
 
+def stop_as_by_ctrl_c() -> None:
+    """Let SIGTERM (kill, docker stop) and SIGHUP (a lost connection) raise KeyboardInterrupt in this process, once.
+
+    What ends a process group, or is passed on by run.sh, may come twice, and is not to cut the clean-up short. A
+    process that is forked just ends, as by default. A signal that is ignored (nohup) stays so.
+    """
+    ours, signals = os.getpid(), (signal.SIGTERM, signal.SIGHUP)
+
+    def stop(number: int, _: Any) -> None:
+        if os.getpid() != ours:
+            os._exit(128 + number)
+        for each in signals:
+            signal.signal(each, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    for number in signals:
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, stop)
+
+
 def run(main: Callable[[], int | None], at_once: bool = False) -> None:
     """Run a command's ``main`` and exit with the recipe's statuses: 0 done, 1 failed, 2 usage, 130 interrupted.
 
@@ -43,6 +65,7 @@ def run(main: Callable[[], int | None], at_once: bool = False) -> None:
     A RecipeError, a full disk, a missing file or a refused one becomes one line on stderr. Anything else is a
     fault in the recipe and keeps its traceback.
     """
+    stop_as_by_ctrl_c()
     if os.environ.get("ASR_TRACEBACK"):
         sys.exit(main() or 0)
     try:

@@ -1,9 +1,9 @@
 """torchrun over the training's processes: how they are begun, how they are asked to stop, and what they say.
 
-A person's stop (Ctrl-C, SIGTERM to this process) goes to the workers as SIGINT: they save, however long it takes, and
-stop on every machine. torchrun's own way is SIGTERM, and SIGKILL half a minute later, whether or not a save is under
-way; the workers hear that one from torchrun alone, where the machines that train together have changed or one of them
-has failed: they save if they can, and are begun anew.
+A person's stop (Ctrl-C, or SIGTERM or SIGHUP to this process) goes to the workers as SIGINT: they save, however long it
+takes, and stop on every machine. torchrun's own way is SIGTERM, and SIGKILL half a minute later, whether or not a save
+is under way; the workers hear that one from torchrun alone, where the machines that train together have changed or one
+of them has failed: they save if they can, and are begun anew.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Ending:
 
 
 def stop_once(child: subprocess.Popen, mark: Path) -> None:
-    """Let Ctrl-C and SIGTERM leave ``mark`` and tell the workers, which save first; see the module.
+    """Let Ctrl-C, SIGTERM and SIGHUP leave ``mark`` and tell the workers, which save first; see the module.
 
     torchrun is in a session of its own, where a terminal's Ctrl-C does not reach it or them as well. Where a person
     insists, seconds later, nothing is waited for.
@@ -59,8 +59,9 @@ def stop_once(child: subprocess.Popen, mark: Path) -> None:
         elif time.monotonic() - told[0] > INSISTING:
             child.kill()
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, stop)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as by nohup
+            signal.signal(number, stop)
 
 
 def torchrun(exp: Path, processes: int, team: Machines) -> tuple[int, Ending]:
@@ -96,6 +97,15 @@ def torchrun(exp: Path, processes: int, team: Machines) -> tuple[int, Ending]:
     return child.wait(), ending
 
 
+def _pass_on(line: str) -> None:
+    """Print it; where nobody is there to read it (ssh without a terminal has ended), stop as by SIGHUP."""
+    try:
+        print(line, end="", flush=True)
+    except BrokenPipeError:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - for what is said from here on
+        signal.raise_signal(signal.SIGTERM)
+
+
 def show(child: subprocess.Popen, held: Path, mark: Path) -> Ending:
     """Pass on what the workers say, until they end, but for the account of a failure; all of it goes to ``held``.
 
@@ -123,7 +133,7 @@ def show(child: subprocess.Popen, held: Path, mark: Path) -> Ending:
                 continue
             noise = noise or (hidden and any(word in line for word in NOISE))
             if (is_error and line not in told) or not (is_error or noise):
-                print(line, end="", flush=True)
+                _pass_on(line)
             if is_error:
                 told.add(line)
                 ending.error = line

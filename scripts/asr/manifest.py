@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 
 from asr.errors import RecipeError, at
 from asr.files import atomic_open
+from asr.made_by import STAGE1, refuse_older
 
 FRAMES_PER_SECOND = 100
 MODEL_SAMPLE_RATE = 16000
@@ -106,6 +107,8 @@ def read_manifest(path: str | os.PathLike[str]) -> list[Utterance]:
     path = Path(path)
     if not path.is_file():
         raise RecipeError(f"{path}: no such manifest; run stage 1 first")
+    if (path.parent / "statistics.json").is_file():  # stage 1's folder, not somebody's own manifests
+        refuse_older(path.parent, STAGE1)
     utterances: list[Utterance] = []
     seen: dict[str, int] = {}
     with open(path, "rb") as stream:

@@ -31,6 +31,12 @@ def die_with_parent() -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
+def leave_stopping_to_parent() -> None:
+    """In a child: a stop of the whole group (Ctrl-C, SIGTERM, SIGHUP) is the parent's, which ends this process."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+
+
 def children(parent: int) -> list[int]:
     """The processes that ``parent`` has begun and that are there."""
     found = []
@@ -75,7 +81,7 @@ class Helper(contextlib.AbstractContextManager["Helper"]):
 
 def _help(pipe: Any, others: Any, ready: Callable[[], Any], function: Callable[..., Any]) -> None:
     die_with_parent()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, which ends this process
+    leave_stopping_to_parent()
     others.close()
     os.nice(10)  # what the parent does meanwhile comes first
     ready()
@@ -122,7 +128,7 @@ def halves(function: Callable[[list[Any]], Any], items: list[Any], share: float 
 
 def _answer(pipe: Any, function: Callable[[list[Any]], Any], items: list[Any]) -> None:
     die_with_parent()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, which ends this process
+    leave_stopping_to_parent()
     try:
         result = function(items), None
     except Exception as error:

@@ -17,6 +17,7 @@ from asr import errors
 from asr.config import rerun
 from asr.errors import RecipeError, at
 from asr.files import write_text
+from asr.made_by import claim
 from asr.results import results
 
 SCHEMA_VERSION = 2
@@ -60,6 +61,7 @@ def main() -> None:
     score = read_score(exp / "score")
     recorded = exp / "provenance.json"
     provenance = read_json(recorded, "remove it or run stage 5 again") if recorded.exists() else {}
+    claim(exp, "report", ["RESULTS.md", "report.html", "figures/*"])
     write_text(exp / "RESULTS.md", results(exp.resolve().name, score, provenance))
     write_html(exp, score, provenance, arguments.embed_audio)
     print(f"written to {exp}: RESULTS.md, report.html, figures/")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,10 @@ from asr.audio import UnreadableError, read_audio
 from asr.average import configuration
 from asr.errors import RecipeError
 from asr.files import atomic_open, write_json, write_text
+from asr.made_by import mark, refuse_others
 from asr.manifest import Utterance, read_manifest
+
+FILES = ("tokens.json", "config.yaml", "am.mvn", "configuration.json")
 
 
 def tokens(utterances: Iterable[Utterance]) -> list[str]:
@@ -57,7 +61,7 @@ def write_cmvn(path: Path, shift: np.ndarray, scale: np.ndarray) -> None:
 
 
 def write_folder(folder: Path, names: list[str], config: dict[str, Any], shift: np.ndarray, scale: np.ndarray) -> None:
-    """The folder's four files: tokens.json, config.yaml, am.mvn, configuration.json."""
+    """The folder's four ``FILES``."""
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "tokens.json", names)
     write_text(folder / "config.yaml", yaml.safe_dump(config, sort_keys=False))
@@ -83,10 +87,13 @@ def command(config: dict[str, Any], title: str, least: int = 1) -> None:
     arguments = parser.parse_args()
     if (arguments.out / "model.pt").exists():
         raise RecipeError(f"{arguments.out}: holds a model; give --out a folder of its own")
+    maker = Path(sys.argv[0]).stem
+    refuse_others(arguments.out, maker, FILES)
     utterances = read_manifest(arguments.manifest)
     names = tokens(utterances)
     if len(names) - 4 < least:
         raise RecipeError(f"{arguments.manifest}: only {len(names) - 4} distinct characters; {least} are needed")
     measured = mean_and_scale(utterances, config["frontend_conf"], arguments.clips, arguments.seed)
+    mark(arguments.out, maker)
     write_folder(arguments.out, names, config, *measured)
     print(f"{arguments.out}: {len(names)} tokens")

@@ -26,6 +26,7 @@ from asr.config import read_stage_file
 from asr.decode import DEFAULTS, decode
 from asr.errors import RecipeError, UsageError
 from asr.files import sweep, write_json
+from asr.made_by import claim
 from asr.manifest import Utterance, read_manifest, write_manifest
 from asr.mean import write_mean
 from asr.normalize import scoring_form
@@ -99,6 +100,7 @@ def prepare(exps: Sequence[Path], out: Path) -> None:
     """What ``asr.decode --exp out`` and later stages read: base, settings, and every clip that any run trained on."""
     if (out / "run.json").exists() or any(out.resolve() == exp.resolve() for exp in exps):
         raise RecipeError(f"{out}: is a run of its own; give --out a new name")
+    claim(out, "average")
     base_model.link((exps[0] / "base").resolve(), out)
     shutil.copyfile(exps[0] / "base.json", out / "base.json")
     shutil.copytree(exps[0] / "conf", out / "conf", dirs_exist_ok=True)

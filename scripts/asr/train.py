@@ -57,7 +57,7 @@ def clear(exp: Path) -> None:
     import shutil
 
     told = ("checkpoints.json", SAVES, DIGESTS, RUN, "train.log", "progress.jsonl", "curves.png")
-    for path in [*exp.glob("*.pt*"), *(exp / name for name in told)]:
+    for path in [*exp.glob("model.pt*"), *exp.glob("state.pt*"), *(exp / name for name in told)]:
         path.unlink(missing_ok=True)
     shutil.rmtree(exp / "tensorboard", ignore_errors=True)
 

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.stage1 import hear_ctrl_c
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
@@ -55,6 +57,7 @@ class Recipe:
             stdin=subprocess.DEVNULL,
             text=True,
             start_new_session=True,
+            preexec_fn=hear_ctrl_c,
         )
 
     def run_and_stop(

@@ -43,6 +43,26 @@ def test_ctrl_c_in_training_is_one_message_and_the_same_command_goes_on(recipe, 
     assert len(ranking["checkpoints"]) == 5
 
 
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_to_run_sh_alone_stops_training_with_a_save(recipe, tag, how):
+    """kill PID, docker stop; a lost connection."""
+    words = ("--tag", "stopped", "++train_conf.max_epoch=20", "++train_conf.log_interval=2")
+    child = recipe.start(*words, "--stage", "3", "--stop-stage", "3")
+    said = ""
+    while "step 4/" not in said:
+        line = child.stdout.readline()
+        assert line, said
+        said += line
+    child.send_signal(how)
+    said = child.communicate()[0]
+    assert child.returncode == 130, said
+    assert "stopped; the same command goes on from the newest checkpoint" in said
+    assert "stage 3 (fine-tune: torchrun on FunASR's train_ds) was interrupted" in said
+    assert "Traceback" not in said
+    save = recipe.json("exp/stopped/saves.json")[0]["weights"]
+    assert re.fullmatch(r"model\.pt\.ep\d+\.\d+", save)  # within an epoch: by the stop
+
+
 def test_a_killed_training_goes_on(recipe, tag):
     words = ("--tag", "stopped", "++train_conf.max_epoch=7", "--stage", "3", "--stop-stage", "3")
     status, said = recipe.run_and_stop(*words, when=(tag / "model.pt.ep6").is_file, how=signal.SIGKILL)

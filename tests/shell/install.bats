@@ -278,3 +278,31 @@ one_line_error() {
   [ "$status" -eq 1 ]
   [[ "$output" == "error: another scripts/install.sh is at work"* ]]
 }
+
+@test "a file system without locks: one note, and on it goes" {
+  fake_python python3.11 3.11.7
+  rm "$bin/flock"
+  printf '#!%s\necho "flock: 9: Function not implemented" >&2\nexit 71\n' "$(type -P bash)" >"$bin/flock"
+  chmod +x "$bin/flock"
+  run install
+  [ "$status" -eq 0 ]
+  [ "${lines[0]}" = "note: $repository cannot be locked here: start no second scripts/install.sh in it meanwhile" ]
+  [[ "${lines[-1]}" == "installed in "* ]]
+}
+
+@test "somebody's own .venv is left as it is; one that was begun and not finished is made anew" {
+  fake_python python3.11 3.11.7
+  mkdir -p "$repository/.venv/bin"
+  echo mine >"$repository/.venv/bin/tool"
+  run install
+  [ "$status" -eq 1 ]
+  one_line_error
+  [[ "${lines[-1]}" == "error: $repository/.venv: this script has not made it, and would empty it: "* ]]
+  [ "$(cat "$repository/.venv/bin/tool")" = mine ]
+  rm -r "$repository/.venv"
+  run install
+  [ "$status" -eq 0 ]
+  rm "$repository/.venv/asr-install.stamp" # as when the first installation is killed at once
+  run install
+  [ "$status" -eq 0 ]
+}

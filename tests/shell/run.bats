@@ -195,3 +195,155 @@ END
   [[ $output == *"another run.sh is at work on this tag"* ]]
   kill %1 && wait || true
 }
+
+# A stage of two commands, the first of which saves when it is asked to stop.
+stopping() { # stopping SIGNAL COMMAND…: COMMAND runs the recipe; run.sh alone gets the signal; status and output as of `run`
+  local signal=$1 waited=0
+  shift
+  rm -f "$BATS_TEST_TMPDIR/said"
+  cat >"$BATS_TEST_TMPDIR/saving.sh" <<'END'
+trap 'echo saving; sleep 0.3; echo saved; exit 130' TERM
+echo ready
+for ((n = 0; n < ${PATIENCE:-200}; n++)); do sleep 0.1 & wait $!; done
+echo "ended by itself"
+END
+  cat >"$BATS_TEST_TMPDIR/stopped.sh" <<END
+# options
+stage=3      # first
+stop_stage=3 # last
+# end of options
+. "$root/scripts/lib.sh"
+exp=$exp
+work() {
+  run bash "$BATS_TEST_TMPDIR/saving.sh"
+  echo "the next command"
+}
+if at_stage 3 "train"; then once makes "\$exp/made" by work; fi
+END
+  "$@" bash "$BATS_TEST_TMPDIR/stopped.sh" >"$BATS_TEST_TMPDIR/said" 2>&1 3>&- &
+  until grep -qs ready "$BATS_TEST_TMPDIR/said"; do
+    sleep 0.1
+    ((++waited < 600))
+  done
+  kill "-$signal" $!
+  status=0
+  wait $! || status=$?
+  output=$(<"$BATS_TEST_TMPDIR/said")
+}
+
+@test "a signal to run.sh alone reaches what it runs at once: it saves, stops, and the stage says so" {
+  for signal in TERM HUP INT; do
+    stopping "$signal" env --default-signal=INT
+    [ "$status" -eq 130 ]
+    [[ $output == *$'ready\nsaving\nsaved\n\nstage 3 (train) was interrupted'* ]]
+    [[ $output != *"the next command"* ]]
+    [ ! -e "$exp/stamps/stage3" ]
+    [[ $(<"$exp/log/stage3.log") == *$'saving\nsaved' ]]
+  done
+}
+
+@test "under nohup a hangup is not a stop" {
+  PATIENCE=50 stopping HUP nohup
+  [ "$status" -eq 1 ] # it does not make what it should
+  [[ $output == *"ended by itself"* ]]
+  [[ $output == *"the next command"* ]]
+}
+
+@test "a file system without locks: one note, and on it goes" {
+  mkdir "$BATS_TEST_TMPDIR/bin"
+  printf '#!/bin/sh\necho "flock: 11: Function not implemented" >&2\nexit 71\n' >"$BATS_TEST_TMPDIR/bin/flock"
+  chmod +x "$BATS_TEST_TMPDIR/bin/flock"
+  PATH=$BATS_TEST_TMPDIR/bin:$PATH run bash -c ". '$root/scripts/lib.sh'; lock '$exp/.lock'; echo on; cat '$exp/.lock'"
+  [ "$status" -eq 0 ]
+  [ "${lines[0]}" = "note: $exp/.lock cannot be locked here (Function not implemented): see to it that no second run.sh works on this tag" ]
+  [ "${lines[1]}" = on ]
+  [[ ${lines[2]} =~ ^[0-9]+$ ]] # for status.sh
+}
+
+@test "a tag is the name of a folder in exp/, and an option is given something" {
+  for tag in a/b ../a /a . .. -a $'a\nb'; do
+    usage_error "--tag '$tag': it is the name of a folder in exp/: no slash, no - in front, not . or .." --tag "$tag"
+  done
+  usage_error "--tag is given nothing; leave it out for its default" --tag ''
+  usage_error "--corpus is given nothing; leave it out for its default" --corpus=
+  copy=$BATS_TEST_TMPDIR/copy # blanks, quotes and Chinese stay: refused for the YAML alone
+  mkdir "$copy"
+  cp -r "$root/run.sh" "$root/path.sh" "$root/scripts" "$copy"
+  for tag in 'my "run"' '普通话 1' '$(touch x)'; do
+    run bash "$copy/run.sh" --tag "$tag" --conf none.yaml
+    [ "$status" -ne 2 ]
+    [ -d "$copy/exp/$tag/conf" ]
+  done
+  [ ! -e "$copy/x" ]
+}
+
+@test "exp/TAG that holds something else, or is of an earlier version, is left as it is" {
+  run bash -c ". '$root/scripts/lib.sh'; own_run '$exp/new'"
+  [ "$status" -eq 0 ]
+  mkdir -p "$exp/mine/model" "$exp/old/conf"
+  echo weights >"$exp/mine/model/model.pt"
+  touch "$exp/old/conf/base.yaml" "$exp/old/base.json"
+  for name in mine old; do
+    run bash -c ". '$root/scripts/lib.sh'; own_run '$exp/$name'"
+    [ "$status" -eq 1 ]
+    [ "$output" = "error: $exp/$name: holds what this version of the recipe has not made; keep it, and give --tag NEW" ]
+  done
+  [ "$(find "$exp/mine" -type f)" = "$exp/mine/model/model.pt" ]
+  mkdir -p "$exp/begun" # and killed at once
+  touch "$exp/begun/.lock" "$exp/begun/.made_by_run.x.tmp"
+  run bash -c ". '$root/scripts/lib.sh'; own_run '$exp/begun'"
+  [ "$status" -eq 0 ]
+  touch "$exp/file"
+  run bash -c ". '$root/scripts/lib.sh'; own_run '$exp/file/t'"
+  [ "$status" -eq 1 ]
+  [ "$output" = "error: $exp/file/t: Not a directory; exp/ and data/ must be folders that can be written to, or links to such" ]
+}
+
+# as_nobody COMMAND…: permissions bind nobody that is root
+as_nobody() {
+  if [[ $UID == 0 ]]; then setpriv --reuid=65534 --regid=65534 --clear-groups "$@"; else "$@"; fi
+}
+
+@test "links in a circle, odd names and folders that cannot be read are part of a corpus's fingerprint" {
+  corpus=$(mktemp -d) # where nobody may go, which bats' own folders are not
+  mkdir -p "$corpus/closed" "$corpus/a"
+  ln -s .. "$corpus/a/loop"
+  ln -s itself "$corpus/itself"
+  ln -s nowhere "$corpus/dangling"
+  touch "$corpus/line"$'\n'"break.wav" "$corpus/closed/inside.wav" "$corpus/shut.jsonl"
+  cp "$root/scripts/lib.sh" "$corpus/a"
+  chmod 755 "$corpus"
+  chmod 0 "$corpus/closed" "$corpus/shut.jsonl"
+  of() { as_nobody bash -c ". '$corpus/a/lib.sh'; line=\$(fingerprint '$1'); echo \"\$line\"; echo whole"; }
+  for path in "$corpus" "$corpus/shut.jsonl"; do
+    first=$(of "$path")
+    [[ $first == *$'\n'whole ]]
+    [ "$(of "$path")" = "$first" ]
+  done
+  first=$(of "$corpus")
+  touch "$corpus/one more.wav"
+  more=$(of "$corpus")
+  [ "$more" != "$first" ]
+  chmod 755 "$corpus/closed"
+  [ "$(of "$corpus")" != "$more" ]
+  rm -r "$corpus"
+}
+
+@test "a user without a name, a home or a folder for temporary files gets one of the recipe's" {
+  copy=$BATS_TEST_TMPDIR/copy
+  mkdir -p "$copy" "$BATS_TEST_TMPDIR/bin"
+  cp "$root/path.sh" "$copy"
+  printf '#!/bin/sh\necho "id: cannot find name for user ID 12345" >&2\nexit 1\n' >"$BATS_TEST_TMPDIR/bin/id"
+  chmod +x "$BATS_TEST_TMPDIR/bin/id"
+  show='. ./path.sh; printf "%s\n" "$HOME" "${USER:-}" "${TMPDIR:-}"'
+  for home in "" /nonexistent; do
+    PATH=$BATS_TEST_TMPDIR/bin:$PATH run env -C "$copy" -u USER -u LOGNAME HOME="$home" TMPDIR=/nonexistent bash -euo pipefail -c "$show"
+    [ "$status" -eq 0 ]
+    [ "$output" = "$copy/.cache/home"$'\n'"uid$UID"$'\n'"$copy/.cache/home/tmp" ]
+    [ -d "$copy/.cache/home/tmp" ]
+  done
+  run env -C "$copy" -u HOME -u TMPDIR USER=me bash -euo pipefail -c "$show"
+  [ "$output" = "$copy/.cache/home"$'\n'me ]
+  run env -C "$copy" -u TMPDIR HOME="$BATS_TEST_TMPDIR" USER=me bash -euo pipefail -c "$show"
+  [ "$output" = "$BATS_TEST_TMPDIR"$'\n'me ]
+}

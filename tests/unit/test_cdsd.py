@@ -1,5 +1,6 @@
 """CDSD as people have it on disk: every irregularity, wherever --corpus points, and label files in any state."""
 
+import functools
 import os
 from collections import Counter
 from pathlib import Path
@@ -8,8 +9,10 @@ import pytest
 
 import cdsd
 from asr.errors import RecipeError
+from corpora import open_corpus
 from labels import read_label_file
 from tests import cdsd_tree
+from tests.nobody import as_nobody, open_folder
 
 
 def kinds(part):
@@ -299,3 +302,49 @@ def test_gbk_is_read_with_a_warning(tmp_path):
 def test_a_label_file_that_is_empty_or_no_text_stops_with_file_and_line(tmp_path, raw, message):
     with pytest.raises(RecipeError, match=message):
         read_bytes(tmp_path, raw)
+
+
+def test_what_cannot_be_read_is_named_and_the_rest_is_taken():
+    with open_folder() as root:
+        part = small_part(root / "corpus")
+        (part / "Audio/zz").symlink_to("zz")  # a link to itself
+        (part / "Audio/01/round").symlink_to("..")
+        (part / "Audio/02/closed").mkdir(mode=0)
+        (part / "Audio/03").chmod(0)
+        read = as_nobody(functools.partial(cdsd.read_part, part, "1h"))
+        assert "03" not in read.speakers
+        assert {clip.speaker for clip in read.clips} == set(read.speakers) == {"01", "02", "04", "05", "06"}
+        found = [problem for problem in read.problems if problem.kind == "unreadable folder"]
+        assert [(problem.file, problem.detail) for problem in found] == [
+            (str(part / "Audio/03"), "left out: Permission denied"),
+            (str(part / "Audio/zz"), "left out: Too many levels of symbolic links"),
+        ]
+        (part / "Audio/03").chmod(0o755)
+        labels_of(part, "04").chmod(0)
+        faults = as_nobody(functools.partial(cdsd.read_part, part, "1h")).faults
+        assert faults == [f"{labels_of(part, '04')}: cannot be read (Permission denied)"]
+        (part / "Text").chmod(0)
+        with pytest.raises(PermissionError):
+            as_nobody(functools.partial(cdsd.read_part, part, "1h"))
+        (part.parent).chmod(0)
+        with pytest.raises(RecipeError, match=f"no part 1h of CDSD; .*; {part.parent} cannot be read"):
+            as_nobody(functools.partial(cdsd.find_part, root / "corpus", "1h"))
+        (part.parent).chmod(0o755)
+        (part / "Text").chmod(0o755)
+
+
+def test_a_kaldi_set_that_cannot_be_read_is_named_and_other_folders_are_no_matter():
+    with open_folder() as root:
+        for name in ("train", "dev", "lost+found"):
+            (root / name).mkdir()
+            (root / name / "wav.scp").write_text(f"{name} /nowhere/{name}.wav\n")
+            (root / name / "text").write_text(f"{name} 好\n")
+            (root / name / "utt2spk").write_text(f"{name} s1\n")
+        (root / "dev").chmod(0)
+        part = as_nobody(functools.partial(open_corpus, root, ("1h",)))[0]
+        assert [clip.key for clip in part.clips] == ["train"]
+        assert ("unreadable folder", str(root / "dev")) in [(item.kind, item.file) for item in part.problems]
+        (root / "dev").chmod(0o755)
+        corpus = small_part(root / "corpus").parents[1]
+        (corpus / "lost+found").mkdir(mode=0)
+        assert as_nobody(functools.partial(open_corpus, corpus, ("1h",)))[0].name == "1h"

@@ -1,11 +1,15 @@
 """hyp.partial: what a stopped decode has found is found again, whole lines alone, of the same inputs alone."""
 
+import errno
+import fcntl
 import json
+import os
 
 import pytest
 
 from asr.decode_results import PARTIAL, Partial
 from asr.errors import RecipeError
+from asr.locks import alone
 
 INPUTS = {"model": "a1", "manifest": "b2", "dither": 0.0, "method": "m"}
 TEXTS = {"S1": "今天 天气", "S2": "", "S3": 'a "b" \\', "S4": "三"}
@@ -63,6 +67,19 @@ def test_results_of_other_inputs_are_thrown_away_and_that_is_said(tmp_path):
     assert notes == [f"{tmp_path / PARTIAL}: of another model or other clips; thrown away"]
     assert json.loads((tmp_path / PARTIAL).read_text()) == {**INPUTS, "model": "a2"}
     assert read(tmp_path) == ({}, notes)  # nor are they the first inputs' any more
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL])
+def test_a_file_system_without_locks_is_told_of_and_worked_on(tmp_path, monkeypatch, number):
+    def flock(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    write(tmp_path)
+    note = f"cannot be locked here ({os.strerror(number)}): let no second decode write to this folder"
+    assert read(tmp_path) == (TEXTS, [f"note: {tmp_path / PARTIAL} {note}"])
+    with alone(tmp_path / "data"):
+        pass
 
 
 def test_two_processes_do_not_decode_into_one_folder(tmp_path):

@@ -22,6 +22,7 @@ from asr.skeleton import write_cmvn
 from tests import tiny
 from tests.patience import PATIENCE, wait_until
 
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 SECONDS = [1.3, 0.3, 2.9, 0.5, 0.7, 1.1, 0.06, 2.0, 0.4, 1.7, 0.9, 0.1]
 
 
@@ -75,7 +76,7 @@ def test_hyp_txt_is_the_same_whatever_the_batches_and_the_processes(
     assert record["real_time_factor"] == pytest.approx(record["decode_seconds"] / sum(SECONDS), abs=0.001)
     assert 0 < record["decode_seconds"] < record["load_seconds"]
     assert done.stdout.startswith(f"{len(SECONDS)} clips, 0.2 min of audio in ")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["decode.json", "hyp.txt"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".made_by_decode", "decode.json", "hyp.txt"]
 
 
 class Stuck:
@@ -152,7 +153,7 @@ def test_a_process_that_is_killed_ends_the_decode_and_the_next_goes_on_from_what
         " decode_conf.batch_seconds or --processes); the same command goes on from what is done"
     ]
     assert stdout == ""
-    assert [path.name for path in stuck.out.iterdir()] == [PARTIAL]  # nothing that could be taken for a result
+    assert {path.name for path in stuck.out.iterdir()} == {".made_by_decode", PARTIAL}  # nothing like a result
     stuck.last.unlink()
     stuck.last.write_bytes(stuck.audio)
     done = run(*stuck.words)
@@ -167,7 +168,8 @@ def test_a_process_that_is_killed_ends_the_decode_and_the_next_goes_on_from_what
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("number", "status", "told"), [(signal.SIGINT, 130, ["interrupted"]), (signal.SIGKILL, -9, [])]
+    ("number", "status", "told"),
+    [*((number, 130, ["interrupted"]) for number in STOPS), (signal.SIGKILL, -9, [])],
 )
 def test_ctrl_c_or_a_kill_leaves_no_process_behind_and_nothing_half_written(
     model, manifest, tmp_path, number, status, told
@@ -176,14 +178,14 @@ def test_ctrl_c_or_a_kill_leaves_no_process_behind_and_nothing_half_written(
     stuck.wait_until_stuck()
     finish = stuck.finish()
     next(finish)
-    if number == signal.SIGINT:
+    if number in STOPS:
         os.killpg(stuck.process.pid, number)  # as a terminal does: the children get it too
     else:
         os.kill(stuck.process.pid, number)
     found, _, stderr = next(finish)
     assert found == status
     assert stderr.splitlines() == told
-    assert [path.name for path in stuck.out.iterdir()] == [PARTIAL]
+    assert {path.name for path in stuck.out.iterdir()} == {".made_by_decode", PARTIAL}
 
 
 @pytest.mark.slow

@@ -113,7 +113,8 @@ time.sleep(60)
 """
 
 
-def test_a_stop_waits_for_the_save_and_goes_to_the_workers_alone(tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_stop_waits_for_the_save_and_goes_to_the_workers_alone(tmp_path, number):
     """In a process of its own, as the handlers stay."""
     program = f"""
 import subprocess, sys
@@ -128,7 +129,7 @@ print(ending.saved, mark.exists())
 """
     stopped = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
     assert stopped.stdout.readline() == "model: ready\n"
-    stopped.send_signal(signal.SIGTERM)
+    stopped.send_signal(number)
     assert stopped.communicate(timeout=PATIENCE)[0] == "True True\n"
 
 
@@ -152,3 +153,37 @@ def test_children_are_those_that_are_there():
     threading.Event().wait(0.2)  # a process that has ended and was not waited for is none
     assert child.pid not in children(os.getpid())
     child.wait()
+
+
+CHATTY = """
+import signal, time
+def save(*_):
+    time.sleep(0.5)
+    print("%s", flush=True)
+    raise SystemExit
+signal.signal(signal.SIGINT, save)
+for number in range(600):
+    print(number, flush=True)
+    time.sleep(0.1)
+"""
+
+
+def test_where_nobody_reads_any_more_training_is_stopped_with_a_save(tmp_path):
+    """A connection without a terminal that ends sends no signal: the next line that is printed finds it out."""
+    program = f"""
+import subprocess, sys
+from pathlib import Path
+from asr.launcher import show, stop_once
+child = subprocess.Popen([sys.executable, "-c", {AGENT!r}, {CHATTY % STOPPED!r}], stdout=subprocess.PIPE, text=True)
+mark = Path({str(tmp_path / "mark")!r})
+stop_once(child, mark)
+ending = show(child, Path({str(tmp_path / "log")!r}), mark)
+child.wait()
+print("to nobody", flush=True)
+Path({str(tmp_path / "end")!r}).write_text(f"{{ending.saved}} {{mark.exists()}}")
+"""
+    stopped = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    assert stopped.stdout.readline() == "0\n"
+    stopped.stdout.close()
+    assert stopped.wait(timeout=55) == 0  # of itself it would print for a minute
+    assert (tmp_path / "end").read_text() == "True True"

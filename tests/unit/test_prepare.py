@@ -19,6 +19,7 @@ from tests.stage1 import ROOT, beside, environment, keys, prepare, problems, ref
 
 OUTPUTS = {
     *(
+        ".made_by_stage1",
         "train.jsonl",
         "val.jsonl",
         "test.jsonl",
@@ -117,11 +118,11 @@ def test_the_full_counts_are_the_manuals(tmp_path):
     counts = cdsd_tree.counts_1h()
     few = {speaker: {f"{speaker}-{number}": "好"} for number, speaker in enumerate(counts)}
     for speaker, items in few.items():
-        cdsd_tree.add_speaker(tmp_path / "1h", speaker, items)
+        cdsd_tree.add_speaker(tmp_path / "corpus/1h", speaker, items)
     expected = dict.fromkeys(counts, "1")
     split = yaml.safe_load((ROOT / "conf/split_cdsd_1h.yaml").read_text(encoding="utf-8"))
     (tmp_path / "s.yaml").write_text(yaml.safe_dump({**split, "expected": expected}))
-    done = prepare(tmp_path, tmp_path / "data", "--split", tmp_path / "s.yaml")
+    done = prepare(tmp_path / "corpus", tmp_path / "data", "--split", tmp_path / "s.yaml")
     assert "The 1h part's counts are the manual's." in done.stdout, done.stderr
 
 
@@ -373,7 +374,7 @@ def test_check_only_lists_and_changes_nothing(corpus, part, tmp_path):
     assert done.stdout.endswith("checked only: no data was written\n")
     assert beside(tmp_path) == {"corpus"}
     prepare(corpus, tmp_path / "list", "--check-only")
-    assert [path.name for path in (tmp_path / "list").iterdir()] == ["problems.tsv"]
+    assert beside(tmp_path / "list") == {".made_by_stage1", "problems.tsv"}
     assert [row["kind"] for row in problems(tmp_path / "list")] == ["unreadable audio"]
     assert {path: path.stat().st_mtime_ns for path in corpus.rglob("*")} == before
     assert "--strict: 1 errors and 0 warnings" in refused_after_listing(

@@ -17,6 +17,7 @@ from asr.errors import RecipeError, UsageError
 from asr.files import write_json
 from asr.funasr_model import load
 from asr.lineage import refuse
+from asr.made_by import RUN, mark
 from asr.manifest import corpus_digest, read_manifest
 from tests import tiny
 
@@ -46,7 +47,7 @@ def make_run(tmp_path, base, data):
         base_model.link(base, exp)
         digest = base_model.digest(base)["digest"]
         write_json(exp / "base.json", {"id": "base", "digest": digest})
-        (exp / "conf").mkdir()
+        mark(exp / "conf", RUN)
         for stage, values in CONF.items():
             (exp / "conf" / f"{stage}.yaml").write_text(yaml.safe_dump(values))
         shutil.copytree(data, exp / "manifest")

@@ -1,5 +1,6 @@
 """What scripts/status.sh says of runs, by stamps that run.sh's own stages and lib.sh's own `once` have written."""
 
+import errno
 import fcntl
 import json
 import os
@@ -219,6 +220,22 @@ def test_looking_does_not_keep_run_sh_from_its_lock(exp):
         fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         assert stage_state.lock_holder(exp) == "1"
     assert (exp / ".lock").read_text() == "1\n"
+
+
+def test_without_locks_a_run_sh_that_lives_is_known_by_its_number(exp, tmp_path, monkeypatch):
+    def flock(*_):
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    (tmp_path / "run.sh").write_text("echo ready\nread -r _\n")
+    alive = subprocess.Popen(["bash", tmp_path / "run.sh"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    alive.stdout.readline()
+    (exp / ".lock").write_text(f"{alive.pid}\n")
+    assert stage_state.lock_holder(exp) == str(alive.pid)
+    alive.communicate()
+    for left in (f"{alive.pid}\n", f"{os.getpid()}\n", ""):
+        (exp / ".lock").write_text(left)
+        assert stage_state.lock_holder(exp) is None
 
 
 def test_a_training_at_work_is_told_in_full(locked, monkeypatch):

@@ -1,0 +1,38 @@
+"""Locks that end with the process, on file systems that have them."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+
+def lock(stream: IO) -> str | None:
+    """Lock an open file for this process; None, or why this file system (Lustre, some NFS and FUSE) cannot.
+
+    BlockingIOError where another process has it: no other error means that.
+    """
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError as error:
+        return f"cannot be locked here ({error.strerror})"
+    return None
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """One process at a time on ``folder``: others wait, and say so. The lock is a file beside it."""
+    path = folder.absolute().with_name(f".{folder.name}.lock")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "a", encoding="utf-8") as stream:
+        try:
+            if why := lock(stream):
+                print(f"note: {path} {why}: let no other process write to {folder}")
+        except BlockingIOError:
+            print(f"{folder}: another process is at work on it; waiting for its end", flush=True)
+            fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
