@@ -9,21 +9,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from asr.speaker_interval import MIN_SPEAKERS
-
 _EN = {
-    "lower": "On speakers like these {who}, fine-tuning lowers the CER by {size}",
-    "higher": "On speakers like these {who}, fine-tuning raises the CER by {size}",
-    "lower_here": "In this test set ({who}) the CER is lower after fine-tuning, by {size}{others}",
-    "higher_here": "In this test set ({who}) the CER is higher after fine-tuning, by {size}{others}",
-    "unclear": "It is not clear that fine-tuning changes the CER: the reduction is {size}",
+    "lower": "On speakers like these {who}, fine-tuning lowers the CER by {size} ({within})",
+    "higher": "On speakers like these {who}, fine-tuning raises the CER by {size} ({within})",
+    "lower_here": "In this test set ({who}) the CER is lower after fine-tuning, by {size} ({within}){others}",
+    "higher_here": "In this test set ({who}) the CER is higher after fine-tuning, by {size} ({within}){others}",
+    "unclear": "It is not clear that fine-tuning changes the CER: the reduction is {size} ({within})",
 }
 _ZH = {
-    "lower": "对于像这 {who} 位一样的说话人，微调使字错率下降 {size}",
-    "higher": "对于像这 {who} 位一样的说话人，微调使字错率上升 {size}",
-    "lower_here": "在本测试集上（{who}），微调后字错率低 {size}{others}",
-    "higher_here": "在本测试集上（{who}），微调后字错率高 {size}{others}",
-    "unclear": "不能断定微调改变了字错率：下降 {size}",
+    "lower": "对于像这 {who} 位一样的说话人，微调使字错率下降 {size}（{within}）",
+    "higher": "对于像这 {who} 位一样的说话人，微调使字错率上升 {size}（{within}）",
+    "lower_here": "在本测试集上（{who}），微调后字错率低 {size}（{within}）{others}",
+    "higher_here": "在本测试集上（{who}），微调后字错率高 {size}（{within}）{others}",
+    "unclear": "不能断定微调改变了字错率：下降 {size}（{within}）",
 }
 
 
@@ -40,50 +38,39 @@ def verdict(over_speakers: Sequence[float] | None, over_utterances: Sequence[flo
 
 def verdict_note(comparison: Mapping[str, Any], speakers: int) -> dict[str, str]:
     """Return the sentence, ``en`` and ``zh``; ``speakers`` is how many the test set has, 0 where nobody knows."""
-    found = comparison["verdict"]
+    found, relative = comparison["verdict"], comparison["relative_reduction"]
     sign = -1 if found.startswith("higher") else 1
-    firm = found in ("lower", "higher")
-    size_en, size_zh = _size(comparison, sign, "absolute_ci95" if firm else "absolute_ci95_utterance")
-    others_en, others_zh = _others(comparison, speakers, sign)
-    who_en, who_zh = "these speakers, not all known", "还是这些说话人，并非都已知"
-    if speakers:
-        these = f"these {speakers} speakers" if speakers > 1 else "this 1 speaker"
-        who_en, who_zh = f"{these}, other utterances of theirs", f"还是这 {speakers} 位说话人，换一批语句"
-    if firm:
-        who_en = who_zh = str(speakers)
-    return {
-        "en": _EN[found].format(who=who_en, size=size_en, others=others_en) + ".",
-        "zh": _ZH[found].format(who=who_zh, size=size_zh, others=others_zh) + "。",
-    }
-
-
-def _size(comparison: Mapping[str, Any], sign: int, interval: str) -> tuple[str, str]:
-    points, relative = 100 * sign * comparison["absolute_reduction"], comparison["relative_reduction"]
-    ends, over = _ends(comparison[interval], sign), interval == "absolute_ci95"
+    over, own = (_span(comparison[name], sign) for name in ("absolute_ci95", "absolute_ci95_utterance"))
+    points = f"{100 * sign * comparison['absolute_reduction']:.2f}"
     share = "" if relative is None else f"{100 * sign * relative:.1f} %"
-    english, chinese = "no interval", "无区间"
-    if ends:
-        english = f"95 % interval over {'speakers' if over else 'utterances'} {ends[0]} to {ends[1]}"
-        chinese = f"按{'说话人' if over else '语句'}的 95 % 区间：{ends[0]} 至 {ends[1]}"
-    return (
-        f"{points:.2f} points{share and f', {share} relative'} ({english})",
-        f"{points:.2f} 个百分点{share and f'，相对 {share}'}（{chinese}）",
+    size = (f"{points} points{share and f', {share} relative'}", f"{points} 个百分点{share and f'，相对 {share}'}")
+    if found in ("lower", "higher"):
+        who = (str(speakers),) * 2
+        within = (f"95 % interval over speakers {over[0]}", f"按说话人的 95 % 区间：{over[1]}")
+    else:
+        these = f" {speakers} 位" if speakers else "些"
+        who = (f"{_count(speakers)}, other utterances of theirs", f"还是这{these}说话人，换一批语句")
+        within = (f"95 % interval over utterances {own[0]}", f"按语句的 95 % 区间：{own[1]}")
+    others = (
+        f"; {_count(speakers)} do not show that it would be for others (interval over speakers {over[0]})",
+        f"；这 {speakers} 位说话人还说明不了别人也会如此（按说话人的区间：{over[1]}）",
     )
-
-
-def _others(comparison: Mapping[str, Any], speakers: int, sign: int) -> tuple[str, str]:
     if not speakers:
-        return "; nobody can tell whether it would be for other speakers", "；换了说话人会怎样，无从得知"
-    count = f"{speakers} speaker{'s' * (speakers > 1)}"
-    ends = _ends(comparison["absolute_ci95"], sign)
-    if ends is None:
-        few = f"（至少要 {MIN_SPEAKERS} 位）" if speakers < MIN_SPEAKERS else ""
-        return f"; {count} cannot show that it would be for others", f"；{speakers} 位说话人不足以说明别人也会如此{few}"
-    return (
-        f"; {count} do not show that it would be for others (interval over speakers {ends[0]} to {ends[1]})",
-        f"；这 {speakers} 位说话人还说明不了别人也会如此（按说话人的区间：{ends[0]} 至 {ends[1]}）",
+        others = ("; nobody can tell whether it would be for other speakers", "；换了说话人会怎样，无从得知")
+    elif not comparison["absolute_ci95"]:
+        cannot = f"{_count(speakers)} cannot show that it would be for others"
+        others = (f"; {cannot}", f"；{speakers} 位说话人不足以说明别人也会如此")
+    english, chinese = (
+        words[found].format(who=who[place], size=size[place], within=within[place], others=others[place])
+        for place, words in enumerate((_EN, _ZH))
     )
+    return {"en": f"{english}.", "zh": f"{chinese}。"}
 
 
-def _ends(ci95: Sequence[float] | None, sign: int) -> tuple[str, ...] | None:
-    return ci95 and tuple(f"{100 * end:.2f}" for end in sorted(sign * end for end in ci95))
+def _count(speakers: int) -> str:
+    return f"{speakers} speaker{'s' * (speakers > 1)}" if speakers else "speakers not all known"
+
+
+def _span(ci95: Sequence[float] | None, sign: int) -> tuple[str, str]:
+    ends = [f"{100 * end:.2f}" for end in sorted(sign * end for end in ci95 or ())]
+    return " to ".join(ends) or "none", " 至 ".join(ends) or "无"

@@ -227,7 +227,7 @@ def test_the_verdict_is_no_firmer_than_its_interval(over_speakers, over_utteranc
         ([2, 2, 3, 3, 4, 4], [8] * 6, "On speakers like these 6, fine-tuning raises the CER by 50.00 points", "上升"),
         (
             *([8, 8, 8, 8], [0, 0, 7, 9]),
-            "In this test set (these 4 speakers, other utterances of theirs) the CER is lower after fine-tuning, by"
+            "In this test set (4 speakers, other utterances of theirs) the CER is lower after fine-tuning, by"
             " 40.00 points, 50.0 % relative (95 % interval over utterances",
             "在本测试集上（还是这 4 位说话人，换一批语句），微调后字错率低 40.00 个百分点",
         ),
