@@ -21,18 +21,20 @@ from asr.report_rows import as_script, browser_data
 from asr.report_sections import Plot, plots, sections
 
 FIGURES = ("speakers", "text", "length", "duration", "rate", "tone", "initial_baseline", "initial_tuned", "training")
+SIMULATED_SPEECH = {"en": "simulated speech", "zh": "模拟语音"}
 
 
 def write_html(exp: Path, score: Mapping[str, Any], provenance: Mapping[str, Any], embed_audio: bool = False) -> None:
     """Write ``exp``/report.html and ``exp``/figures/NAME.LANGUAGE.{svg,png}.
 
-    ``score`` is score.json (schema_version 2), ``provenance`` may lack any field. Clips are linked by paths relative to
+    ``score`` is score.json (schema_version 3), ``provenance`` may lack any field. Clips are linked by paths relative to
     the page; with ``embed_audio`` they are in it, as MP3. RecipeError where per_utterance.tsv or a clip is not as it
     should be.
     """
     curves = read_curves(exp)
     html = page(exp, score, provenance, curves, embed_audio)
-    write_figures(exp / "figures", plots(score, curves))
+    simulated = (provenance.get("corpus") or {}).get("simulated") is True
+    write_figures(exp / "figures", plots(score, curves), simulated)
     write_text(exp / "report.html", html)
 
 
@@ -50,8 +52,11 @@ def page(
     return document(title, body, style=part("report.css"), script=script, policy="media-src 'self' file: data:")
 
 
-def write_figures(folder: Path, found: Mapping[str, Plot]) -> None:
-    """Every figure for a paper, in English and in Chinese; an earlier run's that this one has not is removed."""
+def write_figures(folder: Path, found: Mapping[str, Plot], simulated: bool = False) -> None:
+    """Every figure for a paper, in English and in Chinese; an earlier run's that this one has not is removed.
+
+    What is ``simulated`` says so in each picture, which goes where its caption does not.
+    """
     for name in FIGURES:
         for file in folder.glob(f"{name}.??.*"):
             if name not in found:
@@ -60,7 +65,10 @@ def write_figures(folder: Path, found: Mapping[str, Plot]) -> None:
         pen = Pen(language)
         with drawing(pen):
             for name, plot in found.items():
-                save_for_paper(plot(pen), folder / f"{name}.{language}")
+                figure = plot(pen)
+                if simulated:
+                    figure.text(0.99, 0.01, SIMULATED_SPEECH[language], ha="right", va="bottom", fontsize=11)
+                save_for_paper(figure, folder / f"{name}.{language}")
 
 
 def _browser(data: Mapping[str, Any]) -> str:
