@@ -17,9 +17,10 @@ from asr.names import is_code
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 _OPTION = re.compile(r"(--|\+\+)([\w.-]*?)([\w-]+)=", re.ASCII)
+_NAME = re.compile(r"--[\w-]+", re.ASCII)
 _RULE = re.compile(r"(loso|speaker-dependent):(.*?)((?:\+(?:text-disjoint|shared-speakers))*)", re.DOTALL)
 _OUTSIDE = re.compile(r"/|~|\.\.(?:/|$)")
-_BEGINNING = re.compile(r"(?<![\w/.~*…-])(?<!https:)(?<!http:)(?:~[\w.-]*)?/|\.\./")  # of a path within a text
+_BEGINNING = re.compile(r"(?<![\w/.~*…])(?<!https:)(?<!http:)(?:~[\w.-]*)?/|\.\./")  # of a path within a text
 _KIND = re.compile(r"(?:\.(?:csv|json|jsonl|pt|tsv|txt|yaml|yml))?(?:\+(?:text-disjoint|shared-speakers))*$", re.ASCII)
 _PLACE = "/path/to/"
 
@@ -50,7 +51,7 @@ def public_command(words: Sequence[str], root: Path = REPOSITORY) -> list[str]:
     for word in words:
         rule = _RULE.fullmatch(word) if option == "split" else None
         shown.append(_rule(*rule.groups()) if rule else _text(word, root, option))
-        option = word[2:] if word.startswith("--") and "=" not in word else "file"
+        option = word[2:] if _NAME.fullmatch(word) else "file"
     return shown
 
 

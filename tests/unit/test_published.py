@@ -42,7 +42,7 @@ TEXTS = ("{}", "[{}]", "[a, {}]", "{{a: {}}}", "see {}", "was:{}", "x={}", "a ({
 def commands(path: str, text: str) -> list[str]:
     options = ("--corpus", "--split", "--speakers", "--data", "--conf", "--base")
     words = ["bash", "run.sh", *(word for option in options for word in (option, path))]
-    return [*words, f"--corpus={path}", f"++llm_conf.init_param_path={path}", f"++a.b={text.format(path)}", path]
+    return [*words, f"--corpus={path}", f"++llm_conf.init_param_path={path}", f"++a.b={text.format(path)}", f"--{path}", path, path]
 
 
 @pytest.fixture(scope="module")
