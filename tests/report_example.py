@@ -126,10 +126,9 @@ def score(rows: Sequence[Line], systems: Sequence[str] = SYSTEMS, **changed: Any
     table = {}
     for place, name in enumerate(systems):
         count = _count([row.heard[place] for row in rows], [row.ref for row in rows])
-        missing = [row.key for row in rows if row.heard[place].status == "missing"]
         few = len(speakers) < 4
         note = "3 speakers, at least 4 are needed" if few else f"over {len(speakers)} speakers by the jackknife"
-        more = {"ci95": None if few else _near(count["cer"], 0.08), "ci95_note": note, "missing": missing}
+        more = {"ci95": None if few else _near(count["cer"], 0.08), "ci95_note": note}
         more |= {"ci95_utterance": _near(count["cer"], 0.02), "raw_cer": count["cer"], "n_empty_ref": 0}
         table[name] = count | more | {"utterance_mean_cer": count["cer"], "speaker_mean_cer": count["cer"]}
     lengths = {

@@ -19,6 +19,7 @@ from asr.report_headline import top
 from asr.report_provenance import how_it_was_made
 from asr.report_rows import as_script, browser_data
 from asr.report_sections import Plot, plots, sections
+from asr.score_files import with_names
 
 FIGURES = ("speakers", "text", "length", "duration", "rate", "tone", "initial_baseline", "initial_tuned", "training")
 SIMULATED_SPEECH = {"en": "simulated speech", "zh": "模拟语音"}
@@ -45,7 +46,10 @@ def page(
     data = browser_data(exp, exp / "score" / "per_utterance.tsv", list(score["systems"]), embed_audio)
     tag = exp.resolve().name
     provenance = public(dict(provenance))
-    body = [*top(tag, score, provenance.get("corpus") or {}, embed_audio), *sections(score, curves)]
+    body = [
+        *top(tag, score, provenance.get("corpus") or {}, embed_audio),
+        *sections(with_names(score, exp / "score"), curves),
+    ]
     body += [_browser(data), how_it_was_made(score, provenance)]
     script = part("report.js") + part("report_browser.js")
     title = (f"Results: {tag}", f"结果：{tag}")

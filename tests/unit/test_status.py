@@ -23,6 +23,7 @@ NOW = 1_800_000_000
 ROOT = Path(__file__).resolve().parents[2]
 OUTPUTS = (
     *("exp/t/conf/base.yaml", "exp/t/conf/decode.yaml", "exp/t/conf/train.yaml", "exp/t/conf/average.yaml"),
+    "exp/t/conf/report.yaml",
     *("exp/t/base.json", "exp/t/base/config.yaml", "exp/t/base/tokens.json", "corpus/split.yaml"),
     *(f"data/d/{name}" for name in ("train.jsonl", "val.jsonl", "test.jsonl")),
     *(f"data/d/{name}" for name in ("data_statistics.txt", "data_statistics.html", "audio_elsewhere.txt")),
