@@ -19,7 +19,7 @@ from corpus import Cut
 from data_folder import audio_folder
 from header_cache import HeaderCache
 from problems import ERROR, NOTE, SEVERITIES, WARNING, Problem, count_kinds
-from speakers import forget_dummies, same_audio
+from speaker_check import forget_dummies, same_audio
 from split import SPLITS, Split
 from split_rules import Request
 from target_text import TargetText

@@ -75,12 +75,12 @@ def mask_without_asking(specaug: Any) -> None:
             layer.forward = types.MethodType(mask_spectra, layer)
 
 
-def accuracy(scores: torch.Tensor, targets: torch.Tensor, ignore_id: int, unknown: int | None = None) -> torch.Tensor:
+def accuracy(scores: torch.Tensor, targets: torch.Tensor, ignore_label: int, unknown: Any = None) -> torch.Tensor:
     """Return the share of (B, L, V) or (B * L, V) scores that are highest at their (B, L) target; (), not waited for.
 
     ``unknown``: the id of characters without a token, whose scores are wrong wherever they are highest.
     """
-    real = targets != ignore_id
+    real = targets != ignore_label
     right = (scores.argmax(-1).view_as(targets) == targets) & real
     return (right if unknown is None else right & (targets != unknown)).sum() / real.sum()
 

@@ -242,7 +242,7 @@ def test_a_batch_of_the_group_that_fails_later_is_split_further_whatever_the_new
         if len(passes) in (2, 3):  # the second batch; then, begun again, the first one
             raise torch.OutOfMemoryError(FULL)
 
-    handle = model.encoder.register_forward_hook(sometimes)
+    handle = model.encoder.after_norm.register_forward_hook(sometimes)
     try:
         found = epoch(trainer, model, batches)
     finally:
@@ -253,7 +253,7 @@ def test_a_batch_of_the_group_that_fails_later_is_split_further_whatever_the_new
 
 def test_one_clip_that_does_not_fit_is_named_with_what_the_card_said(paraformer, tmp_path):
     model, batch = paraformer
-    handle = model.encoder.register_forward_hook(
+    handle = model.encoder.after_norm.register_forward_hook(
         lambda _, given, __: torch.zeros(10**18) if len(given[0]) == 1 and given[0].size(1) == 50 else None
     )
     data = batch([80, 50])
@@ -325,7 +325,7 @@ def full_above(model, clips):
             made.append(weakref.ref(output[0]))
             raise torch.OutOfMemoryError(FULL)
 
-    return made, model.encoder.register_forward_hook(check)
+    return made, model.encoder.after_norm.register_forward_hook(check)
 
 
 def test_a_batch_that_does_not_fit_in_validation_is_validated_in_halves(paraformer, tmp_path):

@@ -12,6 +12,7 @@ from asr import base_model, lineage, soup
 from asr.average import average_run, package
 from asr.errors import RecipeError
 from asr.files import write_json
+from asr.made_by import RUN, mark
 from asr.manifest import read_manifest, write_manifest
 from tests.stage1 import ROOT, environment
 from tests.unit.test_soup import base, data, make_run  # noqa: F401 - fixtures
@@ -171,6 +172,7 @@ def test_stages_2_and_5_stop_where_a_test_clip_was_trained_on(make_run, tmp_path
     (personal / "conf").mkdir()
     (personal / "conf/base.yaml").write_text("base: exp/A/model\nfamily: paraformer\n")
     (personal / "conf/decode.yaml").write_text("{}\n")
+    mark(personal / "conf", RUN)
     write_json(personal / "base.json", {"id": "exp/A/model", "digest": "0"})
     status, _, error = decoded(personal, "base", tmp_path / "seen.jsonl")
     assert (status, "trained on (by one of A, base), first copy" in error) == (1, True)
