@@ -86,9 +86,23 @@ def read_speaker_table(
     four different numbers (an age) is made ``up to`` and ``above`` its median over these speakers. A RecipeError names
     file and line where the table is no table.
     """
-    path = Path(path)
+    header, found = _by_speaker(Path(path), wanted or ())
+    if not found.keys() & set(speakers):
+        raise RecipeError(f"{path}: knows none of the test set's speakers, e.g. {min(speakers, default='none')}")
+    names = wanted or [name for name in header if name and name not in _NOT_GROUPS]
+    known = {speaker: row for speaker, row in found.items() if speaker in speakers}
+    return SpeakerTable({name: _halved({key: row[name] for key, row in known.items()}) for name in names})
+
+
+def read_column(path: str | os.PathLike[str], column: str) -> dict[str, str]:
+    """One column of such a table, as it is written, numbers too: {speaker: value}, an empty cell as ``UNKNOWN``."""
+    return {speaker: row[column] for speaker, row in _by_speaker(Path(path), [column])[1].items()}
+
+
+def _by_speaker(path: Path, wanted: Sequence[str]) -> tuple[list[str], dict[str, dict[str, str]]]:
+    """The names of the columns, and {speaker: {column: value}}."""
     header, rows = _cells(path)
-    for name in wanted or ():
+    for name in wanted:
         if name not in header:
             raise RecipeError(f"{path}:1: has no column {name}; it has {', '.join(header)}")
     found: dict[str, dict[str, str]] = {}
@@ -100,11 +114,7 @@ def read_speaker_table(
         if values["speaker"] in found:
             raise RecipeError(f"{at(path, line)}: speaker {values['speaker']} stands in an earlier line too")
         found[values["speaker"]] = values
-    if not found.keys() & set(speakers):
-        raise RecipeError(f"{path}: knows none of the test set's speakers, e.g. {min(speakers, default='none')}")
-    names = wanted or [name for name in header if name and name not in _NOT_GROUPS]
-    known = {speaker: row for speaker, row in found.items() if speaker in speakers}
-    return SpeakerTable({name: _halved({key: row[name] for key, row in known.items()}) for name in names})
+    return header, found
 
 
 def _cells(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:

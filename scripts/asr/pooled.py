@@ -1,0 +1,130 @@
+"""One score of all folds of a setting: every speaker tested once a seed, by a model that has not heard that speaker."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from asr.comparison import verdict
+from asr.errors import RecipeError
+from asr.groups import SpeakerTable, read_speaker_table
+from asr.made_by import refuse_others
+from asr.manifest import Utterance, read_manifest
+from asr.names import known_speakers
+from asr.report import read_json
+from asr.score_files import write_all
+from asr.score_tables import interval, percent, speakers_in
+from asr.scoring import SYSTEMS, Request, Scored, score, score_hypotheses, total
+
+if TYPE_CHECKING:
+    from asr.experiment import Run
+
+MINI_TABLE = Path("mini/corpus/speakers.tsv")
+
+
+def write(out: Path, runs: Sequence[Run], values: Mapping[str, Any]) -> None:
+    """Score all folds and seeds of one setting as one test set, into ``out``. RecipeError where they are none."""
+    refuse_others(out, "score")
+    by_seed: dict[int, dict[str, list[Scored]]] = defaultdict(lambda: {name: [] for name in SYSTEMS})
+    for run in runs:
+        for name, scored in _scored(run).items():
+            by_seed[run.seed][name] += scored
+    _refuse_unlike(out, by_seed)
+    several = len(by_seed) > 1
+    systems: dict[str, list[Scored]] = {}
+    for name in SYSTEMS:
+        found = [_of_seed(item, seed) if several else item for seed, each in by_seed.items() for item in each[name]]
+        if found:
+            systems[name] = sorted(found, key=lambda item: (item.utterance.speaker, item.utterance.key))
+    references = [item.utterance for item in systems["tuned"]]
+    lines = read_json(Path("exp", runs[0].tag, "score/score.json"), "run stage 5, which scores")["reference_lines"]
+    # Seen or unseen in training was asked of each fold's own training set: none is given here.
+    request = Request(train=(), speaker_table=_table(values, references), reference_lines=lines)
+    result = score(references, systems, request)
+    result["pooled"] = {
+        "folds": values["folds"],
+        "fold_by": values.get("fold_by"),
+        "seeds": values["seeds"],
+        "runs": [run.tag for run in runs],
+        "cer_by_seed": {name: [total(each[name]).cer for each in by_seed.values()] for name in systems},
+    }
+    add_seeds(result)
+    write_all(out, systems, result)
+
+
+def _scored(run: Run) -> dict[str, list[Scored]]:
+    """The systems of one run, as its stage 5 has scored them."""
+    exp, references = Path("exp", run.tag), known_speakers(read_manifest(run.data / "test.jsonl"))
+    request = Request(train=read_manifest(run.data / "train.jsonl"))
+    files = {name: exp / name / "hyp.txt" for name in SYSTEMS}
+    return {
+        name: score_hypotheses(references, file, request)
+        for name, file in files.items()
+        if name == "tuned" or file.is_file()
+    }
+
+
+def _refuse_unlike(out: Path, by_seed: Mapping[int, Mapping[str, Sequence[Scored]]]) -> None:
+    """RecipeError unless each seed's folds test the same utterances, each once, with all systems or without a base."""
+    first: list[str] | None = None
+    for seed, each in by_seed.items():
+        for name in SYSTEMS:
+            keys = sorted(item.utterance.key for item in each[name])
+            if len(set(keys)) < len(keys):
+                raise RecipeError(f"{out}: seed {seed}: an utterance is in two folds' test sets: nothing is pooled")
+            if name == "tuned" or keys:
+                first = first or keys
+                if keys != first:
+                    raise RecipeError(f"{out}: seed {seed}, {name}: not the test sets of the others: nothing is pooled")
+
+
+def _of_seed(item: Scored, seed: int) -> Scored:
+    return replace(item, utterance=item.utterance._replace(key=f"{item.utterance.key}-s{seed}"))
+
+
+def _table(values: Mapping[str, Any], references: Sequence[Utterance]) -> SpeakerTable | None:
+    """The speaker table that the runs are scored by (run.sh)."""
+    speakers = {item.speaker for item in references}
+    if "corpus" not in values:
+        return read_speaker_table(MINI_TABLE, speakers, ["severity"])
+    path = Path(values.get("speakers") or Path(values["corpus"], "speakers.tsv"))
+    return read_speaker_table(path, speakers) if path.is_file() else None
+
+
+def add_seeds(result: dict[str, Any]) -> None:
+    """Widen the intervals over speakers by how much the seeds differ, where there are two or more."""
+    rates = result["pooled"]["cer_by_seed"]
+    for name, row in result["systems"].items():
+        if row["ci95"] and len(rates[name]) > 1:
+            row["ci95"] = widened(row["cer"], row["ci95"], rates[name])
+            row["ci95_note"] += f"; widened by what {len(rates[name])} seeds differ"
+    found = result["comparison"]
+    if found and len(rates["tuned"]) > 1:
+        pairs = list(zip(rates["baseline"], rates["tuned"], strict=True))
+        found["absolute_ci95"] = widened(found["absolute_reduction"], found["absolute_ci95"], [a - b for a, b in pairs])
+        if all(before for before, _ in pairs):
+            relative = [(before - after) / before for before, after in pairs]
+            found["relative_ci95"] = widened(found["relative_reduction"], found["relative_ci95"], relative)
+        found["verdict"] = verdict(found["absolute_ci95"] or found["absolute_ci95_utterance"])
+
+
+def widened(point: float, ci95: Sequence[float] | None, rates: Sequence[float]) -> list[float] | None:
+    """``ci95`` with the 95 % t interval of the seeds' mean added in squares, on either side (Zou and Donner 2008)."""
+    if ci95 is None:
+        return None
+    from scipy.stats import t
+
+    half = t.ppf(0.975, len(rates) - 1) * statistics.stdev(rates) / math.sqrt(len(rates))
+    return [point - math.hypot(point - ci95[0], half), point + math.hypot(ci95[1] - point, half)]
+
+
+def line(setting: str, out: Path) -> str:
+    """One line about a pooled score."""
+    result = read_json(out / "score.json", "it was just written")
+    said = [f"{name} {percent(row['cer'])} % ({interval(row['ci95'])})" for name, row in result["systems"].items()]
+    return f"{setting}: CER {', '.join(said)}; {speakers_in(result['reference'])}; {out}"
