@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Settings x seeds x folds over run.sh, one run a GPU at a time, and the folds' scores in one; begun again, it goes on.
 #
-#   bash scripts/experiment.sh conf/experiment_mini.yaml
+#   bash scripts/experiment.sh mini/experiment.yaml
 set -Eeuo pipefail
 
 . "$(dirname "${BASH_SOURCE[0]}")/../path.sh"

@@ -4,7 +4,7 @@
 
 Each run is an ordinary tag, NAME-<setting>-s<seed>-f<fold>. What is done is not done again: run.sh's stamps say so. A
 run that fails is named, and the others go on. Where all runs of a setting are whole, exp/NAME/<setting>/score has them
-pooled (asr.pooled); conf/experiment_mini.yaml explains the keys.
+pooled (asr.pooled); mini/experiment.yaml explains the keys.
 """
 
 from __future__ import annotations
@@ -180,7 +180,7 @@ class Driver:
 def main() -> None:
     """Do the experiment that the command line names. RecipeError, at the end, that names the runs that failed."""
     parser = argparse.ArgumentParser(prog="bash scripts/experiment.sh", description=__doc__.splitlines()[0])
-    parser.add_argument("file", type=Path, metavar="FILE.yaml", help="the experiment; see conf/experiment_mini.yaml")
+    parser.add_argument("file", type=Path, metavar="FILE.yaml", help="the experiment; see mini/experiment.yaml")
     path = parser.parse_args().file
     values, lines = read(path)
     again = f"bash scripts/experiment.sh {shlex.quote(str(path.resolve()))}"

@@ -1,10 +1,15 @@
-"""Folds over run.sh: what an experiment's YAML may hold, what is run and done again, and what all folds say together."""
+"""Folds over run.sh: what an experiment's YAML may hold, what is run, and what all folds say together."""
 
 from __future__ import annotations
 
 import json
 import math
+import signal
 import statistics
+import subprocess
+import time
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import yaml
@@ -12,10 +17,12 @@ from scipy.stats import t
 
 from asr import pooled
 from asr.errors import RecipeError
-from asr.experiment import plan, read
+from asr.experiment import Run, places, plan, read
+from asr.machine import Gpu
 from asr.pooled import widened
 from tests import cdsd_tree
 from tests.e2e.conftest import REPOSITORY, Recipe
+from tests.patience import PATIENCE
 
 VALUES = {
     "name": "some",
@@ -41,6 +48,11 @@ while (($#)); do
 done
 echo "$line" >>calls
 if [[ -f fails && $tag == *"$(cat fails)" ]]; then echo "error: not enough of it" && exit 1; fi
+if [[ -f waits ]]; then
+  trap 'echo "$tag stopped" >>calls; exit 130' TERM
+  echo $$ >waiting
+  while :; do sleep 0.1; done
+fi
 if ((last == 1)); then
   [[ ! -f $data/split.yaml ]] || exit 0 # up to date
   exec python local/prepare_1h_dataset.py --corpus "$corpus" --split "$split" --out "$data"
@@ -90,7 +102,7 @@ def test_settings_seeds_and_folds_make_ordinary_runs_of_run_sh(tmp_path):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MY", "/disk")
         words = planned(path)[0].words
-    assert words[:8] == (*"--corpus /disk/corpus --part 10h --conf conf/mini.yaml --base mini/base".split(),)
+    assert " ".join(words[:8]) == "--corpus /disk/corpus --part 10h --conf conf/mini.yaml --base mini/base"
 
 
 @pytest.mark.parametrize(
@@ -130,7 +142,7 @@ def test_what_is_wrong_in_an_experiment_is_said_with_its_line_before_anything_ru
 
 def test_the_experiment_for_the_mini_corpus_is_one(monkeypatch):
     monkeypatch.chdir(REPOSITORY)
-    runs = planned(REPOSITORY / "conf/experiment_mini.yaml")
+    runs = planned(REPOSITORY / "mini/experiment.yaml")
     assert len(runs) == 10
     assert "folds:5/5@voice_group" in runs[-1].words
 
@@ -217,6 +229,33 @@ def test_every_speaker_is_tested_once_a_seed_and_a_failed_fold_leaves_its_settin
         "slow",
         "untouched base",
     ]
+
+
+def test_an_experiment_that_is_stopped_stops_the_run_at_work_and_begins_no_other(experiment):
+    (experiment.root / "waits").touch()
+    words = ["bash", "scripts/experiment.sh", str(experiment.file)]
+    out = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+    child = subprocess.Popen(words, cwd=experiment.root, env=experiment.environment, **out)
+    while not (experiment.root / "waiting").exists() and child.poll() is None:
+        time.sleep(0.02)
+    child.send_signal(signal.SIGTERM)
+    assert child.communicate(timeout=PATIENCE)[1] == "interrupted\n"
+    assert child.returncode == 130
+    calls = (experiment.root / "calls").read_text().splitlines()
+    assert len(calls) == 2
+    assert calls[1] == "some-plain-s1-f1 stopped"
+
+
+def test_on_gpus_each_run_has_one_of_its_own_and_without_any_the_reason_is_said(monkeypatch):
+    run = Run("a", "plain", 1, 1, Path("data/a"), (), True)
+    cards = [Gpu("RTX 3090", 24576, "580", number, f"GPU-{number}") for number in range(4)]
+    monkeypatch.setattr("asr.machine.query_gpus", lambda: (cards, None))
+    assert [place["CUDA_VISIBLE_DEVICES"] for place in places([run], None)] == ["GPU-0", "GPU-1", "GPU-2", "GPU-3"]
+    assert len(places([run], 2)) == 2
+    assert places([replace(run, on_gpu=False)], None) == [{}]
+    monkeypatch.setattr("asr.machine.query_gpus", lambda: ([], "CUDA_VISIBLE_DEVICES hides all 4"))
+    with pytest.raises(RecipeError, match="no GPU: CUDA_VISIBLE_DEVICES hides all 4; "):
+        places([run], None)
 
 
 def test_the_seeds_part_is_added_in_squares_to_either_side():
