@@ -196,8 +196,8 @@ def main() -> None:
             out = folder / setting / "score"
             (out / "score.json").unlink(missing_ok=True)  # what it was pooled of may be done anew
             if setting in whole:
-                pooled.write(out, [run for run in runs if run.setting == setting], values)
-                print(pooled.line(setting, out), flush=True)
+                result = pooled.write(out, [run for run in runs if run.setting == setting], values)
+                print(f"{out}: {pooled.line(result)}", flush=True)
     if len(whole) > 1:
         print(f"to compare: python local/score.py --compare {shlex.join(str(folder / name) for name in whole)}")
     if failed:

@@ -27,25 +27,27 @@ if TYPE_CHECKING:
 MINI_TABLE = Path("mini/corpus/speakers.tsv")
 
 
-def write(out: Path, runs: Sequence[Run], values: Mapping[str, Any]) -> None:
-    """Score all folds and seeds of one setting as one test set, into ``out``. RecipeError where they are none."""
+def write(out: Path, runs: Sequence[Run], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Score all folds and seeds of one setting as one test set, into ``out``; score.json.
+
+    RecipeError unless each seed's folds test the same utterances, each once, with all systems or without a base.
+    """
     refuse_others(out, "score")
-    by_seed: dict[int, dict[str, list[Scored]]] = defaultdict(lambda: {name: [] for name in SYSTEMS})
+    by_seed: dict[int, dict[str, list[Scored]]] = {seed: defaultdict(list) for seed in values["seeds"]}
     for run in runs:
         for name, scored in _scored(run).items():
             by_seed[run.seed][name] += scored
-    _refuse_unlike(out, by_seed)
-    several = len(by_seed) > 1
-    systems: dict[str, list[Scored]] = {}
-    for name in SYSTEMS:
-        found = [_of_seed(item, seed) if several else item for seed, each in by_seed.items() for item in each[name]]
-        if found:
-            systems[name] = sorted(found, key=lambda item: (item.utterance.speaker, item.utterance.key))
+    names = [name for name in SYSTEMS if any(each[name] for each in by_seed.values())]
+    keys = [sorted(item.utterance.key for item in each[name]) for each in by_seed.values() for name in names]
+    if any(found != keys[0] or len(set(found)) < len(found) for found in keys):
+        raise RecipeError(
+            f"{out}: the folds do not test the same utterances, each once, for every seed: nothing is pooled"
+        )
+    systems = {name: _together({seed: each[name] for seed, each in by_seed.items()}) for name in names}
     references = [item.utterance for item in systems["tuned"]]
     lines = read_json(Path("exp", runs[0].tag, "score/score.json"), "run stage 5, which scores")["reference_lines"]
     # Seen or unseen in training was asked of each fold's own training set: none is given here.
-    request = Request(train=(), speaker_table=_table(values, references), reference_lines=lines)
-    result = score(references, systems, request)
+    result = score(references, systems, Request((), _table(values, references), reference_lines=lines))
     result["pooled"] = {
         "folds": values["folds"],
         "fold_by": values.get("fold_by"),
@@ -55,6 +57,7 @@ def write(out: Path, runs: Sequence[Run], values: Mapping[str, Any]) -> None:
     }
     add_seeds(result)
     write_all(out, systems, result)
+    return result
 
 
 def _scored(run: Run) -> dict[str, list[Scored]]:
@@ -69,22 +72,14 @@ def _scored(run: Run) -> dict[str, list[Scored]]:
     }
 
 
-def _refuse_unlike(out: Path, by_seed: Mapping[int, Mapping[str, Sequence[Scored]]]) -> None:
-    """RecipeError unless each seed's folds test the same utterances, each once, with all systems or without a base."""
-    first: list[str] | None = None
-    for seed, each in by_seed.items():
-        for name in SYSTEMS:
-            keys = sorted(item.utterance.key for item in each[name])
-            if len(set(keys)) < len(keys):
-                raise RecipeError(f"{out}: seed {seed}: an utterance is in two folds' test sets: nothing is pooled")
-            if name == "tuned" or keys:
-                first = first or keys
-                if keys != first:
-                    raise RecipeError(f"{out}: seed {seed}, {name}: not the test sets of the others: nothing is pooled")
-
-
-def _of_seed(item: Scored, seed: int) -> Scored:
-    return replace(item, utterance=item.utterance._replace(key=f"{item.utterance.key}-s{seed}"))
+def _together(by_seed: Mapping[int, Sequence[Scored]]) -> list[Scored]:
+    """One system's utterances of all seeds, in the scorer's order, with the seed in the key where there are several."""
+    found = []
+    for seed, scored in by_seed.items():
+        for item in scored:
+            key = f"{item.utterance.key}-s{seed}" if len(by_seed) > 1 else item.utterance.key
+            found.append(replace(item, utterance=item.utterance._replace(key=key)))
+    return sorted(found, key=lambda item: (item.utterance.speaker, item.utterance.key))
 
 
 def _table(values: Mapping[str, Any], references: Sequence[Utterance]) -> SpeakerTable | None:
@@ -123,8 +118,7 @@ def widened(point: float, ci95: Sequence[float] | None, rates: Sequence[float]) 
     return [point - math.hypot(point - ci95[0], half), point + math.hypot(ci95[1] - point, half)]
 
 
-def line(setting: str, out: Path) -> str:
-    """One line about a pooled score."""
-    result = read_json(out / "score.json", "it was just written")
+def line(result: Mapping[str, Any]) -> str:
+    """The outcome in a line."""
     said = [f"{name} {percent(row['cer'])} % ({interval(row['ci95'])})" for name, row in result["systems"].items()]
-    return f"{setting}: CER {', '.join(said)}; {speakers_in(result['reference'])}; {out}"
+    return f"CER {', '.join(said)}; {speakers_in(result['reference'])}"
