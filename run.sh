@@ -12,7 +12,7 @@ part=1h           # parts of the corpus: 1h, 10h or 1h,10h
 split=            # YAML of speakers, or default, own, seeded, loso:ID, folds:3/8[@COLUMN], speaker-dependent; +text-disjoint behind
 data=             # folder for the manifests; data/1h_dataset, data/mini_dataset, data/<corpus>_<part>_<split>_dataset
 check_audio=false # stage 1 decodes every clip: clipping, silence, damage that headers do not show
-speakers=         # table with a column "speaker", whose other columns become groups; <corpus>/speakers.tsv if there
+speakers=         # table with a column "speaker"; what report_conf.publish_columns names of it become groups; <corpus>/speakers.tsv
 strict=false      # stage 1 fails where it has anything to warn of
 conf=             # YAML to train by; conf/finetune_3090.yaml, or conf/mini.yaml for the mini corpus
 base=             # base model, a ModelScope id or a folder, in place of the YAML's
@@ -51,7 +51,7 @@ exp=exp/$tag
 own_run "$exp"
 lock "$exp/.lock"
 resolved=$(python -m asr.config --conf "$conf" --out "$exp/conf" ${base:+--base "$base"} ${ngpu:+--ngpu "$ngpu"} "${overrides[@]}")
-{ IFS= read -r ngpu && IFS= read -r max_unknown && IFS= read -r base; } <<<"$resolved"
+{ IFS= read -r ngpu && IFS= read -r max_unknown && IFS= read -r columns && IFS= read -r base; } <<<"$resolved"
 log "recipe: $what; data $data, conf $conf, base $base, tag $tag, GPUs $ngpu, Python of $ASR_ENVIRONMENT"
 ASR_COMMAND="bash run.sh$(quoted "${command_line[@]}")"
 export ASR_COMMAND
@@ -73,8 +73,8 @@ fine_tune() { # fine_tune NGPU; --restart is not among the words, or the stamp w
 
 evaluate() { # evaluate NGPU
   local -a against=() about=() embed=()
-  [[ -z $speakers ]] || about=(--speaker-table "$speakers")
-  [[ $mini == false ]] || about+=(--group-by severity) embed=(--embed-audio)
+  [[ -z $speakers ]] || about=(--speaker-table "$speakers" ${columns:+--group-by "$columns"})
+  [[ $mini == false ]] || embed=(--embed-audio)
   [[ ! -f $exp/baseline/hyp.txt ]] || against=(--baseline "$exp/baseline/hyp.txt")
   run python -m asr.decode --model "$exp/model" --manifest "$data/test.jsonl" --out "$exp/tuned" --ngpu "$1" --exp "$exp"
   run python local/score.py --ref "$data/test.jsonl" --hyp "$exp/tuned/hyp.txt" "${against[@]}" --train "$data/train.jsonl" \
@@ -127,7 +127,7 @@ if at_stage 4 "average: the best checkpoints into one model"; then
 fi
 
 if at_stage 5 "evaluate: decode, score, report"; then
-  once "$data"/{test,train}.jsonl "$exp/avg.json" "$exp/conf/decode.yaml" "$exp/baseline/hyp.txt" ${speakers:+"$speakers"} \
+  once "$data"/{test,train}.jsonl "$exp/avg.json" "$exp"/conf/{decode,report}.yaml "$exp/baseline/hyp.txt" ${speakers:+"$speakers"} \
     makes "$exp"/tuned/{hyp.txt,decode.json} "$exp/score/score.json" "$exp"/{RESULTS.md,report.html} by evaluate "$ngpu"
   log "results: $exp/RESULTS.md and $exp/report.html"
 fi

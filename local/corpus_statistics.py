@@ -133,6 +133,7 @@ def collect(
         "split": {
             "origin": split.origin,
             "description": split.describe(),
+            "published": split.describe(published=True),
             "seed": split.seed,
             "method": split.method,
             "ratios": split.ratios and list(split.ratios),

@@ -16,7 +16,6 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from asr import errors
 from asr.errors import RecipeError, UsageError
@@ -27,7 +26,7 @@ from asr.names import UNKNOWN_SPEAKER, known_speakers
 from asr.normalize import OPTIONS
 from asr.score_files import write_all
 from asr.score_tables import screen_table
-from asr.scoring import Request, score, score_hypotheses
+from asr.scoring import Request, Scored, score, score_hypotheses
 
 FILES = ("score.json", "per_utterance.tsv", "per_speaker.tsv", "confusions.tsv", "*.trn")
 COMPARED = ("compare.json", "COMPARED.md")
@@ -60,8 +59,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--baseline", type=Path, metavar="TEXT", help="the untouched base model's hypotheses")
     add("--train", type=Path, metavar="JSONL", help="what was trained on, to tell seen from unseen texts")
     add("--out", type=Path, metavar="DIR", help="where score.json (or the comparison) goes")
-    add("--speaker-table", type=Path, metavar="TSV", help="a table with a column 'speaker': its columns become groups")
-    add("--group-by", metavar="COL,COL", help="these columns of it (default: all)")
+    add("--speaker-table", type=Path, metavar="TSV", help="a table with a column 'speaker', for --group-by")
+    add("--group-by", metavar="COL,COL", help="its columns that become groups, and so are published")
     add(
         "--without",
         default="",
@@ -83,9 +82,9 @@ def _without(text: str) -> frozenset[str]:
     return names
 
 
-def _warn_of_missing(result: dict[str, Any], files: dict[str, Path]) -> None:
+def _warn_of_missing(systems: dict[str, list[Scored]], files: dict[str, Path]) -> None:
     for name, path in files.items():
-        missing = result["systems"][name]["missing"]
+        missing = [item.utterance.key for item in systems[name] if item.hypothesis is None]
         if missing:
             some = ", ".join(missing[:5]) + (f" and {len(missing) - 5:,} more" if len(missing) > 5 else "")
             print(f"warning: {path}: no hypothesis for {some}: counted as deletions", file=sys.stderr)
@@ -120,10 +119,13 @@ def _score(arguments: argparse.Namespace) -> None:
     if UNKNOWN_SPEAKER in speakers:
         warning = "not all speakers are known (or each utterance has its own): no figure is over speakers"
         print(f"warning: {arguments.ref}: {warning}", file=sys.stderr)
-    table, columns = None, arguments.group_by.split(",") if arguments.group_by else None
+    table, columns = None, arguments.group_by.split(",") if arguments.group_by else []
     refuse_others(out, "score", FILES)
     if arguments.speaker_table and speakers != {UNKNOWN_SPEAKER}:
         table = read_speaker_table(arguments.speaker_table, speakers, columns)
+        if table.others and not columns:
+            how = "name it to --group-by (of run.sh: report_conf.publish_columns) to group by it, and so to publish it"
+            print(f"note: {arguments.speaker_table}: not used: {', '.join(sorted(table.others))}; {how}")
     train = read_manifest(arguments.train) if arguments.train else None
     if train:
         _refuse_trained(train, references, (arguments.train, arguments.ref))
@@ -131,8 +133,9 @@ def _score(arguments: argparse.Namespace) -> None:
     systems = {name: score_hypotheses(references, path, request) for name, path in files.items()}
     result = score(references, systems, request)
     write_all(out, systems, result)
-    _warn_of_missing(result, files)
+    _warn_of_missing(systems, files)
     print(screen_table(result))
+    print("who S1, S2, … are is in per_speaker.tsv; what may be published is in README.md")
     print(f"written to {out}: score.json, per_utterance.tsv, per_speaker.tsv, confusions.tsv, ref.trn and others")
 
 

@@ -13,7 +13,7 @@ import yaml
 
 from asr.errors import RecipeError, at
 from asr.files import write_text
-from asr.names import plain_name
+from asr.names import is_code, plain_name
 
 SPLITS = ("train", "val", "test")
 REST = "rest"
@@ -46,17 +46,18 @@ class Split:
         """{speaker: split}, for a split by speakers."""
         return {speaker: split for split in SPLITS for speaker in self.speakers[split]}
 
-    def describe(self) -> str:
-        """One phrase for the screen and the statistics."""
+    def describe(self, published: bool = False) -> str:
+        """One phrase for the screen and the statistics; ``published``: without a file's and a person's name."""
         ratios = ":".join(f"{ratio:g}" for ratio in self.ratios or ())
+        left_out = [name if is_code(name) or not published else "a speaker" for name in self.speakers["test"]]
         words = {
             "seeded": f"drawn by speaker, {ratios}, seed {self.seed}",
-            "loso": f"leave one speaker out ({', '.join(self.speakers['test'])}), validation drawn by seed {self.seed}",
+            "loso": f"leave one speaker out ({', '.join(left_out)}), validation drawn by seed {self.seed}",
             "folds": f"speakers drawn into folds by seed {self.seed}",
             "speaker-dependent": f"speaker-dependent, by text, {ratios}, seed {self.seed}",
             "own": "the corpus's own sets",
         }
-        name = os.path.basename(self.file or "")
+        name = "a file of speakers" if published and self.origin == "file" else os.path.basename(self.file or "")
         part = "10h" if name == DEFAULTS["10h"].name else "1h"
         sources = {"file": "given", "corpus": "the corpus's own", "default": f"default for CDSD {part}"}
         if self.origin in sources:

@@ -92,14 +92,17 @@ def _name(folder: Path) -> str:
 
 
 def _names(folders: Sequence[Path]) -> list[str]:
-    """What the runs are called: their folders' names, with the parent's before them where two are alike."""
+    """What the runs are called: their folders' names, with their place before them where two are alike.
+
+    Never the folder above, which may be anybody's: the table is published.
+    """
     names = [_name(folder) for folder in folders]
     parents = [
         (folder.resolve().parent if folder.resolve().name == "score" else folder.resolve()) for folder in folders
     ]
     return [
-        f"{parent.parent.name}/{name}" if names.count(name) > 1 and parents.count(parent) == 1 else name
-        for name, parent in zip(names, parents, strict=True)
+        f"{place}/{name}" if names.count(name) > 1 and parents.count(parent) == 1 else name
+        for place, (name, parent) in enumerate(zip(names, parents, strict=True), 1)
     ]
 
 

@@ -1,8 +1,8 @@
 """The YAML a user edits, checked key by key and laid out by the stage that reads it.
 
 ``python -m asr.config --conf conf/finetune_3090.yaml --out exp/<tag>/conf [++a.b=c …]`` prints the GPUs to use,
-``data_conf.max_unknown_characters`` (or nothing) and the base model, a line each, and writes one small file per stage,
-so that a changed value reruns the stages that read it and no other.
+``data_conf.max_unknown_characters`` and ``report_conf.publish_columns`` (or nothing), and the base model, a line each,
+and writes one small file per stage, so that a changed value reruns the stages that read it and no other.
 """
 
 from __future__ import annotations
@@ -246,7 +246,7 @@ def _dump(values: dict[str, Any]) -> str:
 
 
 def write_stage_files(values: dict[str, Any], out: str | os.PathLike[str]) -> None:
-    """Write ``out``/{base,train,average,decode}.yaml; a file whose content is unchanged is not touched."""
+    """Write ``out``/NAME.yaml of STAGE_FILES; a file whose content is unchanged is not touched."""
     claim(Path(out), RUN, ["*.yaml"])
     for name, part in stage_values(values).items():
         path = Path(out) / f"{name}.yaml"
@@ -287,7 +287,8 @@ def main() -> None:
         raise UsageError(f"--ngpu takes a whole number, not '{ngpu}'")
     if arguments.out:
         write_stage_files(values, arguments.out)
-    print(ngpu, values.get("data_conf", {}).get("max_unknown_characters", ""), values["base"], sep="\n")
+    columns = ",".join(values.get("report_conf", {}).get("publish_columns", ()))
+    print(ngpu, values.get("data_conf", {}).get("max_unknown_characters", ""), columns, values["base"], sep="\n")
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ PLAIN = re.compile(r"\w[\w.+-]*")  # a tag, and so the name of a folder
 
 @dataclass(frozen=True)
 class Run:
-    """One run.sh: its tag, the options that make it, and whether it needs a GPU."""
+    """One run.sh: its tag, the options that make it, and what the conf says of it."""
 
     tag: str
     setting: str
@@ -52,6 +52,7 @@ class Run:
     data: Path
     words: tuple[str, ...]
     on_gpu: bool
+    columns: tuple[str, ...]  # of the speaker table, that the conf publishes
 
     def log(self, name: str) -> Path:
         """Where what run.sh says is kept."""
@@ -93,7 +94,7 @@ def plan(values: dict[str, Any], lines: config.Lines, path: Path) -> list[Run]:
         if (ngpu := found.get("ngpu", 1)) > 1:
             raise RecipeError(f"{where}: ngpu is {ngpu}; a run of an experiment has one GPU, or 0 for the CPU")
         for seed in values["seeds"]:
-            runs += [_run(values, setting, seed, fold, words, ngpu > 0) for fold in range(1, values["folds"] + 1)]
+            runs += [_run(values, setting, seed, fold, words, found) for fold in range(1, values["folds"] + 1)]
     return sorted(runs, key=lambda run: (values["seeds"].index(run.seed), run.fold))
 
 
@@ -107,12 +108,13 @@ def _overrides(changes: Any, where: str) -> list[str]:
     raise RecipeError(f"{where}: must be sections and keys of the conf, or a list of ++section.key=value words")
 
 
-def _run(values: dict[str, Any], setting: str, seed: int, fold: int, words: Sequence[str], on_gpu: bool) -> Run:
+def _run(values: dict, setting: str, seed: int, fold: int, words: Sequence[str], found: dict[str, Any]) -> Run:
     tag, data = f"{values['name']}-{setting}-s{seed}-f{fold}", Path(f"data/{values['name']}-{setting}-f{fold}_dataset")
     split = f"folds:{fold}/{values['folds']}" + (f"@{values['fold_by']}" if "fold_by" in values else "")
     options = [word for key in PASSED_ON if key in values for word in (f"--{key}", str(values[key]))]
     options += ["--split", split, "--data", str(data), "--tag", tag, *words, f"++seed={seed}"]
-    return Run(tag, setting, seed, fold, data, tuple(options), on_gpu)
+    columns = found.get("report_conf", {}).get("publish_columns", ())
+    return Run(tag, setting, seed, fold, data, tuple(options), found.get("ngpu", 1) > 0, tuple(columns))
 
 
 def places(runs: Sequence[Run], jobs: int | None) -> list[dict[str, str]]:

@@ -23,7 +23,6 @@ RATES = (1.0, 2.0, 3.0, 4.0)  # characters per second
 UNKNOWN = "unknown"  # an empty cell, NA, or a speaker that the table lacks
 _NOTHING = ("", "na", "n/a", "nan", "none", "null", "-", "?")
 _MOST_NUMBERS = 4  # a column with more different numbers is halved at its median
-_NOT_GROUPS = ("speaker", "split")
 
 
 def length_group(ref_len: int) -> str:
@@ -49,10 +48,10 @@ def rate(ref_len: int, seconds: float) -> float | None:
 
 
 class SpeakerTable:
-    """What a user's table says of the speakers: ``columns`` is {column: {speaker: value}}."""
+    """What a user's table says of the speakers: ``columns`` is {column: {speaker: value}}; ``others`` are not taken."""
 
-    def __init__(self, columns: Mapping[str, Mapping[str, str]]) -> None:
-        self.columns = columns
+    def __init__(self, columns: Mapping[str, Mapping[str, str]], others: Collection[str] = ()) -> None:
+        self.columns, self.others = columns, others
 
     def value(self, column: str, speaker: str) -> str:
         """A speaker's value, empty cells and speakers that are missing as ``UNKNOWN``."""
@@ -77,21 +76,20 @@ def _number(value: str) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def read_speaker_table(
-    path: str | os.PathLike[str], speakers: Collection[str], wanted: Sequence[str] | None = None
-) -> SpeakerTable:
+def read_speaker_table(path: str | os.PathLike[str], speakers: Collection[str], wanted: Sequence[str]) -> SpeakerTable:
     """Read a table with a column ``speaker``, separated by tabs or commas.
 
-    ``speakers`` are the test set's. ``wanted`` columns, else all but ``speaker`` and ``split``. A column of more than
-    four different numbers (an age) is made ``up to`` and ``above`` its median over these speakers. A RecipeError names
-    file and line where the table is no table.
+    ``speakers`` are the test set's. Only the ``wanted`` columns are taken, for what they hold is published. A column
+    of more than four different numbers (an age) is made ``up to`` and ``above`` its median over these speakers. A
+    RecipeError names file and line where the table is no table.
     """
-    header, found = _by_speaker(Path(path), wanted or ())
+    there, found = _by_speaker(Path(path), wanted)
     if not found.keys() & set(speakers):
         raise RecipeError(f"{path}: knows none of the test set's speakers, e.g. {min(speakers, default='none')}")
-    names = wanted or [name for name in header if name and name not in _NOT_GROUPS]
     known = {speaker: row for speaker, row in found.items() if speaker in speakers}
-    return SpeakerTable({name: _halved({key: row[name] for key, row in known.items()}) for name in names})
+    return SpeakerTable(
+        {name: _halved({key: row[name] for key, row in known.items()}) for name in wanted}, set(there) - set(wanted)
+    )
 
 
 def read_column(path: str | os.PathLike[str], column: str) -> dict[str, str]:
@@ -100,11 +98,12 @@ def read_column(path: str | os.PathLike[str], column: str) -> dict[str, str]:
 
 
 def _by_speaker(path: Path, wanted: Sequence[str]) -> tuple[list[str], dict[str, dict[str, str]]]:
-    """The names of the columns, and {speaker: {column: value}}."""
+    """The names of the columns beside ``speaker``, and {speaker: {column: value}}."""
     header, rows = _cells(path)
+    there = [name for name in header if name and name != "speaker"]
     for name in wanted:
-        if name not in header:
-            raise RecipeError(f"{path}:1: has no column {name}; it has {', '.join(header)}")
+        if name not in there:
+            raise RecipeError(f"{path}:1: has no column {name} to group by; it has {', '.join(there)}")
     found: dict[str, dict[str, str]] = {}
     for line, row in rows:
         if len(row) != len(header):
@@ -114,7 +113,7 @@ def _by_speaker(path: Path, wanted: Sequence[str]) -> tuple[list[str], dict[str,
         if values["speaker"] in found:
             raise RecipeError(f"{at(path, line)}: speaker {values['speaker']} stands in an earlier line too")
         found[values["speaker"]] = values
-    return header, found
+    return there, found
 
 
 def _cells(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:

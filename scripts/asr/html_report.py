@@ -19,6 +19,7 @@ from asr.report_headline import top
 from asr.report_provenance import how_it_was_made
 from asr.report_rows import as_script, browser_data
 from asr.report_sections import Plot, plots, sections
+from asr.score_files import with_names
 
 FIGURES = ("speakers", "text", "length", "duration", "rate", "tone", "initial_baseline", "initial_tuned", "training")
 
@@ -26,7 +27,7 @@ FIGURES = ("speakers", "text", "length", "duration", "rate", "tone", "initial_ba
 def write_html(exp: Path, score: Mapping[str, Any], provenance: Mapping[str, Any], embed_audio: bool = False) -> None:
     """Write ``exp``/report.html and ``exp``/figures/NAME.LANGUAGE.{svg,png}.
 
-    ``score`` is score.json (schema_version 2), ``provenance`` may lack any field. Clips are linked by paths relative to
+    ``score`` is score.json (schema_version 3), ``provenance`` may lack any field. Clips are linked by paths relative to
     the page; with ``embed_audio`` they are in it, as MP3. RecipeError where per_utterance.tsv or a clip is not as it
     should be.
     """
@@ -43,7 +44,10 @@ def page(
     data = browser_data(exp, exp / "score" / "per_utterance.tsv", list(score["systems"]), embed_audio)
     tag = exp.resolve().name
     provenance = public(dict(provenance))
-    body = [*top(tag, score, provenance.get("corpus") or {}, embed_audio), *sections(score, curves)]
+    body = [
+        *top(tag, score, provenance.get("corpus") or {}, embed_audio),
+        *sections(with_names(score, exp / "score"), curves),
+    ]
     body += [_browser(data), how_it_was_made(score, provenance)]
     script = part("report.js") + part("report_browser.js")
     title = (f"Results: {tag}", f"结果：{tag}")

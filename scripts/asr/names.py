@@ -37,6 +37,17 @@ def visible(text: str) -> str:
     return "".join(f"<U+{ord(char):04X}>" if _is_invisible(char) else char for char in text)
 
 
+def is_code(name: str) -> bool:
+    """Return whether ``name`` is a code of at most three digits, as CDSD's are: it says of nobody who that is."""
+    return bool(re.fullmatch("[0-9]{1,3}", name))
+
+
+def published_names(speakers: Iterable[str]) -> dict[str, str]:
+    """Return {speaker: name to publish}, in order: codes as they are, others S1, S2, … by their place."""
+    places = enumerate(sorted(set(speakers)), 1)
+    return {name: name if is_code(name) or name == UNKNOWN_SPEAKER else f"S{place}" for place, name in places}
+
+
 def are_dummies(speakers: Sequence[str]) -> bool:
     """Return whether the speakers of these utterances, one each, are as many as the utterances, or nearly so."""
     return len(speakers) >= _FEWEST and len(set(speakers)) > _OWN * len(speakers)

@@ -24,7 +24,7 @@ from asr.scoring import SYSTEMS, Request, Scored, score, score_hypotheses, total
 if TYPE_CHECKING:
     from asr.experiment import Run
 
-MINI_TABLE = Path("mini/corpus/speakers.tsv")
+MINI = "mini/corpus"
 
 
 def write(out: Path, runs: Sequence[Run], values: Mapping[str, Any]) -> dict[str, Any]:
@@ -47,7 +47,7 @@ def write(out: Path, runs: Sequence[Run], values: Mapping[str, Any]) -> dict[str
     references = [item.utterance for item in systems["tuned"]]
     lines = read_json(Path("exp", runs[0].tag, "score/score.json"), "run stage 5, which scores")["reference_lines"]
     # Seen or unseen in training was asked of each fold's own training set: none is given here.
-    result = score(references, systems, Request((), _table(values, references), reference_lines=lines))
+    result = score(references, systems, Request((), _table(values, references, runs[0].columns), reference_lines=lines))
     result["pooled"] = {
         "folds": values["folds"],
         "fold_by": values.get("fold_by"),
@@ -82,13 +82,10 @@ def _together(by_seed: Mapping[int, Sequence[Scored]]) -> list[Scored]:
     return sorted(found, key=lambda item: (item.utterance.speaker, item.utterance.key))
 
 
-def _table(values: Mapping[str, Any], references: Sequence[Utterance]) -> SpeakerTable | None:
+def _table(values: Mapping[str, Any], references: Sequence[Utterance], columns: Sequence[str]) -> SpeakerTable | None:
     """The speaker table that the runs are scored by (run.sh)."""
-    speakers = {item.speaker for item in references}
-    if "corpus" not in values:
-        return read_speaker_table(MINI_TABLE, speakers, ["severity"])
-    path = Path(values.get("speakers") or Path(values["corpus"], "speakers.tsv"))
-    return read_speaker_table(path, speakers) if path.is_file() else None
+    path = Path(values.get("speakers") or Path(values.get("corpus", MINI), "speakers.tsv"))
+    return read_speaker_table(path, {item.speaker for item in references}, columns) if path.is_file() else None
 
 
 def add_seeds(result: dict[str, Any]) -> None:

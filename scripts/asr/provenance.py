@@ -8,8 +8,8 @@ from __future__ import annotations
 import argparse
 import importlib.metadata
 import json
-import os
 import platform
+import shlex
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from asr.manifest import corpus_digest, read_manifest, split_digest
 from asr.names import UNKNOWN_SPEAKER
 from asr.public import public
 from asr.schema import STAGE_FILES
+from asr.unreadable import command
 
 PACKAGES = ("torch", "torchaudio", "funasr", "modelscope", "soundfile", "soxr", "numpy")
 
@@ -61,6 +62,12 @@ def times(exp: Path) -> dict[str, int]:
     return {path.stem: sum(map(int, path.read_text(encoding="utf-8").split())) for path in found}
 
 
+def _corpus_name(about: dict[str, Any]) -> str:
+    """What a corpus may be called: its folder's name may be anybody's."""
+    name = str(about.get("name", ""))
+    return "CDSD" if "cdsd" in name.lower() else name if about.get("simulated") else "own corpus"
+
+
 def corpus(data: Path) -> dict[str, Any]:
     """Digest, sizes by split, and whether the speech is simulated."""
     manifests = {name: read_manifest(data / f"{name}.jsonl") for name in ("train", "val", "test")}
@@ -75,13 +82,19 @@ def corpus(data: Path) -> dict[str, Any]:
     statistics = load(data / "statistics.json") or {}
     about = statistics.get("corpus", {})
     return {
-        "name": about.get("name", data.name),
+        "name": _corpus_name(about),
         "simulated": about.get("simulated"),
         "digest": corpus_digest(item for utterances in manifests.values() for item in utterances),
-        "split": statistics.get("split", {}).get("description"),
+        "split": statistics.get("split", {}).get("published"),
         "split_digest": split_digest(manifests),
         "splits": splits,
     }
+
+
+def decode(folder: Path) -> dict[str, Any] | None:
+    """decode.json, of the clips that could not be read only how many."""
+    record = load(folder / "decode.json")
+    return record and {**record, "unreadable": len(record.get("unreadable", ()))}
 
 
 def gather(exp: Path, data: Path, conf: str, ngpu: int) -> dict[str, Any]:
@@ -90,14 +103,14 @@ def gather(exp: Path, data: Path, conf: str, ngpu: int) -> dict[str, Any]:
     gpus = machine.gpus()[:ngpu] if ngpu else []
     return {
         "tag": exp.name,
-        "command": [os.environ.get("ASR_COMMAND", f"python -m asr.provenance --exp exp/{exp.name}")],
+        "command": shlex.split(command()),
         "commit": commit(),
         "conf": conf,
         "config": trained_config(exp),
         "corpus": corpus(data),
         "base": {"id": base.get("id", "unknown"), "digest": base.get("digest")},
         "average": load(exp / "avg.json"),
-        "decode": {name: load(exp / name / "decode.json") for name in ("baseline", "tuned")},
+        "decode": {name: decode(exp / name) for name in ("baseline", "tuned")},
         "processor": machine.processor(),
         "gpu": ", ".join(item.name for item in gpus) or None,
         "python": platform.python_version(),

@@ -20,7 +20,7 @@ from asr.files import write_text
 from asr.made_by import claim
 from asr.results import results
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 
 def read_json(path: Path, missing: str) -> dict[str, Any]:

@@ -149,12 +149,9 @@ def _note(note: Mapping[str, str]) -> str:
 def _missing(score: Mapping[str, Any]) -> list[str]:
     lines = []
     for name, row in score["systems"].items():
-        keys = row.get("missing") or []
-        if keys:
-            few = "<bdi>" + "</bdi>, <bdi>".join(map(escape, keys[:10])) + "</bdi>"
-            more = f" +{len(keys) - 10:,}" if len(keys) > 10 else ""
-            english = f"{name}: {len(keys):,} missing hypotheses, counted as deletions: {few}{more}"
-            chinese = f"{SYSTEMS[name][1]}：缺 {len(keys):,} 条识别结果，按删除计：{few}{more}"
+        if row["n_missing"]:
+            english = f"{name}: {row['n_missing']:,} missing hypotheses, counted as deletions"
+            chinese = f"{SYSTEMS[name][1]}：缺 {row['n_missing']:,} 条识别结果，按删除计"
             lines.append(f'<p class="banner" role="note">{both(english, chinese)}</p>')
     return lines
 

@@ -63,9 +63,9 @@ def how_it_was_made(score: Mapping[str, Any], provenance: Mapping[str, Any]) -> 
     parts = [heading("How it was made", "如何得到"), '<dl class="facts">', *rows, "</dl>", *_data(provenance)]
     command, config = provenance.get("command"), provenance.get("config")
     if command:
-        line = command[0] if len(command) == 1 else shlex.join(map(str, command))
+        line = shlex.join(map(str, command))
         words = both(
-            "Command (of a path outside the repository only the name is shown)", "命令（仓库以外的路径只写名称）"
+            "Command (/path/to/… stands for a path outside the repository)", "命令（仓库以外的路径写作 /path/to/…）"
         )
         parts.append(f"<h3>{words}</h3>\n<pre>{escape(str(line))}</pre>")
     if config:

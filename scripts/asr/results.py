@@ -61,10 +61,9 @@ def _headline(score: Mapping[str, Any]) -> str:
     lines = [markdown_table(header, rows), "", *([f"**{silent['en']}**", ""] if silent else [])]
     lines += [*_comparison(score), _about(score)]
     lines += ["", f"**What the speakers can show.** {score['speaker_note']['en']}"]
-    missing = [(name, row["missing"]) for name, row in score["systems"].items() if row["missing"]]
-    for name, keys in missing:
-        shown = ", ".join(keys[:10]) + (f" and {len(keys) - 10:,} more" if len(keys) > 10 else "")
-        lines += ["", f"**{name}: {len(keys):,} missing hypotheses**, counted as deletions: {markdown_text(shown)}."]
+    for name, row in score["systems"].items():
+        if row["n_missing"]:
+            lines += ["", f"**{name}: {row['n_missing']:,} missing hypotheses**, counted as deletions."]
     return "\n".join(lines)
 
 
@@ -292,8 +291,8 @@ def _command(provenance: Mapping[str, Any]) -> list[str]:
     command = provenance.get("command")
     if not command:
         return [f"Command: {NOT_RECORDED}."]
-    line = command[0] if len(command) == 1 else shlex.join(map(str, command))
-    return [f"Command (of a path outside the repository only the name is shown):\n\n```\n{line}\n```"]
+    line = shlex.join(map(str, command))
+    return [f"Command (/path/to/… stands for a path outside the repository):\n\n```\n{line}\n```"]
 
 
 def _config(provenance: Mapping[str, Any]) -> list[str]:

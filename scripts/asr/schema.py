@@ -131,6 +131,7 @@ SCHEMA: dict[str, Any] = {
         "beam_size": _count(),
         "ctc_weight": Key((int, float), above=0, maximum=0.9),
     },
+    "report_conf": {"publish_columns": Key((list,), each=_WORD)},
     "lora_conf": {
         "rank": _count(),
         "alpha": _RATE,
@@ -182,4 +183,5 @@ STAGE_FILES: dict[str, tuple[str, ...]] = {
     ),
     "average": ("avg_nbest_model",),
     "decode": ("decode_conf", "max_unreadable"),
+    "report": ("report_conf",),
 }

@@ -18,6 +18,7 @@ from asr.errors import RecipeError, at
 from asr.files import atomic_open, write_json
 from asr.groups import rate
 from asr.made_by import mark as mark_folder
+from asr.names import published_names
 from asr.scoring import Scored, System
 
 COUNTS = ("sub", "del", "ins", "hits")
@@ -68,7 +69,8 @@ def write_all(folder: Path, systems: Mapping[str, System], result: Mapping[str, 
     """Write every file of a score folder, score.json last."""
     mark_folder(folder, "score")
     write_per_utterance(folder / "per_utterance.tsv", systems)
-    write_per_speaker(folder / "per_speaker.tsv", result)
+    speakers = {item.utterance.speaker for item in next(iter(systems.values()))}
+    write_per_speaker(folder / "per_speaker.tsv", result, speakers)
     write_confusions(folder / "confusions.tsv", systems, result)
     write_trn(folder, systems)
     write_json(folder / "score.json", result)
@@ -137,19 +139,30 @@ def _unescaped(text: str) -> str:
     return found
 
 
-def write_per_speaker(path: str | os.PathLike[str], result: Mapping[str, Any]) -> None:
-    """One row a speaker; ``low`` and ``high`` are the 95 % interval over this speaker's utterances."""
+def write_per_speaker(path: str | os.PathLike[str], result: Mapping[str, Any], speakers: Iterable[str]) -> None:
+    """One row a speaker; ``low`` and ``high`` are the 95 % interval over this speaker's utterances.
+
+    ``published`` is what score.json calls the speaker.
+    """
     columns = ("cer", *COUNTS, "n_missing", "n_empty", "ser")
     systems = list(result["systems"])
-    header = ["speaker", "n_utt", "ref_len"]
+    header = ["speaker", "published", "n_utt", "ref_len"]
     header += [f"{name}_{column}" for name in systems for column in (*columns, "low", "high")]
     rows = []
-    for speaker, row in result["by_speaker"].items():
-        cells = [speaker, row["n_utt"], row["ref_len"]]
+    for speaker, published in published_names(speakers).items():
+        row = result["by_speaker"][published]
+        cells = [speaker, published, row["n_utt"], row["ref_len"]]
         for name in systems:
             cells += [*(row[name][column] for column in columns), *(row[name]["ci95_utterance"] or (None, None))]
         rows.append(cells)
     _write_tsv(path, header, rows)
+
+
+def with_names(score: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """score.json with the speakers' own names, by the per_speaker.tsv beside it where there is one; not to publish."""
+    path = folder / "per_speaker.tsv"
+    names = {row["published"]: row["speaker"] for row in read_table(path)} if path.is_file() else {}
+    return {**score, "by_speaker": {names.get(name, name): row for name, row in score["by_speaker"].items()}}
 
 
 def write_confusions(path: str | os.PathLike[str], systems: Mapping[str, System], result: Mapping[str, Any]) -> None:

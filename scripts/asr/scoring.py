@@ -19,13 +19,13 @@ from asr.cer import Alignment, ErrorCounts, align_all
 from asr.errors import RecipeError
 from asr.kaldi_text import read_text
 from asr.manifest import Utterance, corpus_digest
-from asr.names import UNKNOWN_SPEAKER
+from asr.names import UNKNOWN_SPEAKER, published_names
 from asr.normalize import scoring_form, version
 from asr.number_readings import nearest
 from asr.silence_note import silence_note
 from asr.speaker_note import speaker_note
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 SYSTEMS = ("baseline", "tuned")
 
 
@@ -252,7 +252,16 @@ def score(references: Sequence[Utterance], systems: Mapping[str, System], reques
         "reference_lines": list(request.reference_lines),
     }
     comparison.add_intervals(result, systems, request.seed, request.replicates)
+    _publish(result)
     return result
+
+
+def _publish(result: dict[str, Any]) -> None:
+    """Take out who the speakers are, and ids, which name them too; per_speaker.tsv and per_utterance.tsv have these."""
+    names = published_names(result["by_speaker"])
+    result["by_speaker"] = {names[speaker]: row for speaker, row in result["by_speaker"].items()}
+    for row in result["systems"].values():
+        del row["missing"]
 
 
 def _mandarin(systems: Mapping[str, System]) -> dict[str, Any]:

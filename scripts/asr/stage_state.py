@@ -65,8 +65,8 @@ STAGES = (
     Stage(
         "evaluate",
         (
-            (2, ("{data}/test.jsonl", "{data}/train.jsonl", "{exp}/avg.json", "{exp}/conf/decode.yaml")),
-            (6, ("{exp}/baseline/hyp.txt",)),
+            (2, ("{data}/test.jsonl", "{data}/train.jsonl", "{exp}/avg.json")),
+            (5, ("{exp}/conf/decode.yaml", "{exp}/conf/report.yaml", "{exp}/baseline/hyp.txt")),
             (-5, ("{exp}/tuned/hyp.txt", "{exp}/tuned/decode.json", "{exp}/score/score.json")),
             (-2, ("{exp}/RESULTS.md", "{exp}/report.html")),
         ),

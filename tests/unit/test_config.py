@@ -118,6 +118,7 @@ def test_a_changed_value_changes_only_the_file_of_the_stages_that_read_it(tmp_pa
         ("++decode_conf.batch_seconds=9", {"decode"}),
         ("++base=q/r", {"base"}),
         ("++data_conf.max_unknown_characters=0.5", {"data"}),
+        ("++report_conf.publish_columns=[sex]", {"report"}),
     ):
         write_stage_files(resolve(path, []), tmp_path / "conf")
         before = {item.name: (item.read_bytes(), item.stat().st_mtime_ns) for item in (tmp_path / "conf").iterdir()}
@@ -137,7 +138,9 @@ def test_no_key_of_the_schema_is_lost_between_the_yaml_and_the_stages():
 def test_what_run_sh_reads_is_printed_a_line_each(tmp_path, words, share):
     command = [sys.executable, "-m", "asr.config", "--conf", write(tmp_path, GOOD), "--base", "a b/c", *words]
     done = subprocess.run(command, capture_output=True, text=True)
-    assert done.stdout.split("\n")[1:] == [share, "a b/c", ""], done.stderr
+    assert done.stdout.split("\n")[1:] == [share, "", "a b/c", ""], done.stderr
+    done = subprocess.run([*command, "++report_conf.publish_columns=[sex, age]"], capture_output=True, text=True)
+    assert done.stdout.split("\n")[2] == "sex,age", done.stderr
 
 
 def test_a_share_of_unknown_characters_is_one():

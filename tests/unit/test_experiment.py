@@ -157,7 +157,8 @@ def experiment(tmp_path):
     rows = "".join(f"0{n}\t{family}\n" for n, family in zip(range(1, 7), "aabbcc", strict=True))
     (corpus / "speakers.tsv").write_text("speaker\tfamily\n" + rows)
     conf = str(recipe.root / "conf/mini.yaml")
-    settings = {"plain": None, "slow": {"optim_conf": {"lr": 0.0005}}}
+    settings: dict = {"plain": {"report_conf": {"publish_columns": ["family"]}}}
+    settings["slow"] = settings["plain"] | {"optim_conf": {"lr": 0.0005}}
     written(tmp_path, corpus=str(corpus), conf=conf, fold_by="family", settings=settings, jobs=2)
     recipe.file = tmp_path / "some.yaml"
     return recipe
@@ -251,7 +252,7 @@ def test_an_experiment_that_is_stopped_stops_the_run_at_work_and_begins_no_other
 
 
 def test_on_gpus_each_run_has_one_of_its_own_and_without_any_the_reason_is_said(monkeypatch):
-    run = Run("a", "plain", 1, 1, Path("data/a"), (), True)
+    run = Run("a", "plain", 1, 1, Path("data/a"), (), True, ())
     cards = [Gpu("RTX 3090", 24576, "580", number, f"GPU-{number}") for number in range(4)]
     monkeypatch.setattr("asr.machine.query_gpus", lambda: (cards, None))
     assert [place["CUDA_VISIBLE_DEVICES"] for place in places([run], None)] == ["GPU-0", "GPU-1", "GPU-2", "GPU-3"]

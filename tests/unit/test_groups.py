@@ -28,7 +28,7 @@ def test_lengths_and_durations_by_hand():
 def test_columns_become_groups(tmp_path, separator):
     rows = [("speaker", "sex", "severity"), ("02", "f", "mild"), ("08", "m", ""), ("99", "m", "severe")]
     text = "\ufeff" + "\r\n".join(separator.join(row) for row in rows) + "\r\n\r\n"
-    table = read_speaker_table(written(tmp_path / "t", text), SPEAKERS)
+    table = read_speaker_table(written(tmp_path / "t", text), SPEAKERS, ["sex", "severity"])
     assert list(table.columns) == ["sex", "severity"]
     assert [table.value("severity", speaker) for speaker in ("02", "08", "16")] == ["mild", UNKNOWN, UNKNOWN]
     assert table.values("sex", sorted(SPEAKERS)) == ["f", "m", UNKNOWN]
@@ -38,15 +38,16 @@ def test_columns_become_groups(tmp_path, separator):
 def test_quoted_cells_and_a_column_that_is_asked_for(tmp_path):
     text = 'split,speaker,cause\ntest,02,"stroke, left"\ntest,08,ALS\n'
     path = written(tmp_path / "t.csv", text)
-    assert list(read_speaker_table(path, SPEAKERS).columns) == ["cause"]
+    nothing = read_speaker_table(path, SPEAKERS, [])
+    assert (nothing.columns, nothing.others) == ({}, {"split", "cause"})  # unasked, no column is a group
     assert read_speaker_table(path, SPEAKERS, ["split"]).value("split", "02") == "test"
-    assert read_speaker_table(path, SPEAKERS).value("cause", "02") == "stroke, left"
+    assert read_speaker_table(path, SPEAKERS, ["cause"]).value("cause", "02") == "stroke, left"
 
 
 def test_many_numbers_are_halved_at_their_median_few_are_kept(tmp_path):
     ages = dict(zip(sorted(SPEAKERS), (9, 34, 35, 51, 70), strict=True))
     text = "speaker\tage\tlevel\n" + "".join(f"{name}\t{age}\t{age % 2 + 1}\n" for name, age in ages.items())
-    table = read_speaker_table(written(tmp_path / "t", text + "77\t1000\t1\n"), SPEAKERS)
+    table = read_speaker_table(written(tmp_path / "t", text + "77\t1000\t1\n"), SPEAKERS, ["age", "level"])
     assert [table.value("age", name) for name in sorted(SPEAKERS)] == ["up to 35"] * 3 + ["above 35"] * 2
     assert table.values("age", SPEAKERS) == ["up to 35", "above 35"]
     assert table.values("level", SPEAKERS) == ["1", "2"]
@@ -55,14 +56,14 @@ def test_many_numbers_are_halved_at_their_median_few_are_kept(tmp_path):
 def test_what_is_not_known_is_no_number(tmp_path):
     ages = dict(zip(sorted(SPEAKERS), ("9", "34", "NA", "nan", "70"), strict=True))
     text = "speaker\tage\tx\n" + "".join(f"{name}\t{age}\t\n" for name, age in ages.items()) + "50\t1\t\n"
-    table = read_speaker_table(written(tmp_path / "t", text), SPEAKERS)
+    table = read_speaker_table(written(tmp_path / "t", text), SPEAKERS, ["age", "x"])
     assert [table.value("age", name) for name in sorted(SPEAKERS)] == ["9", "34", UNKNOWN, UNKNOWN, "70"]
     assert table.values("x", SPEAKERS) == [UNKNOWN]
 
 
 def test_a_quote_in_a_table_with_tabs_is_a_character(tmp_path):
     text = 'speaker\tcause\n02\t"stroke\n08\tALS\n'
-    table = read_speaker_table(written(tmp_path / "t", text), SPEAKERS)
+    table = read_speaker_table(written(tmp_path / "t", text), SPEAKERS, ["cause"])
     assert [table.value("cause", name) for name in ("02", "08")] == ['"stroke', "ALS"]
 
 
@@ -80,14 +81,16 @@ def test_a_quote_in_a_table_with_tabs_is_a_character(tmp_path):
 )
 def test_what_is_no_table_is_refused_by_file_and_line(tmp_path, text, message):
     with pytest.raises(RecipeError) as caught:
-        read_speaker_table(written(tmp_path / "t", text), SPEAKERS)
+        read_speaker_table(written(tmp_path / "t", text), SPEAKERS, [])
     assert message in str(caught.value)
 
 
 def test_other_encodings_columns_and_files_are_named(tmp_path):
     with pytest.raises(RecipeError, match="t: not UTF-8"):
-        read_speaker_table(written(tmp_path / "t", "speaker\t性别\n02\t女\n", "gbk"), SPEAKERS)
-    with pytest.raises(RecipeError, match="t:1: has no column age; it has speaker, sex"):
+        read_speaker_table(written(tmp_path / "t", "speaker\t性别\n02\t女\n", "gbk"), SPEAKERS, [])
+    with pytest.raises(RecipeError, match="t:1: has no column age to group by; it has sex"):
         read_speaker_table(written(tmp_path / "t", "speaker\tsex\n02\tf\n"), SPEAKERS, ["age"])
+    with pytest.raises(RecipeError, match="t:1: has no column speaker to group by"):  # these are the names themselves
+        read_speaker_table(written(tmp_path / "t", "speaker\tsex\n02\tf\n"), SPEAKERS, ["speaker"])
     with pytest.raises(RecipeError, match="no such speaker table"):
-        read_speaker_table(tmp_path / "none", SPEAKERS)
+        read_speaker_table(tmp_path / "none", SPEAKERS, [])

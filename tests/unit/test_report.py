@@ -94,7 +94,8 @@ def test_the_page_has_the_figures_and_the_provenance(exp):
         assert cells[4:7] == [str(row[key]) for key in ("sub", "del", "ins")]
     assert "human listeners: 20.45 % (other clips, other listeners; a paper)" in page
     assert "a reference, never a test passed" in page
-    assert "1 missing hypotheses**, counted as deletions: 0-0." in page
+    assert "1 missing hypotheses**, counted as deletions." in page
+    assert "0-0" not in page  # an id names its speaker
     for text in ("0123abc", "d1e2", "iic/speech_paraformer-large", "RTX 3090", "Some CPU", "torch 2.11.0", "45,327"):
         assert text in page
     assert "model.pt.avg2: the 2 best by cer: model.pt.ep3 (0.1234), model.pt.ep1.200 (0.2)" in page
@@ -106,15 +107,10 @@ def test_the_page_has_the_figures_and_the_provenance(exp):
 def test_no_path_of_a_machine_is_in_the_page(exp):
     report(exp)
     page = (exp / "RESULTS.md").read_text(encoding="utf-8")
-    assert "bash run.sh --corpus 'CDSD copy' --base mini/base ++a.b=x" in page
-    assert "base: paraformer\n" in page
+    assert "bash run.sh --corpus /path/to/corpus --base mini/base ++a.b=/path/to/b" in page
+    assert "base: /path/to/base\n" in page
     assert not re.search(r"/(home|data|models|tmp|work)\b", page)
     assert "joe" not in page
-
-
-def test_a_command_that_is_recorded_as_one_line(tmp_path):
-    page = results("x", scored(tmp_path), {"command": ["bash run.sh --corpus …/real_mandarin --tag 'a b'"]})
-    assert "```\nbash run.sh --corpus …/real_mandarin --tag 'a b'\n```" in page
 
 
 def test_simulated_speech_is_said_to_be_simulated(tmp_path):
@@ -190,7 +186,7 @@ def test_nothing_is_concluded_from_a_decode_that_is_not_whole(tmp_path):
 def test_a_clip_that_neither_could_read_counts_alike_and_the_others_are_compared(tmp_path):
     """Ten utterances of 6 and 2 characters in turn, 40 in all; of the first nothing is there: 6 deletions in both."""
     found = scored(tmp_path)
-    assert [found["systems"][name]["missing"] for name in ("baseline", "tuned")] == [["0-0"], ["0-0"]]
+    assert [found["systems"][name]["n_missing"] for name in ("baseline", "tuned")] == [1, 1]
     assert found["systems"]["baseline"]["cer"] == (6 + 4 * 4 + 5 * 2) / 40
     assert found["systems"]["tuned"]["cer"] == (6 + 4 * 2 + 5 * 4) / 40
     assert found["comparison"]["absolute_reduction"] == pytest.approx(-2 / 40)
@@ -227,19 +223,19 @@ def test_files_that_are_not_what_they_should_be(exp, change, message):
 @pytest.mark.parametrize(
     ("given", "shown"),
     [
-        ("/home/joe/corpus", "corpus"),
+        ("/home/joe/corpus", "/path/to/file"),
         ("/repo/conf/mini.yaml", "conf/mini.yaml"),
         ("/repo", "."),
-        ("../shared/real_mandarin/", "real_mandarin"),
-        ("~/models/big one", "big one"),
+        ("../shared/real_mandarin/", "/path/to/file"),
+        ("~/models/big one.pt", "/path/to/file.pt"),
         ("--out=/repo/exp/a", "--out=exp/a"),
-        ("++init_param=/home/joe/m.pt", "++init_param=m.pt"),
+        ("++init_param=/home/joe/m.pt", "++init_param=/path/to/init_param.pt"),
         ("iic/speech_paraformer-large", "iic/speech_paraformer-large"),
         ("mini/base", "mini/base"),
         ("https://example.org/a/b", "https://example.org/a/b"),
-        ("see /var/log/train.log, please", "see train.log, please"),
+        ("see /var/log/train.log, please", "see /path/to/…"),
         ("50 % and/or 3/4", "50 % and/or 3/4"),
-        (["a", {"b": "/x/y"}, 3, None, True], ["a", {"b": "y"}, 3, None, True]),
+        (["a", {"b": "/x/y"}, 3, None, True], ["a", {"b": "/path/to/b"}, 3, None, True]),
     ],
 )
 def test_public(given, shown):

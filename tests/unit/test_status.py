@@ -23,6 +23,7 @@ NOW = 1_800_000_000
 ROOT = Path(__file__).resolve().parents[2]
 OUTPUTS = (
     *("exp/t/conf/base.yaml", "exp/t/conf/decode.yaml", "exp/t/conf/train.yaml", "exp/t/conf/average.yaml"),
+    "exp/t/conf/report.yaml",
     *("exp/t/base.json", "exp/t/base/config.yaml", "exp/t/base/tokens.json", "corpus/split.yaml"),
     *(f"data/d/{name}" for name in ("train.jsonl", "val.jsonl", "test.jsonl")),
     *(f"data/d/{name}" for name in ("data_statistics.txt", "data_statistics.html", "audio_elsewhere.txt")),
@@ -34,7 +35,7 @@ OUTPUTS = (
 STAGES = f"""
 . {ROOT}/scripts/lib.sh
 exp=exp/t tag=t data=data/d base=mini/base corpus=corpus conf=c.yaml part=1h ngpu=0
-check_audio=false strict=false restart=false command_line=()
+check_audio=false strict=false restart=false max_unknown= command_line=()
 set_up() {{ :; }}; fine_tune() {{ :; }}; evaluate() {{ :; }}; python() {{ :; }}
 split=$1 speakers=$2 mini=$3 stage=0 stop_stage=$4
 eval "$(sed -n '/^if at_stage 0/,$p' {ROOT}/run.sh)"
