@@ -320,7 +320,7 @@ def test_folds_keep_the_speakers_of_a_column_together_and_need_it_of_each(corpus
     said = refused(prepare(corpus, tmp_path / "data", *words))
     assert f"{tmp_path / 'other.tsv'}: no site of speaker 03, 04; --split folds:1/3@site needs it of each" in said
     said = refused(prepare(corpus, tmp_path / "data", "--split", "folds:1/3@sight"))
-    assert "speakers.tsv:1: has no column sight; it has speaker, family" in said
+    assert "speakers.tsv:1: has no column sight to group by; it has family" in said
 
 
 def test_leaving_a_speaker_out_and_a_speaker_dependent_split(corpus, tmp_path):
