@@ -81,6 +81,8 @@ def read(path: Path) -> tuple[dict[str, Any], config.Lines]:
 
 def plan(values: dict[str, Any], lines: config.Lines, path: Path) -> list[Run]:
     """Every run, first seed and first fold of each setting first. RecipeError where a setting cannot be trained by."""
+    if not Path(values.get("corpus", ".")).exists():
+        raise RecipeError(f"{at(path, lines[('corpus',)])}: no such corpus: {values['corpus']}")
     runs, conf = [], values.get("conf") or ("conf/finetune_3090.yaml" if "corpus" in values else "conf/mini.yaml")
     for setting, changes in values["settings"].items():
         where = f"{at(path, lines.get(('settings', setting)))}: setting {setting}"

@@ -101,9 +101,12 @@ def test_settings_seeds_and_folds_make_ordinary_runs_of_run_sh(tmp_path):
     assert of_7[0].words[-2:] == ("++train_conf.max_epoch=1", "++seed=7")
     path = written(tmp_path, corpus="$MY/corpus", part="10h", base="mini/base", conf="conf/mini.yaml")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MY", "/disk")
+        patch.setenv("MY", str(tmp_path))
+        with pytest.raises(RecipeError, match=r"some.yaml:\d+: no such corpus: .*/corpus"):
+            planned(path)
+        (tmp_path / "corpus").mkdir()
         words = planned(path)[0].words
-    assert " ".join(words[:8]) == "--corpus /disk/corpus --part 10h --conf conf/mini.yaml --base mini/base"
+    assert " ".join(words[:8]) == f"--corpus {tmp_path}/corpus --part 10h --conf conf/mini.yaml --base mini/base"
 
 
 @pytest.mark.parametrize(
