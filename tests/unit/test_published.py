@@ -22,6 +22,7 @@ from asr.public import REPOSITORY, public, public_command
 from asr.report import read_score
 from asr.report_provenance import how_it_was_made
 from asr.results import results
+from asr.score_files import read_table
 from asr.scoring import Request, score
 from split import Split
 from split_rules import loso_split
@@ -195,19 +196,15 @@ def test_scores_and_figures_name_no_speaker_no_id_and_no_column_that_was_not_ask
 
 
 def test_a_speakers_row_is_the_speakers(exp):
-    """The names change places (张三 before 李四 before 王五): each has its own utterances still."""
+    """The names change places (张三 before 李四 before 王五): 李四, who has the missing hypothesis, has it still."""
     scorer(exp)
-    by_name = {
-        cells[0]: int(cells[2])
-        for line in (exp / "score/per_speaker.tsv").read_text(encoding="utf-8").splitlines()[1:]
-        for cells in [line.split("\t")]
-    }
+    missing = [
+        row["speaker"] for row in read_table(exp / "score/per_utterance.tsv") if row["tuned_status"] == "missing"
+    ]
+    rows = {row["speaker"]: row["tuned_n_missing"] for row in read_table(exp / "score/per_speaker.tsv")}
     found = read_score(exp / "score")["by_speaker"]
-    rows = [line.split("\t") for line in (exp / "score/per_utterance.tsv").read_text("utf-8").splitlines()]
-    missing = next(row for row in rows if "missing" in row)
-    assert missing[1] == "李四"
+    assert (missing, rows) == (["李四"], {"05": "0", "张三": "0", "李四": "1", SECRET: "0"})
     assert {name: row["tuned"]["n_missing"] for name, row in found.items()} == {"05": 0, "S2": 0, "S3": 1, "S4": 0}
-    assert by_name == {"05": 3, "张三": 3, "李四": 3, SECRET: 3}
 
 
 def test_runs_compared_name_nobody(exp):
