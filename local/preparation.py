@@ -148,7 +148,8 @@ def _divided(options: Options, corpus: Corpus, problems: list[Problem], reader: 
     to_convert = {key: cut for read in corpus.reads for key, cut in read.to_convert.items()}
     root = corpus.root
     name = root.stem if root.is_file() else root.name
-    about = {"name": name, "parts": [part for part in names if part], "simulated": is_simulated(root)}
+    about = {"name": name, "parts": [part for part in names if part], "simulated": (simulated := is_simulated(root))}
+    about["cdsd"] = options.request.is_cdsd and not simulated
     made = (reader.texts, to_convert, about, reader.vocabulary, differences, reader.headers, unknown)
     return Prepared(name, root, split, splits, problems, *made)
 

@@ -4,7 +4,7 @@
 
 Makes a test set of random texts with CDSD's lengths (mean 5.5 characters) and two systems' hypotheses (about 45 % and
 20 % of the characters wrong) and runs ``local/score.py`` as run.sh does, on one core: two systems, 10,000 replicates of
-each bootstrap, every analysis. Wall seconds, and the largest resident set that the kernel saw.
+the bootstrap, every analysis. Wall seconds, and the largest resident set that the kernel saw.
 """
 
 from __future__ import annotations

@@ -13,7 +13,8 @@ import numpy as np
 import soundfile
 
 from asr.files import write_json, write_text
-from score import REFERENCE_LINES
+from asr.verdict import verdict_note
+from score import CDSD_LINES
 
 CHARACTERS = "今天气很好我们去公园看花吃饭喝水开门关灯打电话给妈爸请说慢一点再来次谢不客是的没有"
 SYSTEMS = ("baseline", "tuned")
@@ -114,7 +115,7 @@ def _group(rows: Iterable[Line], systems: Sequence[str], *intervals: str) -> dic
     }
     for place, name in enumerate(systems):
         group[name] = _count([row.heard[place] for row in rows], refs) if rows else None
-        for interval in intervals if rows else ():
+        for interval in ("ci95", *intervals) if rows else ():
             group[name][interval] = _near(group[name]["cer"], 0.03)
     return group
 
@@ -126,19 +127,17 @@ def score(rows: Sequence[Line], systems: Sequence[str] = SYSTEMS, **changed: Any
     for place, name in enumerate(systems):
         count = _count([row.heard[place] for row in rows], [row.ref for row in rows])
         few = len(speakers) < 4
-        note = (
-            "fewer than 4 speakers" if few else f"two-level bootstrap over {len(speakers)} speakers, 10,000 replicates"
-        )
+        note = "3 speakers, at least 4 are needed" if few else f"over {len(speakers)} speakers by the jackknife"
         more = {"ci95": None if few else _near(count["cer"], 0.08), "ci95_note": note}
         more |= {"ci95_utterance": _near(count["cer"], 0.02), "raw_cer": count["cer"], "n_empty_ref": 0}
-        table[name] = count | more | {"utterance_mean_cer": count["cer"]}
+        table[name] = count | more | {"utterance_mean_cer": count["cer"], "speaker_mean_cer": count["cer"]}
     lengths = {
         name: _group((row for row in rows if low <= len(row.ref) <= high), systems) for name, low, high in LENGTHS
     }
     halves = {"0-2": lambda row: row.duration < 2, "2+": lambda row: row.duration >= 2}
     durations = {name: _group(filter(test, rows), systems) for name, test in halves.items()}
     texts = {
-        name: _group((row for row in rows if row.text == name), systems, "ci95", "ci95_utterance")
+        name: _group((row for row in rows if row.text == name), systems, "ci95_utterance")
         for name in ("seen", "unseen")
     }
     found = {
@@ -162,7 +161,7 @@ def score(rows: Sequence[Line], systems: Sequence[str] = SYSTEMS, **changed: Any
         "comparison_note": None if len(systems) > 1 else {"en": "No baseline was scored: …", "zh": "没有给基线打分：…"},
         "mandarin": {"note": "syllables by dictionary: an approximation", "systems": _mandarin(systems)},
         "speaker_note": {"en": f"{len(speakers)} speakers are few.", "zh": f"{len(speakers)} 位说话人不多。"},
-        "reference_lines": REFERENCE_LINES,
+        "reference_lines": CDSD_LINES,
     }
     return {**found, **changed}
 
@@ -172,7 +171,7 @@ def _comparison(rows: Sequence[Line], table: Mapping[str, Any]) -> dict[str, Any
     change = [row.heard[1].errors - row.heard[0].errors for row in rows]
     reduction = before - after
     relative = reduction / before if before else None
-    return {
+    found = {
         "from": "baseline",
         "to": "tuned",
         "verdict": "lower",
@@ -182,7 +181,6 @@ def _comparison(rows: Sequence[Line], table: Mapping[str, Any]) -> dict[str, Any
         "relative_ci95": _near(relative, 0.05),
         "absolute_ci95_utterance": _near(reduction, 0.01),
         "relative_ci95_utterance": _near(relative, 0.01),
-        "probability_of_improvement": {"speakers": 0.998, "utterances": 1.0},
         "mapsswe": {"segments": 900, "mean_difference": 0.7, "z": 21.5, "p": 0.0, "note": "approximate"},
         "speakers": {"better": 5, "worse": 0, "same": 0, "p": 0.0625, "smallest_p": 0.0625},
         "utterances_better": sum(item < 0 for item in change),
@@ -194,6 +192,7 @@ def _comparison(rows: Sequence[Line], table: Mapping[str, Any]) -> dict[str, Any
             for name in ("seen", "unseen")
         },
     }
+    return found | {"verdict_note": verdict_note(found, len({row.speaker for row in rows}))}
 
 
 def _confusions(labels: Sequence[str], wrong: float, draw: random.Random) -> dict[str, Any]:

@@ -6,7 +6,8 @@ of its own, once for those that decoded alike.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,11 +22,14 @@ from asr.files import write_json, write_text
 from asr.names import NOT_ALL_KNOWN, UNKNOWN_SPEAKER
 from asr.report import read_score
 from asr.score_files import COUNTS, parse_runs, read_table
-from asr.score_tables import interval, p_value, percent, speakers_in
+from asr.score_tables import interval as shown
+from asr.score_tables import p_value, percent, speakers_in
 from asr.scoring import SYSTEMS
+from asr.speaker_interval import interval as over_speakers
+from asr.speaker_interval import rate, reduction, speaker_sums, why_not
 from asr.tables import markdown_table, text_table
 
-COMPARE_VERSION = 1
+COMPARE_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -179,15 +183,20 @@ def compare(runs: Runs, seed: int = 0, count: int = bootstrap.REPLICATES) -> dic
     ordered = sorted(runs.systems, key=lambda item: (item.row["cer"] is None, item.row["cer"], item.name))
     table = np.array([runs.lengths, *(item.errors for item in ordered)], dtype=np.int64).T
     unknown = NOT_ALL_KNOWN if UNKNOWN_SPEAKER in runs.speakers else None
-    reason = unknown or bootstrap.why_not(len(set(runs.speakers)))
-    sums = bootstrap.resample_utterances(table, seed, count)
-    if not reason:
-        sums = bootstrap.resample_speakers(table, runs.speakers, seed, count)
-    rates = [bootstrap.rates(sums[:, 1 + place], sums[:, 0]) for place in range(len(ordered))]
-    rows = [_row(runs, ordered, rates, place) for place in range(len(ordered))]
-    tests = significance.holm([row["mapsswe"] and row["mapsswe"]["p"] for row in rows])
-    for row, adjusted in zip(rows, tests, strict=True):
-        row["p_adjusted"] = adjusted
+    by_speaker = speaker_sums(table, runs.speakers)
+    reason, ends = unknown or why_not(by_speaker), functools.partial(over_speakers, by_speaker)
+    if reason:
+        ends = functools.partial(bootstrap.interval, bootstrap.resample_utterances(table, seed, count))
+    rows = [_row(runs, ordered, ends, place) for place in range(len(ordered))]
+    for place, row in enumerate(rows[1:], 1):
+        each = reduction(place, 0)(by_speaker)
+        known = [] if unknown else each[~np.isnan(each)].tolist()
+        row["sign_flip_p"], row["sign_flip_smallest_p"] = significance.sign_flip(known, seed)
+    tests = {"p_adjusted": [row["mapsswe"] and row["mapsswe"]["p"] for row in rows]}
+    tests["sign_flip_p_adjusted"] = [row["sign_flip_p"] for row in rows]
+    for name, values in tests.items():
+        for row, adjusted in zip(rows, significance.holm(values), strict=True):
+            row[name] = adjusted
     return {
         "compare_version": COMPARE_VERSION,
         "normalizer": runs.normalizer,
@@ -200,14 +209,14 @@ def compare(runs: Runs, seed: int = 0, count: int = bootstrap.REPLICATES) -> dic
     }
 
 
-def _row(runs: Runs, ordered: Sequence[System], rates: Sequence[np.ndarray], place: int) -> dict[str, Any]:
+def _row(runs: Runs, ordered: Sequence[System], ends: Callable[..., list[float] | None], place: int) -> dict[str, Any]:
     system, best = ordered[place], ordered[0]
     row: dict[str, Any] = {
         "name": system.name,
         **{key: system.row[key] for key in ("cer", *COUNTS, "ser", "n_missing")},
     }
-    row |= {"ci95": _listed(bootstrap.interval(rates[place])), "behind_best": None, "behind_best_ci95": None}
-    row |= {"probability_best_is_better": None, "mapsswe": None}
+    row |= {"ci95": ends(rate(place), 0.0), "behind_best": None, "behind_best_ci95": None}
+    row |= {"mapsswe": None, "sign_flip_p": None, "sign_flip_smallest_p": None}
     if place:
         segments = (
             pair
@@ -215,14 +224,9 @@ def _row(runs: Runs, ordered: Sequence[System], rates: Sequence[np.ndarray], pla
             for pair in significance.segments(system.chunks(number), best.chunks(number))
         )
         row["behind_best"] = None if system.row["cer"] is None else system.row["cer"] - best.row["cer"]
-        row["behind_best_ci95"] = _listed(bootstrap.interval(rates[place] - rates[0]))
-        row["probability_best_is_better"] = bootstrap.probability_of_improvement(rates[place], rates[0])
+        row["behind_best_ci95"] = ends(reduction(place, 0))
         row["mapsswe"] = significance.mapsswe(segments)
     return row
-
-
-def _listed(found: bootstrap.Interval | None) -> list[float] | None:
-    return None if found is None else list(found)
 
 
 HEADER = (
@@ -235,34 +239,38 @@ HEADER = (
     "SER %",
     "behind the best",
     "95 % interval",
-    "P(best better)",
+    "sign-flip p",
 )
-HEADER = (*HEADER, "MAPSSWE p", "adjusted")
+HEADER = (*HEADER, "adjusted", "MAPSSWE p", "adjusted")
 
 
 def _cells(found: Mapping[str, Any]) -> list[tuple[object, ...]]:
     rows = []
     for row in found["systems"]:
         counts = [f"{row[key]:,}" for key in ("sub", "del", "ins")]
-        cells = [row["name"], percent(row["cer"]), interval(row["ci95"]), *counts, percent(row["ser"])]
+        cells = [row["name"], percent(row["cer"]), shown(row["ci95"]), *counts, percent(row["ser"])]
         if row["behind_best"] is None:
-            rows.append((*cells, *["-"] * 5))
+            rows.append((*cells, *["-"] * 6))
             continue
-        chance = row["probability_best_is_better"]
-        p = row["mapsswe"] and row["mapsswe"]["p"]
-        cells += [percent(row["behind_best"]), interval(row["behind_best_ci95"])]
-        rows.append((*cells, "n/a" if chance is None else f"{chance:.3f}", p_value(p), p_value(row["p_adjusted"])))
+        tests = (row["sign_flip_p"], row["sign_flip_p_adjusted"], row["mapsswe"] and row["mapsswe"]["p"])
+        cells += [percent(row["behind_best"]), shown(row["behind_best_ci95"])]
+        rows.append((*cells, *map(p_value, (*tests, row["p_adjusted"]))))
     return rows
 
 
 def _about(found: Mapping[str, Any]) -> str:
     reference = found["reference"]
     size = f"{speakers_in(reference)}, {reference['n_utt']:,} utterances, normaliser {found['normalizer']}"
-    over = f"{found['resampled']}, {found['replicates']:,} replicates, seed {found['seed']}"
-    why = f" ({found['note']})" if found["note"] else ""
+    over = "are over speakers (jackknife, Student's t)"
+    if found["note"]:
+        over = f"are over utterances (bootstrap, {found['replicates']:,} replicates, seed {found['seed']}; no"
+        over += f" interval over speakers: {found['note']})"
+    least = [row["sign_flip_smallest_p"] for row in found["systems"] if row["sign_flip_smallest_p"]]
+    flips = f" (it cannot be below {p_value(min(least))})" if least else ""
     return (
-        f"{size}. Intervals resample {over}{why}; differences are paired. MAPSSWE takes segments as independent, which"
-        " those of one speaker are not; adjusted for the number of tests (Holm)."
+        f"{size}. Intervals {over}; differences are paired. The sign-flip test takes speakers as the unit{flips};"
+        " MAPSSWE takes segments as independent, which those of one speaker are not. Each p"
+        " is adjusted for its number of tests (Holm)."
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,48 +10,42 @@ import numpy as np
 from asr import bootstrap, significance
 from asr.groups import SEEN, UNSEEN
 from asr.names import NOT_ALL_KNOWN, UNKNOWN_SPEAKER
+from asr.speaker_interval import (
+    interval,
+    rate,
+    reduction,
+    relative_reduction,
+    speaker_sums,
+    why_not,
+)
+from asr.verdict import verdict, verdict_note
 
 if TYPE_CHECKING:
     from asr.scoring import Scored
 
 FROM, TO = "baseline", "tuned"
 ALL = "all"
+NO_CHARACTER = "the references have no character"
 
 
-class Draws:
-    """Replicates of one bootstrap: the rate of each system, on all utterances and on those with seen or unseen text."""
+class Sums:
+    """Sums of characters and errors, by speaker or by replicate, of all utterances and of those seen or unseen."""
 
-    def __init__(self, sums: np.ndarray, systems: Sequence[str]) -> None:
+    def __init__(self, sums: np.ndarray, systems: Sequence[str], ends: Callable[..., list[float] | None]) -> None:
         width = 1 + len(systems)
-        blocks = {ALL: sums[:, :width], SEEN: sums[:, width:]}
-        blocks[UNSEEN] = blocks[ALL] - blocks[SEEN]
-        self._rates = {
-            (name, system): bootstrap.rates(block[:, 1 + place], block[:, 0])
-            for name, block in blocks.items()
-            for place, system in enumerate(systems)
-        }
-
-    def rates(self, system: str, text: str = ALL) -> np.ndarray:
-        """The rate of each replicate: float [replicates]."""
-        return self._rates[text, system]
+        self._blocks = {ALL: sums[:, :width], SEEN: sums[:, width:]}
+        self._blocks[UNSEEN] = self._blocks[ALL] - self._blocks[SEEN]
+        self._systems, self._ends = list(systems), ends
 
     def interval(self, system: str, text: str = ALL) -> list[float] | None:
-        """95 % interval of a rate."""
-        return _listed(bootstrap.interval(self.rates(system, text)))
+        """Return the 95 % interval of a rate."""
+        return self._ends(self._blocks[text], rate(self._systems.index(system)), 0.0)
 
     def reductions(self, text: str = ALL) -> tuple[list[float] | None, list[float] | None]:
-        """95 % intervals of the absolute and the relative reduction, both systems on the same draws."""
-        before, after = self.rates(FROM, text), self.rates(TO, text)
-        absolute = bootstrap.interval(before - after)
-        return _listed(absolute), _listed(bootstrap.relative_interval(before, after))
-
-    def probability_of_improvement(self) -> float | None:
-        """Share of the replicates in which the tuned model is better."""
-        return bootstrap.probability_of_improvement(self.rates(FROM), self.rates(TO))
-
-
-def _listed(interval: bootstrap.Interval | None) -> list[float] | None:
-    return None if interval is None else list(interval)
+        """Return the 95 % intervals of the absolute and the relative reduction."""
+        pair = self._systems.index(FROM), self._systems.index(TO)
+        block = self._blocks[text]
+        return self._ends(block, reduction(*pair)), self._ends(block, relative_reduction(*pair))
 
 
 def _table(systems: Mapping[str, Sequence[Scored]]) -> np.ndarray:
@@ -68,26 +62,31 @@ def add_intervals(result: dict[str, Any], systems: Mapping[str, Sequence[Scored]
     """Fill in every interval and the comparison of ``result``, which is score.json."""
     names = list(systems)
     scored = systems[names[0]]
-    speakers = [item.utterance.speaker for item in scored]
+    speakers = np.array([item.utterance.speaker for item in scored])
     table = _table(systems)
-    over_utterances = Draws(bootstrap.resample_utterances(table, seed, count), names)
-    no_character = None if table[:, 0].any() else "the references have no character"
+
+    def over_utterances_of(rows: np.ndarray) -> Sums:
+        return Sums(bootstrap.resample_utterances(rows, seed, count), names, bootstrap.interval)
+
+    over_utterances = over_utterances_of(table)
+    no_character = None if table[:, 0].any() else NO_CHARACTER
     unknown = NOT_ALL_KNOWN if UNKNOWN_SPEAKER in speakers else None
-    reason = unknown or bootstrap.why_not(len(set(speakers))) or no_character
-
-    def add_to_speaker(speaker: str, sums: np.ndarray) -> None:
-        draws, row = Draws(sums, names), result["by_speaker"][speaker]
+    by_speaker = speaker_sums(table, speakers)
+    reason = unknown or no_character or why_not(by_speaker)
+    over_speakers = None if reason else Sums(by_speaker, names, interval)
+    for speaker, row in result["by_speaker"].items():
+        own = over_utterances_of(table[speakers == speaker])
         for name in names:
-            row[name]["ci95_utterance"] = draws.interval(name)
-
-    sums = bootstrap.resample_speakers(table, speakers, seed, count, add_to_speaker)
-    over_speakers = None if reason else Draws(sums, names)
-    note = reason or f"two-level bootstrap over {len(set(speakers))} speakers, {count:,} replicates"
+            row[name]["ci95_utterance"] = own.interval(name)
+    note = reason or f"over {len(by_speaker)} speakers by the jackknife with Student's t"
     for name in names:
         row = result["systems"][name]
         row |= {"ci95": over_speakers and over_speakers.interval(name), "ci95_note": note}
         row["ci95_utterance"] = over_utterances.interval(name)
-    _add_to_texts(result["groups"]["text"], names, over_speakers, over_utterances)
+    for text, row in (result["groups"]["text"] or {}).items():
+        for name in names:
+            if row[name]:
+                row[name]["ci95_utterance"] = over_utterances.interval(name, text)
     result["comparison_note"] = _why_none(result, names, no_character)
     if result["comparison_note"] is None:
         result["comparison"] = _comparison(result, systems, over_speakers, over_utterances, seed)
@@ -115,26 +114,6 @@ def _why_none(result: dict[str, Any], names: list[str], no_character: str | None
     }
 
 
-def verdict(absolute_ci95: Sequence[float] | None) -> str:
-    """``lower``, ``higher`` or ``unclear``: whether the interval of the reduction of the CER leaves out zero."""
-    if absolute_ci95 is None:
-        return "unclear"
-    low, high = absolute_ci95
-    return "lower" if low > 0 else "higher" if high < 0 else "unclear"
-
-
-def _add_to_texts(
-    groups: dict[str, Any] | None, names: list[str], over_speakers: Draws | None, over_utterances: Draws
-) -> None:
-    for text, row in (groups or {}).items():
-        reason = bootstrap.why_not(row["n_speakers"])
-        for name in names:
-            if row[name]:
-                known = over_speakers if not reason else None
-                row[name]["ci95"] = known and known.interval(name, text)
-                row[name]["ci95_utterance"] = over_utterances.interval(name, text)
-
-
 def _reduction(before: float | None, after: float | None) -> dict[str, float | None]:
     absolute = None if before is None or after is None else before - after
     return {
@@ -146,8 +125,8 @@ def _reduction(before: float | None, after: float | None) -> dict[str, float | N
 def _comparison(
     result: dict[str, Any],
     systems: Mapping[str, Sequence[Scored]],
-    over_speakers: Draws | None,
-    over_utterances: Draws,
+    over_speakers: Sums | None,
+    over_utterances: Sums,
     seed: int,
 ) -> dict[str, Any]:
     pairs = list(zip(systems[FROM], systems[TO], strict=True))
@@ -156,19 +135,15 @@ def _comparison(
     )
     absolute, relative = over_speakers.reductions() if over_speakers else (None, None)
     absolute_utterance, relative_utterance = over_utterances.reductions()
-    return {
+    found = {
         "from": FROM,
         "to": TO,
-        "verdict": verdict(absolute or absolute_utterance),
+        "verdict": verdict(absolute, absolute_utterance),
         **_reduction(*(result["systems"][name]["cer"] for name in (FROM, TO))),
         "absolute_ci95": absolute,
         "relative_ci95": relative,
         "absolute_ci95_utterance": absolute_utterance,
         "relative_ci95_utterance": relative_utterance,
-        "probability_of_improvement": {
-            "speakers": over_speakers and over_speakers.probability_of_improvement(),
-            "utterances": over_utterances.probability_of_improvement(),
-        },
         "mapsswe": significance.mapsswe(segments),
         "speakers": _speakers({} if UNKNOWN_SPEAKER in result["by_speaker"] else result["by_speaker"], seed),
         "utterances_better": sum(new.counts.errors < old.counts.errors for old, new in pairs),
@@ -176,6 +151,7 @@ def _comparison(
         "utterances_same": sum(new.counts.errors == old.counts.errors for old, new in pairs),
         "text": _texts(result["groups"]["text"], over_speakers),
     }
+    return found | {"verdict_note": verdict_note(found, result["reference"]["n_speakers"])}
 
 
 def _speakers(rows: Mapping[str, Any], seed: int) -> dict[str, Any]:
@@ -192,12 +168,11 @@ def _speakers(rows: Mapping[str, Any], seed: int) -> dict[str, Any]:
     }
 
 
-def _texts(groups: Mapping[str, Any] | None, over_speakers: Draws | None) -> dict[str, Any]:
+def _texts(groups: Mapping[str, Any] | None, over_speakers: Sums | None) -> dict[str, Any]:
     found: dict[str, Any] = dict.fromkeys((SEEN, UNSEEN))
     for text, row in (groups or {}).items():
         if row[FROM] and row[TO]:
-            known = over_speakers if not bootstrap.why_not(row["n_speakers"]) else None
-            absolute, relative = known.reductions(text) if known else (None, None)
+            absolute, relative = over_speakers.reductions(text) if over_speakers else (None, None)
             found[text] = _reduction(row[FROM]["cer"], row[TO]["cer"])
             found[text] |= {"absolute_ci95": absolute, "relative_ci95": relative}
     return found

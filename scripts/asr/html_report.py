@@ -22,6 +22,7 @@ from asr.report_sections import Plot, plots, sections
 from asr.score_files import with_names
 
 FIGURES = ("speakers", "text", "length", "duration", "rate", "tone", "initial_baseline", "initial_tuned", "training")
+SIMULATED_SPEECH = {"en": "simulated speech", "zh": "模拟语音"}
 
 
 def write_html(exp: Path, score: Mapping[str, Any], provenance: Mapping[str, Any], embed_audio: bool = False) -> None:
@@ -33,7 +34,8 @@ def write_html(exp: Path, score: Mapping[str, Any], provenance: Mapping[str, Any
     """
     curves = read_curves(exp)
     html = page(exp, score, provenance, curves, embed_audio)
-    write_figures(exp / "figures", plots(score, curves))
+    simulated = (provenance.get("corpus") or {}).get("simulated") is True
+    write_figures(exp / "figures", plots(score, curves), simulated)
     write_text(exp / "report.html", html)
 
 
@@ -54,8 +56,11 @@ def page(
     return document(title, body, style=part("report.css"), script=script, policy="media-src 'self' file: data:")
 
 
-def write_figures(folder: Path, found: Mapping[str, Plot]) -> None:
-    """Every figure for a paper, in English and in Chinese; an earlier run's that this one has not is removed."""
+def write_figures(folder: Path, found: Mapping[str, Plot], simulated: bool = False) -> None:
+    """Every figure for a paper, in English and in Chinese; an earlier run's that this one has not is removed.
+
+    What is ``simulated`` says so in each picture, which goes where its caption does not.
+    """
     for name in FIGURES:
         for file in folder.glob(f"{name}.??.*"):
             if name not in found:
@@ -64,7 +69,10 @@ def write_figures(folder: Path, found: Mapping[str, Plot]) -> None:
         pen = Pen(language)
         with drawing(pen):
             for name, plot in found.items():
-                save_for_paper(plot(pen), folder / f"{name}.{language}")
+                figure = plot(pen)
+                if simulated:
+                    figure.text(0.99, 0.01, SIMULATED_SPEECH[language], ha="right", va="bottom", fontsize=11)
+                save_for_paper(figure, folder / f"{name}.{language}")
 
 
 def _browser(data: Mapping[str, Any]) -> str:

@@ -10,7 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from asr.comparison import verdict
 from asr.errors import RecipeError
 from asr.groups import SpeakerTable, read_speaker_table
 from asr.made_by import refuse_others
@@ -20,6 +19,7 @@ from asr.report import read_json
 from asr.score_files import write_all
 from asr.score_tables import interval, percent, speakers_in
 from asr.scoring import SYSTEMS, Request, Scored, score, score_hypotheses, total
+from asr.verdict import verdict, verdict_note
 
 if TYPE_CHECKING:
     from asr.experiment import Run
@@ -102,7 +102,8 @@ def add_seeds(result: dict[str, Any]) -> None:
         if all(before for before, _ in pairs):
             relative = [(before - after) / before for before, after in pairs]
             found["relative_ci95"] = widened(found["relative_reduction"], found["relative_ci95"], relative)
-        found["verdict"] = verdict(found["absolute_ci95"] or found["absolute_ci95_utterance"])
+        found["verdict"] = verdict(found["absolute_ci95"], found["absolute_ci95_utterance"])
+        found["verdict_note"] = verdict_note(found, result["reference"]["n_speakers"])
 
 
 def widened(point: float, ci95: Sequence[float] | None, rates: Sequence[float]) -> list[float] | None:

@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from asr.bootstrap import MIN_SPEAKERS
+from asr.comparison import NO_CHARACTER
 from asr.names import NOT_ALL_KNOWN
 from asr.page_html import SWITCH, Words, both, table
 from asr.report_figures import SYSTEMS
 from asr.results import SIMULATED
 from asr.score_tables import p_value, percent
+from asr.speaker_interval import MIN_SPEAKERS, ONE_SPEAKER
 
 _SIMULATED: Words = (
     SIMULATED.replace("**", ""),
@@ -71,23 +72,7 @@ def _sentence(score: Mapping[str, Any]) -> str:
     comparison = score.get("comparison")
     if not comparison:
         return f'<p class="lead">{_note(score["comparison_note"])}</p>'
-    points = percent(abs(comparison["absolute_reduction"]))
-    words = {
-        "lower": (
-            f"Fine-tuning <strong>lowers</strong> the character error rate (CER) by {points} points.",
-            f"微调<strong>使字错率下降</strong> {points} 个百分点。",
-        ),
-        "higher": (
-            f"Fine-tuning <strong>raises</strong> the character error rate (CER) by {points} points.",
-            f"微调<strong>使字错率上升</strong> {points} 个百分点。",
-        ),
-        "unclear": (
-            f"<strong>It is not clear</strong> that fine-tuning changes the character error rate (CER): the difference"
-            f" is {points} points, and its interval holds zero.",
-            f"<strong>不能断定</strong>微调改变了字错率：差 {points} 个百分点，其区间包含零。",
-        ),
-    }
-    return f'<p class="lead">{both(*words[comparison["verdict"]])}</p>'
+    return f'<p class="lead">{_note(comparison["verdict_note"])}</p>'
 
 
 def _card(name: Words, value: str, below: str = "", kind: str = "") -> str:
@@ -115,12 +100,6 @@ def _cards(score: Mapping[str, Any]) -> str:
     if comparison and comparison["absolute_reduction"] is not None:
         relative = _interval(comparison.get("relative_ci95"), 1)
         cards.append(_card(("relative reduction", "相对下降"), _rate(comparison["relative_reduction"], 1), relative))
-        chances = comparison.get("probability_of_improvement") or {}
-        chance, below = chances.get("speakers"), both("over speakers drawn anew", "对说话人重采样")
-        if chance is None:  # too few speakers
-            chance, below = chances.get("utterances"), both("over utterances drawn anew", "对语句重采样")
-        shown = both("none", "无") if chance is None else f"{percent(chance, 1)} %"
-        cards.append(_card(("probability of improvement", "改善的概率"), shown, below))
         counts = [f"{comparison[f'utterances_{kind}']:,}" for kind in ("better", "worse", "same")]
         below = both(f"worse {counts[1]}, same {counts[2]}", f"变差 {counts[1]}，不变 {counts[2]}")
         cards.append(_card(("utterances that got better", "变好的语句"), counts[0], below))
@@ -160,18 +139,29 @@ def _systems(score: Mapping[str, Any]) -> str:
     header = [("system", "系统"), ("CER %", "字错率 %"), ("95 %, speakers", "95 %（说话人）")]
     header += [("95 %, utterances", "95 %（语句）"), ("sub / del / ins", "替换 / 删除 / 插入")]
     header += [("SER %", "句错率 %"), ("empty", "空"), ("missing", "缺"), ("length ratio", "长度比")]
-    header += [("raw CER %", "未规范化 %"), ("mean of rates %", "按语句平均 %")]
+    header += [
+        ("raw CER %", "未规范化 %"),
+        ("mean of speakers %", "按说话人平均 %"),
+        ("of utterances %", "按语句平均 %"),
+    ]
     rows = []
     for name, row in score["systems"].items():
         intervals = (span(row.get("ci95")), span(row.get("ci95_utterance")))
         counts = [" / ".join(f"{row[key]:,}" for key in ("sub", "del", "ins"))]
         ratio = "n/a" if row.get("length_ratio") is None else f"{row['length_ratio']:.2f}"
         tail = (f"{row['n_empty']:,}", f"{row['n_missing']:,}", ratio)
-        others = (percent(row.get("raw_cer")), percent(row.get("utterance_mean_cer")))
+        others = [percent(row.get(key)) for key in ("raw_cer", "speaker_mean_cer", "utterance_mean_cer")]
         rows.append(
             (both(*SYSTEMS[name]), percent(row["cer"]), *intervals, *counts, percent(row["ser"]), *tail, *others)
         )
     return f"{table('', [both(*pair) for pair in header], rows)}\n{_about(score)}"
+
+
+_WHY_ZH = {
+    NOT_ALL_KNOWN: "并非所有说话人都已知",
+    NO_CHARACTER: "参考文本中没有字",
+    ONE_SPEAKER: "一位说话人占去大半的字",
+}
 
 
 def _about(score: Mapping[str, Any]) -> str:
@@ -179,18 +169,18 @@ def _about(score: Mapping[str, Any]) -> str:
     note = escape(str(row.get("ci95_note") or ""))
     english = (
         "CER is corpus-level: errors of all utterances over all reference characters, on normalised text; a missing "
-        "hypothesis counts as deletions. The mean of utterances’ rates stands beside it for comparison and is never it."
+        "hypothesis counts as deletions. Means of speakers’ and of utterances’ rates stand beside it and are never it."
     )
     chinese = (
         "字错率按整个语料计算：所有语句的错误数除以参考文本的总字数，先做文本规范化；缺失的识别结果按删除计。"
-        "按语句平均的数值仅供对照，不能代替字错率。"
+        "按说话人、按语句平均的数值仅供对照，不能代替字错率。"
     )
-    how = (f" Intervals: {note}.", f"区间：对说话人自助重采样 {score.get('replicates')} 次，种子 {score.get('seed')}。")
+    how = (f" Intervals: {note}.", "区间：对说话人用刀切法（jackknife），取 t 分布的分位数。")
     if not row.get("ci95"):
         count = score["reference"]["n_speakers"]
-        few = f"说话人只有 {count} 位，至少要 {MIN_SPEAKERS} 位" if count < MIN_SPEAKERS else "参考文本中没有字"
-        few = "并非所有说话人都已知" if note == NOT_ALL_KNOWN else few
-        how = (f" No interval: {note}.", f"没有给出区间：{few}。")
+        few = f"说话人只有 {count} 位，至少要 {MIN_SPEAKERS} 位"
+        few = _WHY_ZH.get(row.get("ci95_note"), few)
+        how = (f" No interval over speakers: {note}.", f"没有给出按说话人的区间：{few}。")
     return f'<p class="muted">{both(english + how[0], chinese + how[1])}</p>'
 
 
@@ -210,9 +200,6 @@ def _certainty(score: Mapping[str, Any]) -> list[str]:
         if text:
             words = both(f"relative reduction, {name} text, %", f"相对下降，{_TEXT_ZH.get(name, name)}的文本，%")
             rows.append((words, signed(text["relative_reduction"], 1), span(text.get("relative_ci95"), 1), ""))
-    chances = found.get("probability_of_improvement") or {}
-    cells = ["" if chances.get(name) is None else percent(chances[name], 1) for name in ("speakers", "utterances")]
-    rows.append((both("probability of improvement, %", "改善的概率，%"), "", *cells))
     header = ["", both("value", "数值"), both("95 %, over speakers", "95 %，按说话人")]
     header.append(both("95 %, over utterances", "95 %，按语句"))
     title = f"<h3>{both('How sure it is', '有多可靠')}</h3>"

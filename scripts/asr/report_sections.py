@@ -13,7 +13,7 @@ from asr.report_curves import Curves
 from asr.report_figures import OTHER_CLIPS, SYSTEMS, group_rows
 from asr.report_headline import signed, span
 from asr.report_mandarin import heat_maps, mandarin_section
-from asr.score_tables import percent
+from asr.score_tables import percent, speaker_count
 
 Plot = Callable[[Pen], Any]
 TEXTS: dict[str, Words] = {"seen": ("seen", "见过"), "unseen": ("unseen", "没见过")}
@@ -70,7 +70,7 @@ def _speakers(score: Mapping[str, Any], drawn: Mapping[str, str]) -> str:
         caption = (f"{caption[0]} Highest first; names are in the table.", f"{caption[1]}从高到低，名字见下表。")
     parts = [heading("By speaker", "各说话人"), _picture(drawn, "speakers", _legend(score), caption)]
     parts += _reference_lines(score)
-    return "\n".join([*parts, _table(score, ("speaker", "说话人"), score["by_speaker"], "ci95_utterance")])
+    return "\n".join([*parts, _table(score, ("speaker", "说话人"), score["by_speaker"])])
 
 
 def _reference_lines(score: Mapping[str, Any]) -> list[str]:
@@ -104,7 +104,7 @@ def _texts(score: Mapping[str, Any], drawn: Mapping[str, str]) -> str:
     )
     named = {name: {**row, "name": TEXTS.get(name)} for name, row in groups.items()}
     drawing_ = _picture(drawn, "text", _legend(score), caption)
-    return "\n".join([title, drawing_, _table(score, ("text", "文本"), named, "ci95")])
+    return "\n".join([title, drawing_, _table(score, ("text", "文本"), named)])
 
 
 _GROUPS: dict[str, tuple[Words, Words, Words]] = {
@@ -129,42 +129,49 @@ _GROUPS: dict[str, tuple[Words, Words, Words]] = {
 }
 
 
+_OVER: Words = (
+    "95 %: over speakers, of whom a group must have four, none with most of its characters; else its figures are "
+    "those of these speakers alone.",
+    "95 % 区间按说话人计算，一组至少要有 4 位，且没有一位占去大半的字；否则数字只说明这几位说话人。",
+)
+
+
 def _group(score: Mapping[str, Any], groups: Mapping[str, Any] | None, drawn: Mapping[str, str], name: str) -> str:
     title, column, caption = _GROUPS[name]
     parts = [heading(*title)]
     if not groups:
         return "\n".join([*parts, f"<p>{both('Not computed.', '没有计算。')}</p>"])
-    note = (f"{caption[0]} No intervals here.", f"{caption[1]}此处不给区间。")
+    note = (f"{caption[0]} {_OVER[0]}", f"{caption[1]}{_OVER[1]}")
     return "\n".join([*parts, _picture(drawn, name, _legend(score), note), _table(score, column, groups)])
 
 
 def _speaker_table(score: Mapping[str, Any], columns: Mapping[str, Any] | None) -> list[str]:
     if not columns:
         return []
-    parts = [heading("By what the speaker table says", "按说话人表")]
+    parts = [heading("By what the speaker table says", "按说话人表"), f'<p class="muted">{both(*_OVER)}</p>']
     for column, groups in columns.items():
         name = escape(str(column))
         parts += [f"<h3><bdi>{name}</bdi></h3>", _table(score, (name, name), groups)]
     return ["\n".join(parts)]
 
 
-def _table(score: Mapping[str, Any], first: Words, groups: Mapping[str, Any], interval: str = "") -> str:
+def _table(score: Mapping[str, Any], first: Words, groups: Mapping[str, Any]) -> str:
     """Rates of ``groups`` in a table that a click on a header sorts."""
     systems = list(score["systems"])
-    header = [first, ("utterances", "语句"), ("characters", "字")]
+    by_speaker = groups is score["by_speaker"]
+    interval = "ci95_utterance" if by_speaker else "ci95"
+    header = [first, ("utterances", "语句"), ("characters", "字"), *[("speakers", "说话人")] * (not by_speaker)]
     for name in systems:
         english, chinese = SYSTEMS[name]
-        header.append((f"{english} CER %", f"{chinese}字错率 %"))
-        header += [("95 %", "95 %")] if interval else []
+        header += [(f"{english} CER %", f"{chinese}字错率 %"), ("95 %", "95 %")]
     header += [("reduction, points", "下降，百分点")] if len(systems) > 1 else []
     rows = []
     for group, row in groups.items():
         words = row.get("name")
-        cells = [f"{row['n_utt']:,}", f"{row['ref_len']:,}"]
+        cells = [f"{row['n_utt']:,}", f"{row['ref_len']:,}", *[speaker_count(row)] * (not by_speaker)]
         for name in systems:
             count = row.get(name) or {}
-            cells.append(percent(count.get("cer")))
-            cells += [span(count.get(interval)) or "n/a"] if interval else []
+            cells += [percent(count.get("cer")), span(count.get(interval)) or "n/a"]
         known = [(row.get(name) or {}).get("cer") for name in systems]
         if len(systems) > 1:
             cells.append(signed(known[0] - known[1]) if None not in known else "n/a")

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from asr.public import public
-from asr.score_tables import interval, p_equals, p_value, percent, speakers_in
+from asr.score_tables import interval, p_equals, p_value, percent, speaker_count, speakers_in
 from asr.tables import markdown_table, markdown_text
 
 NOT_RECORDED = "not recorded"
@@ -43,7 +43,8 @@ def _headline(score: Mapping[str, Any]) -> str:
         counts = [f"{row[key]:,}" for key in ("sub", "del", "ins")]
         rates = (f"**{percent(row['cer'])}**", interval(row["ci95"]), interval(row["ci95_utterance"]), *counts)
         others = (percent(row["ser"]), row["n_empty"], row["n_missing"], _ratio(row["length_ratio"]))
-        rows.append((name, *rates, *others, percent(row["raw_cer"]), percent(row["utterance_mean_cer"])))
+        means = (percent(row[key]) for key in ("raw_cer", "speaker_mean_cer", "utterance_mean_cer"))
+        rows.append((name, *rates, *others, *means))
     header = (
         "system",
         "CER %",
@@ -56,7 +57,7 @@ def _headline(score: Mapping[str, Any]) -> str:
         "empty",
         "missing",
     )
-    header = (*header, "length ratio", "raw CER %", "mean of utterances' CER %")
+    header = (*header, "length ratio", "raw CER %", "mean of speakers' CER %", "of utterances' %")
     silent = score.get("silence_note")
     lines = [markdown_table(header, rows), "", *([f"**{silent['en']}**", ""] if silent else [])]
     lines += [*_comparison(score), _about(score)]
@@ -71,33 +72,21 @@ def _ratio(value: float | None) -> str:
     return "n/a" if value is None else f"{value:.2f}"
 
 
-_VERDICTS = {
-    "lower": "Fine-tuning lowers the CER",
-    "higher": "**Fine-tuning raises the CER**",
-    "unclear": "**It is not clear that fine-tuning changes the CER** (the interval of the difference holds zero)",
-}
-
-
 def _comparison(score: Mapping[str, Any]) -> list[str]:
     comparison, note = score["comparison"], score["comparison_note"]
     if not comparison:
         return [f"**{note['en']}**", ""] if note else []
-    reduction, relative = comparison["absolute_reduction"], percent(comparison["relative_reduction"], 1)
-    within = ""
-    if comparison["relative_ci95"]:
-        within = f" (95 % interval over speakers {interval(comparison['relative_ci95'], 1)} %)"
     better, worse = comparison["utterances_better"], comparison["utterances_worse"]
     utterances = (
         f"{better:,} utterances got better, {worse:,} worse, {comparison['utterances_same']:,} stayed the same."
     )
-    size = f"reduction {percent(reduction)} points, **{relative} % relative**{within}"
-    return [f"{_VERDICTS[comparison['verdict']]}: {size}. {utterances} {_tests(comparison)}", ""]
+    within = comparison["relative_ci95"]
+    relative = f" Relative reduction, 95 % interval over speakers: {interval(within, 1)} %." if within else ""
+    return [f"**{comparison['verdict_note']['en']}**{relative} {utterances} {_tests(comparison)}", ""]
 
 
 def _tests(comparison: Mapping[str, Any]) -> str:
-    chance, speakers = comparison["probability_of_improvement"], comparison["speakers"]
-    over = [f"{chance[name]:.3f} over {name}" for name in ("speakers", "utterances") if chance[name] is not None]
-    words = [f"Probability of improvement: {', '.join(over)}."] if over else []
+    speakers, words = comparison["speakers"], []
     moved = f"{speakers['better']} speakers better, {speakers['worse']} worse, {speakers['same']} the same"
     if speakers["p"] is not None:
         words.append(
@@ -120,7 +109,8 @@ def _about(score: Mapping[str, Any]) -> str:
     how = "errors of all utterances over all reference characters; a missing hypothesis counts as deletions"
     text = f"CER is corpus-level ({how}) on normalised text (normaliser {score['normalizer']}; raw CER: text as it is)"
     note = row["ci95_note"]
-    intervals = f"Intervals: {note}, seed {score['seed']}" if row["ci95"] else f"No interval: {note}"
+    intervals = f"Intervals: {note}" if row["ci95"] else f"No interval over speakers: {note}"
+    intervals += f"; over utterances by the bootstrap, {score['replicates']:,} replicates, seed {score['seed']}"
     return f"{size}. {text}. {intervals}."
 
 
@@ -136,19 +126,19 @@ def _reference_lines(score: Mapping[str, Any]) -> list[str]:
 
 def _group_table(score: Mapping[str, Any], first: str, groups: Mapping[str, Any]) -> str:
     systems = list(score["systems"])
-    header = [first, "utterances", "characters"]
-    known = any("ci95_utterance" in (row[name] or {}) for row in groups.values() for name in systems)
+    by_speaker = groups is score["by_speaker"]
+    header = [first, "utterances", "characters", *["speakers"] * (not by_speaker)]
     for name in systems:
-        header += [f"{name} CER %", *["95 % interval"] * known, "sub", "del", "ins"]
+        header += [f"{name} CER %", "95 % interval", "sub", "del", "ins"]
     rows = []
     for group, row in groups.items():
-        cells = [group, f"{row['n_utt']:,}", f"{row['ref_len']:,}"]
+        cells = [group, f"{row['n_utt']:,}", f"{row['ref_len']:,}", *[speaker_count(row)] * (not by_speaker)]
         for name in systems:
             one = row[name]
             if not one:
-                cells += ["n/a"] * (4 + known)
+                cells += ["n/a"] * 5
                 continue
-            cells += [percent(one["cer"]), *[interval(one.get("ci95_utterance"))] * known]
+            cells += [percent(one["cer"]), interval(one["ci95_utterance" if by_speaker else "ci95"])]
             cells += [f"{one[key]:,}" for key in ("sub", "del", "ins")]
         rows.append(cells)
     return markdown_table(header, rows)
@@ -169,7 +159,7 @@ def _texts(score: Mapping[str, Any]) -> str:
     )
     rows = []
     for name, row in groups.items():
-        cells = [name, f"{row['n_utt']:,}", f"{row['ref_len']:,}", row["n_speakers"]]
+        cells = [name, f"{row['n_utt']:,}", f"{row['ref_len']:,}", speaker_count(row)]
         for system in score["systems"]:
             one = row[system] or {"cer": None, "ci95": None, "ci95_utterance": None}
             cells += [percent(one["cer"]), interval(one["ci95"]), interval(one["ci95_utterance"])]
@@ -182,10 +172,16 @@ def _texts(score: Mapping[str, Any]) -> str:
     return title + why + "\n\n" + markdown_table([*header, "relative reduction %", "95 % over speakers"], rows)
 
 
+_OVER = (
+    "Intervals of groups are over speakers, of whom a group must have four; with fewer, or one of them with most of the"
+    " characters, its figures are those of these speakers alone."
+)
+
+
 def _other_groups(score: Mapping[str, Any]) -> list[str]:
     groups = score["groups"]
     blocks = [
-        "## By length of the reference\n\n" + _group_table(score, "characters", groups["length"]),
+        f"## By length of the reference\n\n{_OVER}\n\n" + _group_table(score, "characters", groups["length"]),
         "## By duration of the clip\n\n" + _group_table(score, "seconds", groups["duration"]),
         "## By speaking rate\n\n" + _group_table(score, "characters per second", groups["rate"]),
     ]

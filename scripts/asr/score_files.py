@@ -200,7 +200,8 @@ def write_trn(folder: Path, systems: Mapping[str, System]) -> None:
     """ref.trn and a file for each system: normalised text, a blank between characters, ``(speaker_key)`` behind it.
 
     As sclite reads them (``sclite -r ref.trn trn -h tuned.trn trn -i rm -e utf-8``); its totals are those of
-    score.json. What stands before the first ``_`` or ``-`` of an id is the speaker to sclite.
+    score.json. What stands before the first ``_`` or ``-`` of an id is the speaker to sclite; in a speaker's name
+    these, and in every id brackets and blanks, are written ``%5F``, ``%2D``, ``%28``, ``%29``, ``%20``, and % ``%25``.
     """
     for old in folder.glob("*.trn"):
         old.unlink()
@@ -214,4 +215,10 @@ def _write_one_trn(path: Path, rows: Sequence[tuple[Scored, str]]) -> None:
     with atomic_open(path) as stream:
         for item, text in rows:
             words = " ".join(text).encode("utf-8", "replace").decode("utf-8")
-            stream.write(f"{words} ({item.utterance.speaker}_{item.utterance.key})\n".lstrip(" "))
+            name = f"{_plain(item.utterance.speaker, '_-')}_{_plain(item.utterance.key)}"
+            stream.write(f"{words} ({name})\n".lstrip(" "))
+
+
+def _plain(name: str, more: str = "") -> str:
+    """Return ``name`` with what would end an id (brackets, blanks, and of ``more``) in per cent: ids stay unique."""
+    return re.sub(rf"[%()\s{more}]", lambda found: "".join(f"%{byte:02X}" for byte in found[0].encode()), name)

@@ -25,6 +25,11 @@ def speakers_in(reference: Mapping[str, Any]) -> str:
     return f"{reference['n_speakers'] or 'unknown'} speakers"
 
 
+def speaker_count(group: Mapping[str, Any]) -> str:
+    """How many speakers a group of score.json has; ``unknown`` where nobody knows them."""
+    return str(group["n_speakers"] or ("unknown" if group["n_utt"] else 0))
+
+
 def screen_table(result: Mapping[str, Any]) -> str:
     """The result in one look: each system, the reduction, each speaker, and the reference lines."""
     rows = []
@@ -42,13 +47,14 @@ def screen_table(result: Mapping[str, Any]) -> str:
     touched = [f"{name} {row['n_number_readings']:,}" for name, row in result["systems"].items()]
     blocks.append(f"utterances with a number in digits that counts by another listed reading: {', '.join(touched)}")
     if not any_row["ci95"]:
-        blocks.append(f"no interval: {any_row['ci95_note']}")
+        blocks.append(f"no interval over speakers: {any_row['ci95_note']}")
     blocks += [result["silence_note"]["en"]] if result.get("silence_note") else []
     blocks += _gain(result)
     groups = [(f"speaker {name}", row) for name, row in result["by_speaker"].items()]
     groups += [(f"{name} text", row) for name, row in (result["groups"]["text"] or {}).items()]
     systems = list(result["systems"])
-    lines = [
+    lines = [("mean of speakers", "", "", *(percent(result["systems"][key]["speaker_mean_cer"]) for key in systems))]
+    lines += [
         (name, f"{row['n_utt']:,}", f"{row['ref_len']:,}", *(percent(row[key] and row[key]["cer"]) for key in systems))
         for name, row in groups
     ]
@@ -64,12 +70,7 @@ def _gain(result: Mapping[str, Any]) -> list[str]:
     comparison = result["comparison"]
     if not comparison:
         return [result["comparison_note"]["en"]]
-    within = f" (95 % interval {interval(comparison['relative_ci95'])})" if comparison["relative_ci95"] else ""
-    size = (
-        f"{percent(comparison['absolute_reduction'])} points, {percent(comparison['relative_reduction'], 1)} % relative"
-    )
-    unclear = ": not clear, the interval holds zero" if comparison["verdict"] == "unclear" else ""
-    lines = [f"CER reduction {size}{within}{unclear}"]
+    lines = [comparison["verdict_note"]["en"]]
     speakers = comparison["speakers"]
     if speakers["p"] is not None:
         lines.append(

@@ -23,6 +23,7 @@ from asr.names import UNKNOWN_SPEAKER, published_names
 from asr.normalize import scoring_form, version
 from asr.number_readings import nearest
 from asr.silence_note import silence_note
+from asr.speaker_interval import interval, rate, speaker_sums
 from asr.speaker_note import speaker_note
 
 SCHEMA_VERSION = 3
@@ -143,15 +144,18 @@ def _summary(table: np.ndarray) -> dict[str, Any]:
     }
 
 
-def _system(scored: System) -> dict[str, Any]:
+def _system(scored: System, by_speaker: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """``by_speaker`` are the counts of this system on each known speaker."""
     raw = ErrorCounts.total(item.raw for item in scored)
     each = [item.counts.cer for item in scored if item.counts.ref_len]
+    speakers = [count["cer"] for count in by_speaker if count["ref_len"]]
     return {
         **summarise(scored),
         "ci95": None,
         "ci95_note": None,
         "ci95_utterance": None,
         "raw_cer": raw.cer,
+        "speaker_mean_cer": sum(speakers) / len(speakers) if speakers else None,
         "utterance_mean_cer": sum(each) / len(each) if each else None,
         "n_empty_ref": sum(item.counts.ref_len == 0 for item in scored),
         "n_number_readings": sum(item.number_reading for item in scored),
@@ -166,6 +170,7 @@ class Divider:
         self.scored = next(iter(systems.values()))
         self._tables = {name: _table(scored) for name, scored in systems.items()}
         self._speakers = np.array([item.utterance.speaker for item in self.scored])
+        self._known = UNKNOWN_SPEAKER not in self._speakers
 
     def by(self, group_of: Callable[[Scored], str], names: Sequence[str] = ()) -> dict[str, Any]:
         """{name: *group* of docs/scores.md}; a group of ``names`` without utterances has null for its systems."""
@@ -175,10 +180,15 @@ class Divider:
     def _group(self, members: np.ndarray) -> dict[str, Any]:
         tables = {name: table[members] for name, table in self._tables.items()}
         counts = {name: _summary(table) for name, table in tables.items()}
-        size, speakers = len(members), len(np.unique(self._speakers[members]))
+        size, speakers = len(members), self._speakers[members]
         ref_len = next(iter(counts.values()))["ref_len"]
+        for name, table in tables.items():
+            # Of _table's columns: characters are substituted, deleted or right; errors may be inserted too.
+            pairs = np.stack([table[:, [0, 1, 3]].sum(axis=1), table[:, :3].sum(axis=1)], axis=1)
+            counts[name]["ci95"] = interval(speaker_sums(pairs, speakers), rate(0), 0.0) if self._known else None
         shown = {name: count if size else None for name, count in counts.items()}
-        return {"n_utt": size, "n_speakers": speakers, "ref_len": ref_len, **shown}
+        known = len(set(speakers.tolist()) - {UNKNOWN_SPEAKER})
+        return {"n_utt": size, "n_speakers": known, "ref_len": ref_len, **shown}
 
 
 def _speaker(item: Scored) -> str:
@@ -229,6 +239,8 @@ def score(references: Sequence[Utterance], systems: Mapping[str, System], reques
     systems = {name: systems[name] for name in names}
     divide = Divider(systems)
     speakers = {item.speaker for item in references}
+    by_speaker = divide.by(_speaker)
+    known = [] if UNKNOWN_SPEAKER in by_speaker else list(by_speaker.values())
     result: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "normalizer": version(request.without),
@@ -241,8 +253,8 @@ def score(references: Sequence[Utterance], systems: Mapping[str, System], reques
             "hours": sum(item.duration for item in references) / 3600,
             "digest": corpus_digest(references),
         },
-        "systems": {name: _system(systems[name]) for name in names},
-        "by_speaker": divide.by(_speaker),
+        "systems": {name: _system(systems[name], [row[name] for row in known]) for name in names},
+        "by_speaker": by_speaker,
         "groups": _groups(divide, request),
         "comparison": None,
         "comparison_note": None,

@@ -39,7 +39,7 @@ def test_a_second_run_is_up_to_date_six_times(recipe, mini):
 def test_results_say_where_they_are_from_and_name_no_path(recipe, mini):
     text = (recipe.root / "exp/mini/RESULTS.md").read_text(encoding="utf-8")
     digest = recipe.json("exp/mini/provenance.json")["corpus"]["digest"]
-    for wanted in ("20.45", "other clips", "simulated", "bash run.sh", "max_epoch", digest, "cores"):
+    for wanted in ("simulated", "bash run.sh", "max_epoch", digest, "cores"):
         assert wanted in text
     for published in ("RESULTS.md", "score/score.json", "model/config.yaml", "model/configuration.json"):
         assert str(recipe.root) not in (recipe.root / "exp/mini" / published).read_text(encoding="utf-8")

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from asr.compare import compare, read_runs, tables, write
@@ -14,6 +15,7 @@ from asr.errors import RecipeError
 from asr.manifest import Utterance
 from asr.score_files import write_per_utterance
 from asr.scoring import Request, score, score_hypotheses
+from asr.speaker_interval import interval, rate, reduction
 from tests.patience import PATIENCE
 from tests.stage1 import ROOT, environment
 
@@ -54,7 +56,8 @@ def test_the_best_comes_first_and_the_shared_base_once(tmp_path):
     assert second["behind_best"] == pytest.approx(second["cer"] - best["cer"])
     low, high = second["behind_best_ci95"]
     assert low <= second["behind_best"] <= high
-    assert second["probability_best_is_better"] > 0.95
+    assert (second["sign_flip_p"], second["sign_flip_smallest_p"]) == (0.0625, 0.0625)  # all 5 of 2^5 patterns one way
+    assert [row["sign_flip_p_adjusted"] for row in found["systems"]] == [None, *[pytest.approx(3 * 0.0625)] * 3]
     assert second["mapsswe"]["mean_difference"] > 0
     tests = [row["mapsswe"]["p"] for row in found["systems"][1:]]
     adjusted = [row["p_adjusted"] for row in found["systems"][1:]]
@@ -80,8 +83,29 @@ def test_few_speakers_are_said_to_be_few(tmp_path):
     runs = [run(tmp_path, name, wrong, items=items) for name, wrong in (("a", 0.1), ("b", 0.2))]
     found = compare(read_runs(runs), count=100)
     assert found["resampled"] == "utterances"
-    assert "Intervals resample utterances" in tables(found)
-    assert "2 speakers: an interval over speakers needs at least 4" in tables(found)
+    shown = tables(found)
+    assert "Intervals are over utterances (bootstrap, 100 replicates" in shown
+    assert "no interval over speakers: 2 speakers, at least 4 are needed" in shown
+    assert "sign-flip test takes speakers as the unit (it cannot be below 0.5)" in shown
+    assert "P(best" not in shown
+    header = [cell.strip() for cell in shown.splitlines()[0].split("  ") if cell.strip()]
+    assert header[-4:] == ["sign-flip p", "adjusted", "MAPSSWE p", "adjusted"]
+
+
+def test_the_interval_of_a_difference_is_that_over_speakers(tmp_path):
+    runs = [run(tmp_path, name, wrong) for name, wrong in (("good", 0.1), ("poor", 0.5))]
+    found = compare(read_runs(runs))
+    errors = {name: [0] * 5 for name in ("good", "poor")}
+    lengths = [0] * 5
+    for name in errors:
+        scored = json.loads((tmp_path / name / "score/score.json").read_text(encoding="utf-8"))["by_speaker"]
+        lengths = [row["ref_len"] for row in scored.values()]
+        errors[name] = [sum(row["tuned"][key] for key in ("sub", "del", "ins")) for row in scored.values()]
+    sums = np.array([lengths, errors["poor"], errors["good"]]).T
+    row = next(row for row in found["systems"] if row["name"] == "poor")
+    assert row["behind_best_ci95"] == pytest.approx(interval(sums, reduction(0, 1)))
+    assert row["ci95"] == pytest.approx(interval(sums, rate(0), 0.0))
+    assert "Intervals are over speakers (jackknife, Student's t)" in tables(found)
 
 
 def test_written_files_hold_the_table(tmp_path):

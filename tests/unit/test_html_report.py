@@ -136,6 +136,19 @@ def test_simulated_speech_is_said_to_be_simulated(run, html):
     assert "模拟语音" in simulated
 
 
+@pytest.mark.parametrize("simulated", [True, False, None])
+def test_pictures_of_simulated_speech_say_so_wherever_they_go(tmp_path, simulated):
+    """matplotlib names the text that it draws as outlines in a comment."""
+    rows = example.lines(12, SPEAKERS)
+    exp = example.run(tmp_path, rows)
+    html_report.write_html(exp, example.score(rows), {"corpus": {"name": "mini", "simulated": simulated}})
+    pictures = {file.name: file.read_text(encoding="utf-8") for file in (exp / "figures").glob("*.svg")}
+    assert len(pictures) >= 10
+    for name, picture in pictures.items():
+        word = "模拟语音" if ".zh." in name else "simulated speech"
+        assert (f"<!-- {word} -->" in picture) is (simulated is True), name
+
+
 @pytest.mark.parametrize(
     ("corpus", "embed", "words"),
     [

@@ -205,15 +205,19 @@ def test_the_scorer_takes_dummies_for_nobody_whoever_made_the_manifest(tmp_path)
     assert result["systems"]["tuned"]["ci95_note"] == "not all speakers are known"
     assert result["comparison"]["speakers"]["p"] is None
     assert result["comparison"]["absolute_ci95"] is None
-    assert result["comparison"]["probability_of_improvement"]["speakers"] is None
+    assert result["systems"]["tuned"]["speaker_mean_cer"] is None
+    assert result["groups"]["length"]["6-10"]["n_speakers"] == 0
+    assert result["groups"]["length"]["6-10"]["tuned"]["ci95"] is None
+    assert result["comparison"]["verdict"] == "lower_here"
+    assert "nobody can tell whether it would be for other speakers" in done.stdout
     assert "sign-flip" not in done.stdout
     assert "unknown speakers, 24 utterances" in done.stdout
     assert result["speaker_note"]["en"].startswith("Who speaks is not known")
     page, html = results("x", result, {}), "\n".join(top("x", result, {}, embedded=False))
-    assert "No interval: not all speakers are known" in page
+    assert "No interval over speakers: not all speakers are known" in page
     assert "unknown speakers" in page
     assert "sign-flip" not in page
-    for words in ("not known", "不详", "没有给出区间：并非所有说话人都已知", "no interval"):
+    for words in ("not known", "不详", "没有给出按说话人的区间：并非所有说话人都已知", "no interval"):
         assert words in html
     assert "sign-flip" not in html
 

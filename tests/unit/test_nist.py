@@ -5,6 +5,7 @@ import random
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,25 @@ def test_sclite_counts_what_we_count(tmp_path):
         assert counts.errors <= errors <= counts.errors * 1.001
         if name == "tuned":
             assert errors == 0
+
+
+def test_brackets_in_ids_and_bars_in_speakers_do_not_break_the_files(tmp_path):
+    names = [("a(1)", "k(1)"), ("a_b", "c"), ("a", "b_c"), ("a-1", "k%281%29"), ("甲 乙", "k)"), ("a(1)", "k2")]
+    texts = [("今天很好", "今天很好", "今天"), ("好", "不好", "好")] * 3
+    systems = systems_of(tmp_path, texts)[1]
+    for scored in systems.values():
+        for place, (speaker, key) in enumerate(names):
+            utterance = scored[place].utterance._replace(speaker=speaker, key=key)
+            scored[place] = replace(scored[place], utterance=utterance)
+    write_trn(tmp_path, systems)
+    ids = [line.rpartition(" ")[2] for line in (tmp_path / "ref.trn").read_text(encoding="utf-8").splitlines()]
+    assert len(set(ids)) == len(names)
+    sclite(tmp_path, "tuned", "rsum")
+    lines = (tmp_path / "tuned.trn.raw").read_text(encoding="utf-8").splitlines()
+    total = next(line for line in lines if "| Sum " in line)
+    assert list(map(int, re.findall(r"\d+", total)))[:2] == [6, 15]
+    speakers = {line.split("|")[1].strip() for line in lines if "%" in line or "| a " in line}
+    assert {"a", "a%281%29", "a%5fb", "a%2d1"} <= {name.lower() for name in speakers}
 
 
 @pytest.mark.parametrize("seed", range(4))

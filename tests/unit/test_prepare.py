@@ -193,6 +193,9 @@ def test_a_whole_cdsd_has_its_default_split_with_a_speaker_more_and_its_own_spli
     assert "speaker in no split" in {row["kind"] for row in problems(tmp_path / "data")}
     (corpus / "split.yaml").write_text("train: rest\nval: ['03']\ntest: ['05']\n")
     assert "split.yaml (the corpus's own)" in prepare(corpus, tmp_path / "data", "--cdsd").stdout
+    prepare(corpus, tmp_path / "other")
+    recorded = [json.loads((tmp_path / name / "statistics.json").read_text()) for name in ("data", "other")]
+    assert [one["corpus"]["cdsd"] for one in recorded] == [True, False]
 
 
 def test_an_incomplete_10h_stops_as_well(whole, tmp_path):
