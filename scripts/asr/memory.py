@@ -15,10 +15,10 @@ from asr.files import write_json
 
 TOO_LARGE = "too_large.json"
 EXCHANGING = "out of memory while gradients were exchanged"  # the error after which a training is begun anew
-PROCESSOR_SIGN = "can't allocate memory"
+CPU_SIGNS = ("can't allocate memory", "could not create a primitive", "std::bad_alloc")  # torch's, oneDNN's, C++'s
 # CUDA and its libraries take memory beside torch's, and say so in errors of their own.
 SIGNS = (
-    PROCESSOR_SIGN,
+    *CPU_SIGNS,
     "CUDA error: out of memory",
     "CUBLAS_STATUS_ALLOC_FAILED",
     "CUDNN_STATUS_ALLOC_FAILED",
@@ -29,7 +29,7 @@ SIGNS = (
 def ran_out_of_memory(error: BaseException) -> bool:
     """Whether an error is one of memory, the GPU's or the processor's."""
     kinds = [kind.__name__ for kind in type(error).__mro__]  # torch's own class, and torch is not imported for it
-    return "OutOfMemoryError" in kinds or any(sign in str(error) for sign in SIGNS)
+    return isinstance(error, MemoryError) or "OutOfMemoryError" in kinds or any(sign in str(error) for sign in SIGNS)
 
 
 class TooLarge(NamedTuple):

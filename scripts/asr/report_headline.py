@@ -177,9 +177,7 @@ def _about(score: Mapping[str, Any]) -> str:
     )
     how = (f" Intervals: {note}.", "区间：对说话人用刀切法（jackknife），取 t 分布的分位数。")
     if not row.get("ci95"):
-        count = score["reference"]["n_speakers"]
-        few = f"说话人只有 {count} 位，至少要 {MIN_SPEAKERS} 位"
-        few = _WHY_ZH.get(row.get("ci95_note"), few)
+        few = _WHY_ZH.get(row.get("ci95_note"), f"说话人不足 {MIN_SPEAKERS} 位")
         how = (f" No interval over speakers: {note}.", f"没有给出按说话人的区间：{few}。")
     return f'<p class="muted">{both(english + how[0], chinese + how[1])}</p>'
 

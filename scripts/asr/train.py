@@ -23,7 +23,7 @@ from asr.errors import RecipeError
 from asr.files import sweep, write_json
 from asr.launcher import torchrun
 from asr.machines import ALONE, TRAINS, Machines, machines, tell, telling, wait_for_first
-from asr.memory import EXCHANGING, PROCESSOR_SIGN, SIGNS, TOO_LARGE, all_too_large
+from asr.memory import CPU_SIGNS, EXCHANGING, SIGNS, TOO_LARGE, all_too_large
 from asr.save_list import SAVES, forget_lost, has_saves
 from asr.schema import BLOCKS
 from asr.training_data import dataset_conf, prepare, warn_of_warm_up
@@ -117,7 +117,7 @@ def failure(exp: Path, values: dict[str, Any], team: Machines = ALONE) -> BaseEx
         return SystemExit(errors.EXIT_FAILED)
     signs = [sign for sign in ("OutOfMemoryError", *SIGNS) if sign in text]
     if signs:
-        size, whose = values["dataset_conf"]["batch_size"], "memory" if signs == [PROCESSOR_SIGN] else "GPU memory"
+        size, whose = values["dataset_conf"]["batch_size"], "memory" if set(signs) <= {*CPU_SIGNS} else "GPU memory"
         return RecipeError(f"out of {whose}: lower dataset_conf.batch_size (now {size}); training goes on with it")
     if "exitcode: -9" in text or "exitcode  : -9" in text:
         then = "the same command goes on from the newest checkpoint"

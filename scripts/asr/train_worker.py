@@ -213,7 +213,8 @@ def explained(error: Exception, kwargs: dict[str, Any]) -> RecipeError | None:
     if isinstance(error, RecipeError):  # of a data worker: torch puts its traceback in front
         line = str(error).strip().splitlines()[-1]
         return RecipeError(line.partition("RecipeError: ")[2] or line)
-    if isinstance(error, RuntimeError) and "DataLoader worker" in str(error):
+    lost = isinstance(error, (ConnectionError, EOFError))  # in the middle of what it was sending
+    if lost or (isinstance(error, RuntimeError) and "DataLoader worker" in str(error)):
         signal_name = str(error).partition("is killed by signal: ")[2].partition(".")[0]
         workers = f"dataset_conf.num_workers (now {kwargs['dataset_conf'].get('num_workers', 4)})"
         if signal_name in ("", "Killed"):
@@ -237,7 +238,7 @@ def train(train_ds: Any, kwargs: dict[str, Any]) -> None:
 
     try:
         train_ds.main(**kwargs)
-    except (RuntimeError, OSError, RecipeError) as error:
+    except (RuntimeError, OSError, EOFError, RecipeError) as error:
         told = explained(error, kwargs)
         if told is None:
             raise
@@ -284,6 +285,12 @@ def main() -> None:
         logging.shutdown()
         sys.stderr.flush()
         os._exit(0)  # every file is whole; see _TO_THE_END in resume.py
+    except RecipeError as error:
+        # At once: torch would wait for ever for a thread that reads what a worker, killed meanwhile, was sending.
+        errors.report(str(error))
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(error.exit_status)
     except KeyboardInterrupt as stopped:
         saved = type(stopped) is not KeyboardInterrupt  # resume.Stopped, where there was something to save
         if first_here and (saved or person_asked.is_set()):

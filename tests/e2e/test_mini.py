@@ -11,6 +11,7 @@ import pytest
 
 from asr.kaldi_text import read_text
 from asr.manifest import read_manifest
+from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.e2e
 
@@ -61,7 +62,7 @@ def test_the_report_opens_from_disk_and_holds_its_clips(recipe, mini):
         view.goto(page.as_uri())
         assert "144 of 144 utterances" in view.inner_text("body")
         view.locator(".utterances button.play").first.click()
-        deadline = time.monotonic() + 20  # the page's policy allows no eval, which wait_for_function would use
+        deadline = time.monotonic() + PATIENCE  # the page's policy allows no eval, which wait_for_function would use
         while view.evaluate("document.querySelector('audio').currentTime") < 0.1 and time.monotonic() < deadline:
             view.wait_for_timeout(50)
         assert view.evaluate("document.querySelector('audio').currentTime") >= 0.1

@@ -186,14 +186,19 @@ END
   cat >"$BATS_TEST_TMPDIR/locked.sh" <<END
 . "$root/scripts/lib.sh"
 lock "$exp/.lock"
-\$1
+eval "\$1"
 END
-  bash "$BATS_TEST_TMPDIR/locked.sh" "sleep 5" 3>&- &
-  sleep 0.5
+  local holding=$BATS_TEST_TMPDIR/holding waited=0
+  bash "$BATS_TEST_TMPDIR/locked.sh" "touch '$holding'; while [[ -e '$holding' ]]; do sleep 0.1; done" 3>&- &
+  until [[ -e $holding ]]; do
+    sleep 0.1
+    ((++waited < 6000))
+  done
   run bash "$BATS_TEST_TMPDIR/locked.sh" true
+  rm "$holding"
   [ "$status" -eq 1 ]
   [[ $output == *"another run.sh is at work on this tag"* ]]
-  kill %1 && wait || true
+  wait
 }
 
 # A stage of two commands, the first of which saves when it is asked to stop.
@@ -223,7 +228,7 @@ END
   "$@" bash "$BATS_TEST_TMPDIR/stopped.sh" >"$BATS_TEST_TMPDIR/said" 2>&1 3>&- &
   until grep -qs ready "$BATS_TEST_TMPDIR/said"; do
     sleep 0.1
-    ((++waited < 600))
+    ((++waited < 6000))
   done
   kill "-$signal" $!
   status=0

@@ -234,9 +234,40 @@ made = loader(Path({str(manifest)!r}), 1)
 made.datasets[True].collator = lambda clips: {{"speech": lambda: None}}  # which cannot be pickled
 list(made.build_iter(0)[0])
 """
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=300)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=PATIENCE)
     assert "RuntimeError: DataLoader worker" in done.stderr
     assert "Can't get local object" in done.stderr or "Can't pickle" in done.stderr
+
+
+def test_a_worker_that_is_killed_in_the_middle_of_a_batch_ends_the_training_in_one_line(manifest):
+    """What it has sent of a batch is never followed by the rest, which the trainer must not wait for."""
+    script = f"""
+import os, signal, sys
+from pathlib import Path
+import numpy, torch
+from asr import errors
+from asr.train_worker import explained
+from tests.patience import wait_until
+from tests.unit.test_dataset import loader
+made = loader(Path({str(manifest)!r}), 1, batch_type="example", batch_size=1)
+made.datasets[True].collator = lambda clips: {{"speech": torch.zeros(3_000_000)}}  # 12 MB; a pipe holds 64 kB
+batches = iter(made.build_iter(0)[0])
+next(batches)
+worker = made.loaders[True]._iterator._workers[0].pid
+def sending():
+    threads = Path(f"/proc/{{worker}}/task").iterdir()
+    return any((thread / "wchan").read_text().endswith("pipe_write") for thread in threads)
+wait_until(sending, "a batch that is being sent")
+os.kill(worker, signal.SIGKILL)
+try:
+    while True:
+        next(batches)
+except Exception as error:
+    print(explained(error, {{"output_dir": ".", "dataset_conf": {{}}}}), flush=True)
+    os._exit(0)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=PATIENCE)
+    assert "training: a data worker was killed, most likely for want of memory" in done.stdout, done.stderr
 
 
 def test_what_is_waited_for_is_told_again_and_again(manifest, tmp_path, monkeypatch, caplog):

@@ -22,6 +22,7 @@ from asr.funasr_model import load
 from asr.memory import TooLarge
 from asr.trainer import RecipeTrainer
 from tests import tiny_batches
+from tests.patience import PATIENCE
 from tests.unit.test_epoch import Loader
 from tests.unit.test_resume import Scheduler
 
@@ -310,7 +311,7 @@ def test_two_processes_have_the_gradient_of_all_clips_in_one_batch(folder, tmp_p
         subprocess.Popen([*command, str(rank)], cwd=Path(__file__).parents[2], env=env, **pipes) for rank in (0, 1)
     ]
     for rank in ranks:
-        said = rank.communicate(timeout=300)[0]
+        said = rank.communicate(timeout=PATIENCE)[0]
         assert rank.returncode == 0, said[-3000:]
         assert said.count("same ") == len(tiny_batches.KINDS)
 

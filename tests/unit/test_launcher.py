@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,7 @@ import pytest
 from asr.launcher import Ending, show, stop_once
 from asr.machines import BEGUN, SAVED, STOPPED
 from asr.processes import children
-from tests.patience import PATIENCE
+from tests.patience import PATIENCE, wait_until
 
 
 def test_what_workers_say_is_shown_without_tracebacks_though_its_log_finds_no_room(tmp_path, capsys):
@@ -58,11 +57,22 @@ def test_a_notice_of_torchruns_hides_no_more_than_itself_and_a_new_beginning_end
 
 RESTARTING = """
 import signal, subprocess, sys
-signal.signal(signal.SIGTERM, lambda *_: (worker.kill(), sys.exit(1)))
+worker, stopping = None, False
+def stop(*_):
+    global stopping
+    stopping = True
+    if worker:
+        worker.kill()
+signal.signal(signal.SIGTERM, stop)
 for _ in range(2):  # PET_MAX_RESTARTS
     worker = subprocess.Popen([sys.executable, "-c", sys.argv[1]])
+    if stopping:  # since it was begun
+        worker.kill()
     if worker.wait() == 0:
         sys.exit(0)
+    if stopping:
+        break
+sys.exit(1)
 """
 FAILING = """
 import os, signal, sys, time
@@ -150,8 +160,7 @@ def test_children_are_those_that_are_there():
     child = subprocess.Popen(["sleep", "60"])
     assert child.pid in children(os.getpid())
     child.kill()
-    threading.Event().wait(0.2)  # a process that has ended and was not waited for is none
-    assert child.pid not in children(os.getpid())
+    wait_until(lambda: child.pid not in children(os.getpid()), "its end: a process not waited for yet is none")
     child.wait()
 
 
@@ -162,8 +171,8 @@ def save(*_):
     print("%s", flush=True)
     raise SystemExit
 signal.signal(signal.SIGINT, save)
-for number in range(600):
-    print(number, flush=True)
+while True:
+    print(0, flush=True)
     time.sleep(0.1)
 """
 
@@ -185,5 +194,5 @@ Path({str(tmp_path / "end")!r}).write_text(f"{{ending.saved}} {{mark.exists()}}"
     stopped = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
     assert stopped.stdout.readline() == "0\n"
     stopped.stdout.close()
-    assert stopped.wait(timeout=55) == 0  # of itself it would print for a minute
+    assert stopped.wait(timeout=PATIENCE) == 0  # of itself it would print for ever
     assert (tmp_path / "end").read_text() == "True True"

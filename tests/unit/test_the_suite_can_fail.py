@@ -7,6 +7,7 @@ status; the same folder without the fault must pass.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -176,3 +177,15 @@ def test_wrong_usage_is_refused(words):
     assert answer.returncode == 2
     assert answer.stderr.startswith("error: ")
     assert answer.stderr.count("\n") == 1
+
+
+def test_no_limit_of_a_test_measures_the_machine():
+    """A limit is there to end what hangs: with other work beside them, tests that waited 30 seconds have failed."""
+    short = re.compile(r"(run|wait|communicate|join)\(.*timeout=\d|monotonic\(\) \+ \d|monotonic\(\) - \w+ <")
+    lines = [
+        f"{path.name}:{number}: {line}"
+        for path in sorted((ROOT / "tests").rglob("test_*.py"))
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        if short.search(line)
+    ]
+    assert lines == []

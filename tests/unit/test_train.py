@@ -199,6 +199,8 @@ def test_a_failure_that_the_worker_did_not_explain_is_one_line(tmp_path, log, sa
             RuntimeError("DataLoader worker (pid 7) is killed by signal: Segmentation fault. "),
             "died .Segmentation fault.",
         ),
+        (ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"), "a data worker was killed, most likely"),
+        (EOFError(), "a data worker was killed, most likely"),
         (OSError(errno.ENOSPC, "No space left on device"), r"train\.log: could not be written \(No space left"),
     ],
 )

@@ -15,6 +15,7 @@ from asr.manifest import read_manifest
 from asr.trainer import RecipeTrainer
 from asr.unreadable import Unreadable, check_folder, remedy
 from tests import tiny, trained
+from tests.patience import PATIENCE
 from tests.trained import NO_CHANCE
 from tests.unit.test_paraformer_training import batch
 
@@ -141,7 +142,7 @@ def test_more_than_the_limit_end_the_training_in_one_line(tmp_path):
     for item in items[:4]:
         spoil(item.source, "nan")
     child = trained.start(exp)
-    said = child.communicate(timeout=400)[0]
+    said = child.communicate(timeout=PATIENCE)[0]
     assert child.returncode == 1
     errors = [line for line in said.splitlines() if "Traceback" in line or line.startswith("error:")]
     assert len(errors) == 1, said
