@@ -9,7 +9,7 @@ stage=0           # first stage to run
 stop_stage=5      # last stage to run
 corpus=           # folder of the corpus (or .jsonl file); CDSD_ROOT where it is set, else the bundled mini corpus
 part=1h           # parts of the corpus: 1h, 10h or 1h,10h
-split=            # YAML of speakers, or default, own, seeded, loso:SPEAKER, speaker-dependent; +text-disjoint behind it
+split=            # YAML of speakers, or default, own, seeded, loso:ID, folds:3/8[@COLUMN], speaker-dependent; +text-disjoint behind
 data=             # folder for the manifests; data/1h_dataset, data/mini_dataset, data/<corpus>_<part>_<split>_dataset
 check_audio=false # stage 1 decodes every clip: clipping, silence, damage that headers do not show
 speakers=         # table with a column "speaker"; what report_conf.publish_columns names of it become groups; <corpus>/speakers.tsv
@@ -28,8 +28,9 @@ check_number stage "$stage" 0 5
 check_number stop-stage "$stop_stage" "$stage" 5
 . ./path.sh
 
-mini=false split_name=$(basename "${split/.yaml/}")
-split_name=${split:+_${split_name//[:,+]/_}}
+mini=false split_name=${split/.yaml/}
+[[ $split == folds:* ]] || split_name=$(basename "$split_name")
+split_name=${split:+_${split_name//[:,+\/@]/_}}
 if [[ -z $corpus && -z $CDSD_ROOT ]]; then
   what="the bundled mini corpus of simulated speech (set CDSD_ROOT or --corpus for your own)" mini=true
   corpus=data/mini data=${data:-data/mini${split_name}_dataset} conf=${conf:-conf/mini.yaml} tag=${tag:-mini}
@@ -92,15 +93,16 @@ if at_stage 0 "set up: environment, base model, mini corpus"; then
 fi
 
 if at_stage 1 "prepare: splits, validation, statistics"; then
-  words=(--corpus "$corpus" --part "$part" --out "$data")
+  words=(--corpus "$corpus" --part "$part" --out "$data") grouped=()
   [[ -z $split ]] || words+=(--split "$split")
+  [[ $split != folds:*@* || -z $speakers ]] || grouped=("$speakers") words+=(--speaker-table "$speakers")
   [[ $corpus != "$CDSD_ROOT" ]] || words+=(--cdsd)
   [[ -z $max_unknown ]] || words+=(--max-unknown-characters "$max_unknown")
   [[ $check_audio == false ]] || words+=(--check-audio)
   [[ $strict == false ]] || words+=(--strict)
   [[ ! -d $exp/base ]] || words+=(--tokens "$(realpath "$exp/base")") # the same words for every tag with this base
   once "$corpus" ${split:+"${split%+text-disjoint}"} conf/split_cdsd_{1h,10h}.yaml "$exp"/base/{config.yaml,tokens.json} \
-    makes "$data"/{train,val,test}.jsonl "$data"/data_statistics.{txt,html} "@$data/audio_elsewhere.txt" \
+    "${grouped[@]}" makes "$data"/{train,val,test}.jsonl "$data"/data_statistics.{txt,html} "@$data/audio_elsewhere.txt" \
     by python local/prepare_1h_dataset.py "${words[@]}"
 fi
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from asr.errors import RecipeError
+from asr.groups import UNKNOWN, read_column
 from asr.manifest import Utterance
 from asr.names import UNKNOWN_SPEAKER
 from asr.normalize import scoring_form
@@ -17,9 +19,11 @@ from split_rules import (
     Request,
     default_split,
     dependent_split,
+    fold_split,
     loso_split,
     missing_from_default,
     own_split,
+    parse_fold,
     read_for,
     refuse_shared_speakers,
     seeded_split,
@@ -85,6 +89,8 @@ def _asked_for(request: Request, corpus: Corpus) -> Split:
         return _default(corpus)
     if request.rule == "loso":
         return _with_all_in_train(loso_split(_evaluated(corpus), request.argument, request.ratios, request.seed), heard)
+    if request.rule == "folds":
+        return _fold(request, corpus)
     if request.rule == "speaker-dependent":
         return dependent_split(heard, request.argument, request.ratios, request.seed)
     return _seeded(request, corpus)
@@ -148,6 +154,20 @@ def _seeded(request: Request, corpus: Corpus) -> Split:
         raise RecipeError(f"{corpus.parts[0].folder}: {why}") from None
     heard = {item.speaker for read in corpus.reads for item in read.utterances}
     return _with_all_in_train(drawn, heard)
+
+
+def _fold(request: Request, corpus: Corpus) -> Split:
+    clips = Counter(item.speaker for item in corpus.reads[corpus.evaluated].utterances)
+    clips.update({item.speaker: 0 for read in corpus.reads for item in read.utterances})
+    column, group_of = parse_fold(request.argument)[2], None
+    if column:
+        table = request.speaker_table or corpus.root / "speakers.tsv"
+        group_of = read_column(table, column)
+        if lacking := [speaker for speaker in clips if group_of.get(speaker, UNKNOWN) == UNKNOWN]:
+            raise RecipeError(
+                f"{table}: no {column} of speaker {some(lacking)}; --split folds:{request.argument} needs it of each"
+            )
+    return fold_split(clips, request.argument, request.seed, group_of)
 
 
 def _evaluated(corpus: Corpus) -> set[str]:

@@ -43,6 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--part", default="1h", metavar="1h|10h|1h,10h", help="which part of CDSD (default: 1h)")
     add("--out", type=Path, metavar="DIR", help="the data folder to write, e.g. data/1h_dataset")
     add("--split", default="", metavar="WHAT", help="a YAML of speakers or a rule, see below")
+    add("--speaker-table", type=Path, metavar="TSV", help="what folds:3/8@COLUMN reads (default: PATH/speakers.tsv)")
     add("--cdsd", action="store_true", help="it is CDSD: without --split stop where its default cannot be made")
     add("--ratios", metavar="8,1,1", help="of a drawn split: train, val, test (default: 8,1,1)")
     add("--seed", type=int, help=f"of a drawn split (default: {split_rules.DEFAULT_SEED})")
@@ -74,7 +75,7 @@ def _options(arguments: argparse.Namespace) -> Options:
     if arguments.out is None and not arguments.check_only:
         raise UsageError("--out DIR is missing: where should the data go? (--check-only needs none)")
     request = split_rules.parse_request(arguments.split, _ratios(arguments.ratios), arguments.seed)
-    request = replace(request, is_cdsd=arguments.cdsd)
+    request = replace(request, is_cdsd=arguments.cdsd, speaker_table=arguments.speaker_table)
     names = ("corpus", "out", "tokens", "max_seconds", "max_unknown", "check_audio", "check_only", "strict", "lhotse")
     return Options(parts=parts, request=request, **{name: getattr(arguments, name) for name in names})
 

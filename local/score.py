@@ -19,14 +19,13 @@ from pathlib import Path
 
 from asr import errors
 from asr.errors import RecipeError, UsageError
-from asr.files import write_json
 from asr.groups import read_speaker_table
 from asr.made_by import mark, refuse_others
 from asr.manifest import Utterance, read_manifest
 from asr.names import UNKNOWN_SPEAKER, known_speakers
 from asr.normalize import OPTIONS
 from asr.report import read_json
-from asr.score_files import write_confusions, write_per_speaker, write_per_utterance, write_trn
+from asr.score_files import write_all
 from asr.score_tables import screen_table
 from asr.scoring import Request, Scored, score, score_hypotheses
 
@@ -149,12 +148,7 @@ def _score(arguments: argparse.Namespace) -> None:
     request = Request(train, table, _without(arguments.without), arguments.seed, lines)
     systems = {name: score_hypotheses(references, path, request) for name, path in files.items()}
     result = score(references, systems, request)
-    mark(out, "score")
-    write_per_utterance(out / "per_utterance.tsv", systems)
-    write_per_speaker(out / "per_speaker.tsv", result, speakers)
-    write_confusions(out / "confusions.tsv", systems, result)
-    write_trn(out, systems)
-    write_json(out / "score.json", result)
+    write_all(out, systems, result)
     _warn_of_missing(systems, files)
     print(screen_table(result))
     print("who S1, S2, … are is in per_speaker.tsv; what may be published is in README.md")

@@ -27,9 +27,9 @@ _SETTINGS = ("method", "speakers", "seed", "ratios", "text_disjoint")
 class Split:
     """Speakers by split, and where that came from.
 
-    ``origin`` is file, corpus (its split.yaml), default, own (its sets), seeded, loso or speaker-dependent. ``method``
-    says how utterances are divided: by ``speakers``, ``speaker-dependent`` (by text, all speakers in all splits), or
-    ``own`` (as the corpus's sets are). ``text_disjoint``: train loses what the test set says.
+    ``origin`` is file, corpus (its split.yaml), default, own (its sets), seeded, loso, folds or speaker-dependent.
+    ``method`` says how utterances are divided: by ``speakers``, ``speaker-dependent`` (by text, all speakers in all
+    splits), or ``own`` (as the corpus's sets are). ``text_disjoint``: train loses what the test set says.
     """
 
     speakers: Mapping[str, tuple[str, ...]]
@@ -53,6 +53,7 @@ class Split:
         words = {
             "seeded": f"drawn by speaker, {ratios}, seed {self.seed}",
             "loso": f"leave one speaker out ({', '.join(left_out)}), validation drawn by seed {self.seed}",
+            "folds": f"speakers drawn into folds by seed {self.seed}",
             "speaker-dependent": f"speaker-dependent, by text, {ratios}, seed {self.seed}",
             "own": "the corpus's own sets",
         }
@@ -76,7 +77,7 @@ class _Document:
         try:
             node = yaml.compose(path.read_text(encoding="utf-8-sig"), Loader=yaml.BaseLoader)
         except FileNotFoundError:
-            rules = "default, own, seeded, loso:ID, speaker-dependent"
+            rules = "default, own, seeded, loso:ID, folds:K/N, speaker-dependent"
             raise RecipeError(f"{path}: no such split file, and none of the rules {rules}") from None
         except UnicodeDecodeError:
             raise RecipeError(f"{path}: not UTF-8; save the split file as UTF-8") from None

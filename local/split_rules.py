@@ -5,6 +5,8 @@
     own                              the one that the corpus comes with
     seeded                           speakers drawn by --ratios and --seed
     loso:SPEAKER                     leave one speaker out: that one is the test set, some others validate
+    folds:3/8[@COLUMN]               speakers drawn into 8 folds: the third tests, the next validates, the others train;
+                                     with @COLUMN (of speakers.tsv) those with the same value stay in one fold
     speaker-dependent[:SPEAKER,…]    every speaker (or these) in all three splits, no text in two of them
 
 Behind any of them: ``+text-disjoint`` takes from train what the test set says too; ``+shared-speakers`` lets a speaker
@@ -15,7 +17,9 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Collection, Iterable
+import re
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -26,7 +30,8 @@ from split import DEFAULTS, SPLITS, Split, read_split
 DEFAULT_RATIOS = (8.0, 1.0, 1.0)
 DEFAULT_SEED = 2024
 TEXT_DISJOINT, SHARED_SPEAKERS = "+text-disjoint", "+shared-speakers"
-RULES = ("default", "own", "seeded", "loso", "speaker-dependent")
+RULES = ("default", "own", "seeded", "loso", "folds", "speaker-dependent")
+LEAST_FOLDS = len(SPLITS)
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,7 @@ class Request:
     text_disjoint: bool = False
     shared_speakers: bool = False
     is_cdsd: bool = False  # then its default split is not given up for a drawn one
+    speaker_table: Path | None = None  # that folds:K/N@COLUMN reads; the corpus's speakers.tsv where none is given
 
 
 def parse_request(text: str, ratios: tuple[float, ...] | None = None, seed: int | None = None) -> Request:
@@ -60,12 +66,26 @@ def parse_request(text: str, ratios: tuple[float, ...] | None = None, seed: int 
         raise UsageError(f"--split {text}: which speaker to leave out? e.g. --split loso:02")
     elif colon and rule in ("default", "own", "seeded"):
         raise UsageError(f"--split {text}: {rule} takes nothing behind a colon")
+    elif rule == "folds":
+        parse_fold(argument)
     if not rule and ratios:
         rule = "seeded"
     if ratios and rule not in ("seeded", "loso", "speaker-dependent"):
         raise UsageError(f"--ratios goes with --split seeded, loso or speaker-dependent, not with {text}")
     drawn = DEFAULT_SEED if seed is None else seed
     return Request(rule, argument, ratios or DEFAULT_RATIOS, drawn, text_disjoint, shared)
+
+
+def parse_fold(argument: str) -> tuple[int, int, str]:
+    """Return (3, 8, "family") of ``3/8@family``, the column empty where none is named. UsageError for anything else."""
+    found = re.fullmatch(r"([0-9]+)/([0-9]+)(?:@(.+))?", argument)
+    number, count = (int(found[1]), int(found[2])) if found else (0, 0)
+    if not found or count < LEAST_FOLDS or not 1 <= number <= count:
+        raise UsageError(
+            f"--split folds:{argument}: which fold of how many, {LEAST_FOLDS} at least? e.g. --split folds:3/8, or"
+            " folds:3/8@family by a column of speakers.tsv"
+        )
+    return number, count, found[3] or ""
 
 
 def missing_from_default(speakers: Collection[str], part: str = "1h") -> list[str]:
@@ -116,6 +136,36 @@ def loso_split(
     n_val = min(n_val, len(others) - 1)
     chosen = {"train": tuple(sorted(others[n_val:])), "val": tuple(sorted(others[:n_val])), "test": (left_out,)}
     return Split(chosen, "loso", seed=seed, ratios=tuple(ratios))
+
+
+def fold_split(
+    clips: Mapping[str, int], argument: str, seed: int = DEFAULT_SEED, group_of: Mapping[str, str] | None = None
+) -> Split:
+    """Draw speakers into folds: of ``3/8`` the third is the test set, the fourth validates, the others train.
+
+    Behind the last fold comes the first, so over all folds each speaker is tested once and validates once. ``clips`` is
+    {speaker: utterances of the part that is evaluated on}. Groups (``group_of``; by default each speaker alone) come in
+    an order drawn by the seed, each into the fold with the fewest utterances so far. A speaker of another part alone
+    goes with the group, or trains where there is nobody else in it.
+    """
+    number, count, column = parse_fold(argument)
+    groups = {speaker: group_of[speaker] if group_of else speaker for speaker in sorted(clips)}
+    sizes: Counter[str] = Counter()
+    for speaker, group in groups.items():
+        sizes[group] += clips[speaker]
+    drawn = sorted((group for group, size in sizes.items() if size), key=lambda group: (place(seed, group), group))
+    if len(drawn) < count:
+        what = f"values of {column}" if column else "speakers"
+        raise RecipeError(f"--split folds:{argument}: {count} folds of {len(drawn)} {what} ({some(drawn)})")
+    fold_of, filled = {}, [0] * count
+    for group in drawn:
+        fold_of[group] = fold = filled.index(min(filled))
+        filled[fold] += sizes[group]
+    role = {number - 1: "test", number % count: "val"}
+    found = {speaker: role.get(fold_of.get(group, -1), "train") for speaker, group in groups.items()}
+    chosen = {name: tuple(speaker for speaker in found if found[speaker] == name) for name in SPLITS}
+    together = f", {column} kept together" if column else ""
+    return Split(chosen, "folds", seed=seed, note=f"fold {number} of {count} is the test set{together}")
 
 
 def dependent_split(

@@ -21,7 +21,7 @@ from layout import audio_path, write_audio, write_labels, write_split, write_tab
 from prompts import TEST_UNSEEN, VAL_UNSEEN, speaker_prompts
 from voices import kokoro, level, trim
 
-from speakers import TEST_BLENDS, TRAIN_BLENDS, VAL_BLENDS, Blend, describe
+from speakers import TEST_BLENDS, TRAIN_BLENDS, VAL_BLENDS, Blend, describe, voice_groups
 
 SEED = 20240502
 BITS_PER_SECOND = 20000
@@ -111,10 +111,10 @@ def make(job: Job) -> int:
 def write_tables(root: Path, speakers: list[Speaker]) -> None:
     """Labels, split.yaml and speakers.tsv."""
     rows = []
-    for speaker in speakers:
+    for speaker, group in zip(speakers, voice_groups([speaker.blend for speaker in speakers]), strict=True):
         write_labels(root, speaker.id, speaker.texts)
         head = {"speaker": speaker.id, "split": speaker.split, "kind": "simulated"}
-        rows.append({**head, "voice": describe(speaker.blend), **asdict(speaker.impairment)})
+        rows.append({**head, "voice": describe(speaker.blend), "voice_group": group, **asdict(speaker.impairment)})
     write_split(root, {speaker.id: speaker.split for speaker in speakers})
     write_table(root / "speakers.tsv", rows)
 

@@ -46,3 +46,13 @@ def describe(blend: Blend) -> str:
     if len(blend) == 1:
         return next(iter(blend))
     return "+".join(f"{weight:g}*{name}" for name, weight in blend.items())
+
+
+def voice_groups(blends: list[Blend]) -> list[str]:
+    """The group of each blend, A, B, …: blends that share a voice, or share one with others that do, are of one."""
+    groups: list[set[int]] = []
+    for number, blend in enumerate(blends):
+        joined = [group for group in groups if any(blends[other].keys() & blend.keys() for other in group)]
+        groups = [group for group in groups if group not in joined] + [{number}.union(*joined)]
+    letter = {number: chr(ord("A") + n) for n, group in enumerate(sorted(groups, key=min)) for number in group}
+    return [letter[number] for number in range(len(blends))]

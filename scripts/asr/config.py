@@ -86,25 +86,29 @@ def _all_keys(schema: Any = SCHEMA, prefix: str = "") -> list[str]:
     return names
 
 
-def _nearest(path: tuple[str, ...]) -> str:
+def _nearest(path: tuple[str, ...], schema: Any) -> str:
     """The known key that was most likely meant, as '; did you mean …?', or nothing."""
-    by_leaf = {name.rpartition(".")[2]: name for name in _all_keys()}
+    by_leaf = {name.rpartition(".")[2]: name for name in _all_keys(schema)}
     dotted = ".".join(path)
-    found = difflib.get_close_matches(dotted, _all_keys(), 1, 0.75)
+    found = difflib.get_close_matches(dotted, _all_keys(schema), 1, 0.75)
     if not found:
         found = [by_leaf[leaf] for leaf in difflib.get_close_matches(path[-1], by_leaf, 1, 0.6)]
     return f"; did you mean '{found[0]}'?" if found else ""
 
 
-def _check(values: dict[str, Any], schema: Any, where: Any, prefix: tuple[str, ...] = ()) -> None:
-    """Every key known, every value of its type. ``where(path)`` names the place for the error."""
+def check(values: dict[str, Any], schema: Any, where: Any, prefix: tuple[str, ...] = (), whole: Any = None) -> None:
+    """Every key known, every value of its type. ``where(path)`` names the place for the error.
+
+    ``whole`` is the schema that ``schema`` is a section of.
+    """
+    whole = whole or schema
     for key, value in values.items():
         path = (*prefix, key)
         name = ".".join(path)
         if key in OWNED and not prefix:
             raise RecipeError(f"{where(path)}: '{name}' is set by the recipe: {OWNED[key]}")
         if key not in schema:
-            raise RecipeError(f"{where(path)}: unknown key '{name}'{_nearest(path)}")
+            raise RecipeError(f"{where(path)}: unknown key '{name}'{_nearest(path, whole)}")
         known = schema[key]
         if isinstance(known, Key):
             if problem := known.problem(value):
@@ -112,7 +116,7 @@ def _check(values: dict[str, Any], schema: Any, where: Any, prefix: tuple[str, .
         elif not isinstance(value, dict):
             raise RecipeError(f"{where(path)}: '{name}' is a section, it holds keys, not {value!r}")
         elif known != OPEN:
-            _check(value, known, where, path)
+            check(value, known, where, path, whole)
 
 
 def parse_override(word: str) -> tuple[tuple[str, ...], Any]:
@@ -133,7 +137,7 @@ def _merge_override(values: dict[str, Any], word: str) -> None:
     for key in reversed(path):
         nested = {key: nested}
     try:
-        _check(nested, SCHEMA, lambda _: f"'{word}'")
+        check(nested, SCHEMA, lambda _: f"'{word}'")
     except RecipeError as error:
         raise UsageError(str(error)) from None
     here = values
@@ -149,7 +153,7 @@ def resolve(conf: str | os.PathLike[str], overrides: list[str], base: str | None
     or a missing required key; UsageError for a bad override.
     """
     values, lines = load_yaml(conf)
-    _check(values, SCHEMA, lambda path: at(conf, lines.get(path)))
+    check(values, SCHEMA, lambda path: at(conf, lines.get(path)))
     values = copy.deepcopy(values)
     for word in overrides:
         _merge_override(values, word)

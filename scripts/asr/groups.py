@@ -83,7 +83,22 @@ def read_speaker_table(path: str | os.PathLike[str], speakers: Collection[str], 
     of more than four different numbers (an age) is made ``up to`` and ``above`` its median over these speakers. A
     RecipeError names file and line where the table is no table.
     """
-    path = Path(path)
+    there, found = _by_speaker(Path(path), wanted)
+    if not found.keys() & set(speakers):
+        raise RecipeError(f"{path}: knows none of the test set's speakers, e.g. {min(speakers, default='none')}")
+    known = {speaker: row for speaker, row in found.items() if speaker in speakers}
+    return SpeakerTable(
+        {name: _halved({key: row[name] for key, row in known.items()}) for name in wanted}, set(there) - set(wanted)
+    )
+
+
+def read_column(path: str | os.PathLike[str], column: str) -> dict[str, str]:
+    """One column of such a table, as it is written, numbers too: {speaker: value}, an empty cell as ``UNKNOWN``."""
+    return {speaker: row[column] for speaker, row in _by_speaker(Path(path), [column])[1].items()}
+
+
+def _by_speaker(path: Path, wanted: Sequence[str]) -> tuple[list[str], dict[str, dict[str, str]]]:
+    """The names of the columns beside ``speaker``, and {speaker: {column: value}}."""
     header, rows = _cells(path)
     there = [name for name in header if name and name != "speaker"]
     for name in wanted:
@@ -98,12 +113,7 @@ def read_speaker_table(path: str | os.PathLike[str], speakers: Collection[str], 
         if values["speaker"] in found:
             raise RecipeError(f"{at(path, line)}: speaker {values['speaker']} stands in an earlier line too")
         found[values["speaker"]] = values
-    if not found.keys() & set(speakers):
-        raise RecipeError(f"{path}: knows none of the test set's speakers, e.g. {min(speakers, default='none')}")
-    known = {speaker: row for speaker, row in found.items() if speaker in speakers}
-    return SpeakerTable(
-        {name: _halved({key: row[name] for key, row in known.items()}) for name in wanted}, set(there) - set(wanted)
-    )
+    return there, found
 
 
 def _cells(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:

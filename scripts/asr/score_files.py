@@ -15,8 +15,9 @@ from typing import Any
 from asr import mandarin
 from asr.cer import Chunk
 from asr.errors import RecipeError, at
-from asr.files import atomic_open
+from asr.files import atomic_open, write_json
 from asr.groups import rate
+from asr.made_by import mark as mark_folder
 from asr.names import published_names
 from asr.scoring import Scored, System
 
@@ -62,6 +63,17 @@ def parse_runs(text: str) -> tuple[Chunk, ...]:
         heard = "" if kind == "delete" else texts[-1]
         chunks.append(Chunk(kind, said, heard))
     return tuple(chunks)
+
+
+def write_all(folder: Path, systems: Mapping[str, System], result: Mapping[str, Any]) -> None:
+    """Write every file of a score folder, score.json last."""
+    mark_folder(folder, "score")
+    write_per_utterance(folder / "per_utterance.tsv", systems)
+    speakers = {item.utterance.speaker for item in next(iter(systems.values()))}
+    write_per_speaker(folder / "per_speaker.tsv", result, speakers)
+    write_confusions(folder / "confusions.tsv", systems, result)
+    write_trn(folder, systems)
+    write_json(folder / "score.json", result)
 
 
 def write_per_utterance(path: str | os.PathLike[str], systems: Mapping[str, System]) -> None:

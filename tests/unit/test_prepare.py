@@ -305,6 +305,27 @@ def test_a_speaker_dependent_split_is_as_near_as_texts_allow_and_says_how_near(t
     assert all("there are 1 different texts of this speaker, and a text is in one set only" in row for row in rows)
 
 
+def test_folds_keep_the_speakers_of_a_column_together_and_need_it_of_each(corpus, tmp_path):
+    (corpus / "speakers.tsv").write_text("speaker\tfamily\n01\t10\n02\t10\n03\t7\n04\t7\n05\t99\n06\t99\n")
+    tested = []
+    for number in (1, 2, 3):
+        done = prepare(corpus, tmp_path / "data", "--split", f"folds:{number}/3@family+text-disjoint")
+        assert done.returncode == 0, done.stderr
+        assert f"drawn into folds by seed 2024; train without the test set's texts; fold {number} of 3" in done.stdout
+        sets = [{item.speaker for item in read_manifest(tmp_path / f"data/{name}.jsonl")} for name in ("test", "val")]
+        assert all(found in ({"01", "02"}, {"03", "04"}, {"05", "06"}) for found in sets)
+        tested += sorted(sets[0])
+    assert sorted(tested) == ["01", "02", "03", "04", "05", "06"]
+    again = prepare(corpus, tmp_path / "again", "--split", tmp_path / "data/split.yaml")
+    assert keys(tmp_path / "again", "test") == keys(tmp_path / "data", "test"), again.stderr
+    (tmp_path / "other.tsv").write_text("speaker,site\n01,a\n02,b\n03,\n05,b\n06,c\n")
+    words = ("--split", "folds:1/3@site", "--speaker-table", tmp_path / "other.tsv")
+    said = refused(prepare(corpus, tmp_path / "data", *words))
+    assert f"{tmp_path / 'other.tsv'}: no site of speaker 03, 04; --split folds:1/3@site needs it of each" in said
+    said = refused(prepare(corpus, tmp_path / "data", "--split", "folds:1/3@sight"))
+    assert "speakers.tsv:1: has no column sight to group by; it has family" in said
+
+
 def test_leaving_a_speaker_out_and_a_speaker_dependent_split(corpus, tmp_path):
     done = prepare(corpus, tmp_path / "loso", "--split", "loso:03")
     assert {item.speaker for item in read_manifest(tmp_path / "loso/test.jsonl")} == {"03"}

@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 
+from asr.manifest import read_manifest
 from tests import cdsd_tree
 from tests.e2e.conftest import REPOSITORY, Recipe
 
@@ -51,3 +52,28 @@ def test_a_base_that_cannot_write_the_corpus_stops_stage_1_until_the_yaml_says_o
     assert done.returncode == 0, done.stderr
     assert "characters without a token in the base model: train 50.00 %, val 50.00 %, test 50.00 %" in done.stdout
     assert "warning: characters without" in done.stdout
+
+
+def test_a_fold_has_a_data_folder_of_its_own_and_is_drawn_anew_when_its_table_changes(recipe, tmp_path):
+    corpus, table = cdsd_tree.small(tmp_path / "corpus"), tmp_path / "who.tsv"
+
+    def tested(sites: str, number: int = 2) -> set[str]:
+        table.write_text("speaker\tsite\n" + "".join(f"0{n}\t{site}\n" for n, site in enumerate(sites, 1)))
+        words = (
+            "--corpus",
+            str(corpus),
+            "--tag",
+            "fold",
+            "--speakers",
+            str(table),
+            "--split",
+            f"folds:{number}/3@site",
+        )
+        done = recipe.run(*STAGE_1, *words)
+        assert done.returncode == 0, done.stderr
+        folder = recipe.root / f"data/corpus_1h_folds_{number}_3_site_dataset"
+        return {item.speaker for item in read_manifest(folder / "test.jsonl")}
+
+    assert tested("aabbcc") in ({"01", "02"}, {"03", "04"}, {"05", "06"})
+    assert tested("abcabc") in ({"01", "04"}, {"02", "05"}, {"03", "06"})
+    assert len(tested("abcabc", 1) | tested("abcabc", 2) | tested("abcabc", 3)) == 6

@@ -274,7 +274,7 @@ def test_groups_say_how_many_speakers_and_the_mean_of_speakers_stands_beside_the
     for name in ("baseline", "tuned"):
         write_hypotheses(tmp_path / f"{name}.txt", {f"k{n}": text for n, text in enumerate(heard)})
     (tmp_path / "speakers.tsv").write_text("speaker\tsex\tkind\na\tf\tx\nb\tm\tx\nc\tm\tx\nd\tm\tx\n")
-    done = run(tmp_path, "--speaker-table", tmp_path / "speakers.tsv")
+    done = run(tmp_path, "--speaker-table", tmp_path / "speakers.tsv", "--group-by", "sex,kind")
     result = result_of(tmp_path)
     tuned = result["systems"]["tuned"]
     assert (tuned["cer"], tuned["speaker_mean_cer"]) == (10 / 24, 1.5 / 4)

@@ -6,9 +6,10 @@ from hypothesis import strategies as st
 
 from asr.errors import RecipeError, UsageError
 from split import read_split, write_split
-from split_rules import Request, dependent_split, loso_split, parse_request, refuse_shared_speakers
+from split_rules import Request, dependent_split, fold_split, loso_split, parse_request, refuse_shared_speakers
 
 SPEAKERS = [f"{number:02d}" for number in range(1, 21)]
+CLIPS = dict.fromkeys(SPEAKERS, 10)
 NAMES = st.sets(st.text("abc张三1", min_size=1, max_size=3), min_size=3, max_size=30)
 
 
@@ -20,6 +21,8 @@ NAMES = st.sets(st.text("abc张三1", min_size=1, max_size=3), min_size=3, max_s
         ("own", Request("own")),
         ("seeded", Request("seeded")),
         ("loso:02", Request("loso", "02")),
+        ("folds:3/8", Request("folds", "3/8")),
+        ("folds:1/3@voice_group+text-disjoint", Request("folds", "1/3@voice_group", text_disjoint=True)),
         ("speaker-dependent", Request("speaker-dependent")),
         ("speaker-dependent:02,08", Request("speaker-dependent", "02,08")),
         ("my/split.yaml", Request("file", "my/split.yaml")),
@@ -34,7 +37,10 @@ def test_what_split_takes(text, request_):
     assert parse_request(text) == request_
 
 
-@pytest.mark.parametrize("text", ["loso", "loso:", "default:8,1,1", "own:x", "seeded:3"])
+WRONG_FOLDS = ("folds", "folds:3", "folds:0/5", "folds:6/5", "folds:1/2", "folds:1/5@", "folds:a/5", "folds:1/5:x")
+
+
+@pytest.mark.parametrize("text", ["loso", "loso:", "default:8,1,1", "own:x", "seeded:3", *WRONG_FOLDS])
 def test_a_rule_with_too_little_or_too_much_is_wrong_usage(text):
     with pytest.raises(UsageError):
         parse_request(text)
@@ -82,8 +88,8 @@ def test_a_speaker_in_two_splits_is_an_error_that_says_what_to_do():
 
 @pytest.mark.parametrize(
     "split",
-    [dependent_split(SPEAKERS, "02,08", (6, 2, 2), 5), loso_split(SPEAKERS, "02", seed=3)],
-    ids=["speaker-dependent", "loso"],
+    [dependent_split(SPEAKERS, "02,08", (6, 2, 2), 5), loso_split(SPEAKERS, "02", seed=3), fold_split(CLIPS, "2/4")],
+    ids=["speaker-dependent", "loso", "folds"],
 )
 def test_a_drawn_split_as_written_can_be_given_back(tmp_path, split):
     write_split(tmp_path / "split.yaml", split, "a comment", "abc")
@@ -94,3 +100,30 @@ def test_a_drawn_split_as_written_can_be_given_back(tmp_path, split):
         split.seed,
         split.ratios,
     )
+
+
+@given(st.dictionaries(st.text("abc张三1", min_size=1, max_size=3), st.integers(1, 50), min_size=5), st.integers())
+def test_over_all_folds_each_speaker_is_tested_once_and_validates_once_and_folds_are_alike_in_size(clips, seed):
+    found = [fold_split(clips, f"{number}/5", seed) for number in range(1, 6)]
+    for name in ("test", "val"):
+        assert sorted(speaker for split in found for speaker in split.speakers[name]) == sorted(clips)
+    assert all(set(split.of_speaker()) == clips.keys() for split in found)
+    sizes = [sum(clips[speaker] for speaker in split.speakers["test"]) for split in found]
+    assert max(sizes) - min(sizes) <= max(clips.values())
+    again = fold_split(dict(reversed(clips.items())), "1/5", seed)
+    assert again.speakers == found[0].speakers
+
+
+def test_a_group_stays_in_one_fold_and_one_more_fold_than_groups_is_refused():
+    group_of = dict(zip("abcdefgh", "11223345", strict=True))
+    clips = dict.fromkeys(group_of, 10) | {"x": 0, "y": 0}  # x and y have another part alone
+    group_of |= {"x": "1", "y": "9"}
+    for number in range(1, 6):
+        split = fold_split(clips, f"{number}/5@family", group_of=group_of)
+        sets = split.of_speaker()
+        assert len({(group_of[speaker], name) for speaker, name in sets.items()}) == 6
+        assert sets["y"] == "train"
+        assert f"fold {number} of 5 is the test set, family kept together" in split.describe()
+    with pytest.raises(RecipeError, match=r"--split folds:1/6@family: 6 folds of 5 values of family \(1, 2, 3, 4, 5\)"):
+        fold_split(clips, "1/6@family", group_of=group_of)
+    assert fold_split(clips, "1/5").speakers != fold_split(clips, "1/5", 7).speakers
