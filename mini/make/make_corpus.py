@@ -19,9 +19,8 @@ from impair import Impairment, draw_impairment, impaired
 from jobs import run_jobs
 from layout import audio_path, write_audio, write_labels, write_split, write_table
 from prompts import TEST_UNSEEN, VAL_UNSEEN, speaker_prompts
-from voices import kokoro, level, trim
-
 from speakers import TEST_BLENDS, TRAIN_BLENDS, VAL_BLENDS, Blend, describe, voice_groups
+from voices import kokoro, level, trim
 
 SEED = 20240502
 BITS_PER_SECOND = 20000
