@@ -110,9 +110,9 @@ def widened(point: float, ci95: Sequence[float] | None, rates: Sequence[float]) 
     """``ci95`` with the 95 % t interval of the seeds' mean added in squares, on either side (Zou and Donner 2008)."""
     if ci95 is None:
         return None
-    from scipy.stats import t
+    from scipy.special import stdtrit
 
-    half = t.ppf(0.975, len(rates) - 1) * statistics.stdev(rates) / math.sqrt(len(rates))
+    half = stdtrit(len(rates) - 1, 0.975) * statistics.stdev(rates) / math.sqrt(len(rates))
     return [point - math.hypot(point - ci95[0], half), point + math.hypot(ci95[1] - point, half)]
 
 

@@ -16,7 +16,6 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import stdtrit
 
 MIN_SPEAKERS = 4
 ONE_SPEAKER = "one speaker has most of the characters"
@@ -75,5 +74,7 @@ def interval(sums: ArrayLike, statistic: Statistic, lowest: float = -np.inf) -> 
         return None
     count, total = len(sums), sums.sum(axis=0)
     value, without = statistic(total), statistic(total - sums)
+    from scipy.special import stdtrit  # half a second that only an interval costs
+
     half = stdtrit(_freedom(sums), 0.975) * np.sqrt((count - 1) / count * np.square(without - value).sum())
     return [max(float(value - half), lowest), float(value + half)] if np.isfinite(half) else None

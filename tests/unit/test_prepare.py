@@ -153,22 +153,22 @@ def incomplete(tmp_path):
     """CDSD without speaker 03, without 44's label file, and without a usable clip of test speaker 02."""
     for number in range(1, 45):
         if number != 3:
-            cdsd_tree.add_speaker(tmp_path / "1h", f"{number:02d}", {f"u{number}": "好", f"v{number}": "很好"})
-    (tmp_path / "1h/Text/44_label.txt").unlink()
-    for path in (tmp_path / "1h/Audio/02").iterdir():
+            cdsd_tree.add_speaker(tmp_path / "CDSD/1h", f"{number:02d}", {f"u{number}": "好", f"v{number}": "很好"})
+    (tmp_path / "CDSD/1h/Text/44_label.txt").unlink()
+    for path in (tmp_path / "CDSD/1h/Audio/02").iterdir():
         path.write_bytes(b"no sound")
-    return tmp_path
+    return tmp_path / "CDSD"
 
 
 LACKING = "there is no usable utterance of 02; no speaker 03; no label file of 44"
 
 
 @pytest.mark.parametrize("words", [("--cdsd",), ("--split", "default"), ("--cdsd", "--split", "+text-disjoint")])
-def test_an_incomplete_cdsd_stops_and_all_that_is_missing_is_named(incomplete, words):
-    message = refused(prepare(incomplete, incomplete / "data", *words))
+def test_an_incomplete_cdsd_stops_and_all_that_is_missing_is_named(incomplete, tmp_path, words):
+    message = refused(prepare(incomplete, tmp_path / "data", *words))
     assert f"/1h: CDSD's default split cannot be made, because {LACKING}; restore what is missing, or" in message
     assert "--split seeded, or --split FILE" in message
-    assert not (incomplete / "data").exists()
+    assert not (tmp_path / "data").exists()
     assert f"cannot be made, because {LACKING}" in (done := prepare(incomplete, None, *words, "--check-only")).stdout
     assert done.returncode == 0
 
@@ -288,9 +288,9 @@ def test_kaldi_folders_stand_beside_the_manifests_and_can_be_given_back(corpus, 
 
 def test_a_speaker_dependent_split_is_as_near_as_texts_allow_and_says_how_near(tmp_path):
     said = {f"u{number}": text for number, text in enumerate(cdsd_tree.HAN[:30])}
-    cdsd_tree.add_speaker(tmp_path / "1h", "01", said)
-    cdsd_tree.add_speaker(tmp_path / "1h", "02", {"v1": "話說", "v2": "话说！"})  # one text as it is scored
-    done = prepare(tmp_path, tmp_path / "data", "--split", "speaker-dependent")
+    cdsd_tree.add_speaker(tmp_path / "CDSD/1h", "01", said)
+    cdsd_tree.add_speaker(tmp_path / "CDSD/1h", "02", {"v1": "話說", "v2": "话说！"})  # one text as it is scored
+    done = prepare(tmp_path / "CDSD", tmp_path / "data", "--split", "speaker-dependent")
     assert done.returncode == 0, done.stderr
     sets = {name: read_manifest(tmp_path / f"data/{name}.jsonl") for name in ("train", "val", "test")}
     counts = {name: sum(item.speaker == "01" for item in items) for name, items in sets.items()}

@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 
+from asr.made_by import RUN, mark
 from asr.manifest import read_manifest
 from tests import cdsd_tree
 from tests.e2e.conftest import REPOSITORY, Recipe
@@ -36,6 +37,7 @@ def test_with_cdsd_root_an_incomplete_corpus_stops_and_elsewhere_it_is_drawn_by_
 def test_a_base_that_cannot_write_the_corpus_stops_stage_1_until_the_yaml_says_otherwise(recipe, tmp_path):
     corpus, base = cdsd_tree.small(tmp_path / "corpus", said="今天天气很好"), recipe.root / "exp/poor/base"
     shutil.copytree(REPOSITORY / "mini/base", base)
+    mark(base.parent / "conf", RUN)
     tokens = json.loads((base / "tokens.json").read_text(encoding="utf-8"))
     assert {"今", "天"} <= set(tokens)
     poor = [f"<{token}>" if token in "今天" else token for token in tokens]
