@@ -35,7 +35,7 @@ OUTPUTS = (
 STAGES = f"""
 . {ROOT}/scripts/lib.sh
 exp=exp/t tag=t data=data/d base=mini/base corpus=corpus conf=c.yaml part=1h ngpu=0
-check_audio=false strict=false restart=false command_line=() max_unknown=0.1
+check_audio=false strict=false restart=false command_line=() max_unknown=0.1 CDSD_ROOT=
 set_up() {{ :; }}; fine_tune() {{ :; }}; evaluate() {{ :; }}; python() {{ :; }}
 split=$1 speakers=$2 mini=$3 stage=0 stop_stage=$4
 eval "$(sed -n '/^if at_stage 0/,$p' {ROOT}/run.sh)"
