@@ -21,6 +21,7 @@ from asr.manifest import read_manifest, write_manifest
 from asr.skeleton import write_cmvn
 from tests import tiny
 from tests.patience import PATIENCE, wait_until
+from tests.stage1 import hear_ctrl_c
 
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 SECONDS = [1.3, 0.3, 2.9, 0.5, 0.7, 1.1, 0.06, 2.0, 0.4, 1.7, 0.9, 0.1]
@@ -93,7 +94,12 @@ class Stuck:
         self.items, self.out = items, tmp_path / "out"
         self.words = (model, folder / "test.jsonl", self.out, "--ngpu", "0", "--processes", "2", "--batch-seconds", 0.1)
         self.process = subprocess.Popen(
-            command(*self.words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+            command(*self.words),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            preexec_fn=hear_ctrl_c,
         )
 
     def wait_until_stuck(self):
