@@ -313,7 +313,7 @@ print(max(anonymous) - before[0], rss("VmHWM") - before[1])
 
 def test_memory_does_not_grow_with_the_model_or_with_the_number_of_checkpoints(tmp_path):
     """Beyond what the process has anyway: a fraction of one model, mapped pages included."""
-    megabytes = 64
+    megabytes = 128  # what it takes is the same for 64, 128 and 192: 44 to 50, and 17 of them anonymous
     state = {f"w{i}": torch.full((1024, 1024), float(i)) for i in range(megabytes // 4)}
     save(tmp_path / "small", w=torch.ones(4))
     for name in "abc":
@@ -322,8 +322,8 @@ def test_memory_does_not_grow_with_the_model_or_with_the_number_of_checkpoints(t
         [sys.executable, "-c", MEMORY, str(tmp_path), *"abcabc"], capture_output=True, text=True, check=True
     )
     anonymous, peak = map(float, done.stdout.split())
-    assert anonymous < 0.5 * megabytes, done.stdout
-    assert peak < 0.75 * megabytes, done.stdout
+    assert anonymous < 0.25 * megabytes, done.stdout
+    assert peak < 0.5 * megabytes, done.stdout
 
 
 def test_funasrs_own_averaging_agrees(tmp_path):
