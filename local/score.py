@@ -19,6 +19,7 @@ from pathlib import Path
 
 from asr import errors
 from asr.errors import RecipeError, UsageError
+from asr.files import sha256_file
 from asr.groups import read_speaker_table
 from asr.made_by import mark, refuse_others
 from asr.manifest import Utterance, read_manifest
@@ -99,10 +100,36 @@ def _warn_of_missing(systems: dict[str, list[Scored]], files: dict[str, Path]) -
             print(f"warning: {path}: no hypothesis for {some}: counted as deletions", file=sys.stderr)
 
 
+def _warn_of_another_manifest(reference: Path, files: dict[str, Path]) -> None:
+    for path in files.values():
+        record = path.with_name("decode.json")
+        if path.name != "hyp.txt" or not record.is_file():
+            continue
+        if read_json(record, "decode again").get("inputs", {}).get("manifest") != sha256_file(reference):
+            print(f"warning: {path}: decoded of another manifest than {reference} is now", file=sys.stderr)
+
+
+def _file(item: Utterance) -> object:
+    """What only the same file has, under whatever name or link."""
+    try:
+        about = os.stat(item.source)
+    except OSError:
+        return os.path.realpath(item.source)
+    return about.st_dev, about.st_ino
+
+
+def _warn_of_repeated(references: Sequence[Utterance], path: Path) -> None:
+    """Warn of clips that are there under several keys: each counts, for the CER and as a segment of its own."""
+    first: dict[object, str] = {}
+    again = [item.key for item in references if first.setdefault(_file(item), item.key) != item.key]
+    if again:
+        print(f"warning: {path}: {len(again):,} clips are there more than once, first {again[0]}", file=sys.stderr)
+
+
 def _refuse_trained(train: Sequence[Utterance], references: Sequence[Utterance], files: tuple[Path, Path]) -> None:
     """RecipeError where a clip to score is one that was trained on, by its key or its file; speakers are only told."""
-    keys, sources = {item.key for item in train}, {os.path.realpath(item.source) for item in train}
-    both = [item.key for item in references if item.key in keys or os.path.realpath(item.source) in sources]
+    keys, sources = {item.key for item in train}, set(map(_file, train))
+    both = [item.key for item in references if item.key in keys or _file(item) in sources]
     if both:
         raise RecipeError(
             f"{files[1]}: {len(both):,} of its {len(references):,} clips are in {files[0]} too, first {both[0]}: a"
@@ -141,6 +168,8 @@ def _score(arguments: argparse.Namespace) -> None:
         if table.others and not columns:
             how = "name it to --group-by (of run.sh: report_conf.publish_columns) to group by it, and so to publish it"
             print(f"note: {arguments.speaker_table}: not used: {', '.join(sorted(table.others))}; {how}")
+    _warn_of_another_manifest(arguments.ref, files)
+    _warn_of_repeated(references, arguments.ref)
     train = read_manifest(arguments.train) if arguments.train else None
     if train:
         _refuse_trained(train, references, (arguments.train, arguments.ref))

@@ -41,15 +41,17 @@ def forget_dummies(part: Part, read: Read) -> list[Problem]:
 
 
 def same_audio(splits: Mapping[str, Sequence[Utterance]], cuts: Mapping[str, Cut | None]) -> list[Problem]:
-    """Name the utterances of one set that are the same recording as one of another: one file, or a copy of it.
+    """Name the utterances of one set that are the same recording as one of another, or as another test utterance.
 
-    Only files as long as each other are looked at; copies are found where the text is the same too.
+    One file, or a copy of it. Only files as long as each other are looked at; copies are found where the text is the
+    same too.
     """
     in_sets: dict[object, set[str]] = {}
     for name in SPLITS:
         for item in splits[name]:
-            in_sets.setdefault(item.num_samples, set()).add(name)
-            in_sets.setdefault((item.num_samples, item.target), set()).add(name)
+            place = item.key if name == "test" else name  # a clip that is tested twice counts twice
+            in_sets.setdefault(item.num_samples, set()).add(place)
+            in_sets.setdefault((item.num_samples, item.target), set()).add(place)
     first: dict[object, tuple[str, str]] = {}
     problems = []
     for name in SPLITS:
@@ -60,6 +62,9 @@ def same_audio(splits: Mapping[str, Sequence[Utterance]], cuts: Mapping[str, Cut
             if same := next((key for set_, key in found if set_ != name), None):
                 detail = f"in {name}, and the same recording as {same} in another set: was it copied?"
                 problems.append(Problem(WARNING, "same audio in two sets", item.source, None, item.key, detail))
+            elif name == "test" and (same := next((key for _, key in found if key != item.key), None)):
+                detail = f"the same recording as {same}, which is tested too: it counts twice"
+                problems.append(Problem(WARNING, "same audio twice in test", item.source, None, item.key, detail))
     return problems
 
 

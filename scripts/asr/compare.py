@@ -76,13 +76,13 @@ def read_runs(folders: Sequence[Path]) -> Runs:
         shared = (
             score["reference"],
             score["normalizer"],
-            [(row["key"], row["speaker"], row["ref_len"]) for row in rows],
+            [(row["key"], row["speaker"], row["ref_len"], _said(row, score)) for row in rows],
         )
         first = first or (folder, *shared)
         _refuse_others(first, folder, shared)
         systems += [_system(name, system, score, rows) for system in SYSTEMS if system in score["systems"]]
     assert first is not None
-    keys, speakers, lengths = zip(*first[3], strict=True)
+    keys, speakers, lengths, _ = zip(*first[3], strict=True)
     return Runs(_once(systems), keys, speakers, tuple(map(int, lengths)), first[1], first[2])
 
 
@@ -149,6 +149,12 @@ def _counted(folder: Path, name: str, rows: Sequence[Mapping[str, str]]) -> dict
         lost = row[f"{name}_status"] == "missing"
         total, missing, faulty = total + counts, missing + lost, faulty + (lost or counts.errors > 0)
     return {**total.as_dict(), "n_utt": len(rows), "n_missing": missing, "ser": faulty / len(rows) if rows else None}
+
+
+def _said(row: Mapping[str, str], score: Mapping[str, Any]) -> set[str]:
+    """The reference, in scoring form, as the alignment of each system spells it."""
+    systems = [parse_runs(row[f"{name}_alignment"]) for name in score["systems"]]
+    return {"".join(chunk.reference for chunk in chunks) for chunks in systems}
 
 
 def _refuse_others(first: tuple[Any, ...], folder: Path, shared: tuple[Any, ...]) -> None:
@@ -270,7 +276,8 @@ def _about(found: Mapping[str, Any]) -> str:
     return (
         f"{size}. Intervals {over}; differences are paired. The sign-flip test takes speakers as the unit{flips};"
         " MAPSSWE takes segments as independent, which those of one speaker are not. Each p"
-        " is adjusted for its number of tests (Holm)."
+        " is adjusted for its number of tests (Holm). The best of many runs on the test set has a CER that is too good:"
+        " choose on validation, or say how many were tried."
     )
 
 

@@ -7,9 +7,11 @@ of score.json is.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,7 @@ import numpy as np
 from asr import bootstrap, comparison, groups, mandarin
 from asr.cer import Alignment, ErrorCounts, align_all
 from asr.errors import RecipeError
+from asr.files import sha256_file
 from asr.kaldi_text import read_text
 from asr.manifest import Utterance, corpus_digest
 from asr.names import UNKNOWN_SPEAKER, published_names
@@ -81,9 +84,11 @@ class Request:
 def score_hypotheses(references: Iterable[Utterance], path: str | os.PathLike[str], request: Request) -> list[Scored]:
     """Align the hypotheses of ``path`` with the references, in order of speaker and key.
 
-    A key twice, or one that no reference has, is a RecipeError; a missing one counts as the empty hypothesis.
+    A key twice, one that no reference has, or a hyp.txt that decode.json beside it does not know is a RecipeError; a
+    missing hypothesis counts as the empty one.
     """
     hypotheses = read_text(path)
+    _refuse_edited(Path(path))
     ordered = sorted(references, key=lambda item: (item.speaker, item.key))
     extra = hypotheses.keys() - {item.key for item in ordered}
     if extra:
@@ -107,6 +112,18 @@ def score_hypotheses(references: Iterable[Utterance], path: str | os.PathLike[st
             ordered, heard, pairs, alignments, raw, read, strict=True
         )
     ]
+
+
+def _refuse_edited(path: Path) -> None:
+    record = path.with_name("decode.json")
+    if path.name != "hyp.txt" or not record.is_file():
+        return
+    try:
+        same = json.loads(record.read_text(encoding="utf-8"))["hyp_sha256"] == sha256_file(path)
+    except (ValueError, KeyError):
+        same = False
+    if not same:
+        raise RecipeError(f"{path}: not as it was decoded ({record}): decode again, or score a copy elsewhere")
 
 
 def total(scored: Iterable[Scored]) -> ErrorCounts:
