@@ -105,6 +105,13 @@ def is_up_to_date(out: Path, inputs: dict[str, Any]) -> bool:
     return record is not None and not record.get("unreadable")
 
 
+def check_model(model: Path) -> None:
+    """RecipeError unless the folder holds a model, with the stage that makes it."""
+    for path in (model / "model.pt", model / "config.yaml"):
+        if not path.is_file():
+            raise RecipeError(f"{path}: not there; run stage {'4' if model.name == 'model' else '0'} first")
+
+
 def run(
     model: Path,
     manifest: Path,
@@ -118,9 +125,7 @@ def run(
     Goes on from what a run that was stopped has left in OUT. ``without``: clips to leave out as unreadable, and why.
     """
     utterances = read_manifest(manifest)
-    for path in (model / "model.pt", model / "config.yaml"):
-        if not path.is_file():
-            raise RecipeError(f"{path}: not there; run stage {'4' if model.name == 'model' else '0'} first")
+    check_model(model)
     inputs = fingerprint(model, manifest, conf)
     claim(out, "decode", ["hyp.txt", "decode.json", PARTIAL, decode_shards.FAULT])
     if not without and is_up_to_date(out, inputs):
@@ -244,6 +249,7 @@ def main() -> None:
     given = read_stage_file(arguments.exp, "decode") if arguments.exp else {}
     conf = {**DEFAULTS, **given.pop("decode_conf", {}), **given}
     without: dict[str, str] = {}
+    check_model(arguments.model)
     if arguments.exp and arguments.model.name == "base":
         base = recorded(arguments.exp)
         if not base.get("from_scratch"):
