@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 
 import pytest
 
@@ -37,7 +38,7 @@ def evaluate(exp, *words):
     data = exp.resolve().parent / "data"
     command = ["-m", "asr.decode", "--model", exp / "model", "--manifest", data / "test.jsonl", "--out", exp / "tuned"]
     done = subprocess.run(
-        ["python", *map(str, command), "--exp", str(exp), "--ngpu", "0", *words],
+        [sys.executable, *map(str, command), "--exp", str(exp), "--ngpu", "0", *words],
         cwd=ROOT, env=environment(), capture_output=True, text=True, check=False,
     )  # fmt: skip
     return done.returncode, done.stderr.strip().splitlines()[-1:]
