@@ -19,9 +19,6 @@ from pathlib import Path
 from jobs import run_jobs
 from layout import audio_path, write_audio, write_labels, write_split, write_table
 from prompts import KEY_WORDS, WORDS, holds_unseen, typical_texts
-from voices import espeak, kokoro, level
-from world import analyse, changed_voice, synthesise
-
 from speakers import (
     ESPEAK_TEST,
     ESPEAK_TRAIN,
@@ -33,6 +30,8 @@ from speakers import (
     Blend,
     describe,
 )
+from voices import espeak, kokoro, level
+from world import analyse, changed_voice, synthesise
 
 SEED = 20240501
 COPIES = 2
