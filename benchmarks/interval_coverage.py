@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
-from asr.speaker_interval import interval, rate, reduction
-from asr.tables import markdown_table
+from asr.core.text_tables import markdown_table
+from asr.scoring.speaker_interval import interval, rate, reduction
 
 RATE_SPREADS = (0.05, 0.13, 0.21)  # standard deviation of the speakers' rates
 GAIN_SPREADS = (0.02, 0.05, 0.10)  # of their gains

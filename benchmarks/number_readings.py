@@ -20,9 +20,9 @@ from typing import NamedTuple
 from rapidfuzz.distance import Levenshtein
 from wetext import Normalizer
 
-from asr.normalize import normalize, scoring_form
-from asr.number_readings import nearest
-from asr.tables import text_table
+from asr.core.text_tables import text_table
+from asr.scoring.normalize import normalize, scoring_form
+from asr.scoring.number_readings import nearest
 
 DIGITS = "零一二三四五六七八九"
 COUNTED = "个只张本件条位次遍台部间栋句种倍步天"

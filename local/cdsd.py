@@ -15,12 +15,12 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from asr.errors import RecipeError
-from asr.names import plain_name
-from audio_headers import EXTENSIONS
-from corpus import UNREADABLE, Clip, Part, absolute, subfolders, tidy_name, unsafe_name
+from asr.audio.headers import EXTENSIONS
+from asr.core.errors import RecipeError
+from asr.core.names import plain_name
+from asr.preparation.corpus import UNREADABLE, Clip, Part, absolute, subfolders, tidy_name, unsafe_name
+from asr.preparation.problems import ERROR, NOTE, WARNING, Problem
 from labels import Label, LabelFileError, read_label_file
-from problems import ERROR, NOTE, WARNING, Problem
 
 PARTS = ("1h", "10h")
 LAYOUT = "after_catting/{part}/Audio"
@@ -120,6 +120,11 @@ def read_part(folder: Path, name: str) -> Part:
     _join(part, clips, {speaker: found for speaker, found in read.items() if found})
     _make_keys_unique(part)
     return part
+
+
+def read_parts(root: Path, names: Sequence[str]) -> list[Part]:
+    """Read the named parts of the CDSD that ``root`` holds or is a folder of. RecipeError where one is not there."""
+    return [read_part(find_part(root, name), name) for name in names]
 
 
 def _nameable(part: Part, speaker: str, where: Path) -> bool:

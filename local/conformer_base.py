@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from asr import errors, skeleton
+from asr.core import errors
+from asr.models import skeleton
 
 WIDTH, HEADS, UNITS = 256, 4, 2048
 

@@ -7,9 +7,9 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from asr.errors import RecipeError, at
-from corpus import tidy_name, unsafe_id
-from problems import ERROR, NOTE, WARNING, Problem
+from asr.core.errors import RecipeError, at
+from asr.preparation.corpus import tidy_name, unsafe_id
+from asr.preparation.problems import ERROR, NOTE, WARNING, Problem
 
 BOM = "\ufeff"
 FIRST_HAN = "\u2e80"  # a short GBK word can be UTF-8 by chance, but not for characters from here on

@@ -16,19 +16,19 @@ from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
-import split_rules
-from asr import errors
-from asr.errors import UsageError
-from asr.locks import alone
-from asr.made_by import STAGE1, mark
-from asr.processes import Helper
-from cdsd import PARTS
-from data_files import check_summary, drawing, summary, write
-from data_folder import refuse_theirs
-from header_cache import HeaderCache
-from preparation import MAX_UNKNOWN, Options, Prepared, convert_audio, prepare, refuse_if_strict
-from problems import write_problems
-from split import parse_ratios
+from asr.core import errors
+from asr.core.errors import UsageError
+from asr.core.locks import alone
+from asr.core.made_by import STAGE1, mark
+from asr.core.processes import Helper
+from asr.preparation.data_files import check_summary, drawing, summary, write
+from asr.preparation.data_folder import refuse_theirs
+from asr.preparation.header_cache import HeaderCache
+from asr.preparation.prepare import MAX_UNKNOWN, Options, Prepared, convert_audio, prepare, refuse_if_strict
+from asr.preparation.problems import write_problems
+from asr.preparation.splits import rules as split_rules
+from asr.preparation.splits.split_file import parse_ratios
+from cdsd import PARTS, read_parts
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -77,7 +77,9 @@ def _options(arguments: argparse.Namespace) -> Options:
     request = split_rules.parse_request(arguments.split, _ratios(arguments.ratios), arguments.seed)
     request = replace(request, is_cdsd=arguments.cdsd, speaker_table=arguments.speaker_table)
     names = ("corpus", "out", "tokens", "max_seconds", "max_unknown", "check_audio", "check_only", "strict", "lhotse")
-    return Options(parts=parts, request=request, **{name: getattr(arguments, name) for name in names})
+    return Options(
+        parts=parts, request=request, read_parts=read_parts, **{name: getattr(arguments, name) for name in names}
+    )
 
 
 def _ratios(text: str | None) -> tuple[float, ...] | None:
@@ -112,7 +114,7 @@ def _write(options: Options, prepared: Prepared, out: Path, draw: Helper) -> Non
     audio = convert_audio(prepared, out)
     written = write(prepared, out, draw, options.lhotse)
     if audio:
-        from audio_convert import prune
+        from asr.audio.convert import prune
 
         prune(audio, {item.source for utterances in prepared.splits.values() for item in utterances})
     print(summary(prepared, out, written, audio))

@@ -17,18 +17,18 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from asr import errors
-from asr.errors import RecipeError, UsageError
-from asr.files import sha256_file
-from asr.groups import read_speaker_table
-from asr.made_by import mark, refuse_others
-from asr.manifest import Utterance, read_manifest
-from asr.names import UNKNOWN_SPEAKER, known_speakers
-from asr.normalize import OPTIONS
-from asr.report import read_json
-from asr.score_files import write_all
-from asr.score_tables import screen_table
-from asr.scoring import Request, Scored, score, score_hypotheses
+from asr.core import errors
+from asr.core.errors import RecipeError, UsageError
+from asr.core.files import sha256_file
+from asr.core.made_by import mark, refuse_others
+from asr.core.manifest import Utterance, read_manifest
+from asr.core.names import UNKNOWN_SPEAKER, known_speakers
+from asr.reporting.write import read_json
+from asr.scoring.files import write_all
+from asr.scoring.groups import read_speaker_table
+from asr.scoring.normalize import OPTIONS
+from asr.scoring.score import Request, Scored, score, score_hypotheses
+from asr.scoring.tables import screen_table
 
 FILES = ("score.json", "per_utterance.tsv", "per_speaker.tsv", "confusions.tsv", "*.trn")
 COMPARED = ("compare.json", "COMPARED.md")
@@ -190,7 +190,7 @@ def main() -> None:
     if not arguments.compare:
         _score(arguments)
         return
-    from asr.compare import compare, read_runs, tables, write
+    from asr.scoring.compare import compare, read_runs, tables, write
 
     if arguments.out:
         refuse_others(arguments.out, "compare", COMPARED)

@@ -204,7 +204,7 @@ note_seconds() { # a line more in log/stageN.seconds: what this run has spent in
   stage_began=""
 }
 
-own_run() { # own_run EXP: make it, unless it holds what no run of this version's format has begun (asr.made_by)
+own_run() { # own_run EXP: make it, unless it holds what no run of this version's format has begun (asr.core.made_by)
   if [[ ! -e $1/conf/.made_by_run && -n $(find -L "$1" ! -type d ! -name '.*' -print -quit 2>/dev/null) ]]; then
     die 1 "$1: holds what this version of the recipe has not made; keep it, and give --tag NEW"
   fi

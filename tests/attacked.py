@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import score as score_command
-from asr.errors import RecipeError
-from asr.manifest import Utterance, write_manifest
+from asr.core.errors import RecipeError
+from asr.core.manifest import Utterance, write_manifest
 
 SAID = (
     "今天天气很好", "请打开客厅的灯", "我要喝两杯水", "三月五号下午两点", "电话幺三八零零", "花儿都开了", "嗯我想回家",
@@ -41,7 +41,7 @@ class Outcome:
 
 
 def call(main: Callable[[], object], *arguments: object) -> Outcome:
-    """A command's main with these arguments, in this process; errors as ``asr.errors.run`` has them."""
+    """A command's main with these arguments, in this process; errors as ``asr.core.errors.run`` has them."""
     said, before = io.StringIO(), sys.argv
     sys.argv = ["command", *map(str, arguments)]
     try:

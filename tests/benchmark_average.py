@@ -23,15 +23,15 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "scripts"), str(ROOT / "mini" / "make")]
-from asr.machine import processor  # noqa: E402 - found through the line above
-from asr.tables import markdown_table  # noqa: E402
+from asr.core.text_tables import markdown_table  # noqa: E402
+from asr.system.machine import processor  # noqa: E402 - found through the line above
 
 START = "import sys, time, torch; from pathlib import Path; folder, count = Path(sys.argv[1]), int(sys.argv[2]);"
 TIMED = "began = time.perf_counter(); {}; print(time.perf_counter() - began)"
 READ = "[[None for _ in iter(lambda s=open(p, 'rb', 0): s.readinto(buffer), 0)] for p in folder.glob('model.pt.ep*')]"
 PROGRAMS = {
     "reading the files alone": (f"{START} buffer = bytearray(1 << 20);", READ),
-    "ours": (f"{START} from asr.average import average;", "average(folder, count)"),
+    "ours": (f"{START} from asr.averaging.average import average;", "average(folder, count)"),
     "FunASR's": (
         f"{START} from funasr.train_utils.average_nbest_models import average_checkpoints;",
         "average_checkpoints(str(folder), count)",
@@ -45,9 +45,9 @@ def weights(folder: Path, blocks: int) -> dict[str, Any]:
     import yaml
     from base_skeleton import CONFIG
 
-    from asr.average import configuration
-    from asr.files import write_json
-    from asr.funasr_model import compose, quiet
+    from asr.averaging.average import configuration
+    from asr.core.files import write_json
+    from asr.models.loading import compose, quiet
 
     config = copy.deepcopy(CONFIG)
     config["encoder_conf"] |= {"output_size": 512, "linear_units": 2048, "num_blocks": blocks}
@@ -70,8 +70,9 @@ def make(folder: Path, count: int, blocks: int) -> int:
     """Write the checkpoints that are not there and the rankings, ours and FunASR's; the number of parameters."""
     import torch
 
-    from asr import checkpoint, digests
-    from asr.files import sha256_file
+    from asr.core import digests
+    from asr.core.files import sha256_file
+    from asr.training.checkpoints import checkpoint
 
     names = [f"model.pt.ep{number}" for number in range(1, count + 1)]
     state = weights(folder / "skeleton", blocks)

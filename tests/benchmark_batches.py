@@ -25,10 +25,10 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 from funasr.register import tables  # noqa: E402 - found through the line above
 
-import asr.samplers  # noqa: E402, F401 - registers ours
-from asr.augmentation import Augmentation, frames, samples_at  # noqa: E402
-from asr.machine import processor  # noqa: E402
-from asr.tables import markdown_table  # noqa: E402
+import asr.data.sampler  # noqa: E402, F401 - registers ours
+from asr.core.text_tables import markdown_table  # noqa: E402
+from asr.data.augmentation import Augmentation, frames, samples_at  # noqa: E402
+from asr.system.machine import processor  # noqa: E402
 
 SPREAD = 0.55  # standard deviation of the logarithm of a clip's length
 NAMES = {  # each as its documentation has it; sort_size 1024 is the manual's

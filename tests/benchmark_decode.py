@@ -23,10 +23,10 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests")]
-from asr import kaldi_text  # noqa: E402 - found through the line above
-from asr.machine import processor  # noqa: E402
-from asr.manifest import Utterance, read_manifest, write_manifest  # noqa: E402
-from asr.tables import markdown_table  # noqa: E402
+from asr.core import kaldi_text  # noqa: E402 - found through the line above
+from asr.core.manifest import Utterance, read_manifest, write_manifest  # noqa: E402
+from asr.core.text_tables import markdown_table  # noqa: E402
+from asr.system.machine import processor  # noqa: E402
 
 STOCK = """
 import contextlib, json, sys, time

@@ -23,8 +23,8 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
-from asr.machine import processor  # noqa: E402 - found through the line above
-from asr.tables import markdown_table  # noqa: E402
+from asr.core.text_tables import markdown_table  # noqa: E402
+from asr.system.machine import processor  # noqa: E402 - found through the line above
 from tests import cdsd_tree  # noqa: E402
 
 PER_SPEAKER = 1250

@@ -20,9 +20,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
-from asr.config import resolve  # noqa: E402 - found through the lines above
-from asr.plan import scaled  # noqa: E402
-from asr.tables import markdown_table  # noqa: E402
+from asr.config.load import resolve  # noqa: E402 - found through the lines above
+from asr.core.text_tables import markdown_table  # noqa: E402
+from asr.training.plan import scaled  # noqa: E402
 from tests.e2e.conftest import Recipe  # noqa: E402
 
 MANUAL = ("--conf", "conf/finetune_manual.yaml", "--base", "mini/base")

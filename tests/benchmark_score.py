@@ -20,9 +20,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
-from asr.machine import processor  # noqa: E402 - found through the line above
-from asr.manifest import Utterance, write_manifest  # noqa: E402
-from asr.tables import markdown_table  # noqa: E402
+from asr.core.manifest import Utterance, write_manifest  # noqa: E402
+from asr.core.text_tables import markdown_table  # noqa: E402
+from asr.system.machine import processor  # noqa: E402 - found through the line above
 from tests import cdsd_tree  # noqa: E402
 
 SPEAKERS = 5

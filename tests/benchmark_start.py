@@ -1,4 +1,4 @@
-"""How long a process takes until FunASR can build a model: imported whole, and a class at a time (asr.funasr_import).
+"""How long a process takes until FunASR can build a model: imported whole, and a class at a time.
 
     python tests/benchmark_start.py [--runs 5]
 
@@ -16,8 +16,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "scripts")]
-from asr.machine import processor  # noqa: E402 - found through the line above
-from asr.tables import markdown_table  # noqa: E402
+from asr.core.text_tables import markdown_table  # noqa: E402
+from asr.system.machine import processor  # noqa: E402 - found through the line above
 
 READY = "from funasr import AutoModel; from funasr.register import tables; tables.model_classes.get('{}')"
 MODELS = ("Paraformer", "SenseVoiceSmall", "Conformer", "FunASRNano")

@@ -29,7 +29,7 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests")]
-from asr.tables import markdown_table  # noqa: E402 - found through the line above
+from asr.core.text_tables import markdown_table  # noqa: E402 - found through the line above
 
 READ_EVERY = 50  # steps, conf/finetune_3090.yaml's log_interval
 GIB = 2.0**30
@@ -74,7 +74,7 @@ class Stepper:
         import torch
         from funasr import AutoModel
 
-        from asr.funasr_model import compose, quiet
+        from asr.models.loading import compose, quiet
 
         self.torch, self.device, self.done = torch, "cuda" if ngpu else "cpu", 0
         torch.backends.cudnn.deterministic = True  # as train_ds.main sets it
@@ -157,9 +157,9 @@ class OurStepper(Stepper):
 
     def __init__(self, model: Path, ngpu: int, memory_gb: float, compiled: bool) -> None:
         super().__init__(model, ngpu, memory_gb)
-        from asr.funasr_model import quiet
-        from asr.paraformer_training import quicken
-        from asr.trainer import RecipeTrainer
+        from asr.models.loading import quiet
+        from asr.models.paraformer.training import quicken
+        from asr.training.trainer import RecipeTrainer
 
         torch = self.torch
         assert quicken(self.model)
@@ -182,7 +182,7 @@ class OurStepper(Stepper):
 
     def optimise(self) -> None:
         """Fused, as the YAMLs for a GPU have it."""
-        from asr.resume import Parts
+        from asr.training.resume import Parts
 
         if not hasattr(self, "trainer"):  # called by Stepper's, before the step is ours
             return

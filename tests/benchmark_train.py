@@ -28,7 +28,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
-from asr.tables import markdown_table  # noqa: E402 - found through the lines above
+from asr.core.text_tables import markdown_table  # noqa: E402 - found through the lines above
 
 STOCK = {"dataset": "AudioDataset", "dataloader": "DataloaderMapStyle"}
 
@@ -55,8 +55,8 @@ def noise(folder: Path, clips: int) -> Path:
     import numpy as np
     import soundfile
 
-    from asr.augmentation import frames
-    from asr.manifest import MODEL_SAMPLE_RATE, Utterance, write_manifest
+    from asr.core.manifest import MODEL_SAMPLE_RATE, Utterance, write_manifest
+    from asr.data.augmentation import frames
 
     data, chance = folder / f"noise{clips}", np.random.default_rng(0)
     if (data / "val.jsonl").is_file():
@@ -76,9 +76,9 @@ def noise(folder: Path, clips: int) -> Path:
 
 def full_size(folder: Path, conf: str, arguments: argparse.Namespace) -> Path:
     """launch.json of a training of Paraformer-large by ``conf``, as asr.train would write it."""
-    from asr.config import resolve
-    from asr.files import write_json
-    from asr.training_data import dataset_conf, prepare
+    from asr.config.load import resolve
+    from asr.core.files import write_json
+    from asr.data.manifests import dataset_conf, prepare
     from tests.benchmark_decode import full_size as model
 
     never = 10**6
@@ -122,8 +122,8 @@ def measure(who: str, launch: Path) -> dict[str, Any]:
     from funasr.bin import train_ds
     from funasr.train_utils import trainer_ds
 
-    from asr.funasr_model import quiet
-    from asr.train_worker import plug_in, set_up_logging, training_kwargs
+    from asr.models.loading import quiet
+    from asr.training.worker import plug_in, set_up_logging, training_kwargs
 
     plan = json.loads(launch.read_text(encoding="utf-8"))
     with tempfile.TemporaryDirectory() as exp:

@@ -24,8 +24,9 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "scripts"), str(ROOT / "local")]
-from asr import checkpoint, skeleton  # noqa: E402 - found through the line above
-from asr.manifest import read_manifest  # noqa: E402
+from asr.core.manifest import read_manifest  # noqa: E402
+from asr.models import skeleton  # noqa: E402 - found through the line above
+from asr.training.checkpoints import checkpoint  # noqa: E402
 from tests import tiny, tiny_conformer, tiny_nano, tiny_sensevoice  # noqa: E402
 from tests.e2e.conftest import Recipe  # noqa: E402
 

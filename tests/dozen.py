@@ -19,9 +19,9 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parents[1]
 if __name__ == "__main__":
     sys.path[:0] = [str(ROOT), str(ROOT / "scripts"), str(ROOT / "local")]
-from asr.cer import ErrorCounts, align_all  # noqa: E402 - found through the line above
-from asr.kaldi_text import read_text  # noqa: E402
-from asr.manifest import Utterance, read_manifest, write_manifest  # noqa: E402
+from asr.core.kaldi_text import read_text  # noqa: E402
+from asr.core.manifest import Utterance, read_manifest, write_manifest  # noqa: E402
+from asr.scoring.cer import ErrorCounts, align_all  # noqa: E402 - found through the line above
 
 SIZES = {"train": 12, "test": 4}
 OFTEN = 10  # times that every clip is in an epoch where it is to be known by heart: an epoch's end takes long

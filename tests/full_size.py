@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from asr.skeleton import write_folder
+from asr.models.skeleton import write_folder
 from tests import tiny
 
 ENCODER = {"output_size": 512, "attention_heads": 4, "linear_units": 2048, "num_blocks": 50, "tp_blocks": 20}
@@ -36,7 +36,7 @@ def paraformer(folder: Path) -> Path:
 
 def sensevoice(folder: Path) -> Path:
     """SenseVoiceSmall: 70 encoder blocks of width 512, 25,055 pieces."""
-    from asr.families.sensevoice import TAGS
+    from asr.models.sensevoice.family import TAGS
     from tests import tiny_sensevoice
 
     tags = list(TAGS.values())

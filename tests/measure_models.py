@@ -4,7 +4,7 @@
 
 Each row is a process of its own: the architecture with random weights (tests/full_size.py; made in DIR once, up to
 4 GB each), the YAML's own optimizer, precision and adapters, and real training steps as stage 3 takes them
-(asr.plan_worker), on the mini corpus's training clips: the batches that need the most first, then ordinary ones.
+(training.plan_worker), on the mini corpus's training clips: the batches that need the most first, then ordinary ones.
 ``--memory-gb`` caps a GPU's memory; on the processor it only says what does not fit.
 """
 
@@ -20,10 +20,10 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "scripts"), str(ROOT / "local"), str(ROOT / "mini" / "make"), str(ROOT / "tests")]
-from asr import families  # noqa: E402 - found through the line above
-from asr.config import resolve  # noqa: E402
-from asr.machine import processor  # noqa: E402
-from asr.tables import markdown_table  # noqa: E402
+from asr.config.load import resolve  # noqa: E402
+from asr.core.text_tables import markdown_table  # noqa: E402
+from asr.models import families  # noqa: E402 - found through the line above
+from asr.system.machine import processor  # noqa: E402
 
 CONFS = ("finetune_3090", "paraformer_lora_3090", "sensevoice_3090", "sensevoice_lora_3090", "conformer_3090")
 CONFS = (*CONFS, "conformer_lora_3090", "fun_asr_nano_3090", "fun_asr_nano_lora_3090")
@@ -44,9 +44,9 @@ def measure(folder: Path, conf: str, size: int, ngpu: int, memory_gb: float) -> 
     """One row, in this process."""
     import torch
 
-    from asr.funasr_model import quiet
-    from asr.plan_worker import measure as take_steps
-    from asr.training_data import dataset_conf, prepare
+    from asr.data.manifests import dataset_conf, prepare
+    from asr.models.loading import quiet
+    from asr.training.plan_worker import measure as take_steps
     from tests.full_size import BUILDERS
 
     words = [f"++dataset_conf.batch_size={size}", "++dataset_conf.speed_perturb=null"]

@@ -27,8 +27,8 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
-from asr.machine import processor  # noqa: E402 - found through the line above
-from asr.tables import markdown_table  # noqa: E402
+from asr.core.text_tables import markdown_table  # noqa: E402
+from asr.system.machine import processor  # noqa: E402 - found through the line above
 
 CLIP = 2.8  # seconds of a clip: what the GPU's figures were measured with
 HOURS, GPUS = (44, 1_000, 10_000, 100_000), (1, 8, 16, 64)
@@ -89,8 +89,8 @@ def measure_audio(folder: Path, clips: int) -> dict[str, Input]:
     from funasr.frontends.wav_frontend import WavFrontend
     from funasr.utils.load_utils import extract_fbank
 
-    from asr.audio import resampled
-    from asr.augmentation import at_speed
+    from asr.audio.reading import resampled
+    from asr.data.augmentation import at_speed
 
     torch.set_num_threads(1)
     chance, where = np.random.default_rng(0), f"measured here: {processor()}, one core, {clips} clips of {CLIP} s"
@@ -123,7 +123,7 @@ def measure_index(folder: Path, utterances: int) -> dict[str, Input]:
     read, write = os.pipe()
     child = os.fork()  # in a process of its own, whose memory is the index's alone
     if not child:
-        from asr.dataset import RecipeIndex
+        from asr.data.dataset import RecipeIndex
 
         before, began = _resident(), time.process_time()
         index = RecipeIndex(path)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
-from asr.tables import markdown_table  # noqa: E402 - found through the lines above
+from asr.core.text_tables import markdown_table  # noqa: E402 - found through the lines above
 from tests.e2e.conftest import Recipe  # noqa: E402
 
 # Against conf/mini.yaml: batch_size 2000 on each of two processes, lr 0.001, warmup_steps 60.

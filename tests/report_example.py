@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import soundfile
 
-from asr.files import write_json, write_text
-from asr.verdict import verdict_note
+from asr.core.files import write_json, write_text
+from asr.scoring.verdict import verdict_note
 from score import CDSD_LINES
 
 CHARACTERS = "今天气很好我们去公园看花吃饭喝水开门关灯打电话给妈爸请说慢一点再来次谢不客是的没有"

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from asr.manifest import Utterance
-from asr.scoring import Request, score_hypotheses
+from asr.core.manifest import Utterance
+from asr.scoring.score import Request, score_hypotheses
 
 
 def systems_of(folder: Path, texts: list[tuple[str, str, str]], speakers: int = 4) -> tuple[list[Utterance], dict]:

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from asr.manifest import read_manifest
+from asr.core.manifest import read_manifest
 from tests.patience import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[1]

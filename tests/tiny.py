@@ -11,9 +11,9 @@ import numpy as np
 import soundfile
 import torch
 
-from asr.funasr_model import compose, quiet
-from asr.manifest import Utterance, source_len, write_manifest
-from asr.skeleton import write_folder
+from asr.core.manifest import Utterance, source_len, write_manifest
+from asr.models.loading import compose, quiet
+from asr.models.skeleton import write_folder
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "mini" / "make"))
 from base_skeleton import CONFIG

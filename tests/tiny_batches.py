@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from asr import families
-from asr.train_worker import checked_model, training_kwargs
+from asr.models import families
+from asr.training.worker import checked_model, training_kwargs
 from tests import tiny, tiny_conformer, tiny_nano, tiny_paraformer, tiny_sensevoice
 
 CHARACTERS = tiny.TOKENS[3:-1]
@@ -47,7 +47,7 @@ def without_chance(model: Any) -> Any:
         if hasattr(part, "dropout_rate"):
             part.dropout_rate = 0.0
         if isinstance(part, torch.nn.BatchNorm1d):
-            part.weight.requires_grad_(False)  # see asr.conformer: a frozen one stays as it is
+            part.weight.requires_grad_(False)  # see asr.models.conformer.decoding: a frozen one stays as it is
     return model
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from asr.skeleton import write_folder
+from asr.models.skeleton import write_folder
 from conformer_base import CONFIG
 from tests import dozen, tiny
 from tests.dozen import Case

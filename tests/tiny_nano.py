@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 import yaml
 
-from asr.files import write_json
-from asr.skeleton import write_cmvn
+from asr.core.files import write_json
+from asr.models.skeleton import write_cmvn
 from tests import tiny, tiny_paraformer
 from tests.dozen import Case
 
@@ -79,7 +79,7 @@ def make_tokenizer(folder: Path, characters: list[str]) -> int:
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
-    from asr.nano import SYSTEM, USER
+    from asr.models.nano.model import SYSTEM, USER
 
     made = Tokenizer(models.BPE())
     made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)

@@ -10,9 +10,9 @@ from typing import Any
 import sentencepiece
 import yaml
 
-from asr.families.sensevoice import TAGS
-from asr.files import write_json
-from asr.skeleton import write_cmvn
+from asr.core.files import write_json
+from asr.models.sensevoice.family import TAGS
+from asr.models.skeleton import write_cmvn
 from tests import dozen, tiny
 from tests.dozen import Case
 

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 import yaml
 
-from asr.base_model import digest, link
-from asr.config import resolve, write_stage_files
-from asr.files import write_json
+from asr.config.load import resolve, write_stage_files
+from asr.core.files import write_json
+from asr.models.base_folder import digest, link
 from tests import tiny
 from tests.patience import PATIENCE
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from asr import errors, skeleton
+from asr.core import errors
+from asr.models import skeleton
 
 WIDTH, HEADS, KERNEL = 144, 4, 11
 DROPOUT = {"dropout_rate": 0.1, "positional_dropout_rate": 0.1, "self_attention_dropout_rate": 0.1}

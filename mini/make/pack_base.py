@@ -11,9 +11,10 @@ from pathlib import Path
 
 import torch
 
-from asr import checkpoint, errors
-from asr.errors import RecipeError
-from asr.funasr_model import read_state
+from asr.core import errors
+from asr.core.errors import RecipeError
+from asr.models.loading import read_state
+from asr.training.checkpoints import checkpoint
 
 LIMIT = 8_000_000
 

@@ -2,6 +2,6 @@
 
 __version__ = "0.1.0"
 
-from asr import funasr_import
+from asr.models import funasr_import
 
 funasr_import.lazily()  # before anything imports FunASR

@@ -1,71 +1,10 @@
-"""RESULTS.md and report.html of a run, made from its score folder and provenance.json.
+"""Stage 5: write RESULTS.md and report.html: ``python -m asr.report --help``.
 
-    python -m asr.report --exp exp/TAG [--embed-audio]
-
-RESULTS.md (results.py) holds no transcript. report.html (html_report.py) holds all of them, and links to the clips;
-with --embed-audio it holds the clips too.
+The work is done in asr.reporting.write.
 """
 
-from __future__ import annotations
-
-import argparse
-import json
-from pathlib import Path
-from typing import Any
-
-from asr import errors
-from asr.config import rerun
-from asr.errors import RecipeError, at
-from asr.files import write_text
-from asr.made_by import claim
-from asr.results import results
-
-SCHEMA_VERSION = 3
-
-
-def read_json(path: Path, missing: str) -> dict[str, Any]:
-    """A JSON object; RecipeError with ``missing`` where there is no file."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise RecipeError(f"{path}: no such file; {missing}") from None
-    except json.JSONDecodeError as error:
-        raise RecipeError(f"{at(path, error.lineno)}: not JSON ({error.msg}); {missing}") from None
-    except UnicodeDecodeError:
-        raise RecipeError(f"{path}: not UTF-8; {missing}") from None
-    if not isinstance(value, dict):
-        raise RecipeError(f"{path}: must be a JSON object; {missing}")
-    return value
-
-
-def read_score(folder: Path) -> dict[str, Any]:
-    """The score.json of a score folder. RecipeError where there is none of this version."""
-    path = folder / "score.json"
-    score = read_json(path, "run stage 5, which scores, first")
-    version = score.get("schema_version")
-    if version != SCHEMA_VERSION:
-        again = rerun(folder.resolve().parent, 5)
-        raise RecipeError(f"{path}: schema_version {version}, not {SCHEMA_VERSION}: score again: {again}")
-    return score
-
-
-def main() -> None:
-    """Write the report of the run that the command line names."""
-    from asr.html_report import write_html
-
-    parser = argparse.ArgumentParser(prog="python -m asr.report", description=__doc__.splitlines()[0])
-    parser.add_argument("--exp", type=Path, required=True, metavar="DIR", help="the run's folder, exp/TAG")
-    parser.add_argument("--embed-audio", action="store_true", help="copy the clips into the page: it may be given away")
-    arguments = parser.parse_args()
-    exp: Path = arguments.exp
-    score = read_score(exp / "score")
-    recorded = exp / "provenance.json"
-    provenance = read_json(recorded, "remove it or run stage 5 again") if recorded.exists() else {}
-    claim(exp, "report", ["RESULTS.md", "report.html", "figures/*"])
-    write_text(exp / "RESULTS.md", results(exp.resolve().name, score, provenance))
-    write_html(exp, score, provenance, arguments.embed_audio)
-    print(f"written to {exp}: RESULTS.md, report.html, figures/")
-
+from asr.core import errors
+from asr.reporting import write
 
 if __name__ == "__main__":
-    errors.run(main)
+    errors.run(write.main)

@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from asr.manifest import read_manifest
+from asr.core.manifest import read_manifest
 
 SPEAKERS = ("01", "02", "11", "12", "13", "14")  # of the voice groups A, B, C, C, D and E
 CLIPS = 5

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from asr import families
-from asr.families.nano import CTC
+from asr.models import families
+from asr.models.nano.family import CTC
 from tests.dozen import cer_on_training_clips, words
 from tests.families import CASES
 

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from asr.kaldi_text import read_text
+from asr.core.kaldi_text import read_text
 
 pytestmark = pytest.mark.e2e
 

@@ -9,8 +9,8 @@ import time
 
 import pytest
 
-from asr.kaldi_text import read_text
-from asr.manifest import read_manifest
+from asr.core.kaldi_text import read_text
+from asr.core.manifest import read_manifest
 from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.e2e

@@ -9,8 +9,8 @@ import pytest
 import soundfile
 import soxr
 
-from asr.kaldi_text import read_text
-from asr.manifest import read_manifest
+from asr.core.kaldi_text import read_text
+from asr.core.manifest import read_manifest
 
 pytestmark = pytest.mark.e2e
 WORDS = ("--corpus", "data/kaldi", "--conf", "conf/mini.yaml", "--tag", "kaldi", "++train_conf.max_epoch=1")

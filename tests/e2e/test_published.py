@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from asr.kaldi_text import read_text
-from asr.manifest import read_manifest
+from asr.core.kaldi_text import read_text
+from asr.core.manifest import read_manifest
 from tests.e2e.conftest import REPOSITORY
 
 pytestmark = pytest.mark.e2e

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from asr.save_list import read_saves
+from asr.training.checkpoints.save_list import read_saves
 from tests.e2e.conftest import Recipe
 from tests.patience import PATIENCE
 

@@ -20,13 +20,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from asr.average import average
-from asr.checkpoint import read_ranking
-from asr.config import resolve, write_stage_files
-from asr.errors import RecipeError
-from asr.manifest import read_manifest
-from asr.save_list import Save, read_saves
-from asr.updates import MOST_NOT_FINITE
+from asr.averaging.average import average
+from asr.config.load import resolve, write_stage_files
+from asr.core.errors import RecipeError
+from asr.core.manifest import read_manifest
+from asr.training.checkpoints.checkpoint import read_ranking
+from asr.training.checkpoints.save_list import Save, read_saves
+from asr.training.updates import MOST_NOT_FINITE
 from tests import tiny
 from tests.patience import PATIENCE
 

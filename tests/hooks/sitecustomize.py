@@ -69,11 +69,11 @@ def limit(epoch: object) -> None:
     kind.forward_step, kind.backward_step = remembering, limited
 
 
-WATCHED = {"asr.dataset": watch, "asr.epoch": limit}
+WATCHED = {"asr.data.dataset": watch, "asr.training.epoch": limit}
 
 
 class Watcher(importlib.abc.MetaPathFinder):
-    """Calls ``watch`` with asr.dataset, and ``limit`` with asr.epoch, as soon as they are imported."""
+    """Calls ``watch`` with asr.data.dataset, and ``limit`` with asr.training.epoch, as soon as they are imported."""
 
     def find_spec(self, name, path=None, target=None):
         if name not in WATCHED:
@@ -86,7 +86,7 @@ class Watcher(importlib.abc.MetaPathFinder):
 
 
 def watched_fsync(file, fsync=os.fsync):
-    """What ``asr.files`` calls last before a file takes its name."""
+    """What ``asr.core.files`` calls last before a file takes its name."""
     if ".state.pt." in os.readlink(f"/proc/self/fd/{file}"):
         come_to("save")
     fsync(file)

@@ -3,11 +3,12 @@
 import pytest
 import torch
 
-from asr import adapters, checkpoint
-from asr.adapters import Lora, merge_adapters
-from asr.average import average
-from asr.errors import RecipeError
-from asr.mean import mean_state
+from asr.averaging.average import average
+from asr.averaging.mean import mean_state
+from asr.core.errors import RecipeError
+from asr.models import lora_merge
+from asr.models.lora_merge import Lora, merge_adapters
+from asr.training.checkpoints import checkpoint
 
 
 def layers(targets, rank=3, alpha=7, seed=0):
@@ -38,7 +39,7 @@ CONF = {"encoder": Lora(("q", "k", "v", "o"), 3, 7)}
 def test_merged_weights_compute_what_funasrs_layers_compute(targets):
     model = layers(targets)
     merged = merge_adapters(model.state_dict(), {"encoder": Lora(tuple(targets), 3, 7)})
-    assert not any(map(adapters.is_factor, merged))
+    assert not any(map(lora_merge.is_factor, merged))
     for name, module in model["encoder"].items():
         x = torch.randn(2, 5, module.in_features)
         weight, bias = merged[f"encoder.{name}.weight"], merged[f"encoder.{name}.bias"]
@@ -90,6 +91,6 @@ def test_half_an_adapter_is_refused():
 
 def test_settings_come_from_the_configuration_and_leave_it_with_the_adapters():
     conf = {"encoder_conf": {"lora_list": ["q", "v"], "lora_rank": 4, "x": 1}, "decoder_conf": None, "model": "P"}
-    assert adapters.settings(conf) == {"encoder": Lora(("q", "v"), 4, 16)}
-    assert adapters.settings({"encoder_conf": {"lora_list": None}}) == {}
-    assert adapters.without_lora(conf) == {"encoder_conf": {"x": 1}, "decoder_conf": None, "model": "P"}
+    assert lora_merge.settings(conf) == {"encoder": Lora(("q", "v"), 4, 16)}
+    assert lora_merge.settings({"encoder_conf": {"lora_list": None}}) == {}
+    assert lora_merge.without_lora(conf) == {"encoder_conf": {"x": 1}, "decoder_conf": None, "model": "P"}

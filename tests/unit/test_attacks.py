@@ -122,7 +122,7 @@ def decoded(**record):
 
     def attack(it):
         def write():
-            from asr.files import sha256_file, write_json
+            from asr.core.files import sha256_file, write_json
 
             exp = it.folder / "run"
             whole = {

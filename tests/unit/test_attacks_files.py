@@ -12,17 +12,20 @@ import pytest
 import soundfile
 import torch
 
-from asr import average, decode, lineage, soup
-from asr.decode_results import Partial
-from asr.errors import RecipeError, UsageError
-from asr.files import write_json
-from asr.made_by import RUN, mark
-from asr.manifest import Utterance, write_manifest
-from asr.training_step import accuracy
-from asr.unreadable import MAX_SHARE, Unreadable
-from header_cache import HeaderCache
-from preparation import Options, prepare
-from split_rules import parse_request
+from asr.audio.unreadable import MAX_SHARE, Unreadable
+from asr.averaging import average, soup
+from asr.core.errors import RecipeError, UsageError
+from asr.core.files import write_json
+from asr.core.made_by import RUN, mark
+from asr.core.manifest import Utterance, write_manifest
+from asr.decoding import run
+from asr.decoding.partial import Partial
+from asr.models import lineage
+from asr.models.training_step import accuracy
+from asr.preparation.header_cache import HeaderCache
+from asr.preparation.prepare import Options, prepare
+from asr.preparation.splits.rules import parse_request
+from cdsd import read_parts
 from tests import cdsd_tree
 from tests.unit.test_names import small
 
@@ -120,7 +123,7 @@ def prepared(root, split=SPLIT, **options):
     if split:
         (root / "split.yaml").write_text(split)
         options["request"] = parse_request(str(root / "split.yaml"))
-    return prepare(Options(root / "corpus", ("1h",), None, **options), HeaderCache(None))
+    return prepare(Options(root / "corpus", ("1h",), None, read_parts, **options), HeaderCache(None))
 
 
 def test_clips_of_one_set_each_are_no_problem(tmp_path):
@@ -196,7 +199,10 @@ def test_tags_in_transcripts_are_named(tmp_path):
 def test_the_test_texts_of_a_text_disjoint_split_are_taken_from_train(tmp_path):
     cdsd_tree.small(tmp_path / "corpus", speakers=10, said="今天天气很好")
     with pytest.raises(RecipeError, match="train split is empty"):
-        prepare(Options(tmp_path / "corpus", ("1h",), None, parse_request("seeded+text-disjoint")), HeaderCache(None))
+        prepare(
+            Options(tmp_path / "corpus", ("1h",), None, read_parts, parse_request("seeded+text-disjoint")),
+            HeaderCache(None),
+        )
 
 
 # Decoding: the baseline is this baseline ------------------------------------------------------------------------------
@@ -212,18 +218,18 @@ def exp(tmp_path):
         (exp / name).mkdir(parents=True)
         (exp / name / "config.yaml").write_text("model: Paraformer\n")
         (exp / name / "model.pt").write_bytes(weights)
-    write_json(exp / "base.json", {"id": "base", **decode.digest(exp / "base")})
+    write_json(exp / "base.json", {"id": "base", **run.digest(exp / "base")})
     mark(exp / "conf", RUN)
     (exp / "conf/base.yaml").write_text("base: base\nfamily: paraformer\n")
     for name, model, text in (("baseline", "base", "坏"), ("tuned", "model", "好")):
-        inputs = decode.fingerprint(exp / model, tmp_path / "test.jsonl", decode.DEFAULTS)
+        inputs = run.fingerprint(exp / model, tmp_path / "test.jsonl", run.DEFAULTS)
         (exp / name).mkdir()
-        decode.write_results(exp / name, items, {item.key: text for item in items}, {"inputs": inputs})
+        run.write_results(exp / name, items, {item.key: text for item in items}, {"inputs": inputs})
     return exp
 
 
 def check(exp, **options):
-    decode.refuse_another_baseline(exp, exp.parent / "test.jsonl", {**decode.DEFAULTS, **options})
+    run.refuse_another_baseline(exp, exp.parent / "test.jsonl", {**run.DEFAULTS, **options})
 
 
 def edit(path, old, new):
@@ -264,16 +270,16 @@ def test_a_baseline_decoded_otherwise_is_refused(exp):
 
 
 def test_tuned_texts_that_were_edited_are_decoded_again(exp):
-    inputs = decode.fingerprint(exp / "model", exp.parent / "test.jsonl", decode.DEFAULTS)
-    assert decode.is_up_to_date(exp / "tuned", inputs)
+    inputs = run.fingerprint(exp / "model", exp.parent / "test.jsonl", run.DEFAULTS)
+    assert run.is_up_to_date(exp / "tuned", inputs)
     edit(exp / "tuned/hyp.txt", "好", "好好")
-    assert not decode.is_up_to_date(exp / "tuned", inputs)
+    assert not run.is_up_to_date(exp / "tuned", inputs)
 
 
 def test_looping_clips_without_a_result_are_refused(exp):
-    items = decode.read_manifest(exp.parent / "test.jsonl")
+    items = run.read_manifest(exp.parent / "test.jsonl")
     with pytest.raises(RecipeError, match="no result for 1 clips, first k2"):
-        decode.in_order(items, {"k0": "", "k1": "", "k3": ""}, Unreadable("decoded", 4, MAX_SHARE, print))
+        run.in_order(items, {"k0": "", "k1": "", "k3": ""}, Unreadable("decoded", 4, MAX_SHARE, print))
 
 
 def test_hard_clips_that_cannot_be_read_are_named_then_refused(capsys, tmp_path):

@@ -6,7 +6,7 @@ as many where the text is the same in scoring form; where a listed reading of a 
 
 import pytest
 
-from asr.scoring import Request, score_hypotheses, total
+from asr.scoring.score import Request, score_hypotheses, total
 from tests.attacked import Scored
 from tests.unit.test_scoring import write_hypotheses
 

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from asr.audio import BLOCK, UnreadableError, read_audio
-from audio_check import METHOD, Sound, check_all, findings, measure
-from audio_convert import Job, convert
-from corpus import Cut
-from header_cache import HeaderCache, stamp_of
+from asr.audio.check import METHOD, Sound, check_all, findings, measure
+from asr.audio.convert import Job, convert
+from asr.audio.reading import BLOCK, UnreadableError, read_audio
+from asr.preparation.corpus import Cut
+from asr.preparation.header_cache import HeaderCache, stamp_of
 from tests.patience import PATIENCE, wait_until
 from tests.stage1 import ROOT, environment, hear_ctrl_c
 
@@ -224,8 +224,8 @@ def run_stuck(tmp_path) -> tuple[subprocess.Popen, list[int]]:
     os.mkfifo(tmp_path / "stuck.wav")
     paths[20] = str(tmp_path / "stuck.wav")
     code = (
-        "import sys; sys.path.insert(0, 'local'); from asr import errors; from header_cache import HeaderCache\n"
-        "from audio_check import check_all\n"
+        "import sys; from asr.core import errors; from asr.preparation.header_cache import HeaderCache\n"
+        "from asr.audio.check import check_all\n"
         "jobs = [(path, None) for path in sys.argv[1:]]\n"
         "errors.run(lambda: print(len(list(check_all(jobs, HeaderCache(None), len(jobs), 2)))))\n"
     )

@@ -14,11 +14,11 @@ import pytest
 import soundfile
 import soxr
 
-from asr.audio import BLOCK, read_audio, resampled
-from asr.errors import RecipeError
-from asr.processes import children
-from audio_convert import Failed, Job, convert, path_of, prune
-from corpus import Cut
+from asr.audio.convert import Failed, Job, convert, path_of, prune
+from asr.audio.reading import BLOCK, read_audio, resampled
+from asr.core.errors import RecipeError
+from asr.core.processes import children
+from asr.preparation.corpus import Cut
 from tests.patience import PATIENCE, wait_until
 from tests.stage1 import ROOT, environment, hear_ctrl_c
 
@@ -226,8 +226,8 @@ def test_a_full_disk_is_said_before_anything_is_written(tmp_path):
 
 def run(code: str, *words: object, **how) -> subprocess.Popen:
     before = (
-        "import sys, resource; sys.path.insert(0, 'local'); from pathlib import Path; from asr import errors\n"
-        "from audio_convert import Job, convert\n"
+        "import sys, resource; from pathlib import Path; from asr.core import errors\n"
+        "from asr.audio.convert import Job, convert\n"
         "jobs = [Job(f'k{number}', '01', sys.argv[1], None, 2.0) for number in range(400)]\n"
     )
     command = [sys.executable, "-c", before + code, *map(str, words)]

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from asr.audio import read_audio
-from audio_headers import AudioError, read_header
+from asr.audio.headers import AudioError, read_header
+from asr.audio.reading import read_audio
 from tests import cdsd_tree
 
 WAVE = np.linspace(-0.5, 0.5, 4000)

@@ -9,11 +9,12 @@ import zipfile
 import pytest
 import torch
 
-from asr import checkpoint, digests
-from asr.average import average, average_run, newest
-from asr.errors import RecipeError
-from asr.files import sha256_file
-from asr.mean import BLOCK, mean_state, write_mean
+from asr.averaging.average import average, average_run, newest
+from asr.averaging.mean import BLOCK, mean_state, write_mean
+from asr.core import digests
+from asr.core.errors import RecipeError
+from asr.core.files import sha256_file
+from asr.training.checkpoints import checkpoint
 
 
 def save(path, **tensors):
@@ -132,7 +133,7 @@ def test_bit_rot_that_keeps_size_and_time_is_found_and_the_old_average_stays(not
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from asr import files
+from asr.core import files
 
 folder = Path(sys.argv[1])
 with files.atomic_open(folder / "model.pt.avg2", "wb") as stream:

@@ -8,9 +8,9 @@ import sys
 
 import pytest
 
-from asr import decode
-from asr.errors import RecipeError
-from asr.files import write_json
+from asr.core.errors import RecipeError
+from asr.core.files import write_json
+from asr.decoding import run
 from tests import tiny, trained
 from tests.stage1 import ROOT, environment
 
@@ -22,7 +22,7 @@ def decoded(tmp_path_factory):
     """exp/TAG after stages 0 to 4, with a baseline; its model is of other weights."""
     folder = tmp_path_factory.mktemp("baseline")
     exp = trained.lay_out(folder, clips=4)
-    decode.run(exp / "base", folder / "data/test.jsonl", exp / "baseline", 0, decode.DEFAULTS)
+    run.run(exp / "base", folder / "data/test.jsonl", exp / "baseline", 0, run.DEFAULTS)
     tiny.make_model(exp / "model", seed=1)
     (exp / "command").write_text("bash run.sh --tag exp ++decode_conf.dither=0\n")
     return exp
@@ -44,17 +44,17 @@ def evaluate(exp, *words):
     return done.returncode, done.stderr.strip().splitlines()[-1:]
 
 
-def asked_again(exp, decoded, conf=decode.DEFAULTS, manifest=None):
+def asked_again(exp, decoded, conf=run.DEFAULTS, manifest=None):
     with pytest.raises(RecipeError, match=f"baseline/hyp.txt: not as stage 2 wrote it.*{re.escape(AGAIN)}$"):
-        decode.refuse_another_baseline(exp, manifest or decoded.parent / "data/test.jsonl", conf)
+        run.refuse_another_baseline(exp, manifest or decoded.parent / "data/test.jsonl", conf)
 
 
 def test_the_baseline_that_was_decoded_is_taken(exp, decoded):
-    decode.refuse_another_baseline(exp, decoded.parent / "data/test.jsonl", decode.DEFAULTS)
-    speed = {**decode.DEFAULTS, "batch_seconds": 5.0, "cpu_processes": 2}  # never the text
-    decode.refuse_another_baseline(exp, decoded.parent / "data/test.jsonl", speed)
+    run.refuse_another_baseline(exp, decoded.parent / "data/test.jsonl", run.DEFAULTS)
+    speed = {**run.DEFAULTS, "batch_seconds": 5.0, "cpu_processes": 2}  # never the text
+    run.refuse_another_baseline(exp, decoded.parent / "data/test.jsonl", speed)
     shutil.rmtree(exp / "baseline")  # nothing to compare with, which the scorer says
-    decode.refuse_another_baseline(exp, decoded.parent / "data/test.jsonl", decode.DEFAULTS)
+    run.refuse_another_baseline(exp, decoded.parent / "data/test.jsonl", run.DEFAULTS)
 
 
 def test_an_edited_baseline_is_asked_for_again(exp, decoded):
@@ -74,7 +74,7 @@ def test_an_edited_baseline_is_asked_for_again(exp, decoded):
 
 
 def test_other_clips_options_or_base_are_not_this_baseline(exp, decoded):
-    asked_again(exp, decoded, {**decode.DEFAULTS, "dither": 1.0})
+    asked_again(exp, decoded, {**run.DEFAULTS, "dither": 1.0})
     asked_again(exp, decoded, manifest=decoded.parent / "data/val.jsonl")
     base = json.loads((exp / "base.json").read_text())
     write_json(exp / "base.json", {**base, "digest": "1" * 64})
@@ -87,7 +87,7 @@ def test_stage_5_stops_before_it_decodes_and_the_baseline_decoded_again_is_taken
     status, last = evaluate(decoded)
     assert (status, AGAIN in last[0]) == (1, True)
     assert not (decoded / "tuned").exists()
-    decode.run(decoded / "base", decoded.parent / "data/test.jsonl", decoded / "baseline", 0, decode.DEFAULTS)
+    run.run(decoded / "base", decoded.parent / "data/test.jsonl", decoded / "baseline", 0, run.DEFAULTS)
     status, last = evaluate(decoded)
     assert status == 0, last
     assert (decoded / "tuned/hyp.txt").is_file()

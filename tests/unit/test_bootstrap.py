@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from asr import bootstrap
-from asr.speaker_interval import rate, reduction, relative_reduction
+from asr.scoring import bootstrap
+from asr.scoring.speaker_interval import rate, reduction, relative_reduction
 
 
 def table(lengths, *errors):

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import cdsd
-from asr.errors import RecipeError
-from corpora import open_corpus
+from asr.core.errors import RecipeError
+from asr.preparation.corpora.registry import open_corpus
 from labels import read_label_file
 from tests import cdsd_tree
 from tests.nobody import as_nobody, open_folder

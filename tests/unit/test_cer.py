@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rapidfuzz.distance import Levenshtein
 
-from asr.cer import ErrorCounts, align, align_all
+from asr.scoring.cer import ErrorCounts, align, align_all
 
 GOLDEN = [
     # reference, hypothesis, (substitutions, deletions, insertions, hits), CER

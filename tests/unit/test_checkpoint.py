@@ -11,8 +11,8 @@ import sys
 import pytest
 import torch
 
-from asr import checkpoint
-from asr.errors import RecipeError
+from asr.core.errors import RecipeError
+from asr.training.checkpoints import checkpoint
 
 
 def test_a_failed_write_leaves_the_old_checkpoint_and_one_line(tmp_path):
@@ -21,7 +21,7 @@ def test_a_failed_write_leaves_the_old_checkpoint_and_one_line(tmp_path):
     checkpoint.save({"w": torch.ones(10)}, path)
     before = path.read_bytes()
     code = (
-        "import torch; from asr import checkpoint, errors;"
+        "import torch; from asr.core import errors; from asr.training.checkpoints import checkpoint;"
         f"errors.run(lambda: checkpoint.save({{'w': torch.ones(10**6)}}, {str(path)!r}))"
     )
 

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from asr.compare import compare, read_runs, tables, write
-from asr.errors import RecipeError
-from asr.manifest import Utterance
-from asr.score_files import write_per_utterance
-from asr.scoring import Request, score, score_hypotheses
-from asr.speaker_interval import interval, rate, reduction
+from asr.core.errors import RecipeError
+from asr.core.manifest import Utterance
+from asr.scoring.compare import compare, read_runs, tables, write
+from asr.scoring.files import write_per_utterance
+from asr.scoring.score import Request, score, score_hypotheses
+from asr.scoring.speaker_interval import interval, rate, reduction
 from tests.patience import PATIENCE
 from tests.stage1 import ROOT, environment
 

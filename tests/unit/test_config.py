@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from asr.config import flatten, resolve, stage_values, write_stage_files
-from asr.errors import RecipeError, UsageError
-from asr.schema import SCHEMA, STAGE_FILES
-from split import read_split
+from asr.config.load import flatten, resolve, stage_values, write_stage_files
+from asr.config.schema import SCHEMA, STAGE_FILES
+from asr.core.errors import RecipeError, UsageError
+from asr.preparation.splits.split_file import read_split
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 GOOD = """\

@@ -13,15 +13,16 @@ from funasr.models.transformer.attention import LegacyRelPositionMultiHeadedAtte
 from funasr.models.transformer.utils.subsampling import Conv2dSubsampling
 
 import conformer_base
-from asr import base_model, conformer, conformer_training, lora
-from asr.adapters import merge_adapters
-from asr.audio import read_audio
-from asr.errors import RecipeError
-from asr.families.conformer import Conformer
-from asr.families.paraformer import Paraformer
-from asr.funasr_model import load
-from asr.manifest import read_manifest
-from asr.skeleton import tokens
+from asr.audio.reading import read_audio
+from asr.core.errors import RecipeError
+from asr.core.manifest import read_manifest
+from asr.models import base_folder, lora
+from asr.models.conformer import decoding, training
+from asr.models.conformer.family import Conformer
+from asr.models.loading import load
+from asr.models.lora_merge import merge_adapters
+from asr.models.paraformer.family import Paraformer
+from asr.models.skeleton import tokens
 from tests import tiny
 from tests.tiny_conformer import config, make_folder
 from tests.trained import weights
@@ -61,7 +62,7 @@ def speech(loaded, tmp_path_factory):
 
 def furthest(model, features, lengths):
     """How far an encoder output of a clip in the batch is from that of the clip alone, by FunASR's own layers."""
-    encoded, counts = conformer._encode(model, features, lengths)
+    encoded, counts = decoding._encode(model, features, lengths)
     worst = 0.0
     for row, count, clip, length in zip(encoded, counts, features, lengths.tolist(), strict=True):
         if length >= 7:
@@ -82,7 +83,7 @@ def test_a_clip_is_encoded_in_a_batch_as_funasr_encodes_it_alone(loaded, speech,
 @pytest.mark.parametrize("left_out", [Conv2dSubsampling, ConvolutionModule, LegacyRelPositionMultiHeadedAttention])
 def test_each_mask_is_needed(loaded, speech, monkeypatch, left_out):
     """Fails if FunASR mends it, and our layer is to go."""
-    monkeypatch.delitem(conformer._MASKED, left_out)
+    monkeypatch.delitem(decoding._MASKED, left_out)
     with torch.inference_mode(), pytest.raises(AssertionError):
         assert furthest(loaded["legacy"].model, *speech) < 1e-3
 
@@ -90,22 +91,22 @@ def test_each_mask_is_needed(loaded, speech, monkeypatch, left_out):
 @pytest.mark.parametrize("kind", KINDS)
 def test_ctc_text_does_not_depend_on_the_batch(loaded, speech, kind):
     model, (features, lengths) = loaded[kind].model, speech
-    alone = [conformer.ctc_greedy(model, clip[None, :n], n[None])[0] for clip, n in zip(features, lengths, strict=True)]
+    alone = [decoding.ctc_greedy(model, clip[None, :n], n[None])[0] for clip, n in zip(features, lengths, strict=True)]
     assert len({tuple(ids) for ids in alone}) > 3
-    assert conformer.ctc_greedy(model, features, lengths) == alone
+    assert decoding.ctc_greedy(model, features, lengths) == alone
     padded = torch.nn.functional.pad(features, (0, 0, 0, 50))
-    assert conformer.ctc_greedy(model, padded[:9], lengths[:9]) == alone[:9]
-    assert conformer.ctc_greedy(model, features[:1], lengths[:1]) == [[]]  # 4 frames, and nothing else in the batch
-    assert not any(type(layer) in conformer._MASKED.values() for layer in model.modules())  # left as it was
+    assert decoding.ctc_greedy(model, padded[:9], lengths[:9]) == alone[:9]
+    assert decoding.ctc_greedy(model, features[:1], lengths[:1]) == [[]]  # 4 frames, and nothing else in the batch
+    assert not any(type(layer) in decoding._MASKED.values() for layer in model.modules())  # left as it was
 
 
 def test_beam_search_texts_do_not_depend_on_the_batch_here(loaded, speech):
     """Scores differ by rounding, so on other clips a tie may fall otherwise; here none does."""
     model, (features, lengths) = loaded["latest"].model, (speech[0][:6], speech[1][:6])
     for weight in (0.0, 0.3):
-        heard = conformer.beam(model, features, lengths, 3, weight)
+        heard = decoding.beam(model, features, lengths, 3, weight)
         alone = [
-            conformer.beam(model, clip[None, :n], n[None], 3, weight)[0]
+            decoding.beam(model, clip[None, :n], n[None], 3, weight)[0]
             for clip, n in zip(features, lengths, strict=True)
         ]
         assert heard == alone
@@ -115,7 +116,7 @@ def test_beam_search_texts_do_not_depend_on_the_batch_here(loaded, speech):
 
 def test_a_beam_of_one_is_the_decoders_greedy_choice(loaded, speech):
     model, (features, lengths) = loaded["latest"].model, (speech[0][5:7], speech[1][5:7])
-    encoded, counts = conformer._encode(model, features, lengths)
+    encoded, counts = decoding._encode(model, features, lengths)
     expected = []
     for clip, count in zip(encoded, counts, strict=True):
         ids = [model.sos]
@@ -125,7 +126,7 @@ def test_a_beam_of_one_is_the_decoders_greedy_choice(loaded, speech):
             )
             ids.append(int(scores[0][0, -1].argmax()))
         expected.append([token for token in ids if token not in (model.blank_id, model.sos, model.eos)])
-    assert conformer.beam(model, features, lengths, 1, 0.0) == expected
+    assert decoding.beam(model, features, lengths, 1, 0.0) == expected
 
 
 def test_decoding_options_are_not_frozen_and_leave_nothing_in_the_model(loaded, speech):
@@ -149,7 +150,7 @@ def test_decoding_options_are_not_frozen_and_leave_nothing_in_the_model(loaded, 
 def test_more_hypotheses_than_tokens_are_as_many_as_there_are_tokens(loaded, speech):
     model, (features, lengths) = loaded["latest"].model, (speech[0][2:3], speech[1][2:3])
     tokens = len(tiny.TOKENS)
-    assert conformer.beam(model, features, lengths, 1000, 0.3) == conformer.beam(model, features, lengths, tokens, 0.3)
+    assert decoding.beam(model, features, lengths, 1000, 0.3) == decoding.beam(model, features, lengths, tokens, 0.3)
 
 
 def test_methods_that_may_give_other_texts_have_other_names():
@@ -195,7 +196,7 @@ def test_ctc_weight_is_the_share_of_ctc_in_like_units(loaded, normalised):
     ctc, attention = sum(nats) / n, (4 + 2 + 2) * math.log(vocabulary) / n
     batch = (torch.randn(2, 100, 80), frames, text, lengths)
     theirs = model(*batch)[1]
-    conformer_training.prepare(model)
+    training.prepare(model)
     loss, stats, _ = model(*batch)
     assert stats["loss_ctc"].item() == pytest.approx(ctc, rel=1e-5)
     assert stats["loss_att"].item() == pytest.approx(attention, rel=1e-5)
@@ -222,8 +223,8 @@ def test_losses_and_gradients_are_funasrs(loaded, kind, normalised, lengths):
     text[torch.arange(text.size(1))[None] >= counts[:, None]] = -1
     batch = torch.randn(clips, max(lengths), 80), torch.tensor(lengths)[:, None], text, counts[:, None]
     ours = copy.deepcopy(theirs)
-    conformer.mask_padding(theirs)
-    conformer_training.prepare(ours)
+    decoding.mask_padding(theirs)
+    training.prepare(ours)
     share = 0.3 * clips / int((counts + 1).sum()) if normalised else 0.3
     theirs.ctc_weight = share / (share + 0.7)
     loss, stats, weight = theirs(*batch)
@@ -245,14 +246,14 @@ def test_a_batch_too_short_to_subsample_is_funasrs_error(loaded):
     from funasr.models.transformer.utils.subsampling import TooShortUttError
 
     model = copy.deepcopy(loaded["latest"].model).train()
-    conformer_training.prepare(model)
+    training.prepare(model)
     with pytest.raises(TooShortUttError):
         model(torch.randn(1, 5, 80), torch.tensor([5]), torch.tensor([[3]]), torch.tensor([1]))
 
 
 def test_a_text_longer_than_its_clip_is_left_out_of_ctc_and_said(loaded, caplog):
     model = uniform(loaded["latest"], True)
-    conformer_training.prepare(model)
+    training.prepare(model)
     features, frames = torch.randn(2, 100, 80), torch.tensor([100, 15])  # 15 frames become 3, and 3, 3 takes 3
     text = torch.tensor([[3, 4, 5, 6], [3, 3, 4, -1]])
     lengths = torch.tensor([4, 3])
@@ -291,7 +292,7 @@ def test_frozen_batch_norm_stays_the_bases_in_training(loaded, speech):
     model.encode(features, lengths)
     assert all(torch.equal(value, before[name]) for name, value in batch_norms(model).items())
     whole = copy.deepcopy(loaded["latest"].model).train()
-    conformer_training.prepare(whole)
+    training.prepare(whole)
     whole.encode(features, lengths)
     assert not any(torch.equal(value, before[name]) for name, value in batch_norms(whole).items())
 
@@ -336,12 +337,12 @@ def test_adapters_need_layers_that_are_there(loaded):
 def test_a_base_that_the_recipe_cannot_mask_or_decode_is_refused(folders, tmp_path, line, other, said):
     folder = tmp_path / "base"
     shutil.copytree(folders["latest"], folder)
-    base_model.check(folder, family="conformer")
+    base_folder.check(folder, family="conformer")
     text = (folder / "config.yaml").read_text()
     assert line in text
     (folder / "config.yaml").write_text(text.replace(line, other))
     with pytest.raises(RecipeError, match=said):
-        base_model.check(folder, family="conformer")
+        base_folder.check(folder, family="conformer")
 
 
 @pytest.mark.parametrize("share", [0, 1, 1.0])
@@ -364,7 +365,7 @@ def test_a_base_to_train_from_scratch_is_made_of_a_manifest(tmp_path, monkeypatc
     words = ["conformer_base.py", "--manifest", str(data / "train.jsonl"), "--out", str(out)]
     monkeypatch.setattr(sys, "argv", words)
     conformer_base.main()
-    base_model.check(out, from_scratch=True, family="conformer")
+    base_folder.check(out, from_scratch=True, family="conformer")
     items = read_manifest(data / "train.jsonl")
     assert set("".join(item.target for item in items)) == set(tokens(items)[3:-1])
     assert f"{len(tokens(items))} tokens" in capsys.readouterr().out

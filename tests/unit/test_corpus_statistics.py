@@ -9,11 +9,11 @@ from collections import Counter
 
 import pytest
 
-from asr.manifest import Utterance
-from asr.normalize import normalize
-from corpus_statistics import DEFAULT_LIMIT, collect, render
-from split import SPLITS, Split
-from statistics_text import bin_names
+from asr.core.manifest import Utterance
+from asr.preparation.splits.split_file import SPLITS, Split
+from asr.preparation.statistics.collect import DEFAULT_LIMIT, collect, render
+from asr.preparation.statistics.text import bin_names
+from asr.scoring.normalize import normalize
 from tests.stage1 import ROOT
 
 ABOUT = {"name": "tiny", "parts": ["1h"], "simulated": False}
@@ -240,7 +240,7 @@ HAN = [chr(0x4E00 + number) for number in range(2541)]
 
 
 def test_figures_alone_need_no_matplotlib():
-    code = "import sys; import corpus_statistics, statistics_page; print(*sys.modules)"
+    code = "import sys; from asr.preparation.statistics import collect, page; print(*sys.modules)"
     paths = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "local"), str(ROOT / "scripts")])}
     done = subprocess.run([sys.executable, "-c", code], env=paths, capture_output=True, text=True)
     assert "statistics_page" in done.stdout.split(), done.stderr

@@ -9,12 +9,13 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from asr import drawer, page_svg, progress_file
-from asr.curves import draw, marked, smoothed
-from asr.drawer import Drawer, draw_last
-from asr.errors import RecipeError
-from asr.files import atomic_open
-from asr.progress_file import ProgressFile
+from asr.core.errors import RecipeError
+from asr.core.files import atomic_open
+from asr.pages import svg
+from asr.progress import drawer, record
+from asr.progress.curves import draw, marked, smoothed
+from asr.progress.drawer import Drawer, draw_last
+from asr.progress.record import ProgressFile
 
 
 def record_run(exp, count=12, every=4, cer=True, resumed_at=(), **more):
@@ -221,7 +222,7 @@ def test_what_is_being_drawn_ends_with_the_training(tmp_path, monkeypatch):
 def test_at_the_end_a_fault_is_one_note(tmp_path, capsys):
     draw_last(tmp_path)
     assert capsys.readouterr().out == ""  # nothing was trained
-    (tmp_path / progress_file.FILE).write_text("{}\n")
+    (tmp_path / record.FILE).write_text("{}\n")
     draw_last(tmp_path)
     said = capsys.readouterr().out
     assert said.startswith(f"note: {tmp_path}/curves.png could not be drawn: {tmp_path}/progress.jsonl: no training is")
@@ -232,7 +233,8 @@ def test_at_the_end_a_fault_is_one_note(tmp_path, capsys):
 
 
 def test_drawing_loads_no_torch():
-    code = "import sys, asr.curves, asr.drawer, asr.status; print('torch' in sys.modules, 'matplotlib' in sys.modules)"
+    code = "import sys, asr.progress.curves, asr.progress.drawer, asr.system.status;"
+    code += " print('torch' in sys.modules, 'matplotlib' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]
 
@@ -249,7 +251,7 @@ def test_values_that_are_no_numbers_are_left_out(tmp_path, drawn):
 
 def test_the_font_of_the_figures_is_the_recipes_own(tmp_path, monkeypatch):
     asked = []
-    plain = page_svg._paper_font
-    monkeypatch.setattr(page_svg, "_paper_font", lambda: asked.append(plain()) or asked[-1])
+    plain = svg._paper_font
+    monkeypatch.setattr(svg, "_paper_font", lambda: asked.append(plain()) or asked[-1])
     draw(record_run(tmp_path / "构音障碍"))
     assert asked

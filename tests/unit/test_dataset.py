@@ -19,13 +19,13 @@ from funasr.register import tables
 from hypothesis import given
 from hypothesis import strategies as st
 
-import asr.samplers  # noqa: F401 - registers what is tested
-from asr import dataloader
-from asr.augmentation import Augmentation, at_speed, augmentation, hashes_of, key_hash, permutation, samples_at
-from asr.dataset import EpochIndex, RecipeAudioDataset, RecipeIndex
-from asr.errors import RecipeError
-from asr.manifest import Utterance, write_manifest
-from asr.train_worker import explained
+import asr.data.sampler  # noqa: F401 - registers what is tested
+from asr.core.errors import RecipeError
+from asr.core.manifest import Utterance, write_manifest
+from asr.data import dataloader
+from asr.data.augmentation import Augmentation, at_speed, augmentation, hashes_of, key_hash, permutation, samples_at
+from asr.data.dataset import EpochIndex, RecipeAudioDataset, RecipeIndex
+from asr.training.worker import explained
 from tests import tiny
 from tests.patience import PATIENCE
 
@@ -245,8 +245,8 @@ def test_a_worker_that_is_killed_in_the_middle_of_a_batch_ends_the_training_in_o
 import os, signal, sys
 from pathlib import Path
 import numpy, torch
-from asr import errors
-from asr.train_worker import explained
+from asr.core import errors
+from asr.training.worker import explained
 from tests.patience import wait_until
 from tests.unit.test_dataset import loader
 made = loader(Path({str(manifest)!r}), 1, batch_type="example", batch_size=1)
@@ -381,7 +381,7 @@ def test_the_index_reads_lines_as_they_are(tmp_path):
 
 def test_the_launcher_registers_everything_by_importing_the_samplers():
     code = (
-        "import asr.samplers; from funasr.register import tables as t;"
+        "import asr.data.sampler; from funasr.register import tables as t;"
         "print('RecipeDataloader' in t.dataloader_classes, 'RecipeAudioDataset' in t.dataset_classes)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

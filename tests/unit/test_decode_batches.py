@@ -10,11 +10,11 @@ import pytest
 import soundfile
 import torch
 
-from asr.decode import decode
-from asr.decode_batches import Clip, Decoder, Readers, batches, clips
-from asr.errors import RecipeError
-from asr.funasr_model import load
-from asr.manifest import Utterance
+from asr.core.errors import RecipeError
+from asr.core.manifest import Utterance
+from asr.decoding.batches import Clip, Decoder, Readers, batches, clips
+from asr.decoding.run import decode
+from asr.models.loading import load
 from tests import tiny
 
 SECONDS = [0.06, 0.1, 0.3, 0.31, 0.5, 0.7, 1.1, 1.3, 2.0, 2.9, 0.4, 1.7]

@@ -7,9 +7,9 @@ import os
 
 import pytest
 
-from asr.decode_results import PARTIAL, Partial
-from asr.errors import RecipeError
-from asr.locks import alone
+from asr.core.errors import RecipeError
+from asr.core.locks import alone
+from asr.decoding.partial import PARTIAL, Partial
 
 INPUTS = {"model": "a1", "manifest": "b2", "dither": 0.0, "method": "m"}
 TEXTS = {"S1": "今天 天气", "S2": "", "S3": 'a "b" \\', "S4": "三"}

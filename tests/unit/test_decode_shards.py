@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from asr.decode import decode, unreadable_before
-from asr.decode import run as decode_run
-from asr.decode_results import PARTIAL
-from asr.decode_shards import FAULT, shards
-from asr.funasr_model import load
-from asr.kaldi_text import read_text
-from asr.manifest import read_manifest, write_manifest
-from asr.skeleton import write_cmvn
+from asr.core.kaldi_text import read_text
+from asr.core.manifest import read_manifest, write_manifest
+from asr.decoding.partial import PARTIAL
+from asr.decoding.run import decode, unreadable_before
+from asr.decoding.run import run as decode_run
+from asr.decoding.shards import FAULT, shards
+from asr.models.loading import load
+from asr.models.skeleton import write_cmvn
 from tests import tiny
 from tests.patience import PATIENCE, wait_until
 from tests.stage1 import hear_ctrl_c

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from asr import deepspeed_conf
-from asr.checkpoint import read_ranking
-from asr.config import resolve
-from asr.errors import RecipeError
-from asr.save_list import read_saves
+from asr.config import deepspeed
+from asr.config.load import resolve
+from asr.core.errors import RecipeError
+from asr.training.checkpoints.checkpoint import read_ranking
+from asr.training.checkpoints.save_list import read_saves
 from tests import trained
 from tests.patience import PATIENCE
 
@@ -38,11 +38,11 @@ def written(path: Path, **conf) -> dict:
 
 @pytest.mark.parametrize("stage", [1, 2])
 def test_the_recipes_own_files_are_completed_from_the_yaml(stage):
-    conf = deepspeed_conf.engine_config(by(stage, grad_clip=5), bf16=True)
+    conf = deepspeed.engine_config(by(stage, grad_clip=5), bf16=True)
     assert conf["zero_optimization"]["stage"] == stage
     assert conf["gradient_clipping"] == 5
     assert conf["torch_autocast"] == {"enabled": True, "dtype": "bfloat16"}
-    assert "torch_autocast" not in deepspeed_conf.engine_config(by(stage, grad_clip=5))
+    assert "torch_autocast" not in deepspeed.engine_config(by(stage, grad_clip=5))
 
 
 @pytest.mark.parametrize(
@@ -59,23 +59,23 @@ def test_the_recipes_own_files_are_completed_from_the_yaml(stage):
 )
 def test_a_setting_with_two_places_is_refused_by_name(tmp_path, conf, says):
     with pytest.raises(RecipeError, match=says):
-        deepspeed_conf.check({**written(tmp_path / "ds.json", **conf), "grad_clip": 5}, "a.yaml")
+        deepspeed.check({**written(tmp_path / "ds.json", **conf), "grad_clip": 5}, "a.yaml")
 
 
 def test_what_agrees_with_the_yaml_may_stand_in_both(tmp_path):
-    deepspeed_conf.check({**written(tmp_path / "ds.json", gradient_clipping=5), "grad_clip": 5}, "a.yaml")
+    deepspeed.check({**written(tmp_path / "ds.json", gradient_clipping=5), "grad_clip": 5}, "a.yaml")
 
 
 def test_a_json_that_is_none_or_not_there_or_not_named_is_told(tmp_path):
     (tmp_path / "ds.json").write_text("{", encoding="utf-8")
     with pytest.raises(RecipeError, match=r"ds\.json: not JSON: "):
-        deepspeed_conf.check({"deepspeed_config": str(tmp_path / "ds.json")}, "a.yaml")
+        deepspeed.check({"deepspeed_config": str(tmp_path / "ds.json")}, "a.yaml")
     with pytest.raises(RecipeError, match=r"none\.json: named by train_conf\.deepspeed_config and not there"):
-        deepspeed_conf.check({"deepspeed_config": str(tmp_path / "none.json")}, "a.yaml")
+        deepspeed.check({"deepspeed_config": str(tmp_path / "none.json")}, "a.yaml")
     with pytest.raises(
         RecipeError, match=r"a\.yaml: .* needs train_conf\.deepspeed_config: conf/deepspeed_zero1\.json"
     ):
-        deepspeed_conf.check({}, "a.yaml")
+        deepspeed.check({}, "a.yaml")
 
 
 def test_accumulation_is_refused_when_the_yaml_is_read(tmp_path):
@@ -93,7 +93,7 @@ def test_accumulation_is_refused_when_the_yaml_is_read(tmp_path):
 def test_deepspeed_that_is_not_installed_is_named(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(RecipeError, match=r"not installed; bash scripts/install\.sh --deepspeed"):
-        deepspeed_conf.installed()
+        deepspeed.installed()
 
 
 def furthest(one: Path, two: Path) -> float:

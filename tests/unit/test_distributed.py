@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from asr.errors import RecipeError
-from asr.machines import Machines, machines, tell, telling, wait_for_first
-from asr.memory import all_too_large
-from asr.save_list import read_saves
+from asr.core.errors import RecipeError
+from asr.core.out_of_memory import all_too_large
+from asr.training.checkpoints.save_list import read_saves
+from asr.training.distributed.several_nodes import Machines, machines, tell, telling, wait_for_first
 from tests import trained
 from tests.patience import PATIENCE, wait_until
 

@@ -9,12 +9,12 @@ import sys
 import pytest
 import torch
 
-from asr import processes
-from asr.epoch import EpochTrainer, normaliser, padded_frames, parts_of
-from asr.errors import RecipeError
-from asr.funasr_model import load
-from asr.memory import TOO_LARGE, TooLarge, all_too_large, keep_too_large, ran_out_of_memory
-from asr.paraformer_training import quicken
+from asr.core import processes
+from asr.core.errors import RecipeError
+from asr.core.out_of_memory import TOO_LARGE, TooLarge, all_too_large, keep_too_large, ran_out_of_memory
+from asr.models.loading import load
+from asr.models.paraformer.training import quicken
+from asr.training.epoch import EpochTrainer, normaliser, padded_frames, parts_of
 from tests import tiny
 from tests.unit.test_paraformer_training import batch, without_chance
 from tests.unit.test_resume import Scheduler
@@ -289,7 +289,7 @@ def test_the_normaliser_is_what_funasr_divides_by(model):
 SCARCE = """
 import resource, sys, torch
 from pathlib import Path
-from asr.epoch import padded_frames
+from asr.training.epoch import padded_frames
 from asr.funasr_model import load
 from tests import tiny
 from tests.unit.test_epoch import Trainer, train

@@ -17,7 +17,8 @@ ROOT = Path(__file__).resolve().parents[2]
 def test_an_error_line_is_written_in_one_piece(error):
     """A socket that keeps the bounds of writes tells: in two pieces, another process's words come in between."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    program = f"from asr import errors; from asr.errors import RecipeError\ndef main(): raise {error}\nerrors.run(main)"
+    program = f"from asr.core import errors\nfrom asr.core.errors import RecipeError\ndef main(): raise {error}\n"
+    program += "errors.run(main)"
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "scripts"), "PYTHONUNBUFFERED": "1"}
     with ours, theirs:
         done = subprocess.run([sys.executable, "-c", program], env=environment, stderr=theirs, timeout=PATIENCE)

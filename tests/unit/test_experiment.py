@@ -16,11 +16,11 @@ import pytest
 import yaml
 from scipy.stats import t
 
-from asr import pooled
-from asr.errors import RecipeError
-from asr.experiment import Run, places, plan, read
-from asr.machine import Gpu
-from asr.pooled import widened
+from asr.core.errors import RecipeError
+from asr.experiments import pooled
+from asr.experiments.driver import Run, places, plan, read
+from asr.experiments.pooled import widened
+from asr.system.machine import Gpu
 from tests import cdsd_tree
 from tests.e2e.conftest import REPOSITORY, Recipe
 from tests.patience import PATIENCE
@@ -261,11 +261,11 @@ def test_an_experiment_that_is_stopped_stops_the_run_at_work_and_begins_no_other
 def test_on_gpus_each_run_has_one_of_its_own_and_without_any_the_reason_is_said(monkeypatch):
     run = Run("a", "plain", 1, 1, Path("data/a"), (), True, ())
     cards = [Gpu("RTX 3090", 24576, "580", number, f"GPU-{number}") for number in range(4)]
-    monkeypatch.setattr("asr.machine.query_gpus", lambda: (cards, None))
+    monkeypatch.setattr("asr.system.machine.query_gpus", lambda: (cards, None))
     assert [place["CUDA_VISIBLE_DEVICES"] for place in places([run], None)] == ["GPU-0", "GPU-1", "GPU-2", "GPU-3"]
     assert len(places([run], 2)) == 2
     assert places([replace(run, on_gpu=False)], None) == [{}]
-    monkeypatch.setattr("asr.machine.query_gpus", lambda: ([], "CUDA_VISIBLE_DEVICES hides all 4"))
+    monkeypatch.setattr("asr.system.machine.query_gpus", lambda: ([], "CUDA_VISIBLE_DEVICES hides all 4"))
     with pytest.raises(RecipeError, match="no GPU: CUDA_VISIBLE_DEVICES hides all 4; "):
         places([run], None)
 

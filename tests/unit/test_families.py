@@ -3,9 +3,9 @@
 import pytest
 import yaml
 
-from asr import families
-from asr.config import resolve
-from asr.errors import RecipeError
+from asr.config.load import resolve
+from asr.core.errors import RecipeError
+from asr.models import families
 from tests.dozen import ROOT
 from tests.families import CASES, TRIED_ELSEWHERE
 

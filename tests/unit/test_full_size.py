@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from asr.manifest import read_manifest
+from asr.core.manifest import read_manifest
 from tests import cdsd_tree
 from tests.stage1 import prepare, problems
 

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from asr.funasr_import import index
+from asr.models.funasr_import import index
 
 WHOLE = """
 import json, sys

@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from asr.cer import ErrorCounts
-from asr.decode_batches import Clip, Decoder
-from asr.epoch import EpochTrainer, normaliser
-from asr.errors import RecipeError
-from asr.funasr_model import load
-from asr.memory import TooLarge
-from asr.trainer import RecipeTrainer
+from asr.core.errors import RecipeError
+from asr.core.out_of_memory import TooLarge
+from asr.decoding.batches import Clip, Decoder
+from asr.models.loading import load
+from asr.scoring.cer import ErrorCounts
+from asr.training.epoch import EpochTrainer, normaliser
+from asr.training.trainer import RecipeTrainer
 from tests import tiny_batches
 from tests.patience import PATIENCE
 from tests.unit.test_epoch import Loader

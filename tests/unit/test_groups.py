@@ -2,8 +2,8 @@
 
 import pytest
 
-from asr.errors import RecipeError
-from asr.groups import DURATIONS, UNKNOWN, between, length_group, names_between, rate, read_speaker_table
+from asr.core.errors import RecipeError
+from asr.scoring.groups import DURATIONS, UNKNOWN, between, length_group, names_between, rate, read_speaker_table
 
 SPEAKERS = {"02", "08", "16", "18", "41"}
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from audio_headers import AudioError, Header
-from corpus import Cut
-from header_cache import HeaderCache, stamp_of
+from asr.audio.headers import AudioError, Header
+from asr.preparation.corpus import Cut
+from asr.preparation.header_cache import HeaderCache, stamp_of
 from tests import cdsd_tree
 from tests.stage1 import ROOT, environment
 
@@ -194,8 +194,8 @@ def test_one_that_is_locked_or_cannot_be_written_is_done_without(clips, tmp_path
 def test_a_killed_run_leaves_a_database_that_works(clips, tmp_path):
     database = tmp_path / "headers.sqlite"
     code = (
-        "import sys, time; sys.path.insert(0, 'local')\n"
-        "from pathlib import Path; from header_cache import HeaderCache\n"
+        "import sys, time\n"
+        "from pathlib import Path; from asr.preparation.header_cache import HeaderCache\n"
         "with HeaderCache(Path(sys.argv[1])) as cache:\n"
         "    for path in sys.argv[2:]: cache.header(path)\n"
         "    cache.commit(); cache.put_sound(sys.argv[2], None, (1, 2, 3), [1])\n"

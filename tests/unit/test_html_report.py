@@ -12,13 +12,13 @@ import pytest
 import soundfile
 from fontTools.ttLib import TTFont
 
-from asr import html_report
-from asr.errors import RecipeError
-from asr.files import write_text
-from asr.html_report import FIGURES
-from asr.page_html import part
-from asr.page_svg import FONT, PRINT
-from asr.report_curves import read_curves
+from asr.core.errors import RecipeError
+from asr.core.files import write_text
+from asr.pages.html import part
+from asr.pages.svg import FONT, PRINT
+from asr.reporting import page as html_report
+from asr.reporting.curves import read_curves
+from asr.reporting.page import FIGURES
 from tests import report_example as example
 from tests.unit.test_statistics_page import NAMESPACES, Sound
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from asr import base_model, hub
-from asr.config import resolve, write_stage_files
-from asr.errors import RecipeError
+from asr.config.load import resolve, write_stage_files
+from asr.core.errors import RecipeError
+from asr.models import base_folder, hub
 from tests import tiny
 from tests.trained import values
 
@@ -154,7 +154,7 @@ def test_a_cache_of_any_layout_is_looked_into_first(model, tmp_path, monkeypatch
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("MODELSCOPE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("MODELSCOPE_ENDPOINT", f"http://127.0.0.1:{free_port()}")
-    assert base_model.resolve(NAME) == tmp_path / place
+    assert base_folder.resolve(NAME) == tmp_path / place
     assert capsys.readouterr().out.startswith(f"{NAME}: taken from the cache, {tmp_path / place} ")
 
 
@@ -182,7 +182,7 @@ def test_a_cache_folder_as_base_is_its_snapshot(model, tmp_path):
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "exp" / "base").resolve() == folder / "snapshots" / "abc"
     record = json.loads((tmp_path / "exp" / "base.json").read_text())
-    assert (record["id"], record["digest"]) == (str(folder), base_model.digest(model)["digest"])
+    assert (record["id"], record["digest"]) == (str(folder), base_folder.digest(model)["digest"])
 
 
 def test_the_command_that_is_named_is_one(tmp_path, answering):
@@ -199,7 +199,7 @@ def test_the_command_that_is_named_is_one(tmp_path, answering):
 def test_a_link_that_a_killed_run_left_is_in_nobodys_way(model, tmp_path):
     for name in (".base.new", f".base.{os.getpid()}"):
         (tmp_path / name).symlink_to("/nowhere")
-    base_model.link(model, tmp_path)
-    base_model.link(model, tmp_path)
+    base_folder.link(model, tmp_path)
+    base_folder.link(model, tmp_path)
     assert (tmp_path / "base").resolve() == model
     assert not (tmp_path / ".base.new").is_symlink()

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from asr.errors import RecipeError
-from asr.manifest import Utterance, write_manifest
-from corpus import UNKNOWN_SPEAKER
-from jsonl_corpus import is_jsonl, read_jsonl
+from asr.core.errors import RecipeError
+from asr.core.manifest import Utterance, write_manifest
+from asr.preparation.corpora.jsonl import is_jsonl, read_jsonl
+from asr.preparation.corpus import UNKNOWN_SPEAKER
 
 WHOLE = {"key": "a", "source": "/d/a.wav", "target": "你好", "speaker": "s1"}
 

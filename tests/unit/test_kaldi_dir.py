@@ -10,12 +10,12 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from asr.errors import RecipeError
-from asr.manifest import Utterance
-from asr.names import plain_name
-from corpus import Cut
-from joining import unsafe_path
-from kaldi_dir import is_kaldi, read_kaldi, write_kaldi
+from asr.core.errors import RecipeError
+from asr.core.manifest import Utterance
+from asr.core.names import plain_name
+from asr.preparation.corpora.kaldi import is_kaldi, read_kaldi, write_kaldi
+from asr.preparation.corpus import Cut
+from asr.preparation.joining import unsafe_path
 from tests.stage1 import ROOT
 
 FILES = {
@@ -361,7 +361,7 @@ def test_lhotse_reads_our_folder_and_we_read_lhotses(tmp_path):
 MEASURE = """
 import sys, tracemalloc
 from pathlib import Path
-from asr.manifest import Utterance
+from asr.core.manifest import Utterance
 from kaldi_dir import read_kaldi, write_kaldi
 count, folder = int(sys.argv[1]), Path(sys.argv[2])
 names = [f"S{number:06d}" for number in range(count)]

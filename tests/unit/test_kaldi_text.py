@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asr.errors import RecipeError
-from asr.kaldi_text import read_text, write_text
+from asr.core.errors import RecipeError
+from asr.core.kaldi_text import read_text, write_text
 
 
 def test_an_empty_hypothesis_is_the_bare_key(tmp_path):

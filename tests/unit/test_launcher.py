@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from asr.launcher import Ending, show, stop_once
-from asr.machines import BEGUN, SAVED, STOPPED
-from asr.processes import children
+from asr.core.processes import children
+from asr.training.distributed.several_nodes import BEGUN, SAVED, STOPPED
+from asr.training.torchrun import Ending, show, stop_once
 from tests.patience import PATIENCE, wait_until
 
 

@@ -11,11 +11,11 @@ import soundfile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from asr.errors import RecipeError
-from asr.manifest import Utterance
-from asr.names import plain_name
-from corpus import UNKNOWN_SPEAKER, Cut
-from lhotse_dir import is_lhotse, lhotse_parts, read_lhotse, sampling_rate, write_lhotse
+from asr.core.errors import RecipeError
+from asr.core.manifest import Utterance
+from asr.core.names import plain_name
+from asr.preparation.corpora.lhotse import is_lhotse, lhotse_parts, read_lhotse, sampling_rate, write_lhotse
+from asr.preparation.corpus import UNKNOWN_SPEAKER, Cut
 from tests import cdsd_tree
 
 RECORDING = {

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 import soundfile
 
-from asr import base_model, lineage, soup
-from asr.average import average_run, package
-from asr.errors import RecipeError
-from asr.files import write_json
-from asr.made_by import RUN, mark
-from asr.manifest import read_manifest, write_manifest
+from asr.averaging import soup
+from asr.averaging.average import average_run, package
+from asr.core.errors import RecipeError
+from asr.core.files import write_json
+from asr.core.made_by import RUN, mark
+from asr.core.manifest import read_manifest, write_manifest
+from asr.models import base_folder, lineage
 from tests.stage1 import ROOT, environment
 from tests.unit.test_soup import base, data, make_run  # noqa: F401 - fixtures
 
@@ -83,9 +84,9 @@ def test_a_run_has_its_clips_and_its_bases_and_a_merge_has_all(make_run, tmp_pat
     for item in read_manifest(train):
         assert not any(word in text for word in (item.key, item.target, "/", item.source))
     second = make_run("B")  # as if it went on from A
-    base_model.link((first / "model").resolve(), second)
+    base_folder.link((first / "model").resolve(), second)
     write_json(
-        second / "base.json", {"id": str(first / "model"), "digest": base_model.digest(second / "base")["digest"]}
+        second / "base.json", {"id": str(first / "model"), "digest": base_folder.digest(second / "base")["digest"]}
     )
     (second / "conf/base.yaml").write_text(f"base: {first / 'model'}\nfamily: paraformer\n")
     run = json.loads((second / "run.json").read_text())
@@ -168,7 +169,7 @@ def test_stages_2_and_5_stop_where_a_test_clip_was_trained_on(make_run, tmp_path
     status, output, _ = decoded(exp, "model", data / "test.jsonl")
     assert status == 0
     personal = tmp_path / "personal"
-    base_model.link((exp / "model").resolve(), personal)
+    base_folder.link((exp / "model").resolve(), personal)
     (personal / "conf").mkdir()
     (personal / "conf/base.yaml").write_text("base: exp/A/model\nfamily: paraformer\n")
     (personal / "conf/decode.yaml").write_text("{}\n")

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from asr import lora
-from asr.adapters import merge_adapters
-from asr.average import average_run
-from asr.config import resolve
-from asr.errors import RecipeError
-from asr.families.paraformer import Paraformer
-from asr.funasr_model import compose, load, quiet
-from asr.mean import mean_state
+from asr.averaging.average import average_run
+from asr.averaging.mean import mean_state
+from asr.config.load import resolve
+from asr.core.errors import RecipeError
+from asr.models import lora
+from asr.models.loading import compose, load, quiet
+from asr.models.lora_merge import merge_adapters
+from asr.models.paraformer.family import Paraformer
 from tests import tiny
 from tests.trained import NO_CHANCE, lay_out, train, weights
 

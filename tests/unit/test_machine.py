@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-from asr import machine
-from asr.errors import RecipeError
+from asr.core.errors import RecipeError
+from asr.system import machine
 
 RTX_3090 = "0, GPU-aaaa, NVIDIA GeForce RTX 3090, 24576, {driver}"
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from asr import soup
-from asr.config import read_stage_file, resolve, write_stage_files
-from asr.decode import run as decode
-from asr.errors import RecipeError
-from asr.made_by import FORMATS, RUN, STAGE1, claim, mark, mark_of, refuse_older
-from asr.manifest import read_manifest, write_manifest
+from asr.averaging import soup
+from asr.config.load import read_stage_file, resolve, write_stage_files
+from asr.core.errors import RecipeError
+from asr.core.made_by import FORMATS, RUN, STAGE1, claim, mark, mark_of, refuse_older
+from asr.core.manifest import read_manifest, write_manifest
+from asr.decoding.run import run as decode
 from tests import cdsd_tree, tiny
 from tests.stage1 import ROOT, beside, prepare, refused, state
 
@@ -217,7 +217,7 @@ for text in ("一", "一", "二"):
 
 
 def test_restart_removes_the_trainings_files_alone(tmp_path):
-    from asr.train import clear
+    from asr.training.start import clear
 
     for name in ("model.pt", "model.pt.ep1", "model.pt.avg3", "state.pt.ep1", "train.log"):
         (tmp_path / name).touch()

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from pypinyin import Style, lazy_pinyin
 from pypinyin.contrib.tone_convert import to_initials
 
-from asr.cer import align
-from asr.mandarin import INITIALS, NOTE, NOTE_ZH, TONES, analyse, character_confusions, read
-from asr.normalize import scoring_form
+from asr.scoring.cer import align
+from asr.scoring.mandarin import INITIALS, NOTE, NOTE_ZH, TONES, analyse, character_confusions, read
+from asr.scoring.normalize import scoring_form
 
 MATRICES = {"tone": "syllables", "initial": "pairs", "final": "pairs"}
 

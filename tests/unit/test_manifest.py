@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asr.errors import RecipeError
-from asr.manifest import Utterance, _line, corpus_digest, read_manifest, source_len, write_manifest
+from asr.core.errors import RecipeError
+from asr.core.manifest import Utterance, _line, corpus_digest, read_manifest, source_len, write_manifest
 
 ONE = Utterance("S001", "/data/S001.wav", "你好", 123, 2, "01", 1.2345, 19752)
 TWO = Utterance("S037T2，3E0", "/data/张 三.wav", "再 见", 80, 2, "37", 0.8, 12800, {"language": "zh"})

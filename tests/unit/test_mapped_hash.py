@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from asr.funasr_model import open_state
-from asr.mapped_hash import STEP, Hashes, alike, mapping
-from asr.mean import write_mean
+from asr.averaging.mapped_hash import STEP, Hashes, alike, mapping
+from asr.averaging.mean import write_mean
+from asr.models.loading import open_state
 
 SIZE = STEP // 4 * 3 + 5  # float32 elements: three times what wakes the threads, and not a whole number of pages
 

@@ -2,7 +2,7 @@
 
 import sys
 
-from asr.groups import read_column
+from asr.scoring.groups import read_column
 from tests.stage1 import ROOT
 
 sys.path.insert(0, str(ROOT / "mini/make"))

@@ -12,13 +12,14 @@ import pytest
 import soundfile
 import torch
 
-from asr import base_model, decode
-from asr.audio import read_audio
-from asr.errors import RecipeError
-from asr.funasr_model import check_loaded, compose, load, quiet
-from asr.kaldi_text import read_text
-from asr.manifest import read_manifest
-from asr.paraformer import greedy
+from asr.audio.reading import read_audio
+from asr.core.errors import RecipeError
+from asr.core.kaldi_text import read_text
+from asr.core.manifest import read_manifest
+from asr.decoding import run
+from asr.models import base_folder
+from asr.models.loading import check_loaded, compose, load, quiet
+from asr.models.paraformer.decoding import greedy
 from tests import tiny
 
 SECONDS = [0.06, 0.1, 0.3, 0.5, 0.7, 1.1, 1.3, 2.0, 2.9, 0.4]
@@ -41,10 +42,10 @@ def data(tmp_path_factory):
 
 def test_text_does_not_depend_on_the_batch(recogniser, data):
     utterances = read_manifest(data / "test.jsonl")
-    alone = decode.decode(recogniser, utterances, 0.01)
+    alone = run.decode(recogniser, utterances, 0.01)
     assert any(alone.values())
     for seconds in (1.0, 3.0, 1000.0):
-        assert decode.decode(recogniser, utterances, seconds) == alone
+        assert run.decode(recogniser, utterances, seconds) == alone
     assert list(alone) == [item.key for item in utterances]  # the manifest's order, though decoded by length
 
 
@@ -132,13 +133,13 @@ def test_a_disk_that_vanished_fails_the_decode_and_leaves_no_hypotheses(model, d
 
 def test_decoding_again_keeps_what_is_of_the_same_model_and_clips(model, data, tmp_path, capsys):
     conf = {"batch_seconds": 10.0, "dither": 0.0}
-    decode.run(model, data / "test.jsonl", tmp_path, 0, conf)
+    run.run(model, data / "test.jsonl", tmp_path, 0, conf)
     assert set(read_text(tmp_path / "hyp.txt")) == {item.key for item in read_manifest(data / "test.jsonl")}
     capsys.readouterr()
-    decode.run(model, data / "test.jsonl", tmp_path, 0, conf)
+    run.run(model, data / "test.jsonl", tmp_path, 0, conf)
     assert "kept" in capsys.readouterr().out
     (tmp_path / "hyp.txt").write_text("S001T000E000N00000 一\n")  # half a file is not taken for whole
-    decode.run(model, data / "test.jsonl", tmp_path, 0, conf)
+    run.run(model, data / "test.jsonl", tmp_path, 0, conf)
     assert len(read_text(tmp_path / "hyp.txt")) == len(SECONDS)
 
 
@@ -153,38 +154,40 @@ def test_audio_at_another_rate_and_with_two_channels_is_heard_as_one_at_16_khz(t
 
 
 def test_base_model_check(model, tmp_path):
-    base_model.check(model)
+    base_folder.check(model)
     broken = tmp_path / "broken"
     shutil.copytree(model, broken)
     whole = (broken / "model.pt").read_bytes()
     (broken / "model.pt").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(RecipeError, match=r"model\.pt: truncated"):
-        base_model.check(broken)
+        base_folder.check(broken)
     (broken / "model.pt").unlink()
     with pytest.raises(RecipeError, match=r"model\.pt: named in configuration\.json and not there"):
-        base_model.check(broken)
-    base_model.check(broken, from_scratch=True)
+        base_folder.check(broken)
+    base_folder.check(broken, from_scratch=True)
     # FunASR passes over a missing am.mvn, and the texts change without a word.
     (broken / "am.mvn").unlink()
     with pytest.raises(RecipeError, match=r"am\.mvn: named in configuration\.json and not there"):
-        base_model.check(broken, from_scratch=True)
+        base_folder.check(broken, from_scratch=True)
     config = (broken / "config.yaml").read_text()
     (broken / "config.yaml").write_text(config.replace("model: Paraformer", "model: SenseVoiceSmall"))
     with pytest.raises(RecipeError, match="is a SenseVoiceSmall, and family paraformer covers Paraformer"):
-        base_model.check(broken)
+        base_folder.check(broken)
     with pytest.raises(RecipeError, match="no such base model folder"):
-        base_model.resolve(str(tmp_path / "none"))
-    assert base_model.digest(model)["digest"] == base_model.digest(shutil.copytree(model, tmp_path / "copy"))["digest"]
+        base_folder.resolve(str(tmp_path / "none"))
+    assert (
+        base_folder.digest(model)["digest"] == base_folder.digest(shutil.copytree(model, tmp_path / "copy"))["digest"]
+    )
 
 
 def test_base_ids_and_folders_are_told_apart(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mini").mkdir()
-    assert not base_model.looks_like_a_path("iic/SenseVoiceSmall")
+    assert not base_folder.looks_like_a_path("iic/SenseVoiceSmall")
     for name in ("./x", "/x/y", "~/x", "a/b/c", "mini/none", "x"):
-        assert base_model.looks_like_a_path(name)
+        assert base_folder.looks_like_a_path(name)
 
 
 def test_half_a_json_is_not_an_up_to_date_decode(tmp_path):
     (tmp_path / "decode.json").write_text(json.dumps({"inputs": {}})[:-1])
-    assert not decode.is_up_to_date(tmp_path, {})
+    assert not run.is_up_to_date(tmp_path, {})

@@ -8,15 +8,16 @@ import pytest
 import torch
 import yaml
 
-from asr import average, base_model
-from asr.errors import RecipeError
-from asr.funasr_model import check_loaded, compose, load
-from asr.mean import mean_state
-from asr.model_folder import named_files, read_config, read_metas
-from asr.train_worker import training_kwargs
+from asr.averaging import average
+from asr.averaging.mean import mean_state
+from asr.core.errors import RecipeError
+from asr.models import base_folder
+from asr.models.loading import check_loaded, compose, load
+from asr.models.model_folder import named_files, read_config, read_metas
+from asr.preparation.vocabulary import read_vocabulary
+from asr.training.worker import training_kwargs
 from tests import tiny, tiny_nano, tiny_sensevoice
 from tests.tiny import TOKENS
-from vocabulary import read_vocabulary
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +46,7 @@ def about(folder, **metas):
 def packaged(folder, tmp_path, name="exp"):
     """What stage 4 makes of a run on this base, moved away from all that it was made of."""
     exp = tmp_path / name
-    base_model.link(folder, exp)
+    base_folder.link(folder, exp)
     average.package(exp, folder / "model.pt", exp / "model", {})
     return (exp / "model").rename(tmp_path / f"{name}.model")
 
@@ -70,7 +71,7 @@ def test_a_config_that_cannot_be_read_is_one_line(tmp_path, text, said):
     if text is not None:
         (tmp_path / "config.yaml").write_text(text)
     with pytest.raises(RecipeError, match=said) as raised:
-        base_model.check(tmp_path)
+        base_folder.check(tmp_path)
     assert "\n" not in str(raised.value)
 
 
@@ -78,11 +79,11 @@ def test_the_hubs_nano_is_a_base_and_its_package_is_one_again(tmp_path):
     folder = tiny_nano.make_model(tmp_path / "nano", TOKENS[3:-1])
     raw = yaml.safe_load((folder / "config.yaml").read_text())
     assert raw["tokenizer_conf"]["init_param_path"] == "${llm_conf.init_param_path}"
-    base_model.check(folder, family="nano")
-    assert tiny_nano.TIKTOKEN in base_model.digest(folder)
+    base_folder.check(folder, family="nano")
+    assert tiny_nano.TIKTOKEN in base_folder.digest(folder)
     moved = packaged(folder, tmp_path)
     assert yaml.safe_load((moved / "config.yaml").read_text())["tokenizer_conf"]["init_param_path"] == tiny_nano.LLM
-    base_model.check(moved, family="nano")  # as --base of a personal stage: all that it names is there
+    base_folder.check(moved, family="nano")  # as --base of a personal stage: all that it names is there
     assert not list(moved.glob(".m*"))  # the hub's records are of another folder
     assert (moved / "LICENSE").is_file()
 
@@ -95,8 +96,8 @@ def test_a_folder_of_read_only_links_into_a_cache_is_as_good_as_files(model, tmp
         shutil.copyfile(path, blobs / str(number))
         (blobs / str(number)).chmod(0o444)
         (snapshot / path.name).symlink_to(f"../../../blobs/{number}")
-    base_model.check(snapshot)
-    assert base_model.digest(snapshot) == base_model.digest(model)
+    base_folder.check(snapshot)
+    assert base_folder.digest(snapshot) == base_folder.digest(model)
     moved = packaged(snapshot, tmp_path)
     shutil.rmtree(blobs)
     assert not [path for path in moved.iterdir() if path.is_symlink() and path.name != "model.pt"]
@@ -118,7 +119,7 @@ def test_weights_in_any_wrapper_and_width_are_loaded(copy, wrapper, kind):
     state = torch.load(copy / "model.pt")["state_dict"]
     changed = {f"module.{key}": value.to(kind) for key, value in state.items()} | {"ctc.other": torch.ones(2)}
     torch.save({wrapper: changed} if wrapper else changed, copy / "model.pt")
-    base_model.check(copy)
+    base_folder.check(copy)
     loaded = load(copy).model
     assert check_loaded(loaded, copy / "model.pt") == len(state)
     assert {value.dtype for value in loaded.parameters()} == {torch.float32}
@@ -130,9 +131,9 @@ def test_files_elsewhere_in_the_folder_belong_to_the_model(copy, tmp_path, audio
     (copy / "am.mvn").rename(copy / "sub" / "mean.mvn")
     about(copy, frontend_conf={"cmvn_file": "./sub/mean.mvn"}, other=["config.yaml", {"x": "tokens.json"}])
     assert named_files(read_metas(copy))[-2:] == ["config.yaml", "tokens.json"]
-    assert "./sub/mean.mvn" in base_model.digest(copy)
+    assert "./sub/mean.mvn" in base_folder.digest(copy)
     moved = packaged(copy, tmp_path)
-    base_model.check(moved)
+    base_folder.check(moved)
     assert load(moved).transcribe(audio) == before
 
 
@@ -140,20 +141,20 @@ def test_files_elsewhere_in_the_folder_belong_to_the_model(copy, tmp_path, audio
 def test_a_name_of_something_outside_the_folder_is_refused(copy, name):
     about(copy, frontend_conf={"cmvn_file": name})
     with pytest.raises(RecipeError, match=rf"configuration\.json: names {name}, which is not in"):
-        base_model.check(copy)
+        base_folder.check(copy)
 
 
 def test_a_configuration_that_funasr_would_not_read_the_config_by_is_refused(copy):
     (copy / "configuration.json").write_text('{"framework": "pytorch", "model": {"am_model_name": "model.pb"}}')
     with pytest.raises(RecipeError, match=r"configuration\.json: file_path_metas\.config must be config\.yaml"):
-        base_model.check(copy)
+        base_folder.check(copy)
 
 
 def test_weights_in_transformers_form_are_named(copy):
     (copy / "model.pt").rename(copy / "model.safetensors")
     (copy / "configuration.json").unlink()
     with pytest.raises(RecipeError, match=r"model\.safetensors is Transformers' form of them"):
-        base_model.check(copy)
+        base_folder.check(copy)
 
 
 def test_a_folder_by_names_alone_keeps_its_seg_dict_and_tokens_txt(copy, tmp_path, audio):
@@ -161,13 +162,13 @@ def test_a_folder_by_names_alone_keeps_its_seg_dict_and_tokens_txt(copy, tmp_pat
     (copy / "tokens.json").unlink()
     (copy / "tokens.txt").write_text("\n".join(TOKENS) + "\n")
     (copy / "seg_dict").write_text("一二 一 二\n三 三\n")
-    base_model.check(copy)
+    base_folder.check(copy)
     vocabulary = read_vocabulary(copy)
     assert vocabulary.characters == {"三"}
     before = load(copy)
     assert before.tokenizer.encode("一二") == [3, 4]
     moved = packaged(copy, tmp_path)
-    base_model.check(moved)
+    base_folder.check(moved)
     assert load(moved).tokenizer.encode("一二") == [3, 4]
     assert load(moved).transcribe(audio) == before.transcribe(audio)
 
@@ -188,7 +189,7 @@ def test_adapters_on_a_base_in_bf16_are_merged_in_the_width_they_were_trained_in
     weight, factor = torch.full((4, 4), 100.0), torch.full((4, 1), 0.1)  # 100.01 is 100 in bf16
     torch.save({"state_dict": {"linear.weight": weight.bfloat16()}}, tmp_path / "base.pt")
     torch.save({"state_dict": {"linear.lora_A": factor.T, "linear.lora_B": factor}}, tmp_path / "model.pt.ep1")
-    from asr.adapters import Lora
+    from asr.models.lora_merge import Lora
 
     lora = [{"": Lora(("linear",), rank=1, alpha=1)}]
     mean = mean_state([tmp_path / "model.pt.ep1"], lora=lora, base=tmp_path / "base.pt")

@@ -13,14 +13,14 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asr.compare import compare, read_runs
-from asr.manifest import Utterance, read_manifest, write_manifest
-from asr.names import UNKNOWN_SPEAKER, are_dummies, plain_name, visible
-from asr.report_headline import top
-from asr.results import results
-from jsonl_corpus import read_jsonl
-from kaldi_dir import read_kaldi
-from lhotse_dir import read_lhotse
+from asr.core.manifest import Utterance, read_manifest, write_manifest
+from asr.core.names import UNKNOWN_SPEAKER, are_dummies, plain_name, visible
+from asr.preparation.corpora.jsonl import read_jsonl
+from asr.preparation.corpora.kaldi import read_kaldi
+from asr.preparation.corpora.lhotse import read_lhotse
+from asr.reporting.headline import top
+from asr.reporting.results_md import results
+from asr.scoring.compare import compare, read_runs
 from tests import cdsd_tree
 from tests.stage1 import prepare, problems, refused
 from tests.unit.test_scoring import result_of, run, write_hypotheses

@@ -7,15 +7,16 @@ import pytest
 import torch
 import yaml
 
-from asr import average, base_model, families
-from asr.adapters import merge_adapters
-from asr.audio import read_audio
-from asr.errors import RecipeError
-from asr.families.nano import looped
-from asr.funasr_model import compose, load, quiet
-from asr.lora import adapt, merging, trained_state
-from asr.manifest import write_manifest
-from asr.nano import USER, attach, audio_tokens, chat_of, listen, text_alone
+from asr.audio.reading import read_audio
+from asr.averaging import average
+from asr.core.errors import RecipeError
+from asr.core.manifest import write_manifest
+from asr.models import base_folder, families
+from asr.models.loading import compose, load, quiet
+from asr.models.lora import adapt, merging, trained_state
+from asr.models.lora_merge import merge_adapters
+from asr.models.nano.family import looped
+from asr.models.nano.model import USER, attach, audio_tokens, chat_of, listen, text_alone
 from tests import tiny, tiny_nano
 
 NANO = families.of("nano")
@@ -192,13 +193,15 @@ def test_a_clips_text_and_embeddings_do_not_depend_on_its_batch(recogniser, clip
 
     with torch.no_grad():
         assert largest_difference() < 1e-5
-        monkeypatch.setattr("asr.nano.padding_mask", lambda lengths, maximum: torch.ones(len(lengths), maximum))
+        monkeypatch.setattr(
+            "asr.models.nano.model.padding_mask", lambda lengths, maximum: torch.ones(len(lengths), maximum)
+        )
         assert largest_difference() > 1e-3  # what FunASR's would be
 
 
 def test_a_packaged_model_works_in_plain_funasr_wherever_it_is_moved(learned, recogniser, clips, tmp_path):
     exp = tmp_path / "exp"
-    base_model.link(learned, exp)
+    base_folder.link(learned, exp)
     average.package(exp, learned / "model.pt", exp / "model", {})
     moved = tmp_path / "elsewhere"
     (exp / "model").rename(moved)
@@ -331,28 +334,28 @@ def change(folder, block, key, value):
 def test_a_base_that_lacks_something_is_refused_by_name(base, tmp_path, spoil, said):
     folder = tmp_path / "base"
     shutil.copytree(base, folder)
-    base_model.check(folder, family="nano")
+    base_folder.check(folder, family="nano")
     spoil(folder)
     with pytest.raises(RecipeError, match=said):
-        base_model.check(folder, family="nano")
+        base_folder.check(folder, family="nano")
 
 
 def test_a_base_of_another_family_is_refused(base, tmp_path):
     with pytest.raises(RecipeError, match="is a Paraformer, and family nano covers FunASRNano"):
-        base_model.check(tiny.make_model(tmp_path / "paraformer"), family="nano")
+        base_folder.check(tiny.make_model(tmp_path / "paraformer"), family="nano")
     with pytest.raises(RecipeError, match="is a FunASRNano"):
-        base_model.check(base, family="paraformer")
+        base_folder.check(base, family="paraformer")
 
 
 def test_the_digest_knows_the_tokenizer(base, tmp_path):
     folder = tmp_path / "base"
     shutil.copytree(base, folder)
-    before = base_model.digest(folder)
+    before = base_folder.digest(folder)
     assert f"{tiny_nano.LLM}/tokenizer.json" in before
     assert f"{tiny_nano.LLM}/config.json" in before
     path = folder / tiny_nano.LLM / "tokenizer_config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "added": 1}))
-    assert base_model.digest(folder)["digest"] != before["digest"]
+    assert base_folder.digest(folder)["digest"] != before["digest"]
 
 
 def test_a_tokenizer_of_another_model_is_refused(recogniser, tmp_path):

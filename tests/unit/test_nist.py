@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from asr.cer import ErrorCounts
-from asr.score_files import write_trn
-from asr.significance import mapsswe, segments
+from asr.scoring.cer import ErrorCounts
+from asr.scoring.files import write_trn
+from asr.scoring.significance import mapsswe, segments
 from tests.patience import PATIENCE
 from tests.scored import systems_of
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asr.normalize import _normalized, normalize
+from asr.scoring.normalize import _normalized, normalize
 
 EXAMPLES = {
     "nothing to do": ("今天天气很好", "今天天气很好"),

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rapidfuzz.distance import Levenshtein
 
-from asr.normalize import scoring_form, slots
-from asr.number_readings import MOST, nearest, readings
+from asr.scoring.normalize import scoring_form, slots
+from asr.scoring.number_readings import MOST, nearest, readings
 from benchmarks.number_readings import measure, number
 from tests.scored import systems_of
 
@@ -114,8 +114,8 @@ def test_a_number_ends_where_its_own_characters_do(text):
 
 
 def test_utterances_that_it_touched_are_counted(tmp_path):
-    from asr.score_tables import screen_table
-    from asr.scoring import Request, score
+    from asr.scoring.score import Request, score
+    from asr.scoring.tables import screen_table
 
     texts = [("二百块", "200块", "200块"), ("两百块", "200块", "二百块"), ("好", "好", "好")]
     texts.append(("三公斤", "3kg", "三公斤"))

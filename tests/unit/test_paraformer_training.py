@@ -9,9 +9,9 @@ from funasr.models.paraformer.cif_predictor import cif_v1
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asr.funasr_model import load
-from asr.paraformer_training import decode, encode, integrate, predict, quicken, sample
-from asr.training_step import real_places
+from asr.models.loading import load
+from asr.models.paraformer.training import decode, encode, integrate, predict, quicken, sample
+from asr.models.training_step import real_places
 from tests import tiny
 
 

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asr import plan, plan_worker
-from asr.errors import RecipeError
-from asr.plan import FINE, STEP, choose, rounded, scaled, search, table, tell, updates
+from asr.core.errors import RecipeError
+from asr.training import plan, plan_worker
+from asr.training.plan import FINE, STEP, choose, rounded, scaled, search, table, tell, updates
 from tests import tiny, trained
 
 VALUES = {

@@ -13,7 +13,7 @@ import pytest
 import soundfile
 import yaml
 
-from asr.manifest import read_manifest, split_digest
+from asr.core.manifest import read_manifest, split_digest
 from tests import cdsd_tree, tiny_sensevoice
 from tests.stage1 import ROOT, beside, environment, keys, prepare, problems, refused
 
@@ -441,7 +441,7 @@ def test_a_base_with_pieces_is_asked_for_each_character(corpus, part, tmp_path):
 
 
 def test_start_up_imports_no_heavy_package():
-    code = "import sys; sys.path.insert(0, 'local'); import preparation, score; print(*sys.modules)"
+    code = "import sys; sys.path.insert(0, 'local'); import asr.preparation.prepare, score; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment(), capture_output=True, text=True)
     assert "preparation" in done.stdout, done.stderr
     assert not {"torch", "funasr", "pandas", "scipy", "soundfile"} & set(done.stdout.split())

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from asr.manifest import read_manifest
+from asr.core.manifest import read_manifest
 from tests import cdsd_tree
 from tests.stage1 import beside, command, environment, keys, prepare, problems, refused, state
 

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-import utterances
-from asr.errors import RecipeError
-from asr.processes import Helper, beside, halves
-from preparation import Options, prepare
+from asr.core.errors import RecipeError
+from asr.core.processes import Helper, beside, halves
+from asr.preparation import utterances
+from asr.preparation.prepare import Options, prepare
+from cdsd import read_parts
 from tests import cdsd_tree, faults
 
 
@@ -30,7 +31,7 @@ def test_two_processes_read_a_corpus_as_one_does(tmp_path, monkeypatch):
     for worth, cores in ((1, 2), (10**9, 2)):
         monkeypatch.setattr(utterances, "_WORTH_SHARING", worth)
         monkeypatch.setattr(utterances, "cores", lambda cores=cores: cores)
-        made = prepare(Options(corpus, ("1h",), None, check_only=True))
+        made = prepare(Options(corpus, ("1h",), None, read_parts, check_only=True))
         rows = {change: (row.occurrences, row.utterances, row.first) for change, row in made.texts.rows.items()}
         extra = {item.key: dict(item.extra) for items in made.splits.values() for item in items}
         found.append((made.splits, sorted(made.problems, key=str), made.to_convert, rows, extra))

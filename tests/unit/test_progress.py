@@ -12,9 +12,10 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboardX import SummaryWriter
 
-from asr import drawer, progress, progress_file
-from asr.progress import Progress, Step
-from asr.progress_file import ProgressFile, clock
+from asr.progress import drawer, reporter
+from asr.progress import record as progress_file
+from asr.progress.record import ProgressFile, clock
+from asr.progress.reporter import Progress, Step
 
 
 @pytest.fixture(autouse=True)
@@ -67,9 +68,9 @@ def scalars(exp):
 
 
 def test_a_line_says_loss_speed_memory_waiting_and_padding(tmp_path, told, monkeypatch):
-    monkeypatch.setattr(progress, "memory", lambda: {"memory_gb": 11.52, "reserved_gb": 15.7})
+    monkeypatch.setattr(reporter, "memory", lambda: {"memory_gb": 11.52, "reserved_gb": 15.7})
     now = iter((0.0, 10.0, 20.0))
-    monkeypatch.setattr(progress, "time", types.SimpleNamespace(monotonic=lambda: next(now), time=time.time))
+    monkeypatch.setattr(reporter, "time", types.SimpleNamespace(monotonic=lambda: next(now), time=time.time))
     watched = Progress(5, 2, writer(tmp_path), world_size=3)
     for total in (1, 2):
         watched.update(step(total, 0.25, waited=1.0, padded_seconds=12.5))
@@ -80,7 +81,7 @@ def test_a_line_says_loss_speed_memory_waiting_and_padding(tmp_path, told, monke
 
 
 def test_what_is_not_known_is_not_told(tmp_path, told, monkeypatch):
-    monkeypatch.setattr(progress, "memory", dict)
+    monkeypatch.setattr(reporter, "memory", dict)
     watched = Progress(5, 1, writer(tmp_path))
     watched.update(step(1, accuracy=None))
     assert re.fullmatch(
@@ -91,7 +92,7 @@ def test_what_is_not_known_is_not_told(tmp_path, told, monkeypatch):
 
 def test_on_the_processor_memory_is_what_is_resident():
     kept = torch.ones(64 << 18)  # 64 MB
-    used = progress.memory()
+    used = reporter.memory()
     assert used.keys() == {"memory_gb"}
     assert kept.numel() * 4 / 2**30 < used["memory_gb"] < 64
 
@@ -114,7 +115,7 @@ def test_a_loss_on_the_gpu_is_waited_for_only_where_it_is_told(tmp_path):
 
 def test_the_speed_of_training_is_without_validation(tmp_path, monkeypatch):
     now = iter((0.0, 10.0, 110.0, 120.0))  # begun, step 1, validated in 100 s, step 2
-    monkeypatch.setattr(progress, "time", types.SimpleNamespace(monotonic=lambda: next(now), time=time.time))
+    monkeypatch.setattr(reporter, "time", types.SimpleNamespace(monotonic=lambda: next(now), time=time.time))
     watched = Progress(5, 2, writer(tmp_path))
     watched.update(step(1))
     watched.validated("model.pt.ep0.1", {"loss": 1.0}, 1)
@@ -251,7 +252,7 @@ def test_the_bar_shows_the_last_lines_loss_and_reads_no_other(tmp_path, monkeypa
             return 7.25
 
     monkeypatch.setenv("ASR_TTY", str(tmp_path / "terminal"))
-    monkeypatch.setattr(progress, "BAR_EVERY", 0.0)
+    monkeypatch.setattr(reporter, "BAR_EVERY", 0.0)
     watched, reads = Progress(5, 3), []
     for total in range(1, 8):
         watched.update(step(total, Loss(), epochs_of=8, accuracy=None))

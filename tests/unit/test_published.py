@@ -14,18 +14,18 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from asr.compare import compare, read_runs, write
-from asr.html_report import write_html
-from asr.manifest import write_manifest
-from asr.names import UNKNOWN_SPEAKER, published_names
-from asr.public import REPOSITORY, public, public_command
-from asr.report import read_score
-from asr.report_provenance import how_it_was_made
-from asr.results import results
-from asr.score_files import read_table
-from asr.scoring import Request, score
-from split import Split
-from split_rules import loso_split
+from asr.core.manifest import write_manifest
+from asr.core.names import UNKNOWN_SPEAKER, published_names
+from asr.core.publishable_paths import REPOSITORY, public, public_command
+from asr.preparation.splits.rules import loso_split
+from asr.preparation.splits.split_file import Split
+from asr.reporting.page import write_html
+from asr.reporting.provenance_table import how_it_was_made
+from asr.reporting.results_md import results
+from asr.reporting.write import read_score
+from asr.scoring.compare import compare, read_runs, write
+from asr.scoring.files import read_table
+from asr.scoring.score import Request, score
 from tests.patience import PATIENCE
 from tests.scored import systems_of
 

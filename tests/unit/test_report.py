@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from asr.manifest import Utterance
-from asr.public import public
-from asr.results import results
-from asr.score_files import write_per_utterance
-from asr.scoring import Request, score, score_hypotheses
+from asr.core.manifest import Utterance
+from asr.core.publishable_paths import public
+from asr.reporting.results_md import results
+from asr.scoring.files import write_per_utterance
+from asr.scoring.score import Request, score, score_hypotheses
 from tests.patience import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[2]

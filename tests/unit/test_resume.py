@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from asr import processes, saves
-from asr.checkpoint import read_ranking
-from asr.errors import RecipeError
-from asr.resume import EarlyStop, ResumableTrainer
-from asr.updates import MOST_NOT_FINITE
+from asr.core import processes
+from asr.core.errors import RecipeError
+from asr.training.checkpoints import resume_points
+from asr.training.checkpoints.checkpoint import read_ranking
+from asr.training.resume import EarlyStop, ResumableTrainer
+from asr.training.updates import MOST_NOT_FINITE
 
 
 class Scheduler(torch.optim.lr_scheduler.LambdaLR):
@@ -178,7 +179,7 @@ def test_adams_step_is_where_the_optimizer_of_now_wants_it(tmp_path, fused):
     parts["optim"].param_groups[0]["fused"] = not fused
     step(trainer, parts, 0)
     trainer.save_checkpoint(0, step=1, step_in_epoch=1, **parts)
-    state = torch.load(tmp_path / saves.read_saves(tmp_path)[0].state, weights_only=False)
+    state = torch.load(tmp_path / resume_points.read_saves(tmp_path)[0].state, weights_only=False)
     again, _ = made(tmp_path)
     optim = torch.optim.Adam(torch.nn.Linear(3, 2, device="meta").parameters(), lr=0.1)
     scheduler = Scheduler(optim)
@@ -199,7 +200,7 @@ def test_early_stopping_counts_validations_through_a_resume(tmp_path):
         if stops:
             with pytest.raises(EarlyStop, match="no better cer in 2 validations"):
                 again.save_checkpoint(len(values), **parts)
-            assert saves.newest_whole(tmp_path / str(len(values)), print)[2]["epoch"] == len(values)
+            assert resume_points.newest_whole(tmp_path / str(len(values)), print)[2]["epoch"] == len(values)
         else:
             again.save_checkpoint(len(values), **parts)
 
@@ -229,10 +230,10 @@ def test_a_state_of_an_earlier_version_says_by_its_place_whose_sampler_it_was(tm
     trainer, parts = made(tmp_path)
     trainer.sampler = Sampled()
     trainer.save_checkpoint(0, step=3, step_in_epoch=3, **parts)
-    path = tmp_path / saves.read_saves(tmp_path)[0].state
+    path = tmp_path / resume_points.read_saves(tmp_path)[0].state
     state = torch.load(path, weights_only=False)
     del state["batches"]
-    saves.add_save(tmp_path, "model.pt.ep0.3", torch.load(tmp_path / "model.pt.ep0.3"), state)
+    resume_points.add_save(tmp_path, "model.pt.ep0.3", torch.load(tmp_path / "model.pt.ep0.3"), state)
     for sampler, begun in (("BatchSampler {}", 0), ("ShuffledBatchSampler {}", 3)):
         again, parts = made(tmp_path, batches=sampler)
         again.resume_checkpoint(**parts)
@@ -267,17 +268,17 @@ def test_a_run_that_diverges_gives_up_the_saves_that_no_finite_gradient_followed
         step(trainer, parts, index, float("nan"))
         if index % 9 == 0:
             trainer.save_checkpoint(0, step=index + 1, step_in_epoch=index + 1, **parts)
-    assert [save.weights for save in saves.read_saves(tmp_path)] == ["model.pt.ep0.46", "model.pt.ep0.1"]
+    assert [save.weights for save in resume_points.read_saves(tmp_path)] == ["model.pt.ep0.46", "model.pt.ep0.1"]
     with pytest.raises(RecipeError, match=r"the same command goes on from model\.pt\.ep0\.1$"):
         step(trainer, parts, 1 + MOST_NOT_FINITE, float("nan"))
-    assert [save.weights for save in saves.read_saves(tmp_path)] == ["model.pt.ep0.1"]
+    assert [save.weights for save in resume_points.read_saves(tmp_path)] == ["model.pt.ep0.1"]
     again, parts = made(tmp_path)
     again.resume_checkpoint(**parts)
     for index in range(MOST_NOT_FINITE - 1):
         step(again, parts, index, float("nan"))
     with pytest.raises(RecipeError, match="then give --restart: no save has led to a finite gradient"):
         step(again, parts, MOST_NOT_FINITE - 1, float("nan"))
-    assert len(saves.read_saves(tmp_path)) == 1  # the last one is never given up
+    assert len(resume_points.read_saves(tmp_path)) == 1  # the last one is never given up
 
 
 def test_what_is_no_number_is_not_ranked_and_ends_no_patience_early(tmp_path):
@@ -300,7 +301,7 @@ def test_the_damaged_newest_save_is_no_save_before_the_next(tmp_path):
     again.resume_checkpoint(**parts)
     step(again, parts, 0)
     again.save_checkpoint(1, step=1, step_in_epoch=1, **parts)
-    assert [save.weights for save in saves.read_saves(tmp_path)] == ["model.pt.ep1.1", "model.pt.ep1"]
+    assert [save.weights for save in resume_points.read_saves(tmp_path)] == ["model.pt.ep1.1", "model.pt.ep1"]
 
 
 def test_a_ranked_checkpoint_that_is_gone_is_ranked_no_more_and_another_is_the_best(tmp_path):

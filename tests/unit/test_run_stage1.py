@@ -5,8 +5,8 @@ import shutil
 
 import pytest
 
-from asr.made_by import RUN, mark
-from asr.manifest import read_manifest
+from asr.core.made_by import RUN, mark
+from asr.core.manifest import read_manifest
 from tests import cdsd_tree
 from tests.e2e.conftest import REPOSITORY, Recipe
 

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asr.augmentation import Augmentation, frames, hashes_of, samples_at
-from asr.batches import parts_to_save, saved_parts
-from asr.dataloader import EpochBatches
-from asr.errors import RecipeError
-from asr.samplers import ShuffledBatchSampler
+from asr.core.errors import RecipeError
+from asr.data.augmentation import Augmentation, frames, hashes_of, samples_at
+from asr.data.batches import parts_to_save, saved_parts
+from asr.data.dataloader import EpochBatches
+from asr.data.sampler import ShuffledBatchSampler
 
 
 class Lengths:

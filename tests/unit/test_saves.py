@@ -6,16 +6,17 @@ import os
 import pytest
 import torch
 
-from asr import digests, saves
-from asr.checkpoint import save
-from asr.errors import RecipeError
-from asr.files import sha256_file
-from asr.save_list import has_saves, read_saves
+from asr.core import digests
+from asr.core.errors import RecipeError
+from asr.core.files import sha256_file
+from asr.training.checkpoints import resume_points
+from asr.training.checkpoints.checkpoint import save
+from asr.training.checkpoints.save_list import has_saves, read_saves
 
 
 def add(exp, epoch: int) -> None:
     weights = {"state_dict": {"w": torch.full((4,), float(epoch))}, "epoch": epoch}
-    saves.add_save(exp, f"model.pt.ep{epoch}", weights, {"epoch": epoch, "optimizer": torch.ones(8)})
+    resume_points.add_save(exp, f"model.pt.ep{epoch}", weights, {"epoch": epoch, "optimizer": torch.ones(8)})
 
 
 def test_the_digest_of_a_file_is_known_without_reading_it_again(tmp_path):
@@ -25,9 +26,9 @@ def test_the_digest_of_a_file_is_known_without_reading_it_again(tmp_path):
 def test_the_newest_two_are_kept_and_what_is_ranked(tmp_path):
     for epoch in range(1, 6):
         add(tmp_path, epoch)
-        saves.sweep(tmp_path, {"model.pt.ep1"})
+        resume_points.sweep(tmp_path, {"model.pt.ep1"})
     (tmp_path / ".model.pt.ep5.abc_d012.tmp").touch()  # of a save that was killed
-    saves.sweep(tmp_path, {"model.pt.ep1"})
+    resume_points.sweep(tmp_path, {"model.pt.ep1"})
     assert sorted(os.listdir(tmp_path)) == [
         *("digests.json", "model.pt", "model.pt.ep1", "model.pt.ep4", "model.pt.ep5"),
         *("saves.json", "state.pt.ep4", "state.pt.ep5"),
@@ -52,20 +53,20 @@ def test_a_damaged_save_is_named_and_the_one_before_is_taken(tmp_path, name, how
         path.write_bytes(raw[: len(raw) // 2])
     elif how == "one byte":
         path.write_bytes(raw[:400] + bytes([raw[400] ^ 1]) + raw[401:])
-    found, weights, state = saves.newest_whole(tmp_path, said.append)
+    found, weights, state = resume_points.newest_whole(tmp_path, said.append)
     assert (found.weights, weights["epoch"], state["epoch"]) == ("model.pt.ep1", 1, 1)
     assert said == [f"{name} is gone: looking for the save before"] or f"{name} is damaged" in said[0]
 
 
 def test_no_whole_save_is_one_line_and_none_at_all_is_none(tmp_path):
-    assert saves.newest_whole(tmp_path, print) is None
+    assert resume_points.newest_whole(tmp_path, print) is None
     assert not has_saves(tmp_path)
     add(tmp_path, 1)
     (tmp_path / "model.pt.ep1").unlink()
     with pytest.raises(
         RecipeError, match=r"no save is whole \(model\.pt\.ep1 is gone\); put the files back, or give --re"
     ):
-        saves.newest_whole(tmp_path, lambda _: None)
+        resume_points.newest_whole(tmp_path, lambda _: None)
 
 
 @pytest.mark.parametrize("text", ["", "{}x", '[{"weights": "a"}]'])
@@ -85,7 +86,7 @@ def test_the_same_place_saved_twice_is_one_save(tmp_path):
 def test_a_save_that_is_untried_gives_way_to_the_next_before_the_one_that_is_older(tmp_path):
     add(tmp_path, 1), add(tmp_path, 2)
     state = {"epoch": 3, "optimizer": torch.ones(8)}
-    saves.add_save(tmp_path, "model.pt.ep3", {"state_dict": {}}, state, instead_of="model.pt.ep2")
+    resume_points.add_save(tmp_path, "model.pt.ep3", {"state_dict": {}}, state, instead_of="model.pt.ep2")
     assert [save.weights for save in read_saves(tmp_path)] == ["model.pt.ep3", "model.pt.ep1"]
 
 
@@ -94,7 +95,7 @@ def test_another_models_weights_in_place_of_the_newest_are_not_taken(tmp_path):
     (tmp_path / "model.pt.ep2").unlink()
     torch.save({"state_dict": {"w": torch.full((4,), 9.0)}, "epoch": 2}, tmp_path / "model.pt.ep2")  # the same shapes
     said = []
-    assert saves.newest_whole(tmp_path, said.append)[0].weights == "model.pt.ep1"
+    assert resume_points.newest_whole(tmp_path, said.append)[0].weights == "model.pt.ep1"
     assert "model.pt.ep2 is damaged" in said[0]
     assert "another sha256" in said[0]
 
@@ -109,36 +110,36 @@ def test_all_ranks_go_on_from_what_the_first_finds_whole(tmp_path, monkeypatch):
             choice[:] = said
         said[:] = choice
 
-    monkeypatch.setattr(saves.dist, "broadcast_object_list", broadcast)
+    monkeypatch.setattr(resume_points.dist, "broadcast_object_list", broadcast)
     (tmp_path / "state.pt.ep2").write_bytes(b"damaged")
     told = []
-    assert saves.agreed(tmp_path, told.append, 0, None)[0].weights == "model.pt.ep1"
+    assert resume_points.agreed(tmp_path, told.append, 0, None)[0].weights == "model.pt.ep1"
     assert len(told) == 1
     add(tmp_path, 2)  # another machine sees the newest whole: it takes the first one's all the same
-    save, weights, state = saves.agreed(tmp_path, told.append, 1, None)
+    save, weights, state = resume_points.agreed(tmp_path, told.append, 1, None)
     assert (save.weights, state["epoch"]) == ("model.pt.ep1", 1)
     assert torch.equal(weights["state_dict"]["w"], torch.load(tmp_path / "model.pt.ep1")["state_dict"]["w"])
     (tmp_path / "model.pt.ep1").unlink()
     with pytest.raises(RecipeError, match=r"model\.pt\.ep1 is gone here and whole on the first machine"):
-        saves.agreed(tmp_path, told.append, 1, None)
+        resume_points.agreed(tmp_path, told.append, 1, None)
     said.clear()
     (tmp_path / read_saves(tmp_path)[0].state).unlink()
     with pytest.raises(RecipeError, match="no save is whole"):
-        saves.agreed(tmp_path, told.append, 0, None)
+        resume_points.agreed(tmp_path, told.append, 0, None)
     with pytest.raises(RecipeError, match="no save is whole"):  # where it would find one as well
-        saves.agreed(tmp_path, told.append, 1, None)
+        resume_points.agreed(tmp_path, told.append, 1, None)
 
 
 def test_the_same_step_saved_again_leaves_the_listed_save_whole_until_it_is_listed_itself(tmp_path, monkeypatch):
     weights = {"state_dict": {"w": torch.ones(4)}}
-    saves.add_save(tmp_path, "model.pt.ep0.2", weights, {"validated": False})
+    resume_points.add_save(tmp_path, "model.pt.ep0.2", weights, {"validated": False})
     with monkeypatch.context() as killed:
-        killed.setattr(saves, "keep", lambda *_: (_ for _ in ()).throw(SystemExit))
+        killed.setattr(resume_points, "keep", lambda *_: (_ for _ in ()).throw(SystemExit))
         with pytest.raises(SystemExit):
-            saves.add_save(tmp_path, "model.pt.ep0.2", weights, {"validated": True})
-    assert saves.newest_whole(tmp_path, print)[2] == {"validated": False}
+            resume_points.add_save(tmp_path, "model.pt.ep0.2", weights, {"validated": True})
+    assert resume_points.newest_whole(tmp_path, print)[2] == {"validated": False}
     for validated in (True, None):
-        saves.add_save(tmp_path, "model.pt.ep0.2", weights, {"validated": validated})
-        assert saves.newest_whole(tmp_path, print)[2] == {"validated": validated}
-    saves.sweep(tmp_path, set())
+        resume_points.add_save(tmp_path, "model.pt.ep0.2", weights, {"validated": validated})
+        assert resume_points.newest_whole(tmp_path, print)[2] == {"validated": validated}
+    resume_points.sweep(tmp_path, set())
     assert [path.name for path in tmp_path.glob("state.pt*")] == [read_saves(tmp_path)[0].state]

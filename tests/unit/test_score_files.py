@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asr.cer import align
-from asr.errors import RecipeError
-from asr.score_files import parse_runs, read_table, runs, write_confusions, write_per_utterance
-from asr.scoring import Request, score
+from asr.core.errors import RecipeError
+from asr.scoring.cer import align
+from asr.scoring.files import parse_runs, read_table, runs, write_confusions, write_per_utterance
+from asr.scoring.score import Request, score
 from tests.patience import PATIENCE
 from tests.scored import systems_of
 

@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asr.made_by import STAGE1, mark
-from asr.manifest import Utterance, read_manifest, write_manifest
-from asr.report_headline import top
-from asr.results import results
-from asr.scoring import Request, score, score_hypotheses, total
-from asr.speaker_note import speaker_note
-from asr.tables import markdown_table, text_table
-from asr.verdict import verdict
+from asr.core.made_by import STAGE1, mark
+from asr.core.manifest import Utterance, read_manifest, write_manifest
+from asr.core.text_tables import markdown_table, text_table
+from asr.reporting.headline import top
+from asr.reporting.results_md import results
+from asr.scoring.score import Request, score, score_hypotheses, total
+from asr.scoring.speaker_note import speaker_note
+from asr.scoring.verdict import verdict
 from tests.patience import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asr.normalize import FILLERS, OPTIONS, normalize, scoring_form, version
+from asr.scoring.normalize import FILLERS, OPTIONS, normalize, scoring_form, version
 
 NUMBERS = {
     "measure words": ("2个苹果，2 天，3只", "两个苹果两天三只"),
@@ -173,7 +173,7 @@ def test_long_texts_take_no_time(piece):
 def test_what_is_not_needed_is_not_loaded():
     code = """
 import sys
-from asr.normalize import normalize, scoring_form
+from asr.scoring.normalize import normalize, scoring_form
 normalize("3点，臺灣")
 assert "wetext" not in sys.modules and "opencc" not in sys.modules
 assert scoring_form("今天臺灣，hello") == "今天台湾hello" and "wetext" not in sys.modules

@@ -11,14 +11,16 @@ import torch
 import yaml
 from funasr.register import tables
 
-from asr import base_model, config, families, lora, sensevoice
-from asr.adapters import merge_adapters
-from asr.audio import read_audio
-from asr.dataset import RecipeAudioDataset
-from asr.errors import RecipeError
-from asr.families.sensevoice import TAGS, tag_ids, without_tags
-from asr.funasr_model import load
-from asr.manifest import write_manifest
+from asr.audio.reading import read_audio
+from asr.config import load as config
+from asr.core.errors import RecipeError
+from asr.core.manifest import write_manifest
+from asr.data.dataset import RecipeAudioDataset
+from asr.models import base_folder, families, lora
+from asr.models.loading import load
+from asr.models.lora_merge import merge_adapters
+from asr.models.sensevoice import model as sensevoice
+from asr.models.sensevoice.family import TAGS, tag_ids, without_tags
 from tests import tiny, tiny_sensevoice
 from tests.dozen import ROOT
 from tests.trained import weights
@@ -265,27 +267,27 @@ def test_a_tokenizer_of_characters_serves_where_it_is_told_the_tags():
 
 
 def test_the_hubs_layout_is_a_base_model_and_its_tokenizer_part_of_the_digest(folder_copy):
-    base_model.check(folder_copy, family="sensevoice")
-    found = base_model.digest(folder_copy)
+    base_folder.check(folder_copy, family="sensevoice")
+    found = base_folder.digest(folder_copy)
     assert tiny_sensevoice.BPE in found
     tiny_sensevoice.write_bpe(folder_copy / tiny_sensevoice.BPE, list("甲乙"), list(TAGS.values()))
-    assert base_model.digest(folder_copy)["digest"] != found["digest"]
+    assert base_folder.digest(folder_copy)["digest"] != found["digest"]
 
 
 def test_a_base_of_another_family_or_without_its_tokenizer_is_refused(folder_copy):
     with pytest.raises(RecipeError, match="is a SenseVoiceSmall, and family paraformer covers Paraformer"):
-        base_model.check(folder_copy, family="paraformer")
+        base_folder.check(folder_copy, family="paraformer")
     path = folder_copy / "configuration.json"
     written = json.loads(path.read_text(encoding="utf-8"))
     del written["file_path_metas"]["tokenizer_conf"]
     path.write_text(json.dumps(written), encoding="utf-8")
     with pytest.raises(RecipeError, match="no SentencePiece model"):
-        base_model.check(folder_copy, family="sensevoice")
+        base_folder.check(folder_copy, family="sensevoice")
     path.unlink()
     with pytest.raises(RecipeError, match="no SentencePiece model"):
-        base_model.check(folder_copy, family="sensevoice")
+        base_folder.check(folder_copy, family="sensevoice")
     (folder_copy / tiny_sensevoice.BPE).rename(folder_copy / "bpe.model")
-    base_model.check(folder_copy, family="sensevoice")
+    base_folder.check(folder_copy, family="sensevoice")
 
 
 def test_settings_that_it_does_not_have_are_refused(tmp_path):

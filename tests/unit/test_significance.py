@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asr.cer import Chunk, align
-from asr.significance import holm, mapsswe, segments, sign_flip
+from asr.scoring.cer import Chunk, align
+from asr.scoring.significance import holm, mapsswe, segments, sign_flip
 
 # The example of Gillick and Cox (1989), as Jurafsky and Martin tell it (Speech and Language Processing, 3rd ed.,
 # section 16.5): each word is one character here. "it was the best of times it was the worst of times it was".

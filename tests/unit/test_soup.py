@@ -10,15 +10,17 @@ import pytest
 import torch
 import yaml
 
-from asr import base_model, checkpoint, soup
-from asr.audio import read_audio
-from asr.average import average_run
-from asr.errors import RecipeError, UsageError
-from asr.files import write_json
-from asr.funasr_model import load
-from asr.lineage import refuse
-from asr.made_by import RUN, mark
-from asr.manifest import corpus_digest, read_manifest
+from asr.audio.reading import read_audio
+from asr.averaging import soup
+from asr.averaging.average import average_run
+from asr.core.errors import RecipeError, UsageError
+from asr.core.files import write_json
+from asr.core.made_by import RUN, mark
+from asr.core.manifest import corpus_digest, read_manifest
+from asr.models import base_folder
+from asr.models.lineage import refuse
+from asr.models.loading import load
+from asr.training.checkpoints import checkpoint
 from tests import tiny
 
 CONF = {
@@ -44,8 +46,8 @@ def make_run(tmp_path, base, data):
 
     def make(name, scales=(1.0, 1.02), **tied):
         exp = tmp_path / name
-        base_model.link(base, exp)
-        digest = base_model.digest(base)["digest"]
+        base_folder.link(base, exp)
+        digest = base_folder.digest(base)["digest"]
         write_json(exp / "base.json", {"id": "base", "digest": digest})
         mark(exp / "conf", RUN)
         for stage, values in CONF.items():

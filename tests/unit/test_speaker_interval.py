@@ -9,7 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from asr.speaker_interval import ONE_SPEAKER, interval, rate, reduction, relative_reduction, speaker_sums, why_not
+from asr.scoring.speaker_interval import (
+    ONE_SPEAKER,
+    interval,
+    rate,
+    reduction,
+    relative_reduction,
+    speaker_sums,
+    why_not,
+)
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 from interval_coverage import coverage

@@ -5,9 +5,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-import split
-import split_rules
-from asr.errors import RecipeError
+from asr.core.errors import RecipeError
+from asr.preparation.splits import rules, split_file
 from tests import cdsd_tree
 
 SPEAKERS = ["01", "02", "03", "04", "07"]
@@ -16,24 +15,24 @@ SPEAKERS = ["01", "02", "03", "04", "07"]
 def read(tmp_path, text, speakers=SPEAKERS):
     path = tmp_path / "s.yaml"
     path.write_text(text, encoding="utf-8")
-    return split.read_split(path, speakers)
+    return split_file.read_split(path, speakers)
 
 
 def test_default_split_has_the_published_counts():
     counts = cdsd_tree.counts_1h()
-    default = split_rules.default_split(list(counts))
+    default = rules.default_split(list(counts))
     assert default.speakers["val"] == ("07", "09", "15", "35")
     assert default.speakers["test"] == ("02", "08", "16", "18", "41")
-    utterances = {name: sum(counts[speaker] for speaker in default.speakers[name]) for name in split.SPLITS}
+    utterances = {name: sum(counts[speaker] for speaker in default.speakers[name]) for name in split_file.SPLITS}
     assert utterances == {"train": 45_327, "val": 4_460, "test": 6_064}
     assert len(default.of_speaker()) == 44
 
 
 def test_default_split_needs_all_of_its_speakers():
     names = sorted(cdsd_tree.counts_1h())
-    assert split_rules.default_split(names[:-1]) is None
-    assert split_rules.missing_from_default(names[:-1]) == ["44"]
-    assert split_rules.default_split([*names, "45"]).of_speaker().get("45") is None
+    assert rules.default_split(names[:-1]) is None
+    assert rules.missing_from_default(names[:-1]) == ["44"]
+    assert rules.default_split([*names, "45"]).of_speaker().get("45") is None
 
 
 def test_unquoted_speakers_are_not_numbers(tmp_path):
@@ -74,42 +73,42 @@ def test_a_wrong_split_file_is_named_with_its_line(tmp_path, text, message):
 
 def test_no_split_file(tmp_path):
     with pytest.raises(RecipeError, match="no such split file"):
-        split.read_split(tmp_path / "none.yaml", SPEAKERS)
+        split_file.read_split(tmp_path / "none.yaml", SPEAKERS)
 
 
 def test_the_split_as_written_can_be_given_back(tmp_path):
     names = ["07", 'the "loud" one', "张三", "a: b", "no", "x#y"]
-    drawn = split_rules.seeded_split(names, seed=5)
-    split.write_split(tmp_path / "split.yaml", drawn, "a comment\nof two lines", "abc")
-    again = split.read_split(tmp_path / "split.yaml", names)
+    drawn = rules.seeded_split(names, seed=5)
+    split_file.write_split(tmp_path / "split.yaml", drawn, "a comment\nof two lines", "abc")
+    again = split_file.read_split(tmp_path / "split.yaml", names)
     assert again.speakers == drawn.speakers
     assert yaml.safe_load((tmp_path / "split.yaml").read_text())["seed"] == 5
 
 
 @given(st.sets(st.text(min_size=1), min_size=3, max_size=40), st.integers(), st.randoms())
 def test_the_draw_is_disjoint_complete_and_blind_to_order(names, seed, chance):
-    drawn = split_rules.seeded_split(names, seed=seed)
+    drawn = rules.seeded_split(names, seed=seed)
     assert set(drawn.of_speaker()) == names
     assert sum(map(len, drawn.speakers.values())) == len(names)
-    assert all(drawn.speakers[name] for name in split.SPLITS)
+    assert all(drawn.speakers[name] for name in split_file.SPLITS)
     shuffled = sorted(names)
     chance.shuffle(shuffled)
-    assert split_rules.seeded_split(shuffled, seed=seed) == drawn
+    assert rules.seeded_split(shuffled, seed=seed) == drawn
 
 
 @pytest.mark.parametrize(("count", "sizes"), [(3, (1, 1, 1)), (10, (8, 1, 1)), (34, (28, 3, 3)), (44, (36, 4, 4))])
 def test_the_draw_keeps_the_ratio(count, sizes):
-    drawn = split_rules.seeded_split([f"{number:02d}" for number in range(count)])
-    assert tuple(len(drawn.speakers[name]) for name in split.SPLITS) == sizes
+    drawn = rules.seeded_split([f"{number:02d}" for number in range(count)])
+    assert tuple(len(drawn.speakers[name]) for name in split_file.SPLITS) == sizes
 
 
 def test_an_extreme_ratio_still_leaves_a_speaker_for_each_split():
-    drawn = split_rules.seeded_split(["a", "b", "c", "d"], ratios=(1, 1000, 1000))
-    assert {name: len(drawn.speakers[name]) for name in split.SPLITS} == {"train": 1, "val": 1, "test": 2}
+    drawn = rules.seeded_split(["a", "b", "c", "d"], ratios=(1, 1000, 1000))
+    assert {name: len(drawn.speakers[name]) for name in split_file.SPLITS} == {"train": 1, "val": 1, "test": 2}
 
 
 def test_the_seed_matters_and_two_speakers_are_too_few():
     names = [f"{number:02d}" for number in range(20)]
-    assert len({split_rules.seeded_split(names, seed=seed).speakers["test"] for seed in range(10)}) > 5
+    assert len({rules.seeded_split(names, seed=seed).speakers["test"] for seed in range(10)}) > 5
     with pytest.raises(RecipeError, match=r"2 \(a, b\), at least 3"):
-        split_rules.seeded_split(["a", "b"])
+        rules.seeded_split(["a", "b"])

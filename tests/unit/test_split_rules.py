@@ -4,9 +4,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asr.errors import RecipeError, UsageError
-from split import read_split, write_split
-from split_rules import Request, dependent_split, fold_split, loso_split, parse_request, refuse_shared_speakers
+from asr.core.errors import RecipeError, UsageError
+from asr.preparation.splits.rules import (
+    Request,
+    dependent_split,
+    fold_split,
+    loso_split,
+    parse_request,
+    refuse_shared_speakers,
+)
+from asr.preparation.splits.split_file import read_split, write_split
 
 SPEAKERS = [f"{number:02d}" for number in range(1, 21)]
 CLIPS = dict.fromkeys(SPEAKERS, 10)

@@ -7,8 +7,8 @@ from html.parser import HTMLParser
 
 import pytest
 
-from split import SPLITS
-from statistics_page import page
+from asr.preparation.splits.split_file import SPLITS
+from asr.preparation.statistics.page import page
 from tests.unit.test_corpus_statistics import drawn, made, said, tiny
 
 VOID = {"meta", "link", "br", "img", "input", "hr"}

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from asr import stage_state, status
-from asr.errors import RecipeError
-from asr.progress_file import ProgressFile
-from asr.save_list import SAVES
-from asr.stage_state import age, fingerprint, states
+from asr.core.errors import RecipeError
+from asr.progress.record import ProgressFile
+from asr.system import run_state, status
+from asr.system.run_state import age, fingerprint, states
+from asr.training.checkpoints.save_list import SAVES
 
 NOW = 1_800_000_000
 ROOT = Path(__file__).resolve().parents[2]
@@ -120,7 +120,7 @@ def test_what_run_sh_has_stamped_is_done_and_each_file_that_changes_is_named(tmp
     assert words(exp) == ["done"] * 6
     watched = {
         path.format(exp="exp/t", data="data/d")
-        for stage in stage_state.STAGES
+        for stage in run_state.STAGES
         for _, paths in stage.files
         for path in paths
     }
@@ -139,9 +139,9 @@ def test_a_fingerprint_is_the_one_that_lib_sh_makes(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("small").write_text("one\n")
     with open("large", "wb") as stream:
-        stream.truncate(stage_state.LARGE)
+        stream.truncate(run_state.LARGE)
     with open("almost", "wb") as stream:
-        stream.truncate(stage_state.LARGE - 1)
+        stream.truncate(run_state.LARGE - 1)
     Path("a link").symlink_to("large")
     paths = ["small", "large", "almost", "a link", "gone"]
     command = ["bash", "-c", f'. {ROOT}/scripts/lib.sh; fingerprint "$@"', "_", *paths]
@@ -216,10 +216,10 @@ def test_the_stage_at_work_is_the_one_whose_log_is_newest(locked):
 
 def test_looking_does_not_keep_run_sh_from_its_lock(exp):
     (exp / ".lock").write_text("1\n")
-    assert stage_state.lock_holder(exp) is None
+    assert run_state.lock_holder(exp) is None
     with open(exp / ".lock") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        assert stage_state.lock_holder(exp) == "1"
+        assert run_state.lock_holder(exp) == "1"
     assert (exp / ".lock").read_text() == "1\n"
 
 
@@ -232,11 +232,11 @@ def test_without_locks_a_run_sh_that_lives_is_known_by_its_number(exp, tmp_path,
     alive = subprocess.Popen(["bash", tmp_path / "run.sh"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     alive.stdout.readline()
     (exp / ".lock").write_text(f"{alive.pid}\n")
-    assert stage_state.lock_holder(exp) == str(alive.pid)
+    assert run_state.lock_holder(exp) == str(alive.pid)
     alive.communicate()
     for left in (f"{alive.pid}\n", f"{os.getpid()}\n", ""):
         (exp / ".lock").write_text(left)
-        assert stage_state.lock_holder(exp) is None
+        assert run_state.lock_holder(exp) is None
 
 
 def test_a_training_at_work_is_told_in_full(locked, monkeypatch):
@@ -244,7 +244,7 @@ def test_a_training_at_work_is_told_in_full(locked, monkeypatch):
     begin(locked, 3)
     stopped = types.SimpleNamespace(time=lambda: NOW)
     monkeypatch.setattr(status, "time", stopped)
-    monkeypatch.setattr(stage_state, "time", stopped)
+    monkeypatch.setattr(run_state, "time", stopped)
     found = said(locked)
     assert found["epoch"] == "3 of 5, step 10 of 10"
     assert found["steps"] == "30 in all, the last one logged 5 s ago"
@@ -261,7 +261,7 @@ def test_a_training_at_work_is_told_in_full(locked, monkeypatch):
 
 def test_a_trainer_that_lives_is_found_and_one_that_is_gone_or_another_is_not(exp):
     sleeper = [sys.executable, "-c", "import time; time.sleep(600)"]
-    worker, other = subprocess.Popen([*sleeper, "asr.train_worker"]), subprocess.Popen(sleeper)
+    worker, other = subprocess.Popen([*sleeper, "asr.training.worker"]), subprocess.Popen(sleeper)
     try:
         host = platform.node()
         trained(exp, pid=worker.pid, host=host)

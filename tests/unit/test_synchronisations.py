@@ -23,11 +23,11 @@ if __name__ == "__main__":
     sys.path[:0] = [str(ROOT), str(ROOT / "scripts"), str(ROOT / "local")]
 import torch
 
-from asr import progress
-from asr.config import resolve
-from asr.plan_worker import Bench
-from asr.processes import saves_on_stop
-from asr.training_data import dataset_conf, prepare
+from asr.config.load import resolve
+from asr.core.processes import saves_on_stop
+from asr.data.manifests import dataset_conf, prepare
+from asr.progress import reporter
+from asr.training.plan_worker import Bench
 from tests import families, tiny
 from tests.dozen import ROOT
 from tests.pretended_gpu import Counts, counted, on_gpu
@@ -110,7 +110,7 @@ def kinds(found):
 def terminal(tmp_path, monkeypatch):
     """Somebody watches the bar, which is drawn at every step."""
     monkeypatch.setenv("ASR_TTY", str(tmp_path / "terminal"))
-    monkeypatch.setattr(progress, "BAR_EVERY", 0.0)
+    monkeypatch.setattr(reporter, "BAR_EVERY", 0.0)
     return tmp_path / "terminal"
 
 

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asr.normalize import normalize, normalize_target
-from corpus import Clip
-from target_text import Change, TargetText, changes, describe
+from asr.preparation.corpus import Clip
+from asr.preparation.target_text import Change, TargetText, changes, describe
+from asr.scoring.normalize import normalize, normalize_target
 
 EXAMPLES = {
     "nothing to do": ("今天天气很好", "今天天气很好"),

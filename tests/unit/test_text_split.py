@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from split import SPLITS
-from text_split import divide_texts, targets
+from asr.preparation.splits.by_text import divide_texts, targets
+from asr.preparation.splits.split_file import SPLITS
 
 # 1 to 60 texts, each said 1 to 3 times by 1 to 4 of up to 6 speakers
 SAID = st.dictionaries(st.sampled_from("abcdef"), st.integers(1, 3), min_size=1, max_size=4)

@@ -7,15 +7,15 @@ import re
 import pytest
 import torch
 
-from asr import train_worker
-from asr.checkpoint import read_ranking, write_ranking
-from asr.errors import RecipeError
-from asr.manifest import Utterance
-from asr.memory import TooLarge, all_too_large, keep_too_large
-from asr.provenance import times
-from asr.train import changes, failure, identity, start_or_continue
-from asr.train_worker import check_finite, explained
-from asr.training_data import dataset_conf, fit, warn_of_warm_up
+from asr.core.errors import RecipeError
+from asr.core.manifest import Utterance
+from asr.core.out_of_memory import TooLarge, all_too_large, keep_too_large
+from asr.data.manifests import dataset_conf, fit, warn_of_warm_up
+from asr.reporting.provenance import times
+from asr.training import worker
+from asr.training.checkpoints.checkpoint import read_ranking, write_ranking
+from asr.training.start import changes, failure, identity, start_or_continue
+from asr.training.worker import check_finite, explained
 
 VALUES = {
     "family": "paraformer",
@@ -211,7 +211,7 @@ def test_what_torch_says_of_a_data_worker_and_python_of_a_full_disk_is_one_line(
 
 
 def test_no_room_for_locks_is_not_taken_for_a_full_disk(tmp_path, monkeypatch):
-    monkeypatch.setattr(train_worker, "LOCKS", str(tmp_path / "none"))
+    monkeypatch.setattr(worker, "LOCKS", str(tmp_path / "none"))
     told = explained(
         OSError(errno.ENOSPC, "No space left on device"), {"output_dir": str(tmp_path), "dataset_conf": {}}
     )

@@ -10,7 +10,7 @@ from funasr.models.specaug.specaug import SpecAug, SpecAugLFR
 from funasr.models.transformer.embedding import SinusoidalPositionEncoder
 from funasr.models.transformer.utils.add_sos_eos import add_sos_eos as their_add_sos_eos
 
-from asr.training_step import (
+from asr.models.training_step import (
     SmoothedLoss,
     accuracy,
     add_positions,

@@ -9,10 +9,11 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asr import families, transcribe
-from asr.errors import RecipeError
-from asr.funasr_model import load
-from asr.transcribe import LEAST, WHOLE, model_folder, pieces
+from asr.core.errors import RecipeError
+from asr.decoding import transcribe
+from asr.decoding.transcribe import LEAST, WHOLE, model_folder, pieces
+from asr.models import families
+from asr.models.loading import load
 from tests import tiny
 
 RATE = 16000

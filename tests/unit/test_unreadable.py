@@ -7,13 +7,13 @@ import pytest
 import soundfile
 import torch
 
-from asr.cer import ErrorCounts
-from asr.epoch import normaliser
-from asr.errors import RecipeError
-from asr.funasr_model import load
-from asr.manifest import read_manifest
-from asr.trainer import RecipeTrainer
-from asr.unreadable import Unreadable, check_folder, remedy
+from asr.audio.unreadable import Unreadable, check_folder, remedy
+from asr.core.errors import RecipeError
+from asr.core.manifest import read_manifest
+from asr.models.loading import load
+from asr.scoring.cer import ErrorCounts
+from asr.training.epoch import normaliser
+from asr.training.trainer import RecipeTrainer
 from tests import tiny, trained
 from tests.patience import PATIENCE
 from tests.trained import NO_CHANCE

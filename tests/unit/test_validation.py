@@ -9,16 +9,16 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from asr import families
-from asr.average import package
-from asr.cer import ErrorCounts, align
-from asr.dataset import RecipeAudioDataset
-from asr.decode import decode
-from asr.funasr_model import load
-from asr.manifest import Utterance, source_len, write_manifest
-from asr.normalize import normalize
-from asr.trainer import RecipeTrainer
-from asr.training_step import accuracy, count_unknown
+from asr.averaging.average import package
+from asr.core.manifest import Utterance, source_len, write_manifest
+from asr.data.dataset import RecipeAudioDataset
+from asr.decoding.run import decode
+from asr.models import families
+from asr.models.loading import load
+from asr.models.training_step import accuracy, count_unknown
+from asr.scoring.cer import ErrorCounts, align
+from asr.scoring.normalize import normalize
+from asr.training.trainer import RecipeTrainer
 from tests import tiny, trained
 from tests.families import CASES
 from tests.stage1 import ROOT, environment

@@ -10,10 +10,10 @@ import tokenizers
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asr.errors import RecipeError
-from asr.normalize import normalize_target
+from asr.core.errors import RecipeError
+from asr.preparation.vocabulary import Vocabulary, read_vocabulary, unknown_share
+from asr.scoring.normalize import normalize_target
 from tests import tiny_nano, tiny_sensevoice
-from vocabulary import Vocabulary, read_vocabulary, unknown_share
 
 TOKENS = ["<blank>", "<s>", "</s>", "你", "好", "a", "ktv", "he@@", "llo", "1", "〇", "<unk>"]
 SEG_DICT = {"你": "你", "好": "好", "a": "a", "hello": "he@@ llo", "k": "k", "1": "1", "〇": "〇", "啊": "啊"}

@@ -1,0 +1,181 @@
+"""Merge several runs of one base model into one: the mean of their averages ("model soup", Wortsman et al. 2022).
+
+``python -m asr.average --exp exp/A exp/B exp/C --out exp/MERGED [--how uniform|greedy] [--ngpu 1]``
+
+uniform  the mean of the runs' averages; each run weighs the same, however many checkpoints it averaged
+greedy   begin with the run of the best validation CER; take the next one in where the validation CER of the mean does
+         not rise (their algorithm 1). Decodes the validation set up to 2 x runs - 1 times
+
+exp/MERGED gets model.pt.avgN (of N runs), avg.json and model/ as a run has them after stage 4, and the links, settings
+and manifests by which ``asr.decode --exp exp/MERGED`` knows what must not be decoded. The validation CER chose the runs
+of a greedy merge: it is no result, only the test set's is.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from asr.averaging.average import package, trained
+from asr.averaging.mean import write_mean
+from asr.config.load import read_stage_file
+from asr.core.errors import RecipeError, UsageError
+from asr.core.files import sweep, write_json
+from asr.core.made_by import claim
+from asr.core.manifest import Utterance, read_manifest, write_manifest
+from asr.decoding.run import DEFAULTS, decode
+from asr.models import base_folder, lineage
+from asr.scoring.cer import ErrorCounts, align_all
+from asr.scoring.normalize import scoring_form
+from asr.scoring.number_readings import nearest
+
+TRIAL = ".trial"
+# What must be the same; the training data, the optimizer and the schedule may differ, that is what runs are merged for.
+SAME = ("base model", "validation data", "family", "architecture")
+
+
+def check_together(exps: Sequence[Path]) -> list[dict[str, Any]]:
+    """run.json of each run. RecipeError naming the first run that cannot be merged with those before it."""
+    if len({path.resolve() for path in exps}) < len(exps):
+        raise UsageError("--exp: the same run is given twice; it would weigh double")
+    runs = [trained(exp) for exp in exps]
+    for exp, run in zip(exps[1:], runs[1:], strict=True):
+        moved = [name for name in SAME if run["tied_to"].get(name) != runs[0]["tied_to"].get(name)]
+        if moved:
+            raise RecipeError(
+                f"{exp}: has another {' and '.join(moved)} than {exps[0]}; only runs that share these can be merged"
+            )
+    return runs
+
+
+def averages(exps: Sequence[Path]) -> list[tuple[Path, dict[str, Any]]]:
+    """Each run's average, as its model folder has it, and its avg.json. RecipeError where stage 4 has not been run."""
+    found = []
+    for exp in exps:
+        record, path = exp / "avg.json", exp / "model" / "model.pt"
+        if not record.is_file():
+            raise RecipeError(f"{record}: not there; run stage 4 of this run first")
+        if not path.is_file() or not path.with_name("config.yaml").is_file():
+            raise RecipeError(f"{path.parent}: model.pt or config.yaml is not there; run stage 4 of this run again")
+        found.append((path, json.loads(record.read_text(encoding="utf-8"))))
+    return found
+
+
+def validation_cer(model: Path, manifest: Path, ngpu: int, batch_seconds: float) -> float:
+    """CER of a model folder on the validation set, of texts in scoring form."""
+    from asr.models.loading import load
+
+    utterances = read_manifest(manifest)
+    heard = decode(load(model, ngpu), utterances, batch_seconds)
+    said = [scoring_form(item.target) for item in utterances]
+    pairs = [(form, nearest(form, heard.get(item.key, ""))[0]) for form, item in zip(said, utterances, strict=True)]
+    cer = ErrorCounts.total(item.counts for item in align_all(pairs)).cer
+    if cer is None:
+        raise RecipeError(f"{manifest}: the validation set has no reference characters, so no CER to choose by")
+    return cer
+
+
+def greedy(alone: Sequence[float], cer_of: Callable[[list[int]], float]) -> tuple[list[int], list[dict[str, Any]]]:
+    """Indices of the runs to average, best first, and every attempt: {"runs", "cer", "kept"}.
+
+    Args:
+        alone: the CER of each run by itself.
+        cer_of: the CER of the mean of these runs. Of equals the one given first is the better run.
+    """
+    order = sorted(range(len(alone)), key=lambda index: alone[index])
+    chosen, best = [order[0]], alone[order[0]]
+    attempts: list[dict[str, Any]] = [{"runs": list(chosen), "cer": best, "kept": True}]
+    for index in order[1:]:
+        cer = cer_of([*chosen, index])
+        attempts.append({"runs": [*chosen, index], "cer": cer, "kept": cer <= best})
+        if cer <= best:
+            chosen, best = [*chosen, index], cer
+    return chosen, attempts
+
+
+def prepare(exps: Sequence[Path], out: Path) -> None:
+    """What ``asr.decode --exp out`` and later stages read: base, settings, and every clip that any run trained on."""
+    if (out / "run.json").exists() or any(out.resolve() == exp.resolve() for exp in exps):
+        raise RecipeError(f"{out}: is a run of its own; give --out a new name")
+    claim(out, "average")
+    base_folder.link((exps[0] / "base").resolve(), out)
+    shutil.copyfile(exps[0] / "base.json", out / "base.json")
+    shutil.copytree(exps[0] / "conf", out / "conf", dirs_exist_ok=True)
+    trained_on: dict[str, Utterance] = {}
+    for exp in exps:
+        for item in read_manifest(exp / "manifest" / "train.jsonl"):
+            other = trained_on.setdefault(item.key, item)
+            if (other.target, other.num_samples) != (item.target, item.num_samples):
+                raise RecipeError(
+                    f"{exp}: was trained on another clip {item.key} than {exps[0]} and the runs before it; only runs on"
+                    " one corpus can be merged"
+                )
+    write_manifest(out / "manifest" / "train.jsonl", trained_on.values())
+    write_manifest(out / "manifest" / "val.jsonl", read_manifest(exps[0] / "manifest" / "val.jsonl"))
+
+
+def merge_runs(exps: Sequence[Path], out: Path, how: str, ngpu: int) -> dict[str, Any]:
+    """Write ``out``: model.pt.avgN, avg.json, model/; return avg.json's content. RecipeError as ``check_together``."""
+    runs = check_together(exps)
+    settings, merged = runs[0]["settings"], averages(exps)
+    paths = [path for path, _ in merged]
+    prepare(exps, out)
+    sweep(out)
+    shutil.rmtree(out / TRIAL, ignore_errors=True)  # of a merge that was killed
+    chosen, attempts, alone = list(range(len(exps))), [], [None] * len(exps)
+    if how == "greedy":
+        chosen, attempts, alone = _choose(exps, paths, out, settings, ngpu)
+    name = f"model.pt.avg{len(chosen)}"
+    written = [merged[index][1]["sha256"] for index in chosen]
+    digest, digests = write_mean([paths[index] for index in chosen], out / name, written=written)
+    record = {
+        "file": name,
+        "sha256": digest,
+        "how": how,
+        "ranked_by": "validation CER" if how == "greedy" else None,
+        "checkpoints": [
+            {"file": f"{exps[index].name}/{merged[index][1]['file']}", "value": alone[index], "sha256": found}
+            for index, found in zip(chosen, digests, strict=True)
+        ],
+        "runs": [exp.name for exp in exps],
+        "attempts": attempts,
+    }
+    before = [lineage.read(exp / "model", exp.name) for exp in exps]
+    lineage.write(out, before, [exp.name for exp in exps], [])
+    package(out, out / name, out / "model", settings)
+    for old in out.glob("model.pt.avg*"):
+        if old.name != name:
+            old.unlink()
+    write_json(out / "avg.json", record)
+    names = ", ".join(exps[index].name for index in chosen)
+    print(f"merged {len(chosen)} of {len(exps)} runs ({names}) -> {out / name}, model/")
+    return record
+
+
+def _choose(
+    exps: Sequence[Path], paths: Sequence[Path], out: Path, settings: dict[str, Any], ngpu: int
+) -> tuple[list[int], list[dict[str, Any]], list[float]]:
+    """The greedy choice by decoding: indices, attempts with the runs' names, and each run's own validation CER."""
+    manifest, trial = out / "manifest" / "val.jsonl", out / TRIAL
+    seconds = read_stage_file(exps[0], "decode").get("decode_conf", {}).get("batch_seconds", DEFAULTS["batch_seconds"])
+
+    def cer_of(indices: list[int]) -> float:
+        if len(indices) == 1:
+            model = exps[indices[0]] / "model"
+        else:
+            model = trial / "model"
+            write_mean([paths[index] for index in indices], trial / "mean.pt")
+            package(out, trial / "mean.pt", model, settings)
+        found = validation_cer(model, manifest, ngpu, seconds)
+        print(f"{' + '.join(exps[index].name for index in indices)}: validation CER {100 * found:.2f} %", flush=True)
+        return found
+
+    try:
+        alone = [cer_of([index]) for index in range(len(exps))]
+        chosen, attempts = greedy(alone, cer_of)
+    finally:
+        shutil.rmtree(trial, ignore_errors=True)
+    return chosen, [{**item, "runs": [exps[index].name for index in item["runs"]]} for item in attempts], alone

@@ -1,0 +1,79 @@
+"""The JSON of train_conf.deepspeed_config, checked and completed from the YAML: each setting has one place.
+
+The JSON is about memory and communication (zero_optimization). What to optimise with, the learning rate, clipping,
+accumulation and precision stay in the YAML, and are handed to DeepSpeed from there.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any
+
+from asr.core.errors import RecipeError
+
+FILES = "conf/deepspeed_zero1.json or conf/deepspeed_zero2.json"
+STAGES = (1, 2)
+# Blocks of DeepSpeed's that would fight with the recipe, and what to do instead.
+INSTEAD = {
+    "optimizer": "the YAML's optim and optim_conf are used",
+    "scheduler": "the YAML's scheduler and scheduler_conf are used",
+    "fp16": "there is no fp16 here; set train_conf.use_bf16",
+    "bf16": "its weights in bfloat16 fail in the encoder's first LayerNorm; set train_conf.use_bf16 for autocast",
+    "torch_autocast": "set train_conf.use_bf16",
+    "train_batch_size": "dataset_conf.batch_size counts frames",
+    "train_micro_batch_size_per_gpu": "dataset_conf.batch_size counts frames",
+}
+
+
+def check(train_conf: dict[str, Any], where: object) -> None:
+    """RecipeError for what cannot be together with DeepSpeed, or the JSON in itself; ``where`` is the YAML's name."""
+    name = train_conf.get("deepspeed_config")
+    if not name:
+        raise RecipeError(f"{where}: train_conf.use_deepspeed needs train_conf.deepspeed_config: {FILES}")
+    if (steps := train_conf.get("accum_grad", 1)) != 1:
+        raise RecipeError(
+            f"{where}: train_conf.accum_grad {steps} does not go with use_deepspeed; set it 1 and raise"
+            " dataset_conf.batch_size, or the number of GPUs"
+        )
+    engine_config(train_conf)
+
+
+def installed() -> None:
+    """RecipeError where DeepSpeed is not."""
+    if importlib.util.find_spec("deepspeed") is None:
+        raise RecipeError(
+            "train_conf.use_deepspeed: DeepSpeed is not installed; bash scripts/install.sh --deepspeed, or set it false"
+        )
+
+
+def engine_config(train_conf: dict[str, Any], bf16: bool = False) -> dict[str, Any]:
+    """What ``deepspeed.initialize`` takes. RecipeError for a JSON that is none, or that contradicts the YAML."""
+    path = Path(train_conf["deepspeed_config"])
+    try:
+        conf = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RecipeError(f"{path}: named by train_conf.deepspeed_config and not there; give {FILES}") from None
+    except ValueError as error:
+        raise RecipeError(f"{path}: not JSON: {error}") from None
+    for key, instead in INSTEAD.items():
+        if key in conf:
+            raise RecipeError(f"{path}: '{key}' is set by the recipe: {instead}; take it out")
+    stage = conf.get("zero_optimization", {}).get("stage")
+    if stage not in STAGES:
+        raise RecipeError(f"{path}: zero_optimization.stage is {stage}; it takes 1 or 2, which leave whole weights")
+    ours = {
+        "train_micro_batch_size_per_gpu": 1,  # DeepSpeed counts with it; the loader is ours
+        "gradient_accumulation_steps": 1,
+        "gradient_clipping": float(train_conf.get("grad_clip", 10.0)),
+        "zero_allow_untested_optimizer": True,
+        "steps_per_print": None,
+    }
+    for key in ("gradient_accumulation_steps", "gradient_clipping"):
+        if key in conf and conf[key] != ours[key]:
+            yaml_key = "grad_clip" if key == "gradient_clipping" else "accum_grad"
+            raise RecipeError(f"{path}: {key} {conf[key]} contradicts train_conf.{yaml_key} {ours[key]:g}; take it out")
+    if bf16:
+        ours["torch_autocast"] = {"enabled": True, "dtype": "bfloat16"}
+    return {**conf, **ours}

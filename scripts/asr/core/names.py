@@ -1,0 +1,61 @@
+"""Names of speakers and utterances: one name for what looks the same, and speakers that nobody knows."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from asr.core.manifest import Utterance
+
+UNKNOWN_SPEAKER = "unknown"  # where a corpus does not say who speaks
+DUMMIES = "every utterance has its own speaker (utt2spk is a dummy)"
+NOT_ALL_KNOWN = "not all speakers are known"  # why there is no interval over speakers
+_FEWEST = 4  # utterances: of fewer nobody claims anything about speakers
+_OWN = 0.9  # speakers to an utterance: with more they are not people
+# Beside format characters (Cf), Unicode's Default_Ignorable_Code_Point: fillers, joiners, variation selectors.
+_IGNORABLE = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0000-\U000e0fff]")
+
+
+def _is_invisible(char: str) -> bool:
+    return unicodedata.category(char) == "Cf" or bool(_IGNORABLE.match(char))
+
+
+def plain_name(name: str) -> str:
+    """Return ``name`` in NFC and without characters that cannot be seen (zero-width blanks, marks of direction)."""
+    if name.isascii():
+        return name
+    return unicodedata.normalize("NFC", "".join(char for char in name if not _is_invisible(char)))
+
+
+def visible(text: str) -> str:
+    """Return ``text`` with characters that cannot be seen spelled out, as in S01_0<U+200B>."""
+    if text.isascii():
+        return text
+    return "".join(f"<U+{ord(char):04X}>" if _is_invisible(char) else char for char in text)
+
+
+def is_code(name: str) -> bool:
+    """Return whether ``name`` is a code of at most three digits, as CDSD's are: it says of nobody who that is."""
+    return bool(re.fullmatch("[0-9]{1,3}", name))
+
+
+def published_names(speakers: Iterable[str]) -> dict[str, str]:
+    """Return {speaker: name to publish}, in order: codes as they are, others S1, S2, … by their place."""
+    places = enumerate(sorted(set(speakers)), 1)
+    return {name: name if is_code(name) or name == UNKNOWN_SPEAKER else f"S{place}" for place, name in places}
+
+
+def are_dummies(speakers: Sequence[str]) -> bool:
+    """Return whether the speakers of these utterances, one each, are as many as the utterances, or nearly so."""
+    return len(speakers) >= _FEWEST and len(set(speakers)) > _OWN * len(speakers)
+
+
+def known_speakers(utterances: Iterable[Utterance]) -> list[Utterance]:
+    """Return the utterances with plain names of speakers, or ``UNKNOWN_SPEAKER`` for all where these are dummies."""
+    found = list(utterances)
+    if are_dummies([item.speaker for item in found]):
+        return [item._replace(speaker=UNKNOWN_SPEAKER) for item in found]
+    return [item if item.speaker.isascii() else item._replace(speaker=plain_name(item.speaker)) for item in found]

@@ -1,0 +1,142 @@
+"""Batches of clips of like length, in an order that is new every epoch, and exact wherever a run goes on.
+
+FunASR's BatchSampler sorts the clips of each buffer and puts out batches from short to long, in every epoch; a small
+buffer mixes lengths better and pads more. Here the batches of large buffers are shuffled: little padding, no order.
+Registered with FunASR as ``ShuffledBatchSampler``; the launcher imports this module, and with it the dataset and the
+dataloader.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch.distributed as dist
+from funasr.register import tables
+from torch.utils.data import Sampler
+
+import asr.data.dataloader  # noqa: F401 - registers RecipeAudioDataset and RecipeDataloader
+from asr.core.errors import RecipeError
+from asr.data.batches import Part, Settings, parts_to_save, plan
+
+# Padding falls with the batches cut from one sorted buffer: about 2 % at this many, whatever the batch_size.
+BATCHES_SORTED = 100
+LEAST_SORTED = 1024
+
+
+class ShuffledBatchSampler(Sampler):
+    """Lists of indices whose longest clip times their number is at most ``batch_size`` 10-ms frames.
+
+    Every clip is in exactly one batch of an epoch, and all ranks get the same number of batches: large batches are
+    split where it does not come out even. (With fewer clips than ranks, training repeats clips, and in validation some
+    ranks have none.) The order depends on the seed, the epoch and the manifest, and on no machine.
+
+    Args:
+        dataset: has a length, and ``source_lens(epoch, speeds, seed)``, or ``get_source_len(index)``, in 10-ms frames.
+        batch_size: padded frames a batch; with batch_type "example", clips a batch.
+        sort_size: clips that are sorted by length together; unset, BATCHES_SORTED batches of them.
+        start_step: batches of this rank to leave out, for a run that goes on in the middle of an epoch.
+        passed: parts of this epoch that were trained under other settings (batch size, ranks, …): what they covered is
+            left out, and only the rest of the clips is put into batches.
+        rank, world_size: torch.distributed's, unless given.
+
+    RecipeError where a clip is longer than a whole batch can be.
+    """
+
+    def __init__(
+        self,
+        dataset: Any,
+        batch_size: int,
+        batch_type: str = "token",
+        sort_size: int | None = None,
+        is_training: bool = True,
+        start_step: int = 0,
+        sampler_seed: int = 0,
+        passed: Sequence[Part] = (),
+        rank: int | None = None,
+        world_size: int | None = None,
+        **_: Any,
+    ) -> None:
+        self.dataset, self.is_training = dataset, is_training
+        self.start_step, self.epoch = start_step, 0
+        if rank is None or world_size is None:
+            rank, world_size = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+        self.rank = rank
+        speeds = getattr(getattr(dataset, "augmentation", None), "speeds", ())
+        self.settings = Settings(batch_size, batch_type, sort_size or 0, sampler_seed, world_size, speeds)
+        if not sort_size:
+            self.settings = replace(self.settings, sort_size=self._sort_size())
+        self.made_for, self.made = None, []
+        self.passed = self._merged(passed)
+
+    def _merged(self, passed: Sequence[Part]) -> tuple[Part, ...]:
+        """The parts under other settings; a last one under these is a start_step."""
+        parts = list(passed)
+        if parts and parts[-1][0] == self.settings:
+            self.start_step += parts.pop()[1]
+        return tuple(parts)
+
+    def _sort_size(self) -> int:
+        mean = max(self.lengths(replace(self.settings, speeds=())).mean(), 1) if len(self.dataset) else 1
+        return max(round(BATCHES_SORTED * self.settings.batch_size / mean), LEAST_SORTED)
+
+    def lengths(self, settings: Settings) -> np.ndarray:
+        """[n] what each clip takes of a batch in this epoch, by settings that may be an earlier run's."""
+        if settings.batch_type == "example":
+            return np.ones(len(self.dataset), np.int64)
+        if hasattr(self.dataset, "source_lens"):
+            found = self.dataset.source_lens(self.epoch, settings.speeds, settings.seed)
+        else:
+            found = np.array([self.dataset.get_source_len(index) for index in range(len(self.dataset))], np.int64)
+        if len(found) and found.max() > settings.batch_size:
+            raise RecipeError(
+                f"a clip of {found.max()} frames is longer than a whole batch (dataset_conf.batch_size"
+                f" {settings.batch_size}); raise it, or set max_source_length to leave the clip out"
+            )
+        return found
+
+    def all_batches(self) -> list[np.ndarray]:
+        """The batches of this epoch for all ranks together; the same on every rank."""
+        left = np.arange(len(self.dataset))
+        for settings, steps in self.passed:
+            batches = plan(left, self.lengths(settings), settings, self.epoch, self.is_training)
+            done = batches[: steps * settings.world_size]
+            left = np.setdiff1d(left, np.concatenate(done)) if done else left
+        return plan(left, self.lengths(self.settings), self.settings, self.epoch, self.is_training)
+
+    def mine(self) -> list[np.ndarray]:
+        """This rank's batches of this epoch, from ``start_step`` on; made once an epoch, asked for at every step."""
+        if self.made_for != self.epoch:
+            self.made_for = self.epoch
+            self.made = self.all_batches()[self.rank :: self.settings.world_size][self.start_step :]
+        return self.made
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return (batch.tolist() for batch in self.mine())
+
+    def __len__(self) -> int:
+        return len(self.mine())
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose order comes next."""
+        self.epoch = epoch
+
+    def position(self, step: int) -> list[list[Any]]:
+        """What a checkpoint after ``step`` steps of this epoch has to keep: plain lists, for ``saved_parts``."""
+        before = sum(steps for _, steps in self.passed)
+        return parts_to_save([*self.passed, (self.settings, step - before)])
+
+
+@tables.register("batch_sampler_classes", "ShuffledBatchSampler")
+def shuffled_batch_sampler(dataset: Any, **conf: Any) -> dict[str, Any]:
+    """The arguments that FunASR hands to DataLoader."""
+    arguments = {
+        "batch_sampler": ShuffledBatchSampler(dataset, **conf),
+        "num_workers": conf.get("num_workers", 4),
+        "pin_memory": conf.get("pin_memory", True),
+    }
+    if arguments["num_workers"] > 0:
+        arguments["prefetch_factor"] = conf.get("prefetch_factor", 2)
+    return arguments

@@ -1,0 +1,127 @@
+"""Use a tuned model at once: ``python -m asr.transcribe --model exp/<tag>/model FILE.wav …`` prints ``FILE<tab>text``.
+
+Any sample rate and channel count that libsndfile reads (wav, flac, ogg, opus, mp3). Recordings of up to 60 s are
+decoded whole. A longer one is read piece by piece, cut at the quietest point of the second half of every 60 s, and
+printed as ``FILE<tab>begin-end<tab>text`` (seconds). This is no voice-activity detector: every sample is decoded. A
+file that cannot be read is named on stderr, the others are transcribed, and the exit status is 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from asr.core import errors
+from asr.core.errors import RecipeError
+from asr.core.manifest import MODEL_SAMPLE_RATE
+
+if TYPE_CHECKING:
+    import numpy as np
+
+WHOLE = 60 * MODEL_SAMPLE_RATE  # samples that are never cut
+EARLIEST = 30 * MODEL_SAMPLE_RATE  # of a piece: it is cut behind this
+QUIET = MODEL_SAMPLE_RATE // 5  # how long a cut looks for quiet around it
+LEAST = MODEL_SAMPLE_RATE  # the last piece has as much
+WINDOW = MODEL_SAMPLE_RATE // 40  # of a feature: no clip is shorter
+TOKENS_PER_SECOND = 10  # more than anybody says: a longer text is a language model's loop
+
+
+def pieces(blocks: Iterable[np.ndarray]) -> Iterator[tuple[int, np.ndarray, bool]]:
+    """(first sample, samples, whether it is the last) of pieces of at most WHOLE samples, which add up to the blocks.
+
+    No more than one piece and one block are in memory.
+    """
+    import numpy as np
+
+    rest, start = np.empty(0, np.float32), 0
+    for block in blocks:
+        rest = np.concatenate([rest, block])
+        while len(rest) >= WHOLE + LEAST:
+            at = quietest(rest[:WHOLE])
+            yield start, rest[:at], False
+            rest, start = rest[at:], start + at
+    if len(rest) > WHOLE:
+        at = quietest(rest[:-LEAST])
+        yield start, rest[:at], False
+        rest, start = rest[at:], start + at
+    yield start, rest, True
+
+
+def quietest(samples: np.ndarray) -> int:
+    """The sample behind EARLIEST in the middle of the QUIET samples of least power."""
+    import numpy as np
+
+    total = np.cumsum(np.square(samples[EARLIEST:], dtype=np.float64))
+    return EARLIEST + QUIET // 2 + int(np.argmin(total[QUIET:] - total[:-QUIET]))
+
+
+def lines(recogniser: Any, name: str) -> Iterator[str]:
+    """What is printed of a file. UnreadableError or RecipeError where that cannot be, or not to its end."""
+    import soundfile
+
+    from asr.audio.reading import resampled
+    from asr.decoding.batches import Clip, Decoder
+
+    if Path(name).is_dir():
+        raise RecipeError(f"{name}: is a folder; name the files in it: {name.rstrip('/')}/*.wav")
+    if not Path(name).is_file():
+        raise RecipeError(f"{name}: no such audio file")
+    for start, samples, last in pieces(resampled(name)):
+        begin, end = start / MODEL_SAMPLE_RATE, (start + len(samples)) / MODEL_SAMPLE_RATE
+        if len(samples) < WINDOW:
+            raise RecipeError(f"{name}: has {1000 * end:.1f} ms, less than one 25-ms feature window")
+        if not start and (rate := soundfile.info(name).samplerate) < MODEL_SAMPLE_RATE:
+            print(
+                f"note: {name}: {rate} Hz: no sound above {rate // 2} Hz is in it, and models trained on 16 kHz expect"
+                " some: more errors are to be expected",
+                file=sys.stderr,
+            )
+        if "max_new_tokens" in recogniser.options:
+            most = max(recogniser.family.decode_options["max_new_tokens"], int((end - begin) * TOKENS_PER_SECOND))
+            recogniser.options = {**recogniser.options, "max_new_tokens": most}
+        text = Decoder(recogniser).texts([Clip(name, end - begin)], *recogniser.features([samples]))[0]
+        yield f"{name}\t{text}" if last and not start else f"{name}\t{begin:.2f}-{end:.2f}\t{text}"
+
+
+def model_folder(given: Path) -> Path:
+    """The model to use: ``given``, or the average of the run that it is. RecipeError where it is neither."""
+    run = (given / "base.json").is_file()
+    if (given / "config.yaml").is_file() and not run:
+        return given
+    if (given / "model" / "config.yaml").is_file():
+        print(f"note: {given} is a run; its averaged model is used, {given / 'model'}", file=sys.stderr)
+        return given / "model"
+    if run:
+        command = given / "command"
+        again = command.read_text(encoding="utf-8").strip() if command.is_file() else f"bash run.sh --tag {given.name}"
+        raise RecipeError(f"{given}: a run without an averaged model; make it first: {again} --stage 4 --stop-stage 4")
+    raise RecipeError(f"{given}: not a FunASR model folder (no config.yaml); stage 4 makes exp/<tag>/model")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m asr.transcribe", description=__doc__.splitlines()[0])
+    parser.add_argument("--model", required=True, type=Path, help="a FunASR model folder, e.g. exp/<tag>/model")
+    parser.add_argument("--ngpu", type=int, default=0, help="1 uses a GPU (default: the CPU)")
+    parser.add_argument("files", nargs="+", metavar="FILE", help="audio files")
+    arguments = parser.parse_args()
+    folder = model_folder(arguments.model)
+    from asr.audio.reading import UnreadableError
+    from asr.models.loading import load
+
+    recogniser, status = load(folder, arguments.ngpu), 0
+    for name in arguments.files:
+        try:
+            for line in lines(recogniser, name):
+                print(line, flush=True)
+        except RecipeError as error:
+            status = errors.EXIT_FAILED
+            print(f"error: {error}", file=sys.stderr)
+        except UnreadableError as error:
+            status = errors.EXIT_FAILED
+            anew = f"; if it is sound: ffmpeg -i {shlex.quote(name)} NEW.wav"
+            print(f"error: {name}: {error}{anew if error.kind == 'unreadable audio' else ''}", file=sys.stderr)
+    return status

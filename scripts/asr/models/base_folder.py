@@ -1,0 +1,162 @@
+"""Stage 0's base model: a hub id or a folder becomes ``exp/<tag>/base``, checked, with a digest of what is in it.
+
+The digest is what a run is tied to: training goes on from a checkpoint only while its base model is the same.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import zipfile
+from pathlib import Path
+from typing import Any
+
+from asr.core.errors import RecipeError
+from asr.core.files import sha256_file, sweep, write_json
+from asr.models import families, hub
+from asr.models.model_folder import is_inside, named_files, read_config, read_metas
+from asr.training.checkpoints.save_list import has_saves
+
+# Files that belong to a FunASR model folder. Weights come apart from the rest because they are large.
+WEIGHTS = "model.pt"
+CONFIGURATION = ("config.yaml", "configuration.json", "tokens.json", "tokens.txt", "am.mvn", "seg_dict", "bpe.model")
+
+
+def looks_like_a_path(name: str) -> bool:
+    """Whether the user meant a folder: ``./x``, ``/x``, ``~/x``, ``a/b/c``, or ``a/b`` where ``a`` is a folder here."""
+    return name.startswith((".", "/", "~")) or name.count("/") != 1 or Path(name.split("/")[0]).is_dir()
+
+
+def resolve(name: str, from_scratch: bool = False, family: str = "paraformer") -> Path:
+    """The absolute folder of a base model: itself if it is a folder, else a cache's, else fetched from ModelScope.
+
+    Raises RecipeError when the folder is not there or the hub does not answer: FunASR would print a line and go on.
+    """
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return hub.snapshot(folder).absolute()
+    if looks_like_a_path(name):
+        raise RecipeError(f"{name}: no such base model folder; give --base a folder or a ModelScope id like iic/NAME")
+    for place in hub.cached(name):
+        try:
+            folder = hub.snapshot(place)
+            check(folder, from_scratch, family)
+        except RecipeError as error:
+            print(f"not taken from the cache: {error}")
+        else:
+            print(f"{name}: taken from the cache, {folder} (without it the newest is fetched)")
+            return folder
+    return hub.fetch(name)
+
+
+def check(folder: Path, from_scratch: bool = False, family: str = "paraformer") -> None:
+    """Raise RecipeError unless ``folder`` holds a whole FunASR model of the family (without weights from scratch).
+
+    FunASR itself passes over a file that configuration.json names and that is not there, and the texts change.
+    """
+    found = read_config(folder).get("model")
+    kind = families.of(family)
+    if found not in kind.models:
+        raise RecipeError(f"{folder}: is a {found}, and family {family} covers {', '.join(kind.models)}")
+    about, metas = folder / "configuration.json", read_metas(folder)
+    if metas.get("config") != "config.yaml":
+        raise RecipeError(f"{about}: file_path_metas.config must be config.yaml, which FunASR else does not read")
+    for name in named_files(metas) if about.is_file() else ():
+        if not is_inside(name):
+            raise RecipeError(f"{about}: names {name}, which is not in {folder}; move it there and name it so")
+        if not (folder / name).exists() and not (from_scratch and name == WEIGHTS):
+            raise RecipeError(f"{folder / name}: named in configuration.json and not there; fetch the model again")
+    kind.check_folder(folder, from_scratch)
+    weights = folder / WEIGHTS
+    if from_scratch:
+        return
+    if not weights.is_file():
+        others = ", ".join(sorted(path.name for path in folder.glob("*.safetensors")))
+        other = f" ({others} is Transformers' form of them)" if others else ""
+        raise RecipeError(f"{weights}: the base model's weights are not there{other}; fetch the model again")
+    with open(weights, "rb") as stream:
+        zipped = stream.read(2) == b"PK"
+    if weights.stat().st_size < 1024 or (zipped and not zipfile.is_zipfile(weights)):
+        raise RecipeError(f"{weights}: truncated ({weights.stat().st_size} bytes); fetch the model again")
+
+
+def small_files(folder: Path) -> list[str]:
+    """Names, below ``folder``, of the files that make the model what it is, but for its weights."""
+    names = {*CONFIGURATION, *named_files(read_metas(folder)), *families.of_folder(folder).more_files(folder)}
+    return sorted(name for name in names - {WEIGHTS} if (folder / name).is_file())
+
+
+def digest(folder: Path) -> dict[str, str]:
+    """sha256 of each file that makes the model what it is, and ``digest`` over them all; where it lies is no matter."""
+    files = {name: sha256_file(folder / name) for name in (*small_files(folder), WEIGHTS) if (folder / name).is_file()}
+    total = hashlib.sha256("".join(f"{name} {value}\n" for name, value in sorted(files.items())).encode())
+    return {"digest": total.hexdigest(), **files}
+
+
+def link(folder: Path, exp: Path) -> None:
+    """Make ``exp/base`` a symbolic link to ``folder``, replacing an older one in one step."""
+    exp.mkdir(parents=True, exist_ok=True)
+    temporary = exp / ".base.new"
+    temporary.unlink(missing_ok=True)  # of a run that was killed here
+    temporary.symlink_to(folder)
+    os.replace(temporary, exp / "base")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m asr.base_model", description=__doc__.splitlines()[0])
+    parser.add_argument("--base", required=True, help="ModelScope id, or a folder")
+    parser.add_argument("--exp", required=True, type=Path, help="exp/<tag>; gets base (a link) and base.json")
+    parser.add_argument("--restart", action="store_true", help="stage 3 will throw this tag's checkpoints away")
+    arguments = parser.parse_args()
+    from asr.config.load import read_stage_file
+
+    values: dict[str, Any] = read_stage_file(arguments.exp, "base")
+    sweep(arguments.exp)
+    from_scratch = bool(values.get("from_scratch"))
+    folder = resolve(arguments.base, from_scratch, values["family"])
+    check(folder, from_scratch, values["family"])
+    found = digest(folder)
+    refuse_another_base(arguments.exp, found["digest"], arguments.restart)
+    link(folder, arguments.exp)
+    total = found.pop("digest")
+    write_json(
+        arguments.exp / "base.json",
+        {
+            "id": arguments.base,
+            "from_scratch": from_scratch,
+            "digest": total,
+            "files": found,
+        },
+    )
+    print(f"base model {arguments.base}: {len(found)} files, digest {total[:12]}")
+
+
+def refuse_another_base(exp: Path, found: str, restart: bool) -> None:
+    """RecipeError before anything of a trained run is replaced: its checkpoints are of another base model."""
+    run = exp / "run.json"
+    if restart or not run.is_file() or not has_saves(exp):
+        return
+    if json.loads(run.read_text(encoding="utf-8"))["tied_to"]["base model"] != found:
+        raise RecipeError(
+            f"{exp}: this run was trained with another base model; keep it and give --tag another name, or give"
+            " --restart to throw it away"
+        )
+
+
+def recorded(exp: Path) -> dict[str, Any]:
+    """exp/base.json: id, digest and files of the base model that stage 0 set up.
+
+    RecipeError when stage 0 has not run, or ran for another base than the configuration names now.
+    """
+    from asr.config.load import read_stage_file
+
+    path = exp / "base.json"
+    if not path.is_file():
+        raise RecipeError(f"{path}: not there; run stage 0 first")
+    record = json.loads(path.read_text(encoding="utf-8"))
+    wanted = read_stage_file(exp, "base")["base"]
+    if record["id"] != wanted:
+        raise RecipeError(f"{path}: stage 0 set up {record['id']}, the configuration names {wanted}; run stage 0 again")
+    return record

@@ -1,0 +1,4 @@
+"""Conformer and Transformer: their family, decoding and training step.
+
+Imports core and models.
+"""

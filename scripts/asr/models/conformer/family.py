@@ -1,0 +1,77 @@
+"""Conformer and Transformer: an encoder with CTC and an attention decoder (asr.models.conformer.decoding)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from asr.core.errors import RecipeError
+from asr.models.family import Family
+from asr.models.model_folder import read_config
+
+# Of each block of config.yaml, what the recipe masks padding in; another would change a clip's text with its batch.
+_KNOWN = {
+    ("encoder",): ("ConformerEncoder", "TransformerEncoder"),
+    ("decoder",): ("TransformerDecoder",),
+    ("encoder_conf", "input_layer"): ("conv2d", "conv2d2", "conv2d6", "conv2d8", "linear"),
+    ("encoder_conf", "positionwise_layer_type"): ("linear",),
+}
+_DEFAULTS = {("encoder_conf", "input_layer"): "conv2d", ("encoder_conf", "positionwise_layer_type"): "linear"}
+
+
+class Conformer(Family):
+    """FunASR's classes Conformer and Transformer."""
+
+    name = "conformer"
+    models = ("Conformer", "Transformer")
+    decode_options: Mapping[str, Any] = {"method": "ctc", "beam_size": 10, "ctc_weight": 0.3}
+    lora_targets = ("linear_q", "linear_k", "linear_v", "linear_out")
+
+    def check_folder(self, folder: Path, from_scratch: bool) -> None:
+        """RecipeError for a model without tokens, without CTC, or of blocks that the recipe does not mask."""
+        super().check_folder(folder, from_scratch)
+        path, config = folder / "config.yaml", read_config(folder)
+        for place, known in _KNOWN.items():
+            found: Any = config
+            for name in place:
+                found = (found or {}).get(name)
+            found = _DEFAULTS.get(place) if found is None else found
+            if found not in known:
+                raise RecipeError(f"{path}: {'.'.join(place)} is {found}; the recipe knows {', '.join(known)}")
+        if (config.get("model_conf") or {}).get("ctc_weight", 0.5) == 0:
+            raise RecipeError(
+                f"{path}: model_conf.ctc_weight is 0, so the model has no CTC to be decoded by; take one that has"
+            )
+
+    def configure(self, config: dict[str, Any], values: Mapping[str, Any]) -> None:
+        """Nothing is changed. RecipeError for a model without decoder or without CTC."""
+        share = (config.get("model_conf") or {}).get("ctc_weight", 0.5)
+        if not 0 < share < 1:
+            raise RecipeError(f"model_conf.ctc_weight is {share}; it must be above 0 and below 1")
+
+    def attach(self, model: Any, tokenizer: Any, config: Mapping[str, Any]) -> None:
+        """The decoder's end mark is a token of each text, which FunASR counts where a loss is a mean over tokens."""
+        model.end_marks = 1
+
+    def prepare(self, model: Any) -> None:
+        """See ``asr.models.conformer.training``."""
+        from asr.models.conformer.training import prepare
+
+        prepare(model)
+
+    def method(self, options: Mapping[str, Any]) -> str:
+        """The method with what its texts depend on; the number changes when the texts would."""
+        if options["method"] == "ctc":
+            return "ctc-greedy-masked-1"
+        joint = f"-ctc{options['ctc_weight']:g}" if options["method"] == "joint" else ""
+        return f"{options['method']}-beam{options['beam_size']}{joint}-masked-1"
+
+    def hear(self, model: Any, speech: Any, lengths: Any, options: Mapping[str, Any]) -> list[list[int]]:
+        """``ctc``: greedy, one pass, the same whatever the batch. ``attention`` and ``joint``: beam search."""
+        from asr.models.conformer.decoding import beam, ctc_greedy
+
+        if options["method"] == "ctc":
+            return ctc_greedy(model, speech, lengths)
+        weight = options["ctc_weight"] if options["method"] == "joint" else 0.0
+        return beam(model, speech, lengths, options["beam_size"], weight)

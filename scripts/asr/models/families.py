@@ -1,0 +1,39 @@
+"""The kinds of models that the recipe trains, one module each: the only place where they differ.
+
+A family says which FunASR classes it covers, what its training lines hold, how it is ranked, decoded and adapted. What
+it takes to add one is in docs/adding-a-model.md.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from asr.core.errors import RecipeError
+from asr.models.conformer.family import Conformer
+from asr.models.family import Family
+from asr.models.model_folder import read_config
+from asr.models.nano.family import Nano
+from asr.models.paraformer.family import Paraformer
+from asr.models.sensevoice.family import SenseVoice
+
+FAMILIES: dict[str, Family] = {family.name: family for family in (Paraformer(), Conformer(), Nano(), SenseVoice())}
+
+
+def of(name: str) -> Family:
+    """The family that a YAML names."""
+    return FAMILIES[name]
+
+
+def of_model(kind: str | None) -> Family | None:
+    """The family of a FunASR class, as a config.yaml's ``model`` names it; None where there is none."""
+    return next((family for family in FAMILIES.values() if kind in family.models), None)
+
+
+def of_folder(folder: Path) -> Family:
+    """The family of a model folder. RecipeError where it is of none."""
+    kind = read_config(folder).get("model")
+    family = of_model(kind)
+    if family is None:
+        known = ", ".join(name for item in FAMILIES.values() for name in item.models)
+        raise RecipeError(f"{folder}: is a {kind}, which the recipe does not know; it knows {known}")
+    return family

@@ -1,0 +1,93 @@
+"""What a family of models answers to; the defaults are those of a model that reads clips and writes characters.
+
+Nothing here imports torch or FunASR: the YAML is checked without them. Methods that are given a model may.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from asr.core.errors import RecipeError
+
+
+class Family:
+    """One kind of model. A subclass sets what differs.
+
+    name: as the YAML's ``family:`` has it.
+    models: FunASR's classes that it covers, as config.yaml's ``model`` names them.
+    rankings: values of ``avg_keep_nbest_models_type`` that it can be ranked by; the first is the default.
+    decode_options: keys of ``decode_conf`` that only this family has, with their defaults.
+    native_lora: the parts in which FunASR itself has adapters; PEFT's are used where there are none.
+    lora_targets: what ``lora_conf.targets`` is unless given; with ``native_lora`` all that it may name.
+    also_trained: parts that are trained whole beside adapters, unless ``lora_conf.also_train`` says otherwise.
+    """
+
+    name = ""
+    models: tuple[str, ...] = ()
+    rankings: tuple[str, ...] = ("cer", "acc", "loss")
+    decode_options: Mapping[str, Any] = {}
+    native_lora: tuple[str, ...] = ()
+    lora_targets: tuple[str, ...] = ()
+    also_trained: tuple[str, ...] = ()
+
+    def check_folder(self, folder: Path, from_scratch: bool) -> None:
+        """RecipeError unless the base model's folder holds what this family needs beside weights and configuration."""
+        if not any((folder / name).is_file() for name in ("tokens.json", "tokens.txt", "bpe.model")):
+            raise RecipeError(f"{folder}: no tokens.json (or tokens.txt, bpe.model) in it; fetch the model again")
+
+    def more_files(self, folder: Path) -> list[str]:
+        """Names, below ``folder``, of files that make the model what it is, beside those that every model has."""
+        return []
+
+    def line(self, item: Any) -> dict[str, Any]:
+        """Fields of a training line (an ``asr.core.manifest.Utterance``'s) beside those that every manifest has."""
+        return {}
+
+    def encode(self, tokenizer: Any, item: Mapping[str, Any]) -> list[int]:
+        """Token ids that a training line's text is trained on."""
+        return tokenizer.encode(item["target"])
+
+    def settle(self, config: dict[str, Any], folder: Path) -> None:
+        """Change FunASR's configuration of a model folder before any model, to train or to decode, is built from it."""
+
+    def attach(self, model: Any, tokenizer: Any, config: Mapping[str, Any]) -> None:
+        """Give a built model what of its tokenizer or configuration ``hear`` and training need."""
+
+    def publish(self, folder: Path, config: dict[str, Any]) -> None:
+        """Complete a packaged model's folder, and its configuration before that is written to config.yaml."""
+
+    def counts(self, texts: Iterable[str]) -> dict[str, int]:
+        """What else of the decoded texts is counted, in decode.json's counts and in RESULTS.md."""
+        return {}
+
+    def configure(self, config: dict[str, Any], values: Mapping[str, Any]) -> None:
+        """Change FunASR's configuration before a model to train is built from it; ``values`` are the YAML's."""
+
+    def prepare(self, model: Any) -> None:
+        """Replace what FunASR does badly in a model that is to be trained."""
+
+    def method(self, options: Mapping[str, Any]) -> str:
+        """What the decoding method is called; recorded, so that a kept result is never of another one."""
+        raise NotImplementedError
+
+    def hear(self, model: Any, speech: Any, lengths: Any, options: Mapping[str, Any]) -> list[list[int]]:
+        """Token ids of each clip, text alone: (B, T, D) features and (B,) lengths on the model's device."""
+        raise NotImplementedError
+
+    def text(self, tokenizer: Any, ids: Sequence[int]) -> str:
+        """Token ids as text, put together as FunASR's own inference does."""
+        from funasr.utils.postprocess_utils import sentence_postprocess
+
+        return sentence_postprocess(tokenizer.ids2tokens(ids))[0] if ids else ""
+
+    def options(self, conf: Mapping[str, Any], at: object = "decode_conf") -> dict[str, Any]:
+        """This family's decoding options, from a ``decode_conf``. RecipeError for one that only others have."""
+        from asr.models.families import FAMILIES
+
+        for family in FAMILIES.values():
+            for key in family.decode_options:
+                if key in conf and key not in self.decode_options:
+                    raise RecipeError(f"{at}: decode_conf.{key} is for {family.name}; {self.name} has no such option")
+        return {key: conf.get(key, default) for key, default in self.decode_options.items()}

@@ -1,0 +1,206 @@
+"""Everything that builds or reads a FunASR model: composing its configuration, loading it whole, features, text.
+
+Only this module, the trainer's and the launcher's know FunASR (1.4.16); the rest of the recipe would survive another.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from asr.core.errors import RecipeError
+from asr.models import families
+from asr.models.lora_merge import is_factor
+from asr.models.model_folder import read_config
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Silence FunASR's prints and logging, which importing it configures; on an error they are shown after all."""
+    held = io.StringIO()
+    disabled = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with contextlib.redirect_stdout(held):
+            yield
+    except RecipeError:
+        raise
+    except BaseException:
+        sys.stderr.write(held.getvalue())
+        raise
+    finally:
+        logging.disable(disabled)
+
+
+def choose_device(ngpu: int) -> str:
+    """``cuda`` or ``cpu``; a GPU that was asked for and cannot be used is an error, never a silent fall to CPU."""
+    if ngpu == 0:
+        return "cpu"
+    if not torch.cuda.is_available():
+        raise RecipeError(
+            f"a GPU was asked for (--ngpu {ngpu}), and torch {torch.__version__} cannot use one: see"
+            " `python -m asr.machine`; --ngpu 0 runs on the processor"
+        )
+    if ngpu > torch.cuda.device_count():
+        raise RecipeError(f"--ngpu {ngpu}: torch sees only {torch.cuda.device_count()} GPUs")
+    return "cuda"
+
+
+def compose(folder: str | os.PathLike[str], blocks: dict[str, dict[str, Any]] | None = None) -> dict[str, Any]:
+    """The base model's configuration as FunASR's builders take it, with the YAML's model blocks merged in.
+
+    Args:
+        folder: a FunASR model folder.
+        blocks: e.g. {"encoder_conf": {"dropout_rate": 0.2}}; a key that the base's block does not have is an error,
+            because FunASR would swallow it.
+    """
+    from funasr.download.download_model_from_hub import download_model
+
+    folder = Path(folder)
+    known = read_config(folder)
+    for block, values in (blocks or {}).items():
+        for key in values:
+            if key.startswith("lora_"):
+                raise RecipeError(f"{block}.{key}: adapters are set in lora_conf (rank, alpha, dropout, targets)")
+            if key not in (known.get(block) or {}):
+                there = ", ".join(sorted(known.get(block) or {})) or "nothing"
+                raise RecipeError(f"{block}.{key}: the base model's {block} has no such key; it has {there}")
+    with quiet():
+        composed = download_model(model=str(folder), is_training=True, **(blocks or {}))
+    # A folder with configuration.json reports its weights only if they are there; without them it is from scratch.
+    composed.setdefault("init_param", None)
+    composed.setdefault("model_conf", {})  # without it FunASR's AutoModel would ask a hub
+    composed |= {"disable_update": True, "fp16": False, "bf16": False}
+    if family := families.of_model(composed.get("model")):
+        family.settle(composed, folder)
+    return composed
+
+
+def read_state(path: str | os.PathLike[str]) -> dict[str, torch.Tensor]:
+    """The tensors of a checkpoint file, memory-mapped where its format allows; a broken file is a RecipeError."""
+    return open_state(path)[0]
+
+
+def open_state(path: str | os.PathLike[str]) -> tuple[dict[str, torch.Tensor], bool]:
+    """``read_state``, and whether the tensors are the file itself (True) or a copy of it in memory (False)."""
+    mapped = True
+    try:
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        except (RuntimeError, TypeError, ValueError):
+            state, mapped = torch.load(path, map_location="cpu", weights_only=True), False
+    except FileNotFoundError:
+        raise RecipeError(f"{path}: no such checkpoint") from None
+    except Exception as error:  # torch raises half a dozen types for a damaged file
+        raise RecipeError(f"{path}: cannot be read as a checkpoint ({str(error).splitlines()[0][:120]})") from None
+    for key in ("state_dict", "model_state_dict", "model"):
+        if isinstance(state, dict) and isinstance(state.get(key), dict):
+            state = state[key]
+    return {key.removeprefix("module."): value for key, value in state.items() if torch.is_tensor(value)}, mapped
+
+
+def check_loaded(model: torch.nn.Module, weights: str | os.PathLike[str]) -> int:
+    """Raise RecipeError unless every tensor of ``model`` came from ``weights``; return how many there are.
+
+    FunASR prints a line for a missing key, logs a wrong shape, and trains on from random values.
+    """
+    state, wrong = read_state(weights), []
+    for key, value in model.state_dict().items():
+        if is_factor(key):  # begins at nothing added; no base has it
+            continue
+        if key not in state:
+            wrong.append(f"{key} is missing")
+        elif state[key].shape != value.shape:
+            wrong.append(f"{key} is {tuple(state[key].shape)}, the model's is {tuple(value.shape)}")
+        elif not torch.equal(state[key].to(value.dtype), value.cpu()):
+            wrong.append(f"{key} was not loaded")
+    if wrong:
+        total = len(model.state_dict())
+        raise RecipeError(
+            f"{weights}: does not fit the model: {len(wrong)} of {total} tensors, first: {wrong[0]}; is it"
+            " this model's file, and whole?"
+        )
+    return len(model.state_dict())
+
+
+@dataclass
+class Recogniser:
+    """A loaded model with its frontend and tokenizer; text depends on the audio alone, not on its batch."""
+
+    model: Any
+    frontend: Any
+    tokenizer: Any
+    device: str
+    family: families.Family
+    options: Mapping[str, Any]
+
+    def features(self, clips: Sequence[np.ndarray]) -> tuple[torch.Tensor, torch.Tensor]:
+        """(B, T, D) features and (B,) lengths of 16-kHz mono clips, in the processor's memory."""
+        from funasr.utils.load_utils import extract_fbank
+
+        return extract_fbank([torch.from_numpy(clip) for clip in clips], frontend=self.frontend)
+
+    def text(self, ids: list[int]) -> str:
+        """Token ids as text."""
+        return self.family.text(self.tokenizer, ids)
+
+    def transcribe(self, clips: Sequence[np.ndarray]) -> list[str]:
+        """One text a clip; an empty string where the model hears nothing."""
+        return self.hear(*self.features(clips))
+
+    def hear(self, speech: torch.Tensor, lengths: torch.Tensor) -> list[str]:
+        """``transcribe`` of (B, T, D) features and (B,) lengths."""
+        found = self.family.hear(self.model, speech.to(self.device), lengths.to(self.device), self.options)
+        return [self.text(ids) for ids in found]
+
+
+def load(
+    folder: str | os.PathLike[str],
+    ngpu: int = 0,
+    dither: float = 0.0,
+    gpu: int = 0,
+    options: Mapping[str, Any] | None = None,
+) -> Recogniser:
+    """Load a FunASR model folder for decoding, whole or not at all.
+
+    Args:
+        folder: config.yaml, tokens, cmvn and model.pt.
+        ngpu: 0 for the processor, else how many GPUs are asked for.
+        dither: noise in the filter bank; FunASR's default of 1.0 makes decoding random, so 0 here.
+        gpu: which of the GPUs, from 0.
+        options: how to decode (``Family.options``); the family's defaults where not given.
+
+    Decoding is in fp32, TF32 off.
+    """
+    device = choose_device(ngpu)
+    if device == "cuda":
+        torch.cuda.set_device(gpu)
+        torch.backends.cudnn.allow_tf32 = False
+    weights = Path(folder) / "model.pt"
+    if not weights.is_file():
+        raise RecipeError(f"{weights}: no such file, so there is nothing to decode with")
+    with quiet():
+        from funasr import AutoModel
+
+        kwargs = compose(folder)
+        kwargs["init_param"] = str(weights)
+        kwargs.update(device=device, ncpu=torch.get_num_threads(), disable_pbar=True, disable_log=True)
+        loaded = AutoModel(**kwargs)
+    check_loaded(loaded.model, weights)
+    frontend = loaded.kwargs["frontend"]
+    frontend.dither = dither
+    loaded.model.eval()
+    family = families.of_folder(Path(folder))
+    family.attach(loaded.model, loaded.kwargs["tokenizer"], loaded.kwargs)
+    options = family.options({}) if options is None else options
+    return Recogniser(loaded.model, frontend, loaded.kwargs["tokenizer"], device, family, options)

@@ -1,0 +1,4 @@
+"""Paraformer: its family, decoding and training step.
+
+Imports core and models.
+"""

@@ -1,0 +1,4 @@
+"""SenseVoiceSmall: its family, training step and decoding.
+
+Imports core and models.
+"""

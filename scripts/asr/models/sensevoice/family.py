@@ -1,0 +1,134 @@
+"""SenseVoiceSmall: an encoder with CTC; four frames before a clip's say what kind of speech it is (model.py)."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from asr.core.errors import RecipeError
+from asr.models.family import Family
+from asr.models.model_folder import read_config, read_metas
+
+# What the recipe's clips are, in the order of the model's first four frames: Mandarin, and digits written as spoken.
+TAGS = {
+    "text_language": "<|zh|>",
+    "emo_target": "<|NEUTRAL|>",
+    "event_target": "<|Speech|>",
+    "with_or_wo_itn": "<|woitn|>",
+}
+FRAMES_STACKED = 6  # of 10 ms: FunASR's frontend gives the encoder one frame for so many
+_TAG = re.compile(r"<\|[^<>|]*\|>")
+_said: set[str] = set()  # texts with tokens that are not known, told once in a process
+
+logger = logging.getLogger("asr.progress")
+
+
+def without_tags(text: str) -> str:
+    """A text without <|…|> tags, wherever they stand, and without blanks at its ends."""
+    return _TAG.sub("", text).strip()
+
+
+def tag_ids(tokenizer: Any) -> list[int]:
+    """The ids of the four tags. RecipeError for a tokenizer to which one of them is not one token."""
+    found, pieces = [], getattr(tokenizer, "sp", None)
+    for tag in TAGS.values():
+        # SentencePiece's encode puts a piece of a blank first, unless the model was made without (add_dummy_prefix).
+        ids = [pieces.piece_to_id(tag)] if pieces else tokenizer.encode(tag)
+        if len(ids) != 1 or tokenizer.decode(ids).strip() != tag:
+            raise RecipeError(
+                f"the base model's tokenizer ({type(tokenizer).__name__}) does not know {tag} as one token, so it is"
+                " not SenseVoice's; fetch the model again"
+            )
+        found += ids
+    return found
+
+
+class SenseVoice(Family):
+    """SenseVoiceSmall, which reports no accuracy: it is ranked by CER or loss."""
+
+    name = "sensevoice"
+    models = ("SenseVoiceSmall",)
+    rankings = ("cer", "loss")
+    decode_options: Mapping[str, Any] = {"language": "zh"}
+    lora_targets = ("linear_q_k_v", "linear_out")
+
+    def check_folder(self, folder: Path, from_scratch: bool) -> None:
+        """RecipeError for a folder that has not what its tokenizer is made of, where FunASR will look for it."""
+        if read_config(folder).get("tokenizer") != "SentencepiecesTokenizer":
+            super().check_folder(folder, from_scratch)
+            return
+        named = (read_metas(folder).get("tokenizer_conf") or {}).get("bpemodel")
+        if not named or not (folder / named).is_file():
+            raise RecipeError(
+                f"{folder}: no SentencePiece model (file_path_metas.tokenizer_conf.bpemodel of configuration.json names"
+                " it; the hub's is chn_jpn_yue_eng_ko_spectok.bpe.model); fetch the model again"
+            )
+
+    def more_files(self, folder: Path) -> list[str]:
+        """The SentencePiece model under the name that the hub gives it."""
+        return sorted(path.name for path in folder.glob("*.model") if path.name != "bpe.model")
+
+    def line(self, item: Any) -> dict[str, Any]:
+        """The four tags of a clip. One with more text than frames is named, as CTC can learn nothing from it."""
+        if item.target_len > (frames := -(-item.source_len // FRAMES_STACKED)):
+            print(
+                f"note: {item.key}: {item.target_len} characters in {frames} frames of {10 * FRAMES_STACKED} ms, more"
+                " than CTC can align: nothing but its tags is learnt from it"
+            )
+        return dict(TAGS)
+
+    def encode(self, tokenizer: Any, item: Mapping[str, Any]) -> list[int]:
+        """The ids of the four tags, then the text's.
+
+        SentencePiece's id of what it does not know is CTC's blank, which a text cannot hold: such a token is left out,
+        and its text told of.
+        """
+        ids = tokenizer.encode(item["target"])
+        if 0 in ids and item["target"] not in _said:
+            _said.add(item["target"])
+            logger.info(
+                f"note: {item['key']}: the tokenizer does not know all of {item['target']!r}; the rest is learnt"
+            )
+        return [*tag_ids(tokenizer), *(token for token in ids if token)]
+
+    def configure(self, config: dict[str, Any], values: Mapping[str, Any]) -> None:
+        """RecipeError for FunASR's own training step, which knows the hub's tokenizer alone."""
+        if not values["train_conf"].get("quick_step", True):
+            raise RecipeError(
+                "train_conf.quick_step: false is FunASR's own training step, which for SenseVoice changes the lengths"
+                " of the clips that are then validated; take it away"
+            )
+
+    def attach(self, model: Any, tokenizer: Any, config: Mapping[str, Any]) -> None:
+        """RecipeError for a tokenizer that is not SenseVoice's, before anything is trained or decoded."""
+        tag_ids(tokenizer)
+        model.pieces = tokenizer
+
+    def spell(self, model: Any, ids: Sequence[int]) -> str:
+        """Characters: a token may be several, or the blank before a text."""
+        return self.text(model.pieces, ids)
+
+    def prepare(self, model: Any) -> None:
+        """See ``asr.models.sensevoice.model.prepare``."""
+        from asr.models.sensevoice.model import prepare
+
+        prepare(model)
+
+    def method(self, options: Mapping[str, Any]) -> str:
+        """Greedy, in the form that is trained, told the language; the number changes when the texts would."""
+        return f"ctc-greedy-{options['language']}-1"
+
+    def hear(self, model: Any, speech: Any, lengths: Any, options: Mapping[str, Any]) -> list[list[int]]:
+        """See ``asr.models.sensevoice.model.greedy``."""
+        from asr.models.sensevoice.model import greedy
+
+        return greedy(model, speech, lengths, options["language"])
+
+    def text(self, tokenizer: Any, ids: Sequence[int]) -> str:
+        """Token ids as FunASR's SenseVoice decodes them, without tags and without what stands for an unknown token."""
+        unknown = getattr(tokenizer, "unk_id", None)
+        ids = [token for token in ids if token != unknown]
+        return without_tags(tokenizer.decode(ids)) if ids else ""

@@ -1,0 +1,120 @@
+"""SenseVoiceSmall's training step and its greedy decoding, without what FunASR 1.4.16 does to batches.
+
+Four learnt frames go before a clip's: the first asks for a language, the second and third for event and emotion, the
+last for the form of the text. What the encoder makes of them is trained on the clip's four tags, the rest by CTC on its
+text. An et al., "FunAudioLLM", 2024.
+
+FunASR's forward pass adds 4 to the batch's own lengths, in place; asks the GPU for two numbers a clip; finds languages
+by token ids of the hub's tokenizer alone; and draws the language away in validation as well. Here none of that is so;
+CTC's lengths are the one synchronisation that is left (asr.models.training_step).
+
+FunASR also drops a clip from the loss where CTC cannot align its text to so few frames, and its validation loss is then
+infinite. Here its part is 0 in both; ``asr.models.sensevoice.family`` has named the clip.
+"""
+
+from __future__ import annotations
+
+import types
+from typing import Any
+
+import torch
+from funasr.register import tables
+from torch.nn import functional
+
+from asr.models.training_step import add_positions, augmented, ctc_losses, mask_without_asking, real_places
+
+LANGUAGE, FORM = "zh", "woitn"  # of the recipe's training clips, as FunASR's dictionaries call them
+UNTOLD = 0.2  # of the training clips are heard without being told their language, as FunASR does
+ASKED = 4  # frames before a clip's
+
+
+def asked(model: Any, languages: torch.Tensor) -> torch.Tensor:
+    """(B, 4, D) learnt frames for (B,) languages, rows of the model's table: 0 asks for none."""
+    others = [torch.full_like(languages, row) for row in (1, 2, model.textnorm_dict[FORM])]
+    return model.embed(torch.stack([languages, *others], dim=1))
+
+
+def encode(encoder: Any, x: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+    """(B, T, D) what FunASR's SenseVoiceEncoderSmall makes of (B, T, D) features, which it would change in place."""
+    if type(encoder) is not tables.encoder_classes.get("SenseVoiceEncoderSmall"):
+        return encoder(x.clone(), lengths)[0]
+    mask = real_places(lengths, x.size(1)).float()[:, None, :]
+    x = add_positions(x * encoder.output_size() ** 0.5)
+    for layer in (*encoder.encoders0, *encoder.encoders):
+        x = layer(x, mask)[0]
+    x = encoder.after_norm(x)
+    for layer in encoder.tp_encoders:
+        x = layer(x, mask)[0]
+    return encoder.tp_norm(x)
+
+
+def encoded(model: Any, speech: torch.Tensor, lengths: torch.Tensor, languages: torch.Tensor) -> torch.Tensor:
+    """(B, 4 + T, D) what the encoder makes of features with the learnt frames before them."""
+    frames = asked(model, languages)
+    return encode(model.encoder, torch.cat((frames, speech.to(frames.dtype)), dim=1), lengths + ASKED)
+
+
+def step(
+    model: Any,
+    speech: torch.Tensor,
+    speech_lengths: torch.Tensor,
+    text: torch.Tensor,
+    text_lengths: torch.Tensor,
+    **_: Any,
+) -> tuple[torch.Tensor, dict[str, torch.Tensor], int]:
+    """(loss, its parts, clips) of (B, T, D) features and of (B, 4 + L) token ids, the tags' first."""
+    text_lengths = text_lengths.view(-1)
+    speech, lengths = augmented(model, speech, speech_lengths.view(-1))
+    languages = torch.full((len(speech),), model.lid_dict[LANGUAGE], device=speech.device)
+    if model.training:
+        languages = languages.masked_fill(torch.rand(len(speech), device=speech.device) < UNTOLD, 0)
+    hidden = encoded(model, speech, lengths, languages)
+    # CTC's loss a clip; a text of no tokens is one of blanks.
+    scores = model.ctc.ctc_lo(functional.dropout(hidden[:, ASKED:], model.ctc.dropout_rate, model.training))
+    by_text = ctc_losses(scores, lengths, text[:, ASKED:], text_lengths - ASKED, model.blank_id)[0].sum() / len(text)
+    by_tags, correct = _by_tags(model, hidden[:, :ASKED], text[:, :ASKED])
+    loss = by_text + by_tags
+    stats = {"loss_ctc": by_text.detach(), "loss_rich": by_tags.detach(), "loss": loss.detach()}
+    return loss, {**stats, "acc_rich": correct}, len(speech)
+
+
+def _by_tags(model: Any, hidden: torch.Tensor, tags: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Cross entropy of the four tags, a tag's or a clip's as the model has it; and how many are right."""
+    scores = model.ctc.ctc_lo(hidden)
+    classes = scores.size(-1)
+    # FunASR spreads its smoothing over all classes but the right one.
+    smoothing = model.criterion_att.smoothing * classes / (classes - 1)
+    loss = functional.cross_entropy(
+        scores.float().flatten(0, 1), tags.flatten(), reduction="sum", label_smoothing=smoothing
+    )
+    correct = (scores.argmax(-1) == tags).float().mean().detach()
+    return loss / (tags.numel() if model.criterion_att.normalize_length else len(tags)), correct
+
+
+def prepare(model: Any) -> None:
+    """Give a built SenseVoiceSmall the recipe's training step."""
+    mask_without_asking(model.specaug)
+    model.forward = types.MethodType(step, model)
+    model.length_normalized_loss = False  # a batch's loss is the mean over its clips, whatever criterion_att says
+
+
+@torch.inference_mode()
+def greedy(model: Any, speech: torch.Tensor, lengths: torch.Tensor, language: str = LANGUAGE) -> list[list[int]]:
+    """Token ids for each clip of a batch, of its text alone: no blanks, no tags.
+
+    FunASR's encoder masks padding in attention and memory blocks, and the learnt frames are not behind it: a clip alone
+    and the same clip in a batch agree to rounding.
+
+    Args:
+        model: a FunASR SenseVoiceSmall, in evaluation mode.
+        speech: (B, T, D) features after LFR and CMVN, zero-padded.
+        lengths: (B,) real frames of each clip.
+        language: a key of the model's lid_dict; "auto" tells it none.
+    """
+    languages = torch.full((len(speech),), model.lid_dict[language], device=speech.device)
+    best = model.ctc.ctc_lo(encoded(model, speech, lengths, languages)[:, ASKED:]).argmax(-1).tolist()
+    found = []
+    for row, length in zip(best, lengths.tolist(), strict=True):
+        heard = [token for place, token in enumerate(row[:length]) if place == 0 or token != row[place - 1]]
+        found.append([token for token in heard if token != model.blank_id])
+    return found

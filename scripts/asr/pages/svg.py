@@ -1,0 +1,200 @@
+"""Drawing with matplotlib, once for a page and for a paper.
+
+For a page (report.html, data_statistics.html) a figure becomes SVG that takes the page's looks: text stays text in the
+reader's font and, where it is words, in the reader's language; colours are the page's variables, so that pictures
+follow its dark and light looks. For a paper it has one language, print colours, and outlines in place of text, which
+look the same on a machine without fonts (Han characters are those of fonts/, SIL OFL 1.1). matplotlib is imported where
+it is used: it takes a second.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from asr.core.files import atomic_open, write_text
+from asr.core.text_tables import width
+from asr.pages.html import Words
+
+FONT = Path(__file__).resolve().parent / "fonts" / "RecipeCJK-Regular.otf"
+WIDTH = 680  # user units of every picture; its text is 12 of them high, speakers' names 11
+DPI = 200  # of a paper's PNG
+LONGEST_NAME = 12  # columns; longer names are cut, the page's tables have them whole
+
+# Print colours are the light looks of page.css, statistics_page.css and report.css.
+PRINT = {
+    "ink": "#1d2126",
+    "muted": "#545b64",
+    "rule": "#cfd4da",
+    "pale": "#e9ecef",
+    "bad": "#c02626",
+    "card": "#ffffff",
+    "train": "#3f78b5",
+    "val": "#c4650c",
+    "test": "#9c2f73",
+    "several": "#5b6570",
+    "baseline": "#b45309",
+    "tuned": "#1f6fb2",
+}
+PAGE = {name: f"#01{place:04x}" for place, name in enumerate(PRINT, start=0x0203)}  # stand for the page's variables
+_NAMES = {tone: name for name, tone in PAGE.items()}
+_PLAIN = {
+    "svg.hashsalt": "recipe",  # the same picture has the same bytes
+    "font.size": 12,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.grid.axis": "y",
+    "axes.grid": True,
+    "grid.linewidth": 0.5,
+}
+_TONED = {
+    "rule": ("axes.edgecolor", "grid.color", "xtick.color", "ytick.color"),
+    "ink": ("xtick.labelcolor", "ytick.labelcolor", "text.color", "axes.labelcolor"),
+}
+
+
+class Pen:
+    """What a figure is drawn with: for the page (``language`` None: both), or for a paper in "en" or "zh"."""
+
+    def __init__(self, language: str | None = None) -> None:
+        self.language = language
+        self.colours = PAGE if language is None else PRINT
+
+    def __getitem__(self, name: str) -> str:
+        """The colour called ``name``."""
+        return self.colours[name]
+
+    def words(self, axis: Any, x: float, y: float, words: Words, **look: Any) -> None:
+        """Write ``words`` in the figure's language; on a page both, of which the reader's is shown."""
+        for language, text in zip(("en", "zh"), words, strict=True):
+            if self.language in (None, language):
+                gid = {} if self.language else {"gid": f"words-{language}"}
+                axis.text(x, y, text, parse_math=False, **gid, **look)
+
+    def settings(self) -> dict[str, Any]:
+        """matplotlib's rcParams."""
+        looks = {key: self[tone] for tone, keys in _TONED.items() for key in keys}
+        if self.language is None:
+            return {**_PLAIN, **looks, "svg.fonttype": "none", "figure.facecolor": "none", "axes.facecolor": "none"}
+        return {**_PLAIN, **looks, "svg.fonttype": "path", "font.family": [_paper_font(), "DejaVu Sans"]}
+
+
+def _paper_font() -> str:
+    from matplotlib import font_manager
+
+    font_manager.fontManager.addfont(FONT)
+    return font_manager.FontProperties(fname=FONT).get_name()
+
+
+def shown(name: str) -> str:
+    """A speaker's name as there is room for it, without characters that no picture can hold."""
+    name = "".join(char if char.isprintable() else "\ufffd" for char in name)
+    return name if width(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"
+
+
+@contextlib.contextmanager
+def drawing(pen: Pen | None = None) -> Iterator[None]:
+    """matplotlib with the pen's settings and no user's, and without its complaints of glyphs it need not have."""
+    import matplotlib
+
+    plain = {key: value for key, value in matplotlib.rcParamsDefault.items() if not key.startswith("backend")}
+    with matplotlib.rc_context({**plain, **(pen or Pen()).settings()}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph")
+        yield
+
+
+def new_figure(
+    height: float, left: float = 56, bottom: float = 28, rows: int = 1, *, right: float = 12, top: float = 12
+) -> tuple[Any, list[Any]]:
+    """A figure ``height`` units high with ``rows`` axes; units at the edges are kept for what is written there."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(WIDTH / 72, height / 72))
+    axes = figure.subplots(rows, 1, sharex=True, squeeze=False)[:, 0]
+    edges = {"left": left / WIDTH, "right": 1 - right / WIDTH, "bottom": bottom / height, "top": 1 - top / height}
+    figure.subplots_adjust(**edges, hspace=0.18)
+    for axis in axes:
+        axis.tick_params(length=0)
+    return figure, list(axes)
+
+
+def svg(figure: Any, name: str) -> str:
+    """``figure`` as an ``<svg>`` element; the page's element with the id ``name`` says what it shows."""
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
+    stream = io.StringIO()
+    FigureCanvasSVG(figure).print_svg(stream, metadata=_NO_METADATA)
+    text = stream.getvalue()
+    text = re.sub("<style.*?</style>", "", text[text.index("<svg") :], flags=re.DOTALL)  # matplotlib's, for the page
+    text = re.sub(r'<svg [^>]*(viewBox="[^"]*")[^>]*>', rf'<svg \1 aria-labelledby="{name}" role="img">', text, count=1)
+    used = {found for tag in re.findall("<[^>]*>", text) for found in re.findall(r'(?:href="#|url\(#)([^")]+)', tag)}
+    # Only in tags: a speaker's name may look like anything.
+    text = re.sub("<[^>]*>", lambda found: _page_tag(found[0], name, used), text)
+    return re.sub(r"\n\s*", "\n", text).strip()
+
+
+_NO_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+
+
+def _page_tag(tag: str, name: str, used: set[str]) -> str:
+    """A tag of matplotlib's SVG as it stands in a page."""
+    tag = re.sub(r' id="words-(en|zh)"', r' class="\1"', tag)
+    # Only ids that something points to stay, each with the picture's name before it: a page has every id once.
+    tag = re.sub(r' id="([^"]+)"', lambda found: f' id="{name}-{found[1]}"' if found[1] in used else "", tag)
+    tag = re.sub(r'(href="#|url\(#)', rf"\1{name}-", tag).replace("xlink:href", "href")
+    tag = re.sub(r' d="[^"]*"', lambda found: re.sub(r"(\.\d)\d+", r"\1", found[0]), tag)
+    # The fonts give way to the page's own.
+    tag = re.sub(r" font-family: [^;\"]*;", "", tag)
+    tag = re.sub(r'style="font: ([\d.]+px)[^;"]*', r'style="font-size: \1', tag)
+    return re.sub("#01[0-9a-f]{4}", lambda found: f"var(--{_NAMES[found[0]]})" if found[0] in _NAMES else found[0], tag)
+
+
+def save_for_paper(figure: Any, path: Path) -> None:
+    """``figure`` as ``path`` with .svg and with .png, the same bytes for the same figure."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
+    stream = io.StringIO()
+    FigureCanvasSVG(figure).print_svg(stream, metadata=_NO_METADATA)
+    write_text(path.with_name(f"{path.name}.svg"), stream.getvalue())
+    figure.set_dpi(DPI)
+    with atomic_open(path.with_name(f"{path.name}.png"), "wb") as image:
+        FigureCanvasAgg(figure).print_png(image, metadata={"Software": None})
+
+
+def bars(axis: Any, boxes: Sequence[tuple[float, float, float, float]], colour: Any, **look: Any) -> None:
+    """Boxes (left, bottom, right, top) as one path: 800 bars are not 800 elements of the page."""
+    from matplotlib.patches import PathPatch
+    from matplotlib.path import Path
+
+    boxes = [box for box in boxes if box[1] != box[3] and box[0] != box[2]]
+    if not boxes:
+        return
+    points = [
+        point
+        for left, bottom, right, top in boxes
+        for point in ((left, bottom), (left, top), (right, top), (right, bottom), (left, bottom))
+    ]
+    codes = [Path.MOVETO, Path.LINETO, Path.LINETO, Path.LINETO, Path.CLOSEPOLY] * len(boxes)
+    axis.add_patch(PathPatch(Path(points, codes), **{"facecolor": colour, "linewidth": 0, **look}))
+
+
+def write_below(
+    axis: Any, places: Sequence[float], words: Sequence[str], size: int = 11, upright: bool = False
+) -> None:
+    """Words below the axis, as bare texts: matplotlib's tick labels bring three lines each and take half the time."""
+    height = axis.get_position().height * axis.figure.get_figheight() * 72
+    look = {"ha": "center", "va": "top"}
+    if upright:  # by its end, which no font moves
+        look = {"ha": "right", "va": "center", "rotation": 90, "rotation_mode": "anchor"}
+    axis.set_xticks([])
+    for place, word in zip(places, words, strict=True):
+        axis.text(
+            place, -5 / height, word, transform=axis.get_xaxis_transform(), fontsize=size, parse_math=False, **look
+        )

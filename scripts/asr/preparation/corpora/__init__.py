@@ -1,0 +1,4 @@
+"""Readers of corpora as they lie on disk: Kaldi folders, lhotse manifests, JSONL.
+
+Imports core and preparation.
+"""

@@ -1,0 +1,110 @@
+"""JSONL manifests as a corpus: FunASR's ``{"key", "source", "target"}`` a line, and what this recipe writes.
+
+``speaker`` (or ``spk``) says who speaks, where it is known; ``text`` stands for a missing ``target``. A relative
+``source`` is meant from the manifest's own folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from asr.core.errors import RecipeError
+from asr.preparation.corpus import OWN_SPLITS, UNKNOWN_SPEAKER, Clip, Part
+from asr.preparation.joining import Clips, audio_path, decoded, json_object, list_other
+from asr.preparation.problems import ERROR, Problem
+from asr.scoring.normalize import normalize_target
+
+_LHOTSE = ("recordings", "supervisions", "cuts")
+
+
+def is_jsonl(path: Path) -> bool:
+    """Whether ``path`` is a .jsonl file, or a folder that holds one which is none of lhotse's."""
+    return bool(_files(path))
+
+
+def _files(path: Path) -> list[Path]:
+    if path.is_file():
+        return [path] if path.suffix == ".jsonl" else []
+    if not path.is_dir():
+        return []
+    found = (file for file in sorted(path.glob("*.jsonl")) if file.is_file() and file.name[0] != ".")
+    return [file for file in found if not any(word in file.name for word in _LHOTSE)]
+
+
+def read_jsonl(path: Path) -> Part:
+    """Read a manifest, or a folder of them; files called train, val (dev, valid) and test are taken as the split.
+
+    A line that cannot be used is a problem. RecipeError where none can. Audio is not looked at here.
+    """
+    part = Part("", path if path.is_dir() else path.parent, path)
+    clips = Clips(part)
+    splits = {file: OWN_SPLITS.get(file.stem.lower(), "") if path.is_dir() else "" for file in _files(path)}
+    for file, split in splits.items():
+        if split or not any(splits.values()):
+            _read_file(clips, file, split)
+        else:
+            list_other(part, "other file", file)
+    if not clips.finish().clips:
+        first = next((f"; first {item.file}:{item.line}: {item.detail}" for item in part.problems if item.line), "")
+        raise RecipeError(f'{path}: no usable line; a line is {{"key": …, "source": …, "target": …}}{first}')
+    return part
+
+
+def _read_file(clips: Clips, path: Path, split: str) -> None:
+    with open(path, "rb") as stream:
+        for number, raw in enumerate(stream, 1):
+            if not raw.strip():
+                continue
+            try:
+                clips.add(_clip(clips.part, raw, path, number, split))
+            except _BadLineError as error:
+                clips.part.problems.append(Problem(ERROR, error.kind, str(path), number, error.key, str(error)))
+
+
+class _BadLineError(Exception):
+    """A line that is left out; ``kind`` is a row's kind in problems.tsv."""
+
+    def __init__(self, detail: str, key: str = "", kind: str = "bad JSONL line") -> None:
+        super().__init__(detail)
+        self.key, self.kind = key, kind
+
+
+def _clip(part: Part, raw: bytes, path: Path, number: int, split: str) -> Clip:
+    try:
+        value = json_object(decoded(part, path, number, raw))
+    except UnicodeDecodeError:
+        raise _BadLineError("not UTF-8") from None
+    except ValueError as error:
+        raise _BadLineError(str(error)) from None
+    key = _word(value, "", "key")
+    source = value.get("source", "") if "source" in value else _missing(value, key, "source")
+    if not isinstance(source, str) or not source or "://" in source:
+        raise _BadLineError(f"{source!r}: must be the path of one audio file", key, "bad source")
+    known = [name for name in ("speaker", "spk") if value.get(name) not in (None, "")]
+    speaker = _word(value, key, *known) if known else UNKNOWN_SPEAKER
+    audio = audio_path(source, path.parent, working_directory=False)
+    return Clip(key, speaker, audio, _transcript(value, key), str(path), number, None, split)
+
+
+def _transcript(value: Mapping[str, Any], key: str) -> str:
+    """The target, or what it was normalised from (our own manifests keep that) as long as the two belong together."""
+    target = _word(value, key, "target", "text")
+    written = value.get("transcript")
+    same = isinstance(written, str) and written != target and normalize_target(written) == target
+    return written if same else target
+
+
+def _word(value: Mapping[str, Any], key: str, *names: str) -> str:
+    """The string under the first of ``names`` that is there."""
+    for name in names:
+        if name in value:
+            if not isinstance(value[name], str):
+                raise _BadLineError(f"'{name}' is {value[name]!r}, not a string", key)
+            return value[name]
+    return _missing(value, key, names[0])
+
+
+def _missing(value: Mapping[str, Any], key: str, name: str) -> str:
+    raise _BadLineError(f"no '{name}' among its fields: {', '.join(value) or 'there is none'}", key)

@@ -1,0 +1,109 @@
+"""A folder of files that changes as one: a killed run leaves the previous files or the new ones, never some of each."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import filecmp
+import os
+import re
+import shutil
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from asr.core.errors import RecipeError
+from asr.core.made_by import STAGE1, refuse_others
+from asr.preparation.splits.split_file import SPLITS
+
+# What stage 1 puts into train, val, test and lhotse.
+_IN_FOLDERS = re.compile(r"wav\.scp|text|utt2spk|spk2utt|(recordings|supervisions)_\w+\.jsonl\.gz|\..+\.tmp")
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # linux/fcntl.h, linux/fs.h
+
+
+def refuse_theirs(out: Path, corpus: Path) -> None:
+    """RecipeError where ``out``, or the converted audio beside it, is somebody's own, or is in or around the corpus."""
+    for folder in (out, audio_folder(out)):
+        places = [os.path.realpath(path) for path in (folder, corpus)]
+        if os.path.commonpath(places) in places:
+            raise RecipeError(
+                f"{folder}: is the corpus {corpus}, or in it, or around it, and a corpus is not written into; give"
+                " --data (--out) another folder"
+            )
+        refuse_others(folder, STAGE1)
+    for name in (*SPLITS, "lhotse"):  # folders that are replaced as a whole
+        there = os.listdir(out / name) if (out / name).is_dir() else ()
+        if theirs := sorted(file for file in there if not _IN_FOLDERS.fullmatch(file)):
+            raise RecipeError(f"{out / name / theirs[0]}: stage 1 has not made it, and replaces this folder; move it")
+
+
+def audio_folder(out: Path) -> Path:
+    """Where the clips are that had to be converted: beside the data folder."""
+    return out.absolute().with_name(f"{out.name}_audio")
+
+
+def write_folder(out: Path, names: Sequence[str], fill: Callable[[Path], None]) -> bool:
+    """Let ``fill`` write ``names`` (files and folders) into an empty folder beside ``out``, then put it in its place.
+
+    False where ``out`` holds the same already: then nothing in it is touched. Of ``names``, what ``fill`` does not
+    write is taken away from ``out`` as well.
+
+    The two folders are exchanged in one step (renameat2), what else was in ``out`` being linked into the new one
+    before. Where that cannot be done (a file system without it, a subfolder of somebody's in ``out``) they are renamed
+    one by one in the order of ``names``, with signals held back: then only SIGKILL or a power cut within that
+    moment can leave a mixture.
+    """
+    out = Path(os.path.realpath(out))
+    staging = (out if os.path.ismount(out) else out.parent) / f".{out.name}.tmp"
+    shutil.rmtree(staging, ignore_errors=True)
+    try:
+        fill(staging)
+        if not out.exists():
+            os.rename(staging, out)
+        elif all(_same(staging / name, out / name) for name in names):
+            return False
+        elif not _exchanged(staging, out, names):
+            with _signals_held():
+                for name in names:
+                    _replace(staging, out, name)
+        return True
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _same(one: Path, two: Path) -> bool:
+    """Whether two files, or two folders of files, hold the same bytes; also where neither is there."""
+    if one.is_dir() and two.is_dir():
+        names = os.listdir(one)
+        return sorted(names) == sorted(os.listdir(two)) and all(_same(one / name, two / name) for name in names)
+    if one.is_file() and two.is_file():
+        return filecmp.cmp(one, two, shallow=False)
+    return not one.exists() and not two.exists()
+
+
+def _exchanged(staging: Path, out: Path, names: Sequence[str]) -> bool:
+    try:
+        for name in set(os.listdir(out)) - set(names):
+            os.link(out / name, staging / name, follow_symlinks=False)
+        shutil.copymode(out, staging)
+        renameat2 = ctypes.CDLL(None).renameat2
+    except (OSError, AttributeError):
+        return False
+    return renameat2(_AT_FDCWD, os.fsencode(staging), _AT_FDCWD, os.fsencode(out), _RENAME_EXCHANGE) == 0
+
+
+def _replace(staging: Path, out: Path, name: str) -> None:
+    new, old = staging / name, out / name
+    if old.is_dir() or (old.exists() and not new.exists()):
+        os.rename(old, staging / f".old.{name}")  # a folder is not replaced while it holds something
+    if new.exists():
+        os.replace(new, old)
+
+
+@contextlib.contextmanager
+def _signals_held() -> Iterator[None]:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

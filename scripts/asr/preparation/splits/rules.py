@@ -1,0 +1,216 @@
+"""What --split takes: a file, or a rule by name; and which split an utterance falls into by it.
+
+    FILE                             a YAML of speakers (split.py)
+    default                          CDSD's: conf/split_cdsd_1h.yaml; conf/split_cdsd_10h.yaml for the 10h part alone
+    own                              the one that the corpus comes with
+    seeded                           speakers drawn by --ratios and --seed
+    loso:SPEAKER                     leave one speaker out: that one is the test set, some others validate
+    folds:3/8[@COLUMN]               speakers drawn into 8 folds: the third tests, the next validates, the others train;
+                                     with @COLUMN (of speakers.tsv) those with the same value stay in one fold
+    speaker-dependent[:SPEAKER,…]    every speaker (or these) in all three splits, no text in two of them
+
+Behind any of them: ``+text-disjoint`` takes from train what the test set says too; ``+shared-speakers`` lets a speaker
+be in two splits of a corpus that comes split so.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from asr.core.errors import RecipeError, UsageError
+from asr.core.names import plain_name
+from asr.preparation.splits.split_file import DEFAULTS, SPLITS, Split, read_split
+
+DEFAULT_RATIOS = (8.0, 1.0, 1.0)
+DEFAULT_SEED = 2024
+TEXT_DISJOINT, SHARED_SPEAKERS = "+text-disjoint", "+shared-speakers"
+RULES = ("default", "own", "seeded", "loso", "folds", "speaker-dependent")
+LEAST_FOLDS = len(SPLITS)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked for: ``rule`` is one of RULES, ``file``, or empty (whatever suits the corpus)."""
+
+    rule: str = ""
+    argument: str = ""
+    ratios: tuple[float, ...] = DEFAULT_RATIOS
+    seed: int = DEFAULT_SEED
+    text_disjoint: bool = False
+    shared_speakers: bool = False
+    is_cdsd: bool = False  # then its default split is not given up for a drawn one
+    speaker_table: Path | None = None  # that folds:K/N@COLUMN reads; the corpus's speakers.tsv where none is given
+
+
+def parse_request(text: str, ratios: tuple[float, ...] | None = None, seed: int | None = None) -> Request:
+    """The value of --split. UsageError for a rule without its argument, or one that takes none."""
+    text_disjoint = shared = False
+    while True:
+        if text.endswith(TEXT_DISJOINT):
+            text, text_disjoint = text.removesuffix(TEXT_DISJOINT), True
+        elif text.endswith(SHARED_SPEAKERS):
+            text, shared = text.removesuffix(SHARED_SPEAKERS), True
+        else:
+            break
+    rule, colon, argument = text.partition(":")
+    argument = plain_name(argument)
+    if rule not in RULES and text:
+        rule, argument = "file", text
+    elif rule == "loso" and not argument:
+        raise UsageError(f"--split {text}: which speaker to leave out? e.g. --split loso:02")
+    elif colon and rule in ("default", "own", "seeded"):
+        raise UsageError(f"--split {text}: {rule} takes nothing behind a colon")
+    elif rule == "folds":
+        parse_fold(argument)
+    if not rule and ratios:
+        rule = "seeded"
+    if ratios and rule not in ("seeded", "loso", "speaker-dependent"):
+        raise UsageError(f"--ratios goes with --split seeded, loso or speaker-dependent, not with {text}")
+    drawn = DEFAULT_SEED if seed is None else seed
+    return Request(rule, argument, ratios or DEFAULT_RATIOS, drawn, text_disjoint, shared)
+
+
+def parse_fold(argument: str) -> tuple[int, int, str]:
+    """Return (3, 8, "family") of ``3/8@family``, the column empty where none is named. UsageError for anything else."""
+    found = re.fullmatch(r"([0-9]+)/([0-9]+)(?:@(.+))?", argument)
+    number, count = (int(found[1]), int(found[2])) if found else (0, 0)
+    if not found or count < LEAST_FOLDS or not 1 <= number <= count:
+        raise UsageError(
+            f"--split folds:{argument}: which fold of how many, {LEAST_FOLDS} at least? e.g. --split folds:3/8, or"
+            " folds:3/8@family by a column of speakers.tsv"
+        )
+    return number, count, found[3] or ""
+
+
+def missing_from_default(speakers: Collection[str], part: str = "1h") -> list[str]:
+    """Speakers that CDSD's default split of a part names and that are not among ``speakers``."""
+    return sorted(set(read_split(DEFAULTS[part], None).of_speaker()) - set(speakers))
+
+
+def default_split(speakers: Collection[str], part: str = "1h") -> Split | None:
+    """CDSD's default split of a part, where every speaker that it names is among ``speakers``; else None."""
+    return None if missing_from_default(speakers, part) else read_for(DEFAULTS[part], speakers, "default")
+
+
+def place(seed: int, name: str) -> str:
+    """Return where ``name`` stands in an order drawn by ``seed``."""
+    return hashlib.sha256(f"{seed}\t{name}".encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def seeded_split(
+    speakers: Iterable[str], ratios: tuple[float, ...] = DEFAULT_RATIOS, seed: int = DEFAULT_SEED
+) -> Split:
+    """Draw whole speakers by ratio (train, val, test), at least one into each; at least three speakers are needed.
+
+    Each speaker's place is a hash of the seed and the name, so the order in which speakers are found does not matter.
+    """
+    ranked = sorted(set(speakers), key=lambda name: (place(seed, name), name))
+    if len(ranked) < len(SPLITS):
+        names = ", ".join(sorted(ranked)) or "none"
+        few = f"too few speakers for a split by speaker: {len(ranked)} ({names}), at least 3 are needed"
+        raise RecipeError(f"{few}; give --split FILE, or --split speaker-dependent")
+    _, n_val, n_test = (max(1, math.floor(len(ranked) * ratio / sum(ratios) + 0.5)) for ratio in ratios)
+    n_test = min(n_test, len(ranked) - 2)
+    n_val = min(n_val, len(ranked) - n_test - 1)
+    parts = {"test": ranked[:n_test], "val": ranked[n_test : n_test + n_val], "train": ranked[n_test + n_val :]}
+    chosen = {name: tuple(sorted(parts[name])) for name in SPLITS}
+    return Split(chosen, "seeded", seed=seed, ratios=tuple(ratios))
+
+
+def loso_split(
+    speakers: Collection[str], left_out: str, ratios: tuple[float, ...] = DEFAULT_RATIOS, seed: int = DEFAULT_SEED
+) -> Split:
+    """Leave ``left_out`` out for the test; of the others the seed draws who validates, as train : val of ``ratios``."""
+    if left_out not in speakers:
+        raise RecipeError(f"--split loso:{left_out}: the corpus has no such speaker; it has {some(speakers)}")
+    others = sorted(set(speakers) - {left_out}, key=lambda name: (place(seed, name), name))
+    if len(others) < 2:
+        raise RecipeError(f"--split loso:{left_out}: needs two speakers besides, to train and to validate")
+    n_val = max(1, math.floor(len(others) * ratios[1] / (ratios[0] + ratios[1]) + 0.5))
+    n_val = min(n_val, len(others) - 1)
+    chosen = {"train": tuple(sorted(others[n_val:])), "val": tuple(sorted(others[:n_val])), "test": (left_out,)}
+    return Split(chosen, "loso", seed=seed, ratios=tuple(ratios))
+
+
+def fold_split(
+    clips: Mapping[str, int], argument: str, seed: int = DEFAULT_SEED, group_of: Mapping[str, str] | None = None
+) -> Split:
+    """Draw speakers into folds: of ``3/8`` the third is the test set, the fourth validates, the others train.
+
+    Behind the last fold comes the first, so over all folds each speaker is tested once and validates once. ``clips`` is
+    {speaker: utterances of the part that is evaluated on}. Groups (``group_of``; by default each speaker alone) come in
+    an order drawn by the seed, each into the fold with the fewest utterances so far. A speaker of another part alone
+    goes with the group, or trains where there is nobody else in it.
+    """
+    number, count, column = parse_fold(argument)
+    groups = {speaker: group_of[speaker] if group_of else speaker for speaker in sorted(clips)}
+    sizes: Counter[str] = Counter()
+    for speaker, group in groups.items():
+        sizes[group] += clips[speaker]
+    drawn = sorted((group for group, size in sizes.items() if size), key=lambda group: (place(seed, group), group))
+    if len(drawn) < count:
+        what = f"values of {column}" if column else "speakers"
+        raise RecipeError(f"--split folds:{argument}: {count} folds of {len(drawn)} {what} ({some(drawn)})")
+    fold_of, filled = {}, [0] * count
+    for group in drawn:
+        fold_of[group] = fold = filled.index(min(filled))
+        filled[fold] += sizes[group]
+    role = {number - 1: "test", number % count: "val"}
+    found = {speaker: role.get(fold_of.get(group, -1), "train") for speaker, group in groups.items()}
+    chosen = {name: tuple(speaker for speaker in found if found[speaker] == name) for name in SPLITS}
+    together = f", {column} kept together" if column else ""
+    return Split(chosen, "folds", seed=seed, note=f"fold {number} of {count} is the test set{together}")
+
+
+def dependent_split(
+    speakers: Collection[str], named: str = "", ratios: tuple[float, ...] = DEFAULT_RATIOS, seed: int = DEFAULT_SEED
+) -> Split:
+    """Every speaker (or those of ``named``, separated by commas) in all three splits; ``divide_texts`` divides."""
+    chosen = tuple(sorted(named.split(","))) if named else tuple(sorted(speakers))
+    unknown = [name for name in chosen if name not in speakers]
+    if unknown:
+        raise RecipeError(
+            f"--split speaker-dependent:{named}: the corpus has no speaker {unknown[0]}; it has {some(speakers)}"
+        )
+    everywhere = dict.fromkeys(SPLITS, chosen)
+    return Split(everywhere, "speaker-dependent", seed=seed, ratios=tuple(ratios), method="speaker-dependent")
+
+
+def some(speakers: Collection[str], most: int = 12) -> str:
+    """The first names, and how many more there are."""
+    names = sorted(speakers)
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def own_split(speakers: dict[str, set[str]]) -> Split:
+    """The split that a corpus comes with, from {split: speakers}."""
+    return Split({name: tuple(sorted(speakers.get(name, ()))) for name in SPLITS}, "own", method="own")
+
+
+def refuse_shared_speakers(splits: dict[str, set[str]], where: object, unknown: str) -> None:
+    """RecipeError where a speaker is in two splits: the scores would not be of unseen speakers."""
+    for number, first in enumerate(SPLITS):
+        for second in SPLITS[number + 1 :]:
+            if shared := sorted((splits[first] & splits[second]) - {unknown}):
+                more = f" and {len(shared) - 1} more" if len(shared) > 1 else ""
+                raise RecipeError(
+                    f"{where}: speaker {shared[0]}{more} in both {first} and {second}: not disjoint by speaker; draw"
+                    " anew with --split seeded, or keep it with --split own+shared-speakers"
+                )
+
+
+def read_for(path: Path, speakers: Collection[str], origin: str = "file") -> Split:
+    """The split of a file; a speaker-dependent one that names no speakers is of all of them."""
+    found = read_split(path, speakers, origin)
+    if found.method != "speaker-dependent":
+        return found
+    named = ",".join(found.speakers["train"])
+    seed = DEFAULT_SEED if found.seed is None else found.seed
+    drawn = dependent_split(speakers, named, found.ratios or DEFAULT_RATIOS, seed)
+    return replace(found, speakers=drawn.speakers, ratios=drawn.ratios, seed=drawn.seed)

@@ -1,0 +1,151 @@
+"""From transcripts to training targets, and a table of every change that was made on the way.
+
+Targets keep what was said (erhua, fillers, repetitions, digits as they stand); marks, blanks and ways of writing go.
+The normaliser is the scorer's, so that a model is trained towards what it is scored on.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from asr.core.files import atomic_open
+from asr.preparation.corpus import Clip
+from asr.preparation.problems import NOTE, WARNING, Problem, tsv_field
+from asr.scoring.characters import TAG, spelt_out
+from asr.scoring.normalize import normalize, normalize_target
+
+COLUMNS = ("from", "code points", "name", "to", "occurrences", "utterances", "first")
+_FULL_WIDTH = frozenset("０１２３４５６７８９") | {
+    chr(code) for start in (0xFF21, 0xFF41) for code in range(start, start + 26)
+}
+
+_DIGIT = re.compile(r"\d")  # of any script
+_PIECE = re.compile(f"{TAG.pattern}|[\\s\\S]")
+# What stands in a transcript and was hardly said; looked for in its NFKC form.
+SUSPECT = (
+    (
+        "annotation tag in transcript",
+        re.compile(r"<[^<>]+>|\[[^\[\]]+\]|\{[^{}]+\}|\([^()]+\)|【[^【】]+】|〔[^〔〕]+〕"),
+        "take it out if nobody said it",
+    ),
+    ("HTML entity in transcript", re.compile(r"&#?\w+;"), "write the character that it stands for"),
+    ("damaged character in transcript", re.compile("\ufffd"), "a character was lost when the file was converted"),
+    (
+        "missing value as transcript",
+        re.compile(r"\A\s*(?:nan|null|none|undefined|#?n/a|<na>)\s*\Z", re.IGNORECASE),
+        "a table's empty cell?",
+    ),
+)
+
+
+class Change(NamedTuple):
+    """``old`` became ``new`` (empty: it was removed). ``old`` is one character, or a sequence that changed as one."""
+
+    old: str
+    new: str
+
+
+def changes(text: str, target: str) -> list[Change]:
+    """What was done to ``text``, character by character, to make ``target`` of it, in order."""
+    spoken = spelt_out(text)
+    pieces = [(match[0], normalize(spoken[slice(*match.span())])) for match in _PIECE.finditer(text)]
+    if "".join(piece for _, piece in pieces) != target.replace(" ", ""):
+        return [Change(text, target)]  # characters that were put together, such as a letter and its accent
+    found, at = [], 0
+    for char, piece in pieces:
+        if target[at : at + 1] == " ":
+            if not piece and char.isspace():
+                piece = " "
+            elif piece:
+                found.append(_PUT_IN)
+                at += 1
+        if piece != char:
+            found.append(Change(char, piece))
+        at += len(piece)
+    return found
+
+
+_PUT_IN = Change("", " ")
+
+
+@dataclass
+class _Row:
+    occurrences: int = 0
+    utterances: int = 0
+    first: str = ""
+
+
+class TargetText:
+    """Makes targets and remembers every change, for text_changes.tsv and problems.tsv."""
+
+    def __init__(self) -> None:
+        self.rows: dict[Change, _Row] = {}
+
+    def target(self, clip: Clip, key: str, problems: list[Problem]) -> str:
+        """The training target of ``clip``, empty where no word is left; ``problems`` gets what should be known."""
+        target = normalize_target(clip.text)
+        written = unicodedata.normalize("NFKC", clip.text)
+        for kind, pattern, advice in SUSPECT:
+            if found := pattern.findall(written):
+                made = ", ".join(describe(Change(piece, normalize(piece))) for piece in dict.fromkeys(found))
+                problems.append(Problem(WARNING, kind, clip.file, clip.line, key, f"{made}: {advice}"))
+        if target and target != clip.text:
+            self._remember(clip, key, changes(clip.text, target), problems)
+        if _DIGIT.search(target):
+            detail = f"{clip.text}: kept as they stand, though nobody can tell how they were read"
+            problems.append(Problem(WARNING, "digits in transcript", clip.file, clip.line, key, detail))
+        return target
+
+    def _remember(self, clip: Clip, key: str, made: list[Change], problems: list[Problem]) -> None:
+        for change in dict.fromkeys(made):
+            row = self.rows.setdefault(change, _Row(first=f"{os.path.basename(clip.file)}:{clip.line}"))
+            row.occurrences += made.count(change)
+            row.utterances += 1
+        if _PUT_IN in made:
+            detail = "a blank was put beside it in the target"
+            problems.append(Problem(NOTE, "Latin word without blanks", clip.file, clip.line, key, detail))
+            made = [change for change in made if change != _PUT_IN]
+            if not made:
+                return
+        wide = any(change.old in _FULL_WIDTH for change in made)
+        kind = "full-width letter or digit" if wide else "transcript normalised"
+        detail = ", ".join(describe(change) for change in dict.fromkeys(made))
+        problems.append(Problem(NOTE, kind, clip.file, clip.line, key, detail))
+
+    def add(self, rows: Mapping[Change, _Row]) -> None:
+        """Add the changes of texts that come after the ones so far."""
+        for change, row in rows.items():
+            mine = self.rows.setdefault(change, _Row(first=row.first))
+            mine.occurrences += row.occurrences
+            mine.utterances += row.utterances
+
+    def write(self, path: str | os.PathLike[str]) -> None:
+        """Write the table, the most frequent change first; only its header where nothing was changed."""
+        ordered = sorted(self.rows.items(), key=lambda item: (-item[1].occurrences, item[0]))
+        with atomic_open(path) as stream:
+            stream.write("\t".join(COLUMNS) + "\n")
+            for change, row in ordered:
+                points = " ".join(f"U+{ord(char):04X}" for char in change.old[:8]) + "…" * (len(change.old) > 8)
+                cells = (change.old, points, _name(change.old), _shown(change.new))
+                cells += (row.occurrences, row.utterances, row.first)
+                stream.write("\t".join(map(tsv_field, cells)) + "\n")
+
+
+def _name(old: str) -> str:
+    return unicodedata.name(old, "control character") if len(old) == 1 else "sequence" if old else "no character"
+
+
+def describe(change: Change) -> str:
+    """One change in words: ``， -> removed``, ``Ａ -> a``; what cannot be seen is named by its code point."""
+    hidden = any(unicodedata.category(char)[0] in "CZ" for char in change.old)
+    old = " ".join(f"U+{ord(char):04X}" for char in change.old) if hidden else change.old
+    return f"{old} -> {_shown(change.new)}"
+
+
+def _shown(new: str) -> str:
+    return {"": "removed", " ": "a blank"}.get(new, new)

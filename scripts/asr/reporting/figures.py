@@ -1,0 +1,222 @@
+"""The figures of report.html: rates with their intervals, confusions, and training curves.
+
+Every one is drawn by one function for the page and for a paper (asr.pages.svg.Pen), from score.json alone or from the
+training curves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from asr.core.text_tables import width
+from asr.pages.html import Words
+from asr.pages.svg import WIDTH, Pen, bars, new_figure, shown
+
+MOST_NAMED = 60  # rows that have room for a name each
+SYSTEMS = {"baseline": ("baseline", "未微调"), "tuned": ("tuned", "微调后")}
+OTHER_CLIPS: Words = ("other clips, other listeners", "片段不同，听者不同")
+_CER: Words = ("CER, %", "字错率（%）")
+_LIFT = {"baseline": -0.17, "tuned": 0.17}
+
+
+class Row(NamedTuple):
+    """A row of a rate plot: its name, its utterances, and each system's rate with its interval, if there is one."""
+
+    name: Words
+    utterances: int
+    rates: Mapping[str, tuple[float, Sequence[float] | None]]
+
+
+def group_rows(groups: Mapping[str, Any], interval: str, names: Mapping[str, Words] | None = None) -> list[Row]:
+    """Rows of score.json's groups that hold an utterance; ``interval`` names the field that has the interval."""
+    rows = []
+    for name, group in groups.items():
+        counts = {system: group.get(system) for system in SYSTEMS}
+        rates = {
+            system: (count["cer"], count.get(interval))
+            for system, count in counts.items()
+            if count and count["cer"] is not None
+        }
+        if rates:
+            label = (names or {}).get(name, (shown(name), shown(name)))
+            rows.append(Row(label, group["n_utt"], rates))
+    return rows
+
+
+def rates(rows: Sequence[Row], pen: Pen, lines: Sequence[Mapping[str, Any]] = ()) -> Any:
+    """CER by row, baseline above tuned, each with its interval; ``lines`` are score.json's reference lines."""
+    named = len(rows) <= MOST_NAMED
+    if not named:
+        rows = sorted(rows, key=lambda row: -max(rate for rate, _ in row.rates.values()))
+    step = 28 if named else 600 / len(rows)
+    left = 24 + 7 * max((width(word) for row in rows for word in row.name), default=2) if named else 24
+    top = 22 + 16 * len(lines) + (0 if pen.language is None else 18)
+    height = step * len(rows) + top + 50
+    figure, (axis,) = new_figure(height, left=left, bottom=42, right=64, top=top)
+    axis.set_xlim(0, _highest(rows, lines))
+    axis.set_ylim(len(rows) - 0.5, -0.5)
+    axis.grid(True, axis="x")
+    axis.grid(False, axis="y")
+    axis.set_yticks([])
+    axis.spines["left"].set_visible(False)
+    for system in SYSTEMS:
+        _marks(axis, rows, system, pen, named)
+    if named:
+        _row_names(axis, rows, left, pen)
+    inner = height - 42 - top  # what is left of it for the axes
+    pen.words(axis, 0.5, -32 / inner, _CER, transform=axis.transAxes, ha="center", va="center")
+    _reference_lines(axis, lines, inner, pen)
+    if pen.language is not None:
+        _legend(figure, [name for name in SYSTEMS if any(name in row.rates for row in rows)], pen, height)
+    return figure
+
+
+def _highest(rows: Sequence[Row], lines: Sequence[Mapping[str, Any]]) -> float:
+    ends = [100 * line["cer"] for line in lines]
+    for row in rows:
+        ends += [100 * max(rate, *(interval or [rate])) for rate, interval in row.rates.values()]
+    return 1.06 * max([*ends, 1])
+
+
+def _marks(axis: Any, rows: Sequence[Row], system: str, pen: Pen, named: bool) -> None:
+    lift = _LIFT[system] if any(len(row.rates) > 1 for row in rows) else 0
+    held = [(place + lift, *row.rates[system]) for place, row in enumerate(rows) if system in row.rates]
+    ends = [(place, *interval) for place, _, interval in held if interval]
+    places, lows, highs = ([item[column] for item in ends] for column in range(3))
+    look = {"colors": pen[system], "linewidths": 2.2 if named else 0.8}
+    axis.hlines(places, [100 * low for low in lows], [100 * high for high in highs], **look)
+    # Hollow and filled: the two are told apart without their colours too.
+    face = pen["card"] if system == "baseline" else pen[system]
+    mark = {"marker": "o" if system == "baseline" else "D", "markersize": (7 if system == "baseline" else 6)}
+    mark["markersize"] *= 1 if named else 0.5
+    look = {"linestyle": "none", "markerfacecolor": face, "markeredgecolor": pen[system], "markeredgewidth": 1.8}
+    axis.plot(
+        [100 * rate for _, rate, _ in held], [place for place, _, _ in held], **look, **mark, zorder=3, clip_on=False
+    )
+
+
+def _row_names(axis: Any, rows: Sequence[Row], left: float, pen: Pen) -> None:
+    inner = WIDTH - left - 64
+    for place, row in enumerate(rows):
+        look = {"transform": axis.get_yaxis_transform(), "va": "center_baseline"}
+        one = row.name[0] == row.name[1]
+        if one:
+            axis.text(-10 / inner, place, row.name[0], ha="right", parse_math=False, **look)
+        else:
+            pen.words(axis, -10 / inner, place, row.name, ha="right", **look)
+        axis.text(1 + 58 / inner, place, f"{row.utterances:,}", ha="right", color=pen["muted"], fontsize=11, **look)
+    look = {"transform": axis.transAxes, "ha": "right", "va": "center", "fontsize": 11, "color": pen["muted"]}
+    pen.words(axis, 1 + 58 / inner, 1 + 8 / (28 * len(rows)), ("utterances", "语句数"), **look)
+
+
+def _reference_lines(axis: Any, lines: Sequence[Mapping[str, Any]], inner: float, pen: Pen) -> None:
+    right = axis.get_xlim()[1]
+    # All words stand on one side of their lines; where they pass other lines they stand above these lines' ends.
+    late = any(100 * line["cer"] > 0.55 * right for line in lines)
+    for place, line in enumerate(sorted(lines, key=lambda line: line["cer"], reverse=not late)):
+        at = 100 * line["cer"]
+        up = 1 + (24 + 16 * place) / inner
+        axis.plot([at, at], [0, up], transform=axis.get_xaxis_transform(), color=pen["muted"], clip_on=False, lw=0.9)
+        words = (_line_words(line, "name", "note", ":"), _line_words(line, "name_zh", "note_zh", "："))
+        look = {"transform": axis.get_xaxis_transform(), "va": "center", "fontsize": 11, "color": pen["muted"]}
+        shift = -0.006 if late else 0.006
+        pen.words(axis, at + shift * right, up, words, ha="right" if late else "left", **look)
+
+
+def _line_words(line: Mapping[str, Any], name: str, note: str, colon: str) -> str:
+    """A reference line's name, rate, and of its note what comes before the details."""
+    short = str(line.get(note) or OTHER_CLIPS[note == "note_zh"]).split(colon)[0]
+    return f"{line[name]}: {100 * line['cer']:g} % ({short})"
+
+
+def _legend(figure: Any, systems: Sequence[str], pen: Pen, height: float) -> None:
+    """A paper's legend; the page has its own above the figure."""
+    axis = figure.add_axes((0, 1 - 20 / height, 1, 20 / height))
+    axis.set_xlim(0, WIDTH)
+    axis.set_ylim(0, 20)
+    axis.set_axis_off()
+    for place, system in enumerate(systems):
+        at = 60 + 120 * place
+        face = pen["card"] if system == "baseline" else pen[system]
+        mark = {"marker": "o" if system == "baseline" else "D", "markersize": 7 if system == "baseline" else 6}
+        axis.plot([at], [9], **mark, markerfacecolor=face, markeredgecolor=pen[system], markeredgewidth=1.8)
+        pen.words(axis, at + 12, 9, SYSTEMS[system], va="center")
+
+
+def confusions(found: Mapping[str, Mapping[str, Any]], pen: Pen) -> Any:
+    """Heat maps of confusions by system, side by side: rows said, columns heard, the shade is the share of the row."""
+    from matplotlib.figure import Figure
+
+    size = max(len(table["labels"]) for table in found.values())
+    gap, top, left = 44, 40, 40
+    cell = min(40.0, 580 / size, (WIDTH - (left + 12) * len(found) - gap * (len(found) - 1)) / (size * len(found)))
+    height = top + cell * size + 40
+    figure = Figure(figsize=(WIDTH / 72, height / 72))
+    block = left + cell * size + 12
+    start = (WIDTH - block * len(found) - gap * (len(found) - 1)) / 2
+    for place, (system, table) in enumerate(found.items()):
+        corner = start + place * (block + gap) + left
+        box = (corner / WIDTH, 40 / height, cell * size / WIDTH, cell * size / height)
+        _heat_map(figure.add_axes(box), table, cell, SYSTEMS[system], pen)
+    return figure
+
+
+def _heat_map(axis: Any, table: Mapping[str, Any], cell: float, name: Words, pen: Pen) -> None:
+    labels, matrix = [shown(label) or "–" for label in table["labels"]], table["matrix"]
+    size = len(labels)
+    axis.set_xlim(0, size)
+    axis.set_ylim(size, 0)
+    axis.set_xticks([])
+    axis.set_yticks([])
+    axis.spines[:].set_visible(True)
+    axis.grid(False)
+    for row, counts in enumerate(matrix):
+        total = sum(counts)
+        for column, count in enumerate(counts):
+            if count:
+                # Shades end where ink is still read on them; the square root lifts what is rare into sight.
+                tone, share = "several" if row == column else "bad", count / total
+                bars(axis, [(column, row, column + 1, row + 1)], pen[tone], alpha=0.08 + 0.5 * share**0.5)
+                if cell >= 24 and share >= 0.005:
+                    look = {"ha": "center", "va": "center_baseline", "fontsize": 10 if cell < 36 else 11}
+                    axis.text(column + 0.5, row + 0.5, f"{100 * share:.0f}", **look)
+    small = {"fontsize": 9 if cell < 16 else 10 if cell < 24 else 12, "parse_math": False}
+    for place, label in enumerate(labels):
+        axis.text(-4 / cell, place + 0.5, label, ha="right", va="center_baseline", **small)
+        turn = {"rotation": 90} if cell < 24 and len(label) > 1 else {}
+        axis.text(place + 0.5, -4 / cell, label, ha="center", va="bottom", **turn, **small)
+    middle = {"ha": "center", "va": "center"}
+    pen.words(axis, size / 2, size + 12 / cell, name, **middle)
+    note = {**middle, "fontsize": 10, "color": pen["muted"]}
+    pen.words(axis, size / 2, size + 28 / cell, ("rows: said; columns: heard", "行：应说；列：听成"), **note)
+
+
+def curves(found: Mapping[str, Sequence[tuple[int, float]]], pen: Pen) -> Any:
+    """Training curves over steps: loss in training and validation, CER of validation, learning rate."""
+    panels = [
+        (("loss", "损失"), (("train/loss", "several"), ("validation/loss", "tuned")), 1),
+        (("validation CER, %", "验证集字错率（%）"), (("validation/cer", "tuned"),), 100),
+        (("learning rate", "学习率"), (("train/lr", "several"),), 1),
+    ]
+    panels = [panel for panel in panels if any(found.get(tag) for tag, _ in panel[1])]
+    height = 140 * len(panels) + 48
+    figure, axes = new_figure(height, left=72, bottom=40, rows=len(panels), top=20)
+    figure.subplots_adjust(hspace=0.28)
+    for axis, (name, lines, scale) in zip(axes, panels, strict=True):
+        for tag, tone in lines:
+            points = found.get(tag) or []
+            few = len(points) <= 80 and tag.startswith("validation")
+            look = {"color": pen[tone], "linewidth": 1.6, "marker": "o" if few else None, "markersize": 3.5}
+            axis.plot([step for step, _ in points], [scale * value for _, value in points], **look)
+        axis.set_ylim(bottom=0)
+        axis.yaxis.set_major_formatter(lambda value, _place: f"{value:,.6g}")
+        pen.words(axis, 0, 1.03, name, transform=axis.transAxes, va="bottom", fontsize=11)
+    axes[-1].xaxis.set_major_formatter(lambda value, _place: f"{value:,.10g}")
+    look = {"transform": axes[-1].transAxes, "ha": "center", "va": "center"}
+    pen.words(axes[-1], 0.5, -32 / (axes[-1].get_position().height * height), ("training steps", "训练步数"), **look)
+    if pen.language is not None and found.get("train/loss") and found.get("validation/loss"):
+        for place, (tone, words) in enumerate((("several", ("training", "训练")), ("tuned", ("validation", "验证")))):
+            look = {"transform": axes[0].transAxes, "ha": "right", "va": "bottom", "fontsize": 11, "color": pen[tone]}
+            pen.words(axes[0], 1 - 0.14 * (1 - place), 1.03, words, **look)
+    return figure

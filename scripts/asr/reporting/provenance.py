@@ -1,0 +1,130 @@
+"""Where a result is from: exp/<tag>/provenance.json, which the report shows. Names and digests, no paths.
+
+``python -m asr.provenance --exp exp/<tag> --data data/… --conf conf/….yaml [--ngpu 1]``
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import json
+import platform
+import shlex
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from asr.audio.unreadable import command
+from asr.config.load import read_stage_file
+from asr.config.schema import STAGE_FILES
+from asr.core.files import write_json
+from asr.core.manifest import corpus_digest, read_manifest, split_digest
+from asr.core.names import UNKNOWN_SPEAKER
+from asr.core.publishable_paths import public
+from asr.system import machine
+
+PACKAGES = ("torch", "torchaudio", "funasr", "modelscope", "soundfile", "soxr", "numpy")
+
+
+def commit() -> str:
+    """The recipe's commit, marked where the working tree differs from it; "unknown" outside git."""
+    try:
+        found = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=12"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+    return found.stdout.strip().replace("-dirty", " with uncommitted changes")
+
+
+def load(path: Path) -> Any:
+    """A JSON file's content, or None where it is not there."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def trained_config(exp: Path) -> dict[str, Any]:
+    """The configuration by stage; that of training as the run recorded it, with what changed while it went on."""
+    config = {name: read_stage_file(exp, name) for name in STAGE_FILES}
+    run = load(exp / "run.json") or {}
+    config["train"] = run.get("settings", config["train"])
+    if run.get("history"):
+        config["changed while training"] = run["history"]
+    return config
+
+
+def times(exp: Path) -> dict[str, int]:
+    """Wall seconds of the stages before this one, all continuations together, but for one that was killed outright."""
+    found = sorted((exp / "log").glob("stage[0-4].seconds"))
+    return {path.stem: sum(map(int, path.read_text(encoding="utf-8").split())) for path in found}
+
+
+def _corpus_name(about: dict[str, Any]) -> str:
+    """What a corpus may be called: its folder's name may be anybody's."""
+    name = str(about.get("name", ""))
+    return "CDSD" if "cdsd" in name.lower() else name if about.get("simulated") else "own corpus"
+
+
+def corpus(data: Path) -> dict[str, Any]:
+    """Digest, sizes by split, and whether the speech is simulated."""
+    manifests = {name: read_manifest(data / f"{name}.jsonl") for name in ("train", "val", "test")}
+    splits = {}
+    for name, utterances in manifests.items():
+        splits[name] = {
+            "speakers": len({item.speaker for item in utterances} - {UNKNOWN_SPEAKER}) or None,
+            "utterances": len(utterances),
+            "hours": round(sum(item.duration for item in utterances) / 3600, 3),
+            "digest": corpus_digest(utterances),
+        }
+    statistics = load(data / "statistics.json") or {}
+    about = statistics.get("corpus", {})
+    return {
+        "name": _corpus_name(about),
+        "simulated": about.get("simulated"),
+        "digest": corpus_digest(item for utterances in manifests.values() for item in utterances),
+        "split": statistics.get("split", {}).get("published"),
+        "split_digest": split_digest(manifests),
+        "splits": splits,
+    }
+
+
+def decode(folder: Path) -> dict[str, Any] | None:
+    """decode.json, of the clips that could not be read only how many."""
+    record = load(folder / "decode.json")
+    return record and {**record, "unreadable": len(record.get("unreadable", ()))}
+
+
+def gather(exp: Path, data: Path, conf: str, ngpu: int) -> dict[str, Any]:
+    """Everything that the report says about how its figures were made."""
+    base = load(exp / "base.json") or {}
+    gpus = machine.gpus()[:ngpu] if ngpu else []
+    return {
+        "tag": exp.name,
+        "command": shlex.split(command()),
+        "commit": commit(),
+        "conf": conf,
+        "config": trained_config(exp),
+        "corpus": corpus(data),
+        "base": {"id": base.get("id", "unknown"), "digest": base.get("digest")},
+        "average": load(exp / "avg.json"),
+        "decode": {name: decode(exp / name) for name in ("baseline", "tuned")},
+        "processor": machine.processor(),
+        "gpu": ", ".join(item.name for item in gpus) or None,
+        "python": platform.python_version(),
+        "times": times(exp),
+        "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m asr.provenance", description=__doc__.splitlines()[0])
+    parser.add_argument("--exp", required=True, type=Path)
+    parser.add_argument("--data", required=True, type=Path)
+    parser.add_argument("--conf", required=True)
+    parser.add_argument("--ngpu", type=int, default=1)
+    arguments = parser.parse_args()
+    record = gather(arguments.exp, arguments.data, arguments.conf, arguments.ngpu)
+    write_json(arguments.exp / "provenance.json", public(record))

@@ -1,0 +1,165 @@
+"""The groups that scores are given for: speaker, text seen or unseen, length, duration, rate, and a speaker table."""
+
+from __future__ import annotations
+
+import bisect
+import csv
+import functools
+import itertools
+import math
+import os
+import statistics
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+
+from asr.core.errors import RecipeError, at
+from asr.core.manifest import Utterance
+from asr.core.names import plain_name
+
+SEEN, UNSEEN = "seen", "unseen"
+LENGTHS = (("0", 0, 0), ("1", 1, 1), ("2", 2, 2), ("3-5", 3, 5), ("6-10", 6, 10), ("11+", 11, None))
+DURATIONS = (1.0, 2.0, 4.0, 8.0)  # seconds
+RATES = (1.0, 2.0, 3.0, 4.0)  # characters per second
+UNKNOWN = "unknown"  # an empty cell, NA, or a speaker that the table lacks
+_NOTHING = ("", "na", "n/a", "nan", "none", "null", "-", "?")
+_MOST_NUMBERS = 4  # a column with more different numbers is halved at its median
+
+
+def length_group(ref_len: int) -> str:
+    """The group of a reference of so many normalised characters."""
+    return next(name for name, low, high in LENGTHS if ref_len >= low and (high is None or ref_len <= high))
+
+
+@functools.cache
+def names_between(bounds: tuple[float, ...]) -> tuple[str, ...]:
+    """What the groups between ``bounds`` are called: ``0-1``, ``1-2``, …, ``8+``; each holds its lower bound."""
+    edges = [f"{bound:g}" for bound in (0, *bounds)]
+    return (*(f"{low}-{high}" for low, high in itertools.pairwise(edges)), f"{edges[-1]}+")
+
+
+def between(value: float, bounds: tuple[float, ...]) -> str:
+    """The name of the group that ``value`` is in."""
+    return names_between(bounds)[bisect.bisect_right(bounds, value)]
+
+
+def rate(ref_len: int, seconds: float) -> float | None:
+    """Characters per second; None where the clip has no length."""
+    return ref_len / seconds if seconds > 0 else None
+
+
+class SpeakerTable:
+    """What a user's table says of the speakers: ``columns`` is {column: {speaker: value}}; ``others`` are not taken."""
+
+    def __init__(self, columns: Mapping[str, Mapping[str, str]], others: Collection[str] = ()) -> None:
+        self.columns, self.others = columns, others
+
+    def value(self, column: str, speaker: str) -> str:
+        """A speaker's value, empty cells and speakers that are missing as ``UNKNOWN``."""
+        return self.columns[column].get(speaker, UNKNOWN)
+
+    def values(self, column: str, speakers: Iterable[str]) -> list[str]:
+        """The values of ``speakers``, each once, in order: halves from low to high, ``UNKNOWN`` last."""
+        found = {self.value(column, speaker) for speaker in speakers}
+        return sorted(found, key=lambda value: (value == UNKNOWN, value.startswith("above "), _order(value)))
+
+
+def _order(value: str) -> tuple[float, str]:
+    number = _number(value)
+    return (float("inf") if number is None else number, value)
+
+
+def _number(value: str) -> float | None:
+    try:
+        number = float(value)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def read_speaker_table(path: str | os.PathLike[str], speakers: Collection[str], wanted: Sequence[str]) -> SpeakerTable:
+    """Read a table with a column ``speaker``, separated by tabs or commas.
+
+    ``speakers`` are the test set's. Only the ``wanted`` columns are taken, for what they hold is published. A column
+    of more than four different numbers (an age) is made ``up to`` and ``above`` its median over these speakers. A
+    RecipeError names file and line where the table is no table.
+    """
+    there, found = _by_speaker(Path(path), wanted)
+    if not found.keys() & set(speakers):
+        raise RecipeError(f"{path}: knows none of the test set's speakers, e.g. {min(speakers, default='none')}")
+    known = {speaker: row for speaker, row in found.items() if speaker in speakers}
+    return SpeakerTable(
+        {name: _halved({key: row[name] for key, row in known.items()}) for name in wanted}, set(there) - set(wanted)
+    )
+
+
+def read_column(path: str | os.PathLike[str], column: str) -> dict[str, str]:
+    """One column of such a table, as it is written, numbers too: {speaker: value}, an empty cell as ``UNKNOWN``."""
+    return {speaker: row[column] for speaker, row in _by_speaker(Path(path), [column])[1].items()}
+
+
+def _by_speaker(path: Path, wanted: Sequence[str]) -> tuple[list[str], dict[str, dict[str, str]]]:
+    """The names of the columns beside ``speaker``, and {speaker: {column: value}}."""
+    header, rows = _cells(path)
+    there = [name for name in header if name and name != "speaker"]
+    for name in wanted:
+        if name not in there:
+            raise RecipeError(f"{path}:1: has no column {name} to group by; it has {', '.join(there)}")
+    found: dict[str, dict[str, str]] = {}
+    for line, row in rows:
+        if len(row) != len(header):
+            raise RecipeError(f"{at(path, line)}: {len(row)} cells, the header has {len(header)}")
+        values = {name: _cell(cell) for name, cell in zip(header, row, strict=True)}
+        values["speaker"] = plain_name(values["speaker"])
+        if values["speaker"] in found:
+            raise RecipeError(f"{at(path, line)}: speaker {values['speaker']} stands in an earlier line too")
+        found[values["speaker"]] = values
+    return there, found
+
+
+def _cells(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise RecipeError(f"{path}: no such speaker table") from None
+    except UnicodeDecodeError:
+        raise RecipeError(f"{path}: not UTF-8; save the table as UTF-8") from None
+    first = text.partition("\n")[0]
+    if "\t" in first:  # tabs need no quotes, so a quote is a character like others
+        lines = enumerate(text.splitlines(), 1)
+        rows = [(number, line.split("\t")) for number, line in lines if line.strip()]
+    else:
+        rows = _comma_separated(path, text)
+    header = [name.strip() for name in rows[0][1]] if rows else []
+    if "speaker" not in header or len(set(header)) != len(header):
+        raise RecipeError(f"{path}:1: the first line must name the columns, each once, and one must be 'speaker'")
+    return header, rows[1:]
+
+
+def _comma_separated(path: Path, text: str) -> list[tuple[int, list[str]]]:
+    reader = csv.reader(text.splitlines(), strict=True)
+    try:
+        return [(reader.line_num, row) for row in reader if any(map(str.strip, row))]
+    except csv.Error as error:
+        raise RecipeError(f"{at(path, reader.line_num)}: {error}; is a quote left open?") from None
+
+
+def _cell(text: str) -> str:
+    text = text.strip()
+    return UNKNOWN if text.lower() in _NOTHING else text
+
+
+def _halved(values: Mapping[str, str]) -> dict[str, str]:
+    numbers = {speaker: _number(value) for speaker, value in values.items() if value != UNKNOWN}
+    if None in numbers.values() or len(set(numbers.values())) <= _MOST_NUMBERS:
+        return dict(values)
+    middle = statistics.median(numbers.values())
+    halves = {key: f"up to {middle:g}" if number <= middle else f"above {middle:g}" for key, number in numbers.items()}
+    return {key: halves.get(key, UNKNOWN) for key in values}
+
+
+def seen_in(train: Iterable[Utterance] | None, form: Callable[[str], str]) -> Callable[[str], str]:
+    """Tells whether a text, in its scoring form, is exactly a text of ``train``; an empty string without ``train``."""
+    if train is None:
+        return lambda _: ""
+    texts = {form(item.target) for item in train}
+    return lambda text: SEEN if text in texts else UNSEEN

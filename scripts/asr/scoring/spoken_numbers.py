@@ -1,0 +1,161 @@
+"""Digits as Mandarin reads them aloud: ``3点15分`` is 三点十五分, ``50%`` is 百分之五十, ``2个`` is 两个.
+
+``wetext`` (Apache-2.0; the grammars of WeTextProcessing) reads each number by itself, with the few characters behind it
+that can be its unit, so two numbers are never taken for one and text without digits costs nothing (its start is
+0.35 s). A character behind the number is the number's own only where wetext read it (``10ms``, ``8:00 a.m.``); a Han
+character never is. What wetext reads wrongly is put right here, each rule with its example, and only where
+``benchmarks/number_readings.py`` shows that it is better so.
+
+Which of several readings was said, a written digit cannot tell: asr.scoring.number_readings.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+import unicodedata
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+LONGEST_NUMBER = 12  # digits, 千亿; longer runs are identity cards, bank cards and decoders gone wrong
+LONGEST_WRITTEN = 40  # characters of 1+1+1+…, shown to wetext at once: its time grows with them
+
+_DIGITS = str.maketrans("0123456789", "零一二三四五六七八九")
+_DIGIT = re.compile(r"\d")
+_HAN = re.compile(r"[\u3400-\u9fff]")
+# A sign counts nothing behind a digit or a letter; 1号-5号 is one expression, as 1-5号 is.
+_NUMBER = re.compile(
+    r"(?:[¥$€£]\s*|(?<![0-9A-Za-z])[-+])?(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)"
+    r"(?:(?:[.:/+×=]|[\u4e00-\u9fff]?[-~])[0-9]+)*"
+)
+# What can be its unit: Latin letters only as whole words, so not those of 1v1.
+_BEHIND = re.compile(r"(?:[A-Za-z]{1,12}(?![A-Za-z0-9])|[^0-9A-Za-z]){0,6}")
+_CAPITALS = re.compile("(?<![A-Za-z])(?:[KCM]M|[KM]G|ML)(?![A-Za-z])")  # 5KM; a letter alone may be a name: 3M
+_HALF_A_WORD = re.compile("[A-Za-z]{2}")
+_THOUSANDS = re.compile(r"(?<![0-9,.])[0-9]{1,3}(?:,[0-9]{3})+(?![0-9,])")
+_DECIMAL = re.compile(r"([0-9]{1,2})\.([0-9]{1,2})")
+
+# Where wetext has 二 and Mandarin 两. Left out, as they are as often an ordinal: 号 楼 月 班 级 组 期 章 节 排.
+_TWO_OF = re.compile(
+    r"\s*(?:[台部间栋朵滴副句种样遍下声门步幅份股顿番团串束圈列扇床包笔倍项枚]"
+    r"|次(?!元|函|方)|年(?!级)|星期|礼拜|点(?![0-9](?![0-9分])))"
+)
+_NO_COUNT = re.compile("[0-9A-Za-z.,:/%第初周期拜十百千万亿零〇一二三四五六七八九高大小老]$")
+# Where wetext has 两 and Mandarin 二: 第2个, 第200名, 5月2日, 3点2分, 2分之1.
+_ORDINALS = (("第", ""), ("月", "[日号]"), ("点", "分"), ("", "分之"))
+_CALLED = re.compile(r"(?:打|拨|呼叫|电话|急救|报警|热线)(?:了|通|叫|是|号码)?$")
+
+
+class Number(NamedTuple):
+    """``text[start:end]`` is the number as written, ``reading`` what it is read as first."""
+
+    start: int
+    end: int
+    written: str
+    reading: str
+
+
+def has_digits(text: str) -> bool:
+    """Whether ``text`` holds a decimal digit of any script (category Nd)."""
+    return _DIGIT.search(text) is not None
+
+
+def plain(text: str) -> str:
+    """``text`` with ASCII digits for those of other scripts, and without what wetext cannot take (NUL, surrogates)."""
+    return "".join(map(_plain, text))
+
+
+@functools.lru_cache(maxsize=65536)
+def _plain(char: str) -> str:
+    category = unicodedata.category(char)
+    if category == "Nd":
+        return str(unicodedata.decimal(char))
+    if category in ("Cs", "Cf"):
+        return ""
+    return " " if category == "Cc" else {"\u2044": "/", "\u2215": "/"}.get(char, char)  # ½ is 1⁄2 in NFKC
+
+
+def find_numbers(text: str, simplified: Callable[[str], str] = str) -> Iterator[Number]:
+    """The numbers of ``text`` (``plain``, NFKC), in order; between them there is no digit.
+
+    ``simplified`` turns what is shown to wetext into simplified characters: it knows 个 but not 個.
+    """
+    at = 0
+    while match := _NUMBER.search(text, at):
+        behind = _BEHIND.match(text, match.end())[0]  # type: ignore[index]  # matches the empty text too
+        unit, reading = _read(match[0], simplified(behind)) if behind else (0, _alone(match[0]))
+        at = match.end() + unit
+        reading = _put_right(text[max(0, match.start() - 6) : match.start()], match[0], text, match.end(), reading)
+        if text.startswith("‰", at):
+            at, reading = at + 1, f"千分之{reading}"
+        yield Number(match.start(), at, text[match.start() : at], reading)
+
+
+def read_numbers(text: str, simplified: Callable[[str], str] = str) -> str:
+    """``text`` (NFKC) with its digits as Han characters; no digit is left, nothing else but a number's unit changes.
+
+    >>> read_numbers("我2个人花了3.5元")
+    '我两个人花了三点五元'
+    """
+    if not has_digits(text):
+        return text
+    text, read, at = plain(text), "", 0
+    for number in find_numbers(text, simplified):
+        read, at = read + text[at : number.start] + number.reading, number.end
+    return read + text[at:]
+
+
+@functools.lru_cache(maxsize=65536)
+def _read(written: str, behind: str) -> tuple[int, str]:
+    """How many characters of ``behind`` are the number's unit, and the reading of both."""
+    lower = _CAPITALS.sub(lambda unit: unit[0].lower(), behind)
+    whole = _alone(written + lower)
+    kept = 0
+    while kept < min(len(whole), len(lower)) and whole[-kept - 1] == lower[-kept - 1]:
+        kept += 1
+    unit, rest = lower[: len(lower) - kept], lower[len(lower) - kept :]
+    if _HAN.search(unit) or _HALF_A_WORD.match(unit[-1:] + rest[:1]) or "字节" in whole:  # 3 men; nobody says 吉字节
+        return 0, _alone(written)
+    return len(unit), whole[: len(whole) - kept]
+
+
+@functools.lru_cache(maxsize=65536)
+def _alone(text: str) -> str:
+    text = _THOUSANDS.sub(lambda match: match[0].replace(",", ""), text)
+    if len(text) > LONGEST_WRITTEN or re.search(rf"[0-9]{{{LONGEST_NUMBER + 1}}}", text):
+        return text.translate(_DIGITS)
+    return _normalizer()(text).translate(_DIGITS)
+
+
+def value(digits: str) -> str:
+    """A run of digits as one number: ``120`` is 一百二十."""
+    return "二" if digits == "2" else _alone(f"{digits}个").removesuffix("个")
+
+
+def one_by_one(digits: str) -> str:
+    """``120`` is 一二零."""
+    return digits.translate(_DIGITS)
+
+
+def _put_right(before: str, written: str, text: str, end: int, reading: str) -> str:
+    """What wetext reads wrongly; ``text[end:]`` is behind the number, ``before`` before it."""
+    if any(before.endswith(left) and re.compile(rf"\s*{right}").match(text, end) for left, right in _ORDINALS):
+        return reading.replace("两", "二", 1) if reading.startswith("两") else reading
+    if before.endswith("尾号") and written.isdigit():
+        return one_by_one(written).replace("一", "幺")
+    if written == "2" and not _NO_COUNT.search(before) and _TWO_OF.match(text, end):
+        return "两"
+    if written.isdigit() and len(written) == 3 and "幺" in reading and not _CALLED.search(before):  # 血压120
+        return value(written)
+    if (decimal := _DECIMAL.fullmatch(written)) and "月" in reading:  # 11.5
+        return f"{value(decimal[1])}点{one_by_one(decimal[2])}"
+    if written.startswith("0:") and "比" in reading:  # 0:30
+        return "零点" if written == "0:00" else f"零点{_alone(f'1:{written[2:]}').removeprefix('一点')}"
+    return "百分之百" if reading == "百分之一百" else reading
+
+
+@functools.cache
+def _normalizer() -> Callable[[str], str]:
+    from wetext import Normalizer  # 0.35 s: only where there is a digit
+
+    return Normalizer(lang="zh", operator="tn").normalize

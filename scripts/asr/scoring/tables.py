@@ -1,0 +1,106 @@
+"""The scorer's tables on the screen, and how figures are written in them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from asr.core.text_tables import text_table
+
+HEADER = ("", "CER %", "95 % interval", "sub", "del", "ins", "SER %", "empty", "missing", "length ratio", "raw CER %")
+
+
+def percent(rate: float | None, digits: int = 2) -> str:
+    """A fraction as per cent, without the sign; ``n/a`` where there is none."""
+    return "n/a" if rate is None else f"{100 * rate:.{digits}f}"
+
+
+def interval(ci95: Sequence[float] | None, digits: int = 2) -> str:
+    """An interval of fractions as per cent; ``n/a`` where there is none."""
+    return f"{percent(ci95[0], digits)} to {percent(ci95[1], digits)}" if ci95 else "n/a"
+
+
+def speakers_in(reference: Mapping[str, Any]) -> str:
+    """``5 speakers``, of score.json's ``reference``; ``unknown speakers`` where nobody knows them."""
+    return f"{reference['n_speakers'] or 'unknown'} speakers"
+
+
+def speaker_count(group: Mapping[str, Any]) -> str:
+    """How many speakers a group of score.json has; ``unknown`` where nobody knows them."""
+    return str(group["n_speakers"] or ("unknown" if group["n_utt"] else 0))
+
+
+def screen_table(result: Mapping[str, Any]) -> str:
+    """The result in one look: each system, the reduction, each speaker, and the reference lines."""
+    rows = []
+    for name, row in result["systems"].items():
+        counts = [f"{row[key]:,}" for key in ("sub", "del", "ins")]
+        ratio = "n/a" if row["length_ratio"] is None else f"{row['length_ratio']:.2f}"
+        others = (percent(row["ser"]), row["n_empty"], row["n_missing"], ratio, percent(row["raw_cer"]))
+        rows.append((name, percent(row["cer"]), interval(row["ci95"]), *counts, *others))
+    reference, any_row = result["reference"], next(iter(result["systems"].values()))
+    size = f"{speakers_in(reference)}, {reference['n_utt']:,} utterances, {any_row['ref_len']:,} characters"
+    size += f", normaliser {result['normalizer']}"
+    if reference["n_empty_ref"]:
+        size += f"; {reference['n_empty_ref']:,} references are empty"
+    blocks = [size, text_table(HEADER, rows)]
+    touched = [f"{name} {row['n_number_readings']:,}" for name, row in result["systems"].items()]
+    blocks.append(f"utterances with a number in digits that counts by another listed reading: {', '.join(touched)}")
+    if not any_row["ci95"]:
+        blocks.append(f"no interval over speakers: {any_row['ci95_note']}")
+    blocks += [result["silence_note"]["en"]] if result.get("silence_note") else []
+    blocks += _gain(result)
+    groups = [(f"speaker {name}", row) for name, row in result["by_speaker"].items()]
+    groups += [(f"{name} text", row) for name, row in (result["groups"]["text"] or {}).items()]
+    systems = list(result["systems"])
+    lines = [("mean of speakers", "", "", *(percent(result["systems"][key]["speaker_mean_cer"]) for key in systems))]
+    lines += [
+        (name, f"{row['n_utt']:,}", f"{row['ref_len']:,}", *(percent(row[key] and row[key]["cer"]) for key in systems))
+        for name, row in groups
+    ]
+    blocks.append(text_table(("", "utterances", "characters", *(f"{name} CER %" for name in systems)), lines))
+    blocks += [_sounds(result["mandarin"]["systems"]), result["speaker_note"]["en"]]
+    lines = [f"{line['name']} {percent(line['cer'])} % ({line['note']})" for line in result["reference_lines"]]
+    if lines:
+        blocks.append("\n".join(["for reference, never a test passed:", *(f"  {line}" for line in lines)]))
+    return "\n\n".join(blocks)
+
+
+def _gain(result: Mapping[str, Any]) -> list[str]:
+    comparison = result["comparison"]
+    if not comparison:
+        return [result["comparison_note"]["en"]]
+    lines = [comparison["verdict_note"]["en"]]
+    speakers = comparison["speakers"]
+    if speakers["p"] is not None:
+        lines.append(
+            f"speakers: {speakers['better']} better, {speakers['worse']} worse, {speakers['same']} the same,"
+            f" sign-flip {p_equals(speakers['p'])} (it cannot be below {p_value(speakers['smallest_p'])})"
+        )
+    if comparison["mapsswe"]:
+        lines.append(
+            f"MAPSSWE over {comparison['mapsswe']['segments']:,} segments: {p_equals(comparison['mapsswe']['p'])}"
+        )
+    return ["\n".join(lines)]
+
+
+def p_value(p: float | None) -> str:
+    """A p value in three digits, ``< 0.0001`` below that, ``n/a`` where there is none."""
+    if p is None:
+        return "n/a"
+    return "< 0.0001" if p < 0.0001 else f"{p:.3g}"
+
+
+def p_equals(p: float | None) -> str:
+    """``p = 0.125``, ``p < 0.0001``, ``p n/a``."""
+    value = p_value(p)
+    return f"p {value}" if value.startswith(("<", "n")) else f"p = {value}"
+
+
+def _sounds(systems: Mapping[str, Any]) -> str:
+    header = ("", "syllable error %", "without tone %", "tone %", "initial %", "final %", "homophones of subs %")
+    rows = []
+    for name, row in systems.items():
+        rates = [row[key]["rate"] for key in ("syllable", "syllable_toneless", "tone", "initial", "final")]
+        rows.append((name, *map(percent, rates), percent(row["homophones"]["share"])))
+    return text_table(header, rows)

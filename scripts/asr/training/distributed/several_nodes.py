@@ -1,0 +1,115 @@
+"""Several machines in one training: what torchrun's own environment says, and how the others wait for the first.
+
+The same ``python -m asr.train`` runs on each machine, with the same exp/<tag> and data on a file system that all see,
+and torchrun's variables: PET_NNODES, PET_NODE_RANK, PET_RDZV_BACKEND, PET_RDZV_ENDPOINT, PET_RDZV_ID.
+The machine whose PET_NODE_RANK is 0 prepares exp/<tag>; exp/<tag>/machines.json tells the others what it does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from asr.core.errors import RecipeError
+from asr.core.files import write_json
+
+STATE = "machines.json"
+PREPARES, TRAINS, OVER, FAILED = "prepares", "trains", "over", "failed"  # what the first machine does
+WAITING = 3600.0  # seconds that a machine waits for the first one to have prepared
+# Lines of a worker that are for the one who started torchrun.
+STARTED_ANEW = "a training process died: all are started anew"
+BEGUN = "training processes begin"  # not shown: what was said before is of others
+STOPPED = "stopped and saved"
+SAVED = "saved: asked to by torchrun, as when the machines that train together change"
+
+
+@dataclass(frozen=True)
+class Machines:
+    """How many machines train together at most, which of them this is, and the id and place where they meet."""
+
+    count: int = 1
+    rank: int = 0
+    rendezvous: str = ""  # empty for a machine alone
+
+    def own(self, path: Path) -> Path:
+        """A file that each machine has: ``path`` itself for the first, with the machine's number for the others."""
+        return path.with_name(f"{path.stem}.{self.rank}{path.suffix}") if self.rank else path
+
+
+ALONE = Machines()
+
+
+def machines(environment: Mapping[str, str] = os.environ) -> Machines:
+    """What torchrun's environment says. RecipeError where it names several machines and not how they meet."""
+    count = environment.get("PET_NNODES") or "1"
+    where = environment.get("PET_RDZV_ENDPOINT") or environment.get("PET_MASTER_ADDR")
+    if not where and count in ("1", "1:1"):
+        return ALONE
+    meanings = {
+        "PET_RDZV_ENDPOINT": (where, "the first machine's HOST:PORT"),
+        "PET_RDZV_ID": (environment.get("PET_RDZV_ID"), "a word, the same on all machines and new for every launch"),
+        "PET_NODE_RANK": (environment.get("PET_NODE_RANK"), "0 on the machine that prepares, 1, 2, … on the others"),
+    }
+    for name, (value, meaning) in meanings.items():
+        if not value:
+            raise RecipeError(f"{name} is not set, and torchrun's variables speak of several machines; give {meaning}")
+    most, rank = count.rpartition(":")[2], environment["PET_NODE_RANK"]
+    if not most.isdigit() or not rank.isdigit() or int(rank) >= int(most):
+        raise RecipeError(
+            f"PET_NNODES {count}, PET_NODE_RANK {rank}: give the number of machines, and this one's, counted from 0"
+        )
+    return Machines(int(most), int(rank), f"{environment['PET_RDZV_ID']} {where}")
+
+
+def _state(exp: Path, team: Machines) -> str | None:
+    """What the first machine does in this launch; None before it has begun."""
+    try:
+        record = json.loads((exp / STATE).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    return record["state"] if record["rendezvous"] == team.rendezvous else None
+
+
+def tell(exp: Path, team: Machines, state: str) -> None:
+    """Let the other machines know what the first one does now."""
+    if team.rendezvous and not team.rank:
+        write_json(exp / STATE, {"rendezvous": team.rendezvous, "state": state})
+
+
+@contextlib.contextmanager
+def telling(exp: Path, team: Machines) -> Iterator[None]:
+    """The first machine's work, whose beginning and end are told. RecipeError for an id that was used before."""
+    if team.rendezvous and _state(exp, team) is not None:
+        name = team.rendezvous.split()[0]
+        raise RecipeError(f"{exp / STATE}: PET_RDZV_ID {name} was used before; give all machines a new one")
+    tell(exp, team, PREPARES)
+    try:
+        yield
+    except BaseException:
+        tell(exp, team, FAILED)
+        raise
+    tell(exp, team, OVER)
+
+
+def wait_for_first(exp: Path, team: Machines, patience: float = WAITING) -> bool:
+    """Wait until the first machine has prepared; False where it has ended without a training.
+
+    RecipeError where it failed, or is not heard of for ``patience`` seconds.
+    """
+    deadline = time.monotonic() + patience
+    print(f"machine {team.rank} of {team.count} (counted from 0) waits until the first has prepared {exp}", flush=True)
+    while (state := _state(exp, team)) in (None, PREPARES):
+        if time.monotonic() > deadline:
+            raise RecipeError(
+                f"{exp / STATE}: the first machine has prepared nothing in {patience:.0f} s; is {exp} on a file system"
+                " that all machines see, and PET_RDZV_ID the same on all?"
+            )
+        time.sleep(min(1.0, patience / 10))
+    if state == FAILED:
+        raise RecipeError(f"{exp}: the first machine has failed; its own output says why")
+    return state == TRAINS

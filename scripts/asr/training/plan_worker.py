@@ -1,0 +1,193 @@
+"""What ``asr.plan`` starts for each batch_size: some steps of real training, and what they took."""
+
+from __future__ import annotations
+
+import json
+import math
+import resource
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from asr.core import errors
+from asr.core.files import write_json
+from asr.core.out_of_memory import ran_out_of_memory
+from asr.core.processes import die_with_parent
+from asr.training.worker import bytes_of, checked_model, training_kwargs
+
+TIMED = 8  # ordinary batches
+SAMPLE = 2000  # frames of a batch whose activations are counted and scaled, where that is done
+CONTEXT_GB = 0.7  # of a GPU that CUDA's context and libraries take, about
+GIB = 2.0**30
+
+
+def extremes(batches: list[np.ndarray], lengths: np.ndarray, tokens: np.ndarray) -> list[int]:
+    """Numbers of the batches that take the most memory, each by its own measure; the first has the most frames."""
+    measures = [
+        [len(batch) * lengths[batch].max() for batch in batches],
+        [len(batch) * tokens[batch].max() for batch in batches],  # the decoder's scores
+        [len(batch) * lengths[batch].max() ** 2 for batch in batches],  # attention
+        [len(batch) for batch in batches],
+        [lengths[batch].max() for batch in batches],
+    ]
+    return list(dict.fromkeys(int(np.argmax(measure)) for measure in measures))
+
+
+class Bench:
+    """The model, optimizer and data that stage 3 would train with."""
+
+    def __init__(self, plan: dict[str, Any]) -> None:
+        import torch
+        from funasr.register import tables
+
+        import asr.data.sampler  # noqa: F401 - registers the sampler and the dataset
+        from asr.models.loading import choose_device, quiet
+        from asr.training.trainer import RecipeTrainer
+
+        self.torch, self.device = torch, choose_device(plan["ngpu"])
+        if self.device == "cuda":
+            total = torch.cuda.get_device_properties(0).total_memory / GIB
+            torch.cuda.set_per_process_memory_fraction(min(plan["memory_gb"] / total, 1.0))
+        kwargs = training_kwargs(plan, self.device)
+        torch.backends.cuda.matmul.allow_tf32 = kwargs.get("enable_tf32", True)  # these three as in train_ds.main
+        torch.backends.cudnn.benchmark = kwargs.get("cudnn_benchmark", False)
+        torch.backends.cudnn.deterministic = True
+        with quiet():
+            built = checked_model(plan, kwargs, saves=False)  # room for checkpoints is stage 3's matter
+        conf = {key: value for key, value in kwargs["train_conf"].items() if not key.startswith("use_deepspeed")}
+        self.trainer = RecipeTrainer(device=self.device, output_dir=plan["exp"], **conf)
+        frozen = kwargs.get("freeze_param") or []
+        for name, value in built.model.named_parameters():  # as train_ds.main does it
+            for part in frozen.split(",") if isinstance(frozen, str) else frozen:
+                value.requires_grad_(value.requires_grad and name != part and not name.startswith(f"{part}."))
+        kwargs = {**kwargs, "device": self.device}
+        kwargs.pop("model")  # its class's name
+        self.model = self.trainer.warp_model(built.model, **kwargs).train()
+        self.model, self.optim, self.scheduler = self.trainer.warp_optim_scheduler(self.model, **kwargs)
+        kind = tables.dataset_classes.get(kwargs["dataset"])
+        conf = kwargs["dataset_conf"]
+        self.data = kind(
+            kwargs["train_data_set_list"],
+            frontend=built.kwargs["frontend"],
+            tokenizer=built.kwargs["tokenizer"],
+            is_training=True,
+            **conf,
+        )
+        make = tables.batch_sampler_classes.get(conf.get("batch_sampler", "ShuffledBatchSampler"))
+        sampler = make(self.data, is_training=True, **conf)["batch_sampler"]
+        sampler.set_epoch(0)
+        self.batches = [np.array(batch) for batch in sampler]
+        self.lengths = np.array([self.data.get_source_len(number) for number in range(len(self.data))])
+        self.read_seconds = self.read_audio = 0.0
+
+    def load(self, batch: np.ndarray) -> dict[str, Any]:
+        """One batch, read and featurised here; the time that took is counted."""
+        began = time.process_time()
+        made = self.data.collator([self.data[int(number)] for number in batch])
+        self.read_seconds += time.process_time() - began
+        self.read_audio += self.lengths[batch].sum() / 100
+        return made
+
+    def step(self, batch: dict[str, Any]) -> float:
+        """Seconds of one training step, waited for."""
+        from funasr.train_utils.device_funcs import to_device
+
+        began = time.perf_counter()
+        loss_dict = {"epoch": 0, "batch_idx": 0}
+        self.trainer.forward_step(self.model, to_device(batch, self.device, non_blocking=True), loss_dict=loss_dict)
+        self.trainer.backward_step(self.model, None, loss_dict=loss_dict)
+        self.torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.trainer.grad_clip or math.inf)
+        self.optim.step()
+        self.optim.zero_grad(set_to_none=True)
+        if self.device == "cuda":
+            self.torch.cuda.synchronize()
+        return time.perf_counter() - began
+
+    def peak_gb(self) -> float:
+        """Memory taken at most so far: what torch has reserved of the GPU, else this process's resident set."""
+        if self.device == "cuda":
+            return self.torch.cuda.max_memory_reserved() / GIB
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / GIB
+
+    def kept_bytes(self, batch: np.ndarray) -> float:
+        """What autograd keeps of a batch for its backward pass: counted on some of its clips, scaled by frames."""
+        part = batch[: max(SAMPLE // int(self.lengths[batch].max()), 1)]
+        own = {value.untyped_storage().data_ptr() for value in self.model.parameters()}
+        kept: dict[int, int] = {}
+
+        def keep(value: Any) -> Any:
+            storage = value.untyped_storage()
+            if storage.data_ptr() not in own:
+                kept[storage.data_ptr()] = storage.nbytes()
+            return value
+
+        with self.torch.autograd.graph.saved_tensors_hooks(keep, lambda value: value):
+            self.step(self.load(part))
+        scale = len(batch) * self.lengths[batch].max() / (len(part) * self.lengths[part].max())
+        return float(sum(kept.values()) * scale)
+
+    def held_bytes(self) -> int:
+        """Parameters, gradients and the optimizer's state after a step."""
+        state = [item for values in self.optim.state.values() for item in values.values() if hasattr(item, "numel")]
+        trained = [value for value in self.model.parameters() if value.requires_grad]
+        return bytes_of([*self.model.parameters(), *trained, *state])
+
+    def device_name(self) -> str:
+        """The GPU's name, or "the processor"."""
+        return self.torch.cuda.get_device_name(0) if self.device == "cuda" else "the processor"
+
+
+def measure(plan: dict[str, Any]) -> dict[str, Any]:
+    """What ``asr.training.plan.search`` asks of a batch_size."""
+    size = plan["dataset_conf"]["batch_size"]
+    bench = Bench(plan)
+    tokens = np.array([bench.data.index_ds.get_target_len(bench.data.index_ds[n]) for n in range(len(bench.data))])
+    hard = extremes(bench.batches, bench.lengths, tokens)
+    padded = sum(len(batch) * bench.lengths[batch].max() for batch in bench.batches)
+    audio = bench.lengths.sum() / 100
+    found = {
+        "batch_size": size,
+        "steps": len(bench.batches),
+        "padding": float(1 - bench.lengths.sum() / padded),
+        "audio_seconds": float(audio),
+        "trained": sum(value.numel() for value in bench.model.parameters() if value.requires_grad),
+    }
+    if plan.get("by_arithmetic"):
+        kept = max(bench.kept_bytes(bench.batches[number]) for number in hard)
+        peak = (bench.held_bytes() + kept) / GIB + CONTEXT_GB
+        return {**found, "fits": peak <= plan["memory_gb"], "peak_gb": peak, "device": "a GPU, by arithmetic"}
+    ordinary = np.linspace(0, len(bench.batches) - 1, min(TIMED, len(bench.batches))).astype(int).tolist()
+    try:
+        for number in [hard[0], *hard]:  # the first step makes the optimizer's state
+            bench.step(bench.load(bench.batches[number]))
+            if bench.device == "cpu" and bench.peak_gb() > plan["memory_gb"]:
+                return {"batch_size": size, "fits": False, "why": f"{bench.peak_gb():.2f} GB"}
+        seconds = [bench.step(bench.load(bench.batches[number])) for number in ordinary]
+    except RuntimeError as error:
+        if not ran_out_of_memory(error):
+            raise
+        return {"batch_size": size, "fits": False, "why": str(error).splitlines()[0]}
+    timed = sum(bench.lengths[bench.batches[number]].sum() for number in ordinary) / 100
+    # Scaled by audio, because the last batch of a buffer may be a small one.
+    return {
+        **found,
+        "fits": True,
+        "peak_gb": bench.peak_gb(),
+        "seconds_per_step": float(sum(seconds) / timed * audio / len(bench.batches)),
+        "reading_seconds_per_second": float(bench.read_seconds / bench.read_audio),
+        "device": bench.device_name(),
+        "bf16": bool(bench.trainer.use_bf16),
+    }
+
+
+def main() -> None:
+    die_with_parent()
+    plan = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    write_json(Path(plan["answer"]), measure(plan))
+
+
+if __name__ == "__main__":
+    errors.run(main)
