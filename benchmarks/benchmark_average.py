@@ -1,6 +1,6 @@
 """How long averaging takes and how much memory: ours against FunASR's own.
 
-    python tests/benchmark_average.py DIR [--count 10] [--blocks 50] [--cold]
+    python benchmarks/benchmark_average.py DIR [--count 10] [--blocks 50] [--cold]
 
 Makes ``count`` checkpoints of Paraformer-large (50 encoder blocks: 220 M parameters, 880 MB a file) with FunASR's
 classes and random weights in DIR, and averages them with ``asr.average`` (stage 4, with every checkpoint's sha256 in
