@@ -179,7 +179,7 @@ def _check_together(values: dict[str, Any], conf: object) -> None:
             f"{conf}: train_conf.avg_keep_nbest_models_type is {ranking}; {family.name} can be ranked by"
             f" {', '.join(family.rankings)}"
         )
-    family.options(values.get("decode_conf", {}), conf)
+    families.check_options(family, values.get("decode_conf", {}), conf)
     _check_adapters(values, conf)
     if train.get("use_deepspeed"):
         deepspeed.check(train, conf)

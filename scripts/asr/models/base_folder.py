@@ -5,7 +5,6 @@ The digest is what a run is tied to: training goes on from a checkpoint only whi
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import os
@@ -13,11 +12,12 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from asr.core.errors import RecipeError
-from asr.core.files import sha256_file, sweep, write_json
+from asr.core.files import sha256_file
 from asr.models import families, hub
 from asr.models.model_folder import is_inside, named_files, read_config, read_metas
-from asr.training.checkpoints.save_list import has_saves
 
 # Files that belong to a FunASR model folder. Weights come apart from the rest because they are large.
 WEIGHTS = "model.pt"
@@ -104,59 +104,16 @@ def link(folder: Path, exp: Path) -> None:
     os.replace(temporary, exp / "base")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m asr.base_model", description=__doc__.splitlines()[0])
-    parser.add_argument("--base", required=True, help="ModelScope id, or a folder")
-    parser.add_argument("--exp", required=True, type=Path, help="exp/<tag>; gets base (a link) and base.json")
-    parser.add_argument("--restart", action="store_true", help="stage 3 will throw this tag's checkpoints away")
-    arguments = parser.parse_args()
-    from asr.config.load import read_stage_file
-
-    values: dict[str, Any] = read_stage_file(arguments.exp, "base")
-    sweep(arguments.exp)
-    from_scratch = bool(values.get("from_scratch"))
-    folder = resolve(arguments.base, from_scratch, values["family"])
-    check(folder, from_scratch, values["family"])
-    found = digest(folder)
-    refuse_another_base(arguments.exp, found["digest"], arguments.restart)
-    link(folder, arguments.exp)
-    total = found.pop("digest")
-    write_json(
-        arguments.exp / "base.json",
-        {
-            "id": arguments.base,
-            "from_scratch": from_scratch,
-            "digest": total,
-            "files": found,
-        },
-    )
-    print(f"base model {arguments.base}: {len(found)} files, digest {total[:12]}")
-
-
-def refuse_another_base(exp: Path, found: str, restart: bool) -> None:
-    """RecipeError before anything of a trained run is replaced: its checkpoints are of another base model."""
-    run = exp / "run.json"
-    if restart or not run.is_file() or not has_saves(exp):
-        return
-    if json.loads(run.read_text(encoding="utf-8"))["tied_to"]["base model"] != found:
-        raise RecipeError(
-            f"{exp}: this run was trained with another base model; keep it and give --tag another name, or give"
-            " --restart to throw it away"
-        )
-
-
 def recorded(exp: Path) -> dict[str, Any]:
-    """exp/base.json: id, digest and files of the base model that stage 0 set up.
+    """Return exp/base.json: id, digest and files of the base model that stage 0 set up.
 
     RecipeError when stage 0 has not run, or ran for another base than the configuration names now.
     """
-    from asr.config.load import read_stage_file
-
-    path = exp / "base.json"
-    if not path.is_file():
-        raise RecipeError(f"{path}: not there; run stage 0 first")
+    path, conf = exp / "base.json", exp / "conf" / "base.yaml"
+    if not path.is_file() or not conf.is_file():
+        raise RecipeError(f"{conf if path.is_file() else path}: not there; run stage 0 first")
     record = json.loads(path.read_text(encoding="utf-8"))
-    wanted = read_stage_file(exp, "base")["base"]
+    wanted = yaml.safe_load(conf.read_text(encoding="utf-8"))["base"]
     if record["id"] != wanted:
         raise RecipeError(f"{path}: stage 0 set up {record['id']}, the configuration names {wanted}; run stage 0 again")
     return record

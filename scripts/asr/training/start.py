@@ -53,6 +53,18 @@ def changes(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     return [f"{k} {before.get(k, 'unset')} -> {after.get(k, 'unset')}" for k in keys if before.get(k) != after.get(k)]
 
 
+def refuse_another_base(exp: Path, digest: str) -> None:
+    """RecipeError before stage 0 replaces anything of a trained run: its checkpoints are of another base model."""
+    run = exp / RUN
+    if not run.is_file() or not has_saves(exp):
+        return
+    if json.loads(run.read_text(encoding="utf-8"))["tied_to"]["base model"] != digest:
+        raise RecipeError(
+            f"{exp}: this run was trained with another base model; keep it and give --tag another name, or give"
+            " --restart to throw it away"
+        )
+
+
 def clear(exp: Path) -> None:
     """Remove what an earlier training left: --restart."""
     import shutil
