@@ -20,11 +20,16 @@ from asr.core.text_tables import markdown_table  # noqa: E402
 from asr.system.machine import processor  # noqa: E402 - found through the line above
 
 READY = "from funasr import AutoModel; from funasr.register import tables; tables.model_classes.get('{}')"
+LAZILY = "from asr.models.funasr_import import import_funasr; import_funasr(); "
 MODELS = ("Paraformer", "SenseVoiceSmall", "Conformer", "FunASRNano")
 PROGRAMS = {
     "torch alone": "import torch",
     "FunASR whole": READY.format("Paraformer"),
-    **{f"a class at a time, {name}": "import asr; " + READY.format(name) for name in MODELS},
+    **{
+        f"a class at a time, {name}": "from asr.models.funasr_import import import_funasr; import_funasr(); "
+        + READY.format(name)
+        for name in MODELS
+    },
 }
 
 

@@ -26,6 +26,7 @@ from asr.models import families
 
 Lines = dict[tuple[str, ...], int]
 
+AUGMENTATIONS = ("speed_perturb", "tempo", "gain_db")
 REQUIRED = (("base",), ("family",), ("dataset_conf", "batch_size"), ("train_conf", "max_epoch"), ("optim_conf", "lr"))
 
 
@@ -184,8 +185,8 @@ def _check_together(values: dict[str, Any], conf: object) -> None:
     if train.get("use_deepspeed"):
         deepspeed.check(train, conf)
     data = values["dataset_conf"]
-    if values.get("dataset") == "AudioDataset" and (data.get("speed_perturb") or data.get("gain_db")):
-        raise RecipeError(f"{conf}: dataset: AudioDataset has no speed_perturb or gain_db; RecipeAudioDataset has")
+    if values.get("dataset") == "AudioDataset" and any(data.get(key) for key in AUGMENTATIONS):
+        raise RecipeError(f"{conf}: dataset: AudioDataset has no {', '.join(AUGMENTATIONS)}; RecipeAudioDataset has")
     optim = values.get("optim", "adam")
     for key in values["optim_conf"]:
         if key not in OPTIMIZER_KEYS[optim]:

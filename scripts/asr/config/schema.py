@@ -101,6 +101,7 @@ SCHEMA: dict[str, Any] = {
         "max_source_length": _count(),
         "min_source_length": _count(0),
         "speed_perturb": Key((list, type(None)), each=Key((int, float), minimum=0.5, maximum=2)),
+        "tempo": Key((list, type(None)), each=Key((int, float), minimum=0.5, maximum=2)),
         "gain_db": Key((int, float, type(None)), minimum=0, maximum=40),
     },
     "train_conf": {

@@ -16,6 +16,7 @@ import torch
 
 from asr.core.errors import RecipeError
 from asr.models import families
+from asr.models.funasr_import import import_funasr
 from asr.models.model_folder import read_config
 from asr.models.quiet import quiet
 from asr.models.weights import check_loaded
@@ -43,6 +44,7 @@ def compose(folder: str | os.PathLike[str], blocks: dict[str, dict[str, Any]] | 
         blocks: e.g. {"encoder_conf": {"dropout_rate": 0.2}}; a key that the base's block does not have is an error,
             because FunASR would swallow it.
     """
+    import_funasr()
     from funasr.download.download_model_from_hub import download_model
 
     folder = Path(folder)
@@ -122,6 +124,7 @@ def load(
     if not weights.is_file():
         raise RecipeError(f"{weights}: no such file, so there is nothing to decode with")
     with quiet():
+        import_funasr()
         from funasr import AutoModel
 
         kwargs = compose(folder)
