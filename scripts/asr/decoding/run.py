@@ -19,18 +19,20 @@ from types import MappingProxyType
 from typing import Any
 
 from asr.audio.unreadable import MAX_SHARE, Unread, Unreadable, command
-from asr.config.load import read_stage_file, rerun
 from asr.core import kaldi_text
+from asr.core.digests import sha256_file
 from asr.core.errors import RecipeError, UsageError
-from asr.core.files import sha256_file, sweep, write_json
+from asr.core.files import sweep, write_json
 from asr.core.made_by import claim
 from asr.core.manifest import Utterance, read_manifest
+from asr.core.run_folder import read_stage_file, rerun
+from asr.core.run_records import read_base
 from asr.decoding import shards as decode_shards
 from asr.decoding.batches import Decoder, Readers, batches, clips
 from asr.decoding.partial import PARTIAL, Partial
 from asr.decoding.shards import Facts, Job
 from asr.models import families, lineage
-from asr.models.base_folder import digest, recorded
+from asr.models.base_folder import digest
 
 DEFAULTS = {"batch_seconds": 60.0, "dither": 0.0, "cpu_processes": 1}
 NOTHING: Mapping[str, str] = MappingProxyType({})
@@ -217,7 +219,7 @@ def refuse_another_baseline(exp: Path, manifest: Path, conf: dict[str, Any]) -> 
     The tuned model's texts would be compared with those of other clips or another method.
     """
     out, base = exp / "baseline", exp / "base"
-    inputs = fingerprint(base, manifest, conf, recorded(exp)["digest"])
+    inputs = fingerprint(base, manifest, conf, read_base(exp)["digest"])
     if not (out / "hyp.txt").is_file() or recorded_of(out, inputs):
         return
     raise RecipeError(
@@ -253,7 +255,7 @@ def main() -> None:
     without: dict[str, str] = {}
     check_model(arguments.model)
     if arguments.exp and arguments.model.name == "base":
-        base = recorded(arguments.exp)
+        base = read_base(arguments.exp)
         if not base.get("from_scratch"):
             lineage.refuse(arguments.model, lineage.name_of(base["id"]), arguments.manifest)
     elif arguments.exp:

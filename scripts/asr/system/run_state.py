@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from asr.core.files import sha256_file
+from asr.core.digests import sha256_file
 
 DONE, STALE, RUNNING, FAILED, STOPPED, ENDED, SKIPPED, NOT_RUN = (
     *("done", "stale", "running", "failed", "interrupted", "ended early", "skipped", "not run"),
