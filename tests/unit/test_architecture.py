@@ -40,8 +40,6 @@ NOT_YET = {
     ("asr.models.skeleton", "asr.averaging"),
     ("asr.reporting.provenance", "asr.audio"),
     ("asr.scoring.compare", "asr.reporting"),
-    ("asr.system.status", "asr.progress"),
-    ("asr.system.status", "asr.training"),
 }
 
 

@@ -209,7 +209,11 @@ def read_digests(exp: Path) -> dict[str, str]:
 
 def read_ranking(exp: Path) -> Ranking:
     """Return checkpoints.json. RecipeError where no checkpoint has been ranked."""
-    return cast(Ranking, read_json(RunFolder(exp).ranking, "no checkpoint has been ranked; run stage 3"))
+    path = RunFolder(exp).ranking
+    ranking = read_json(path, "no checkpoint has been ranked; run stage 3 first")
+    if Ranking.__required_keys__ - ranking.keys():
+        raise RecipeError(f"{path}: not a ranking; run stage 3 again, which writes it")
+    return cast(Ranking, ranking)
 
 
 def write_ranking(exp: Path, ranking: Ranking) -> None:
