@@ -252,10 +252,5 @@ def test_a_wrong_number_of_processes_is_wrong_usage(model, manifest, tmp_path, w
 
 
 def test_as_many_processes_as_asked_for_but_never_more_than_batches():
-    assert [process_count(*words) for words in ((0, 1, 9), (0, 3, 9), (4, 1, 9), (4, 1, 2), (0, 3, 0))] == [
-        1,
-        3,
-        4,
-        2,
-        1,
-    ]
+    asked = ((0, 1, 9), (0, 3, 9), (4, 1, 9), (4, 1, 2), (0, 3, 0))
+    assert [process_count(*words) for words in asked] == [1, 3, 4, 2, 1]

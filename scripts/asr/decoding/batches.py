@@ -158,7 +158,7 @@ class Decoder:
     def run(
         self, plan: Sequence[Sequence[Clip]], numbers: Iterable[int], readers: Readers
     ) -> Iterator[tuple[int, list[str | Unread]]]:
-        """Yield (number, texts of ``plan[number]``) for each of ``numbers``, in order, reading ``readers.depth`` ahead."""
+        """Yield (number, texts of ``plan[number]``) for each of ``numbers``, in order, with batches read ahead."""
         reading: deque[tuple[int, Future[Features]]] = deque()
         source = iter(numbers)
         while True:
