@@ -21,7 +21,7 @@ from asr.config import deepspeed
 from asr.config.schema import OPEN, OPTIMIZER_KEYS, OWNED, SCHEMA, STAGE_FILES, Key
 from asr.core.errors import RecipeError, UsageError, at
 from asr.core.files import write_text
-from asr.core.made_by import RUN, claim, refuse_older
+from asr.core.made_by import RUN, claim
 from asr.models import families
 
 Lines = dict[tuple[str, ...], int]
@@ -254,25 +254,6 @@ def write_stage_files(values: dict[str, Any], out: str | os.PathLike[str]) -> No
         text = _dump(part)
         if not path.is_file() or path.read_text(encoding="utf-8") != text:
             write_text(path, text)
-
-
-def read_stage_file(exp: str | os.PathLike[str], name: str) -> dict[str, Any]:
-    """The values stage code may read: exp/<tag>/conf/<name>.yaml."""
-    path = Path(exp) / "conf" / f"{name}.yaml"
-    if not path.is_file():
-        raise RecipeError(f"{path}: not there; run.sh writes it, or: python -m asr.config --conf … --out {path.parent}")
-    refuse_older(path.parent, RUN, Path(exp))
-    values, _ = load_yaml(path)
-    return values
-
-
-def rerun(exp: Path, stage: int) -> str:
-    """The command that runs one stage of a run, with the options that run.sh was last given for it."""
-    try:
-        command = (exp / "command").read_text(encoding="utf-8").strip()
-    except OSError:
-        command = f"bash run.sh --tag {exp.resolve().name}"
-    return f"{command} --stage {stage} --stop-stage {stage}"
 
 
 def main() -> None:
