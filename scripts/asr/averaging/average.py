@@ -19,8 +19,8 @@ from typing import Any
 import yaml
 
 from asr.averaging.mean import write_mean
-from asr.config.load import read_stage_file
 from asr.config.schema import BLOCKS
+from asr.config.stage_files import read_stage_file
 from asr.core import digests
 from asr.core.errors import RecipeError, UsageError
 from asr.core.files import sweep, write_json

@@ -21,7 +21,7 @@ from typing import Any
 
 from asr.averaging.average import package, trained
 from asr.averaging.mean import write_mean
-from asr.config.load import read_stage_file
+from asr.config.stage_files import read_stage_file
 from asr.core.errors import RecipeError, UsageError
 from asr.core.files import sweep, write_json
 from asr.core.made_by import claim

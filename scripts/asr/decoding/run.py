@@ -19,7 +19,7 @@ from types import MappingProxyType
 from typing import Any
 
 from asr.audio.unreadable import MAX_SHARE, Unread, Unreadable, command
-from asr.config.load import read_stage_file, rerun
+from asr.config.stage_files import read_stage_file, rerun
 from asr.core import kaldi_text
 from asr.core.errors import RecipeError, UsageError
 from asr.core.files import sha256_file, sweep, write_json

@@ -110,7 +110,7 @@ def main() -> None:
     parser.add_argument("--exp", required=True, type=Path, help="exp/<tag>; gets base (a link) and base.json")
     parser.add_argument("--restart", action="store_true", help="stage 3 will throw this tag's checkpoints away")
     arguments = parser.parse_args()
-    from asr.config.load import read_stage_file
+    from asr.config.stage_files import read_stage_file
 
     values: dict[str, Any] = read_stage_file(arguments.exp, "base")
     sweep(arguments.exp)
@@ -150,7 +150,7 @@ def recorded(exp: Path) -> dict[str, Any]:
 
     RecipeError when stage 0 has not run, or ran for another base than the configuration names now.
     """
-    from asr.config.load import read_stage_file
+    from asr.config.stage_files import read_stage_file
 
     path = exp / "base.json"
     if not path.is_file():

@@ -13,7 +13,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from asr.config.load import rerun
+from asr.config.stage_files import rerun
 from asr.core.errors import RecipeError, at
 from asr.core.files import write_text
 from asr.core.made_by import claim

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from asr.config.load import rerun
+from asr.config.stage_files import rerun
 from asr.core.errors import RecipeError, at
 from asr.core.files import write_json, write_text
 from asr.core.names import NOT_ALL_KNOWN, UNKNOWN_SPEAKER

@@ -31,7 +31,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from asr.config.load import read_stage_file
+from asr.config.stage_files import read_stage_file
 from asr.core.errors import RecipeError
 from asr.core.files import write_json
 from asr.core.manifest import Utterance

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from asr.config import deepspeed
-from asr.config.load import flatten, read_stage_file
+from asr.config.load import flatten
 from asr.config.schema import BLOCKS
+from asr.config.stage_files import read_stage_file
 from asr.core import errors
 from asr.core.digests import DIGESTS
 from asr.core.errors import RecipeError
