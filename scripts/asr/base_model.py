@@ -8,11 +8,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from asr.config.load import read_stage_file
 from asr.core import errors
-from asr.core.files import sweep, write_json
+from asr.core.errors import RecipeError
+from asr.core.files import sweep
+from asr.core.run_folder import RunFolder, read_stage_file
+from asr.core.run_records import has_resume_points, read_run, write_base
 from asr.models import base_folder
-from asr.training.start import refuse_another_base
 
 
 def main() -> None:
@@ -32,11 +33,20 @@ def main() -> None:
     if not arguments.restart:
         refuse_another_base(arguments.exp, digest)
     base_folder.link(folder, arguments.exp)
-    write_json(
-        arguments.exp / "base.json",
-        {"id": arguments.base, "from_scratch": from_scratch, "digest": digest, "files": files},
-    )
+    record = {"id": arguments.base, "from_scratch": from_scratch, "digest": digest, "files": files}
+    write_base(arguments.exp, record)
     print(f"base model {arguments.base}: {len(files)} files, digest {digest[:12]}")
+
+
+def refuse_another_base(exp: Path, digest: str) -> None:
+    """RecipeError before anything of a trained run is replaced: its checkpoints are of another base model."""
+    if not RunFolder(exp).run_record.is_file() or not has_resume_points(exp):
+        return
+    if read_run(exp)["tied_to"]["base model"] != digest:
+        raise RecipeError(
+            f"{exp}: this run was trained with another base model; keep it and give --tag another name, or give"
+            " --restart to throw it away"
+        )
 
 
 if __name__ == "__main__":

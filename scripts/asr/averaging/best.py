@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from asr.averaging.mean import write_mean
-from asr.config.load import read_stage_file
 from asr.config.schema import BLOCKS
-from asr.core import digests
 from asr.core.errors import RecipeError
-from asr.core.files import sweep, write_json
+from asr.core.files import sweep
+from asr.core.run_folder import RunFolder, read_stage_file
+from asr.core.run_records import RunRecord, read_base, read_digests, read_run, write_average
 from asr.models import families, lineage, lora_merge
-from asr.models.base_folder import recorded
 from asr.models.package import merged_config, package
 from asr.training.checkpoints.checkpoint import read_ranking
 
@@ -31,26 +29,23 @@ def average_run(exp: Path, n: int | None) -> None:
     sweep(exp)
     settings = trained(exp)["settings"]
     n = n or read_stage_file(exp, "average").get("avg_nbest_model", 10)
-    lora, base = lora_merge.settings(merged_config(exp / "base", model_blocks(settings))), None
+    lora, base = lora_merge.settings(merged_config(RunFolder(exp).base, model_blocks(settings))), None
     if "lora_conf" in settings:
         from asr.models.lora import merging
 
         lora = merging(families.of(settings["family"]), settings["lora_conf"])
-        base = (exp / "base" / "model.pt").resolve()
+        base = (RunFolder(exp).base / "model.pt").resolve()
     record = average(exp, n, lora, base)
     lineage.write_of_run(exp)
-    package(exp, exp / record["file"], exp / "model", model_blocks(settings))
+    package(exp, exp / record["file"], RunFolder(exp).model, model_blocks(settings))
     checkpoints = record["checkpoints"]
     shown = ", ".join(f"{entry['file'].removeprefix('model.pt.')} {entry['value']:.4f}" for entry in checkpoints)
     print(f"averaged {len(checkpoints)} by {record['ranked_by']} ({shown}) -> {record['file']}, model/")
 
 
-def trained(exp: Path) -> dict[str, Any]:
+def trained(exp: Path) -> RunRecord:
     """Return run.json of a run. RecipeError if it was not trained, or on another base than stage 0 set up."""
-    run, base = exp / "run.json", recorded(exp)
-    if not run.is_file():
-        raise RecipeError(f"{run}: not there, so nothing has been trained; run stage 3 first")
-    record = json.loads(run.read_text(encoding="utf-8"))
+    base, record = read_base(exp), read_run(exp)
     if record["tied_to"]["base model"] != base["digest"]:
         raise RecipeError(f"{exp}: trained with another base model than stage 0 set up; run stage 0 as it was")
     return record
@@ -80,7 +75,7 @@ def average(
     name = f"model.pt.avg{len(paths)}"
     if len(paths) < n:
         print(f"asked for the {n} best, there are only {len(paths)} ranked: writing {name}")
-    written = digests.read(exp)
+    written = read_digests(exp)
     digest, read = write_mean(
         paths, exp / name, newest(paths), lora, base, written=[written.get(path.name) for path in paths]
     )
@@ -92,7 +87,7 @@ def average(
         "checkpoints": [{**entry, "sha256": sha256} for entry, sha256 in zip(chosen, read, strict=True)],
     }
     remove_other_averages(exp, name)
-    write_json(exp / "avg.json", record)
+    write_average(exp, record)
     return record
 
 

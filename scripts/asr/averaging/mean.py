@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from asr.core.digests import sha256_file
 from asr.core.errors import RecipeError
-from asr.core.files import sha256_file
 from asr.models import lora_merge
 from asr.models.weights import read_state
 from asr.training.checkpoints.checkpoint import whole

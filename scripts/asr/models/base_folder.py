@@ -5,17 +5,13 @@ The digest is what a run is tied to: training goes on from a checkpoint only whi
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import zipfile
 from pathlib import Path
-from typing import Any
 
-import yaml
-
+from asr.core.digests import sha256_file, sha256_text
 from asr.core.errors import RecipeError
-from asr.core.files import sha256_file
+from asr.core.run_folder import RunFolder
 from asr.models import families, hub
 from asr.models.model_folder import is_inside, named_files, read_config, read_metas
 
@@ -91,8 +87,8 @@ def small_files(folder: Path) -> list[str]:
 def digest(folder: Path) -> dict[str, str]:
     """sha256 of each file that makes the model what it is, and ``digest`` over them all; where it lies is no matter."""
     files = {name: sha256_file(folder / name) for name in (*small_files(folder), WEIGHTS) if (folder / name).is_file()}
-    total = hashlib.sha256("".join(f"{name} {value}\n" for name, value in sorted(files.items())).encode())
-    return {"digest": total.hexdigest(), **files}
+    total = sha256_text("".join(f"{name} {value}\n" for name, value in sorted(files.items())))
+    return {"digest": total, **files}
 
 
 def link(folder: Path, exp: Path) -> None:
@@ -101,19 +97,4 @@ def link(folder: Path, exp: Path) -> None:
     temporary = exp / ".base.new"
     temporary.unlink(missing_ok=True)  # of a run that was killed here
     temporary.symlink_to(folder)
-    os.replace(temporary, exp / "base")
-
-
-def recorded(exp: Path) -> dict[str, Any]:
-    """Return exp/base.json: id, digest and files of the base model that stage 0 set up.
-
-    RecipeError when stage 0 has not run, or ran for another base than the configuration names now.
-    """
-    path, conf = exp / "base.json", exp / "conf" / "base.yaml"
-    if not path.is_file() or not conf.is_file():
-        raise RecipeError(f"{conf if path.is_file() else path}: not there; run stage 0 first")
-    record = json.loads(path.read_text(encoding="utf-8"))
-    wanted = yaml.safe_load(conf.read_text(encoding="utf-8"))["base"]
-    if record["id"] != wanted:
-        raise RecipeError(f"{path}: stage 0 set up {record['id']}, the configuration names {wanted}; run stage 0 again")
-    return record
+    os.replace(temporary, RunFolder(exp).base)

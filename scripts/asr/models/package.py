@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from asr.core.files import write_json
+from asr.core.run_folder import RunFolder
 from asr.models import families, lineage, lora_merge
 from asr.models.base_folder import small_files
 from asr.models.model_folder import default_configuration, read_config
@@ -34,7 +35,7 @@ def package(exp: Path, weights: Path, folder: Path, blocks: Mapping[str, Any]) -
     Args:
         blocks: the model blocks of the run's settings ("encoder_conf", …).
     """
-    base = (exp / "base").resolve()
+    base = RunFolder(exp).base.resolve()
     building, old = folder.with_name(f".{folder.name}.new"), folder.with_name(f".{folder.name}.old")
     for leftover in (building, old):
         shutil.rmtree(leftover, ignore_errors=True)

@@ -15,15 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from asr.config import deepspeed
-from asr.config.load import flatten, read_stage_file
+from asr.config.load import flatten
 from asr.config.schema import BLOCKS
 from asr.core import errors
-from asr.core.digests import DIGESTS
 from asr.core.errors import RecipeError
 from asr.core.files import sweep, write_json
 from asr.core.out_of_memory import CPU_SIGNS, EXCHANGING, SIGNS, TOO_LARGE, all_too_large
+from asr.core.run_folder import read_stage_file
+from asr.core.run_records import read_base
 from asr.data.manifests import dataset_conf, prepare, warn_of_warm_up
-from asr.models.base_folder import recorded
 from asr.progress.drawer import draw_last
 from asr.training.checkpoints.save_list import SAVES, forget_lost, has_saves
 from asr.training.distributed.several_nodes import ALONE, TRAINS, Machines, machines, tell, telling, wait_for_first
@@ -53,23 +53,11 @@ def changes(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     return [f"{k} {before.get(k, 'unset')} -> {after.get(k, 'unset')}" for k in keys if before.get(k) != after.get(k)]
 
 
-def refuse_another_base(exp: Path, digest: str) -> None:
-    """RecipeError before stage 0 replaces anything of a trained run: its checkpoints are of another base model."""
-    run = exp / RUN
-    if not run.is_file() or not has_saves(exp):
-        return
-    if json.loads(run.read_text(encoding="utf-8"))["tied_to"]["base model"] != digest:
-        raise RecipeError(
-            f"{exp}: this run was trained with another base model; keep it and give --tag another name, or give"
-            " --restart to throw it away"
-        )
-
-
 def clear(exp: Path) -> None:
     """Remove what an earlier training left: --restart."""
     import shutil
 
-    told = ("checkpoints.json", SAVES, DIGESTS, RUN, "train.log", "progress.jsonl", "curves.png")
+    told = ("checkpoints.json", SAVES, "digests.json", RUN, "train.log", "progress.jsonl", "curves.png")
     for path in [*exp.glob("model.pt*"), *exp.glob("state.pt*"), *(exp / name for name in told)]:
         path.unlink(missing_ok=True)
     shutil.rmtree(exp / "tensorboard", ignore_errors=True)
@@ -194,7 +182,7 @@ def fine_tune(arguments: argparse.Namespace, team: Machines) -> None:
     values = read_stage_file(exp, "train")
     if values["train_conf"].get("use_deepspeed"):
         deepspeed.installed()
-    base = recorded(exp)
+    base = read_base(exp)
     manifests, digests = prepare(exp, arguments.data, values)
     processes = arguments.ngpu or values.get("cpu_processes", 1)
     if arguments.ngpu == 0 and values["train_conf"].get("use_bf16") is True:
