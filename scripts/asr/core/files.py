@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
+from asr.core.errors import RecipeError, at
+
 SUFFIX = ".tmp"
 _OURS = re.compile(rf"\..+\.[a-z0-9_]{{8}}{re.escape(SUFFIX)}")  # as tempfile.mkstemp names them
 
@@ -74,6 +76,22 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
     """Write ``value`` as indented UTF-8 JSON, keys in their given order, as a whole or not at all."""
     write_text(path, json.dumps(value, ensure_ascii=False, indent=2) + "\n")
+
+
+def read_json(path: str | os.PathLike[str], remedy: str) -> dict[str, Any]:
+    """Return a JSON object. RecipeError with ``remedy``, what to do, where there is no file or something else in it."""
+    path = Path(path)
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RecipeError(f"{path}: no such file; {remedy}") from None
+    except json.JSONDecodeError as error:
+        raise RecipeError(f"{at(path, error.lineno)}: not JSON ({error.msg}); {remedy}") from None
+    except UnicodeDecodeError:
+        raise RecipeError(f"{path}: not UTF-8; {remedy}") from None
+    if not isinstance(value, dict):
+        raise RecipeError(f"{path}: must be a JSON object; {remedy}")
+    return value
 
 
 def sha256_file(path: str | os.PathLike[str]) -> str:

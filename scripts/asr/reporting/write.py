@@ -9,43 +9,12 @@ with --embed-audio it holds the clips too.
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
-from typing import Any
 
-from asr.config.load import rerun
-from asr.core.errors import RecipeError, at
-from asr.core.files import write_text
+from asr.core.files import read_json, write_text
 from asr.core.made_by import claim
 from asr.reporting.results_md import results
-
-SCHEMA_VERSION = 3
-
-
-def read_json(path: Path, missing: str) -> dict[str, Any]:
-    """A JSON object; RecipeError with ``missing`` where there is no file."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise RecipeError(f"{path}: no such file; {missing}") from None
-    except json.JSONDecodeError as error:
-        raise RecipeError(f"{at(path, error.lineno)}: not JSON ({error.msg}); {missing}") from None
-    except UnicodeDecodeError:
-        raise RecipeError(f"{path}: not UTF-8; {missing}") from None
-    if not isinstance(value, dict):
-        raise RecipeError(f"{path}: must be a JSON object; {missing}")
-    return value
-
-
-def read_score(folder: Path) -> dict[str, Any]:
-    """The score.json of a score folder. RecipeError where there is none of this version."""
-    path = folder / "score.json"
-    score = read_json(path, "run stage 5, which scores, first")
-    version = score.get("schema_version")
-    if version != SCHEMA_VERSION:
-        again = rerun(folder.resolve().parent, 5)
-        raise RecipeError(f"{path}: schema_version {version}, not {SCHEMA_VERSION}: score again: {again}")
-    return score
+from asr.scoring.score_json import read_score
 
 
 def main() -> None:
