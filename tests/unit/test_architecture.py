@@ -38,13 +38,8 @@ NOT_YET = {
     ("asr.audio.check", "asr.preparation"),
     ("asr.audio.convert", "asr.preparation"),
     ("asr.models.skeleton", "asr.averaging"),
-    ("asr.models.base_folder", "asr.config"),
-    ("asr.models.base_folder", "asr.training"),
     ("asr.reporting.provenance", "asr.audio"),
-    ("asr.scoring.compare", "asr.config"),
     ("asr.scoring.compare", "asr.reporting"),
-    ("asr.system.status", "asr.progress"),
-    ("asr.system.status", "asr.training"),
 }
 
 

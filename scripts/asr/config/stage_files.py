@@ -13,11 +13,10 @@ from typing import Any
 import yaml
 
 from asr.audio.unreadable import MAX_SHARE
-from asr.config.load import load_yaml
 from asr.config.schema import BLOCKS, DecodeConf, Section, Share
-from asr.core.errors import RecipeError
 from asr.core.files import write_text
-from asr.core.made_by import RUN, claim, refuse_older
+from asr.core.made_by import RUN, claim
+from asr.core.run_folder import read_stage_file
 
 STAGE_FILES: dict[str, tuple[str, ...]] = {
     "base": ("base", "family", "from_scratch"),
@@ -58,25 +57,6 @@ def write_stage_files(values: Mapping[str, Any], out: str | os.PathLike[str]) ->
             write_text(path, text)
 
 
-def read_stage_file(exp: str | os.PathLike[str], name: str) -> dict[str, Any]:
-    """Return the values that stage code may read: exp/<tag>/conf/<name>.yaml."""
-    path = Path(exp) / "conf" / f"{name}.yaml"
-    if not path.is_file():
-        raise RecipeError(f"{path}: not there; run.sh writes it, or: python -m asr.config --conf … --out {path.parent}")
-    refuse_older(path.parent, RUN, Path(exp))
-    values, _ = load_yaml(path)
-    return values
-
-
-def read_decode(exp: str | os.PathLike[str]) -> DecodeSettings:
+def read_decode(exp: Path) -> DecodeSettings:
     """Return exp/<tag>/conf/decode.yaml: what stages 2 and 5 decode by."""
     return DecodeSettings.model_validate(read_stage_file(exp, "decode"))
-
-
-def rerun(exp: Path, stage: int) -> str:
-    """Return the command that runs one stage of a run, with the options that run.sh was last given for it."""
-    try:
-        command = (exp / "command").read_text(encoding="utf-8").strip()
-    except OSError:
-        command = f"bash run.sh --tag {exp.resolve().name}"
-    return f"{command} --stage {stage} --stop-stage {stage}"
