@@ -21,7 +21,7 @@ MAY_IMPORT = {
     "system": ("core",),
     "progress": ("core", "pages"),
     "models": ("core", "audio"),
-    "config": ("core", "models"),
+    "config": ("core", "audio", "models"),  # audio: the default of max_unreadable
     "data": ("core", "audio", "models", "config"),
     "training": ("core", "audio", "scoring", "system", "progress", "models", "config", "data"),
     "decoding": ("core", "audio", "progress", "models", "config"),

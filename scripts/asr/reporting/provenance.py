@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from asr.audio.unreadable import command
-from asr.config.schema import STAGE_FILES
+from asr.config.stage_files import STAGE_FILES
 from asr.core.files import write_json
 from asr.core.manifest import corpus_digest, read_manifest, split_digest
 from asr.core.names import UNKNOWN_SPEAKER
