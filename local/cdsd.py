@@ -19,10 +19,11 @@ from asr.audio.headers import EXTENSIONS
 from asr.core.errors import RecipeError
 from asr.core.names import plain_name
 from asr.preparation.corpus import UNREADABLE, Clip, Part, absolute, subfolders, tidy_name, unsafe_name
+from asr.preparation.home_corpus import HomeCorpus
 from asr.preparation.problems import ERROR, NOTE, WARNING, Problem
+from cdsd_facts import PARTS, SPLIT_FILES
 from labels import Label, LabelFileError, read_label_file
 
-PARTS = ("1h", "10h")
 LAYOUT = "after_catting/{part}/Audio"
 _LABEL_FILE = re.compile(r"(.+?)[_-]label\.txt", re.IGNORECASE)  # speaker 20 of 10h has a dash
 
@@ -264,3 +265,6 @@ def _make_keys_unique(part: Part) -> None:
             detail = f"{uses[clip.key]} speakers have this id: the key is {key}"
             part.problems.append(Problem(WARNING, "id of two speakers", clip.file, clip.line, clip.key, detail))
             part.clips[number] = clip._replace(key=key)
+
+
+CDSD = HomeCorpus("CDSD", "cdsd", SPLIT_FILES, read_parts)

@@ -29,36 +29,10 @@ from asr.scoring.groups import read_speaker_table
 from asr.scoring.normalize import OPTIONS
 from asr.scoring.score import Request, Scored, score, score_hypotheses
 from asr.scoring.tables import screen_table
+from cdsd_facts import REFERENCE_LINES
 
 FILES = ("score.json", "per_utterance.tsv", "per_speaker.tsv", "confusions.tsv", "*.trn")
 COMPARED = ("compare.json", "COMPARED.md")
-# Published for CDSD, on clips that are not these: something to read its CER beside, never a test that was passed.
-CDSD_LINES = (
-    {
-        "name": "human listeners",
-        "name_zh": "人类听写",
-        "cer": 0.2045,
-        "note": "other clips, other listeners",
-        "note_zh": "其他录音，其他听者",
-        "source": "CDSD paper, arXiv 2310.15930",
-    },
-    {
-        "name": "best system of the CDSD paper",
-        "name_zh": "CDSD 论文的最好系统",
-        "cer": 0.164,
-        "note": "other clips: Part A, split not known; ESPnet Conformer, staged pre-training",
-        "note_zh": "其他录音：A 部分，划分不详；ESPnet Conformer，分阶段预训练",
-        "source": "CDSD paper, arXiv 2310.15930",
-    },
-    {
-        "name": "Paraformer, fine-tuned",
-        "name_zh": "微调的 Paraformer",
-        "cer": 0.3762,
-        "note": "unseen speakers: other clips, the older release of 24 speakers",
-        "note_zh": "未见过的说话人：其他录音，24 位说话人的旧版",
-        "source": "DysASR",
-    },
-)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -173,7 +147,7 @@ def _score(arguments: argparse.Namespace) -> None:
     train = read_manifest(arguments.train) if arguments.train else None
     if train:
         _refuse_trained(train, references, (arguments.train, arguments.ref))
-    lines = CDSD_LINES if _is_cdsd(arguments.ref) else ()
+    lines = REFERENCE_LINES if _is_cdsd(arguments.ref) else ()
     request = Request(train, table, _without(arguments.without), arguments.seed, lines)
     systems = {name: score_hypotheses(references, path, request) for name, path in files.items()}
     result = score(references, systems, request)

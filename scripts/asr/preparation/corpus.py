@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from asr.audio.clip import Cut
 from asr.core.names import UNKNOWN_SPEAKER as UNKNOWN_SPEAKER
 from asr.core.names import plain_name, visible
 from asr.preparation.problems import ERROR, NOTE, Problem
@@ -23,18 +24,6 @@ OWN_SPLITS = {  # what the sets of a corpus that comes split are called, and whi
     "test": "test",
     "eval": "test",
 }
-
-
-class Cut(NamedTuple):
-    """What of a file is the clip, where that is not the whole of it.
-
-    ``start`` and ``seconds`` are in seconds (``seconds`` None: to the end); ``channel`` counts from 0 (None: the mean
-    of all channels).
-    """
-
-    start: float = 0.0
-    seconds: float | None = None
-    channel: int | None = None
 
 
 class Clip(NamedTuple):
@@ -58,7 +47,8 @@ class Clip(NamedTuple):
 class Part:
     """What one part of a corpus holds: usable pairs so far (audio is not looked at yet), speakers, problems.
 
-    ``name`` is a part of CDSD, or empty; ``folder`` is where the part lies, ``root`` the corpus's own folder or file.
+    ``name`` is a part of the recipe's own corpus, or empty; ``folder`` is where the part lies, ``root`` the corpus's
+    own folder or file.
     ``faults`` are one-line errors with which nothing can be prepared, though the rest can still be checked.
     """
 

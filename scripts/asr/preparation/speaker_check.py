@@ -6,9 +6,10 @@ import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from asr.audio.clip import Cut
 from asr.core.manifest import Utterance
 from asr.core.names import DUMMIES, UNKNOWN_SPEAKER, known_speakers
-from asr.preparation.corpus import Cut, Part
+from asr.preparation.corpus import Part
 from asr.preparation.problems import WARNING, Problem
 from asr.preparation.splits.split_file import SPLITS
 from asr.preparation.utterances import Read

@@ -19,11 +19,12 @@ from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple
 
+from asr.audio.clip import Cut
 from asr.core.errors import RecipeError
 from asr.core.files import atomic_open
 from asr.core.manifest import Utterance
 from asr.core.names import plain_name
-from asr.preparation.corpus import OWN_SPLITS, Clip, Cut, Part, subfolders, tidy_name
+from asr.preparation.corpus import OWN_SPLITS, Clip, Part, subfolders, tidy_name
 from asr.preparation.joining import Clips, Table, audio_path, lines_of, list_other, unsafe_path
 from asr.preparation.problems import ERROR, NOTE, Problem
 

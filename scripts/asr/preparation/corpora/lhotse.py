@@ -14,20 +14,20 @@ import json
 import math
 import re
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from asr.audio.clip import Cut
 from asr.core.errors import RecipeError, at
 from asr.core.files import atomic_open
 from asr.core.manifest import Utterance
 from asr.core.names import plain_name
-from asr.preparation.corpus import OWN_SPLITS, UNKNOWN_SPEAKER, Clip, Cut, Part, tidy_name
+from asr.preparation.corpus import OWN_SPLITS, UNKNOWN_SPEAKER, Clip, Part, tidy_name
 from asr.preparation.joining import Clips, Table, audio_path, decoded, json_object, list_other
 from asr.preparation.problems import ERROR, NOTE, Problem
 
 _NAME = re.compile(r"([^.].*)?recordings(.*)\.jsonl(\.gz)?")
-_PARTS = ("1h", "10h")
 _SAME = 0.01  # seconds by which a supervision may miss its recording's end and still be the whole of it
 _BEFORE = 0.001  # seconds by which rounding may put a start before 0; lhotse bears as much
 _encode = json.JSONEncoder(ensure_ascii=False).encode
@@ -71,9 +71,9 @@ def is_lhotse(path: Path) -> bool:
     return bool(_pairs(path))
 
 
-def lhotse_parts(path: Path) -> list[str]:
-    """Which parts of CDSD there are, as ``lhotse prepare cdsd`` names its files."""
-    return [part for part in _PARTS if part in {pair.suffix for pair in _pairs(path)}]
+def lhotse_parts(path: Path, names: Sequence[str]) -> list[str]:
+    """Return which of the parts ``names`` there are, by the ends of the files' names."""
+    return [part for part in names if part in {pair.suffix for pair in _pairs(path)}]
 
 
 def read_lhotse(path: Path, part: str = "") -> Part:

@@ -18,7 +18,6 @@ from asr.core.names import is_code, plain_name
 SPLITS = ("train", "val", "test")
 REST = "rest"
 METHODS = ("speakers", "speaker-dependent", "own")
-DEFAULTS = {part: Path(__file__).resolve().parents[4] / "conf" / f"split_cdsd_{part}.yaml" for part in ("1h", "10h")}
 _WRITTEN = ("origin", "file", "digest")  # what write_split adds, so that its file can be given back
 _SETTINGS = ("method", "speakers", "seed", "ratios", "text_disjoint")
 
@@ -38,6 +37,7 @@ class Split:
     seed: int | None = None
     ratios: tuple[float, ...] | None = None
     expected: Mapping[str, int] = field(default_factory=dict)  # labelled utterances by speaker, where published
+    default_of: str = ""  # the corpus and part whose default it is
     note: str = ""
     method: str = "speakers"
     text_disjoint: bool = False
@@ -50,23 +50,22 @@ class Split:
         """One phrase for the screen and the statistics; ``published``: without a file's and a person's name."""
         ratios = ":".join(f"{ratio:g}" for ratio in self.ratios or ())
         left_out = [name if is_code(name) or not published else "a speaker" for name in self.speakers["test"]]
-        words = {
+        name = "a file of speakers" if published and self.origin == "file" else os.path.basename(self.file or "")
+        dependent = f"speaker-dependent, by text, {ratios}, seed {self.seed}"
+        phrase = {
+            "file": f"{name} (given)",
+            "corpus": f"{name} (the corpus's own)",
+            "default": f"{name} (default for {self.default_of})",
             "seeded": f"drawn by speaker, {ratios}, seed {self.seed}",
             "loso": f"leave one speaker out ({', '.join(left_out)}), validation drawn by seed {self.seed}",
             "folds": f"speakers drawn into folds by seed {self.seed}",
-            "speaker-dependent": f"speaker-dependent, by text, {ratios}, seed {self.seed}",
+            "speaker-dependent": dependent,
             "own": "the corpus's own sets",
-        }
-        name = "a file of speakers" if published and self.origin == "file" else os.path.basename(self.file or "")
-        part = "10h" if name == DEFAULTS["10h"].name else "1h"
-        sources = {"file": "given", "corpus": "the corpus's own", "default": f"default for CDSD {part}"}
-        if self.origin in sources:
-            said = f"{name} ({sources[self.origin]})"
-            said += f": {words['speaker-dependent']}" if self.method == "speaker-dependent" else ""
-        else:
-            said = words[self.origin]
-        said += "; train without the test set's texts" if self.text_disjoint else ""
-        return said + (f"; {self.note}" if self.note else "")
+        }[self.origin]
+        if self.method == "speaker-dependent" and self.origin != "speaker-dependent":
+            phrase += f": {dependent}"
+        phrase += "; train without the test set's texts" if self.text_disjoint else ""
+        return phrase + (f"; {self.note}" if self.note else "")
 
 
 class _Document:

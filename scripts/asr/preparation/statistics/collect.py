@@ -6,6 +6,7 @@ are compared in the scorer's form (asr.scoring.normalize), characters are counte
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from bisect import bisect_right
@@ -107,14 +108,15 @@ def collect(
     about: Mapping[str, Any], splits: Splits, split: Split, vocabulary: Collection[str] | None = None
 ) -> dict[str, Any]:
     """All the figures, ``about`` the corpus (its name, parts, …) first. ``vocabulary``: the base model's characters."""
-    texts = {name: {scoring_form(item.target) for item in splits[name]} for name in SPLITS}
+    form = functools.cache(scoring_form)  # many say the same
+    texts = {name: {form(item.target) for item in splits[name]} for name in SPLITS}
     sums = {name: Tally() for name in SPLITS}
     by_speaker: dict[str, Any] = {}
     for speaker, parts in sorted(_by_speaker(splits).items()):
         own: set[str] = set()
         found = {}
         for name, utterances in parts.items():
-            said = [scoring_form(item.target) for item in utterances]
+            said = [form(item.target) for item in utterances]
             found[name] = tally(utterances, said, {other: texts[other] for other in SPLITS if other != name})
             sums[name].add(found[name])
             own.update(said)
