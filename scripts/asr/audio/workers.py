@@ -13,7 +13,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from asr.core.errors import RecipeError
-from asr.core.processes import cores, die_with_parent, leave_stopping_to_parent
+from asr.core.processes import become_child, cores
 
 Work = Callable[[Any], Any]
 
@@ -72,10 +72,9 @@ def _stop(processes: Sequence[Any]) -> None:
 
 def _serve(work: Work, items: Sequence[Any], pipe: Connection) -> None:
     """In a process of its own: send (result, error) of each item."""
-    leave_stopping_to_parent()
+    become_child()
     signal.signal(signal.SIGTERM, _leave)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    die_with_parent()
     gc.freeze()  # else the first collection would copy every page of the parent's utterances
     for item in items:
         result, error = None, None
