@@ -51,7 +51,7 @@ def read_label_file(path: Path) -> tuple[list[Label], list[Problem]]:
     file, empty, marked = str(path), True, codecs.BOM_UTF8 in raw
     for number, line in enumerate(lines, 1):
         if marked and BOM in line:
-            problems.append(Problem(NOTE, "byte-order mark", file, number, "", "taken away"))
+            problems.append(Problem(NOTE, "byte-order mark", file, number, "", "removed"))
             line = line.replace(BOM, " ")
         utt, text = _parse(line)
         if not utt:
@@ -93,7 +93,7 @@ def _parse(line: str) -> tuple[str, str]:
 
 
 def _decode(path: Path, raw: bytes) -> tuple[list[str], list[Problem]]:
-    """Lines as text: UTF-8, else GB18030 with a warning.
+    """Return lines as text: UTF-8, else GB18030 with a warning.
 
     GB18030 accepts almost any bytes, so a UTF-8 file with one damaged line would turn into nonsense as a whole. It is
     taken for GB18030 only where lines that are not UTF-8 outnumber those with Han characters in UTF-8.

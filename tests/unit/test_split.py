@@ -50,7 +50,7 @@ def test_unquoted_speakers_are_not_numbers(tmp_path):
         ("train: ['01', '01']\nval: ['02']\ntest: ['03']\n", r"s.yaml:1: speaker 01 \(train\) is here twice"),
         ("train: rest\nval: rest\ntest: ['01']\n", r"s.yaml:2: both train and val are 'rest'"),
         ("train: rest\nvalid: ['02']\ntest: ['01']\n", r"s.yaml:2: unknown key 'valid'; did you mean 'val'\?"),
-        ("train: rest\ntrain: rest\nval: ['02']\n", r"s.yaml:2: 'train' stands here a second time"),
+        ("train: rest\ntrain: rest\nval: ['02']\n", r"s.yaml:2: duplicate key 'train'"),
         ("train: rest\nval: ['02']\n", "s.yaml: no 'test' in it"),
         ("train: rest\nval: '02'\ntest: ['01']\n", r"s.yaml:2: 'val' must be a list of speakers or rest"),
         ("train: rest\nval: [['02']]\ntest: ['01']\n", r"s.yaml:2: 'val' must be a plain list"),

@@ -81,7 +81,7 @@ def _bytes(descriptor: int, head: bytes, position: int, count: int) -> bytes:
 
 
 def _layout(body: bytes) -> tuple[int, int, int, bool] | None:
-    """(sample rate, channels, bytes for one sample of all channels, floating point) of a ``fmt `` chunk."""
+    """Return (sample rate, channels, bytes for one sample of all channels, floating point) of a ``fmt `` chunk."""
     if len(body) < 16:
         return None
     codec, channels, rate, _, block, bits = struct.unpack_from("<HHIIHH", body)
@@ -118,7 +118,7 @@ def _sized(
 
 
 def _are_chunks(descriptor: int, position: int, size: int) -> bool:
-    """Whether what follows the sound is RIFF chunks: four printable characters and a length that fits, each."""
+    """Return whether what follows the sound is RIFF chunks: four printable characters and a length that fits, each."""
     for _ in range(_MAX_CHUNKS):
         if position + 8 > size:
             return True

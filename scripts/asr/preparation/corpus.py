@@ -62,7 +62,7 @@ class Part:
 
 
 def subfolders(folder: Path, problems: list[Problem] | None = None) -> list[Path]:
-    """The folders in ``folder`` by name, hidden ones left out.
+    """Return the folders in ``folder`` by name, hidden ones left out.
 
     With ``problems``, one that cannot be looked into (its permissions, a link to itself) is left out and put there.
     """
@@ -84,7 +84,7 @@ def subfolders(folder: Path, problems: list[Problem] | None = None) -> list[Path
 
 
 def absolute(path: str | os.PathLike[str]) -> Path:
-    """An absolute path with symlinks left as the user wrote them, so that paths stay those the user knows."""
+    """Return an absolute path with symlinks left as the user wrote them, so that paths stay those the user knows."""
     tidy = os.path.abspath(path)  # collapses a/../b by the letter, which a symlinked `a` would make another folder
     if os.path.exists(path) and not (os.path.exists(tidy) and os.path.samefile(path, tidy)):
         return Path.cwd() / path
@@ -101,7 +101,7 @@ def tidy_name(problems: list[Problem], name: str, file: object, line: int | None
 
 
 def unsafe_name(name: str) -> str:
-    """Why ``name`` may not be an utterance id or a speaker, or an empty string.
+    """Return why ``name`` may not be an utterance id or a speaker, or an empty string.
 
     Ids become file names and the first word of a line: an id that could lead out of a folder or out of its line is
     refused, wherever it comes from.
@@ -123,5 +123,5 @@ def unsafe_name(name: str) -> str:
 
 
 def unsafe_id(key: str) -> str:
-    """Why ``key`` may not be an utterance id: what ``unsafe_name`` refuses, and blanks."""
+    """Return why ``key`` may not be an utterance id: what ``unsafe_name`` refuses, and blanks."""
     return "" if key.isascii() and key.isalnum() else unsafe_name(key) or "it holds a blank" * (key.split() != [key])

@@ -68,7 +68,7 @@ def _write_reports(prepared: Prepared, folder: Path) -> None:
 
 
 def problem_lines(problems: Sequence[Problem]) -> list[str]:
-    """The problems counted by kind, as lines of a table; none where there is no problem."""
+    """Return the problems counted by kind, as lines of a table; none where there is no problem."""
     examples = {(item.severity, item.kind): item for item in reversed(problems)}
     rows = []
     for (severity, kind), count in count_kinds(problems).items():
@@ -108,7 +108,7 @@ def _unknown(prepared: Prepared) -> list[str]:
 
 
 def summary(prepared: Prepared, out: Path, written: bool, audio: Path | None) -> str:
-    """What a person sees at the end of stage 1."""
+    """Return what a person sees at the end of stage 1."""
     blocks = [_head(prepared), collect.split_table(prepared.statistics)]
     blocks += collect.manual_block(prepared.differences) + _unknown(prepared)
     blocks.append(_problems(prepared, f"; each one is in {out}/problems.tsv"))
@@ -124,7 +124,7 @@ def summary(prepared: Prepared, out: Path, written: bool, audio: Path | None) ->
 
 
 def check_summary(prepared: Prepared, file: Path | None) -> str:
-    """What a person sees at the end of --check-only."""
+    """Return what a person sees at the end of --check-only."""
     counts = [f"{name} {len(prepared.splits[name]):,}" for name in SPLITS]
     blocks = []
     if any(prepared.splits.values()):

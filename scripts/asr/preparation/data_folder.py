@@ -36,7 +36,7 @@ def refuse_theirs(out: Path, corpus: Path) -> None:
 
 
 def audio_folder(out: Path) -> Path:
-    """Where the clips are that had to be converted: beside the data folder."""
+    """Return the folder of the clips that had to be converted, beside the data folder."""
     return out.absolute().with_name(f"{out.name}_audio")
 
 
@@ -66,7 +66,7 @@ def write_folder(out: Path, names: Sequence[str], fill: Callable[[Path], None]) 
 
 
 def _same(one: Path, two: Path) -> bool:
-    """Whether two files, or two folders of files, hold the same bytes; also where neither is there."""
+    """Return whether two files, or two folders of files, hold the same bytes; also where neither is there."""
     if one.is_dir() and two.is_dir():
         names = os.listdir(one)
         return sorted(names) == sorted(os.listdir(two)) and all(_same(one / name, two / name) for name in names)

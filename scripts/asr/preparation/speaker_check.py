@@ -70,7 +70,7 @@ def same_audio(splits: Mapping[str, Sequence[Utterance]], cuts: Mapping[str, Cut
 
 
 def _marks(item: Utterance, cut: Cut | None, with_content: bool) -> list[object]:
-    """What only the same recording has: its file and cut, and bytes from the middle of a file unless they are silence.
+    """Return what only the same recording has: file and cut, and bytes from the middle of a file if not silent.
 
     Nothing of a file that cannot be read: that is said elsewhere.
     """

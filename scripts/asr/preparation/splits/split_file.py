@@ -43,11 +43,11 @@ class Split:
     text_disjoint: bool = False
 
     def of_speaker(self) -> dict[str, str]:
-        """{speaker: split}, for a split by speakers."""
+        """Return {speaker: split}, for a split by speakers."""
         return {speaker: split for split in SPLITS for speaker in self.speakers[split]}
 
     def describe(self, published: bool = False) -> str:
-        """One phrase for the screen and the statistics; ``published``: without a file's and a person's name."""
+        """Return one phrase for the screen and the statistics; ``published``: without a file's and a person's name."""
         ratios = ":".join(f"{ratio:g}" for ratio in self.ratios or ())
         left_out = [name if is_code(name) or not published else "a speaker" for name in self.speakers["test"]]
         name = "a file of speakers" if published and self.origin == "file" else os.path.basename(self.file or "")
@@ -89,7 +89,7 @@ class _Document:
         self.fields: dict[str, yaml.Node] = {}
         for key, value in node.value:
             if key.value in self.fields:
-                raise self.error(key, f"'{key.value}' stands here a second time")
+                raise self.error(key, f"duplicate key '{key.value}'")
             self._known(key)
             self.fields[key.value] = value
 
@@ -104,7 +104,7 @@ class _Document:
             raise self.error(key, f"unknown key '{key.value}'; {hint}")
 
     def word(self, name: str) -> str | None:
-        """A scalar's text, or None where the key is not there."""
+        """Return a scalar's text, or None where the key is not there."""
         node = self.fields.get(name)
         if node is not None and not isinstance(node, yaml.ScalarNode):
             raise self.error(node, f"'{name}' must be one word or number")
@@ -114,8 +114,8 @@ class _Document:
 def read_split(path: Path, speakers: Collection[str] | None, origin: str = "file") -> Split:
     """Read a split file for a corpus of ``speakers`` (None: whatever it names is right).
 
-    Anything wrong in it is a RecipeError naming file and line: a speaker that the corpus does not have, one that stands
-    twice, a missing split, an unknown key.
+    Anything wrong in it is a RecipeError naming file and line: a speaker that the corpus does not have, a duplicate
+    speaker, a missing split, an unknown key.
     """
     document = _Document(path)
     method = document.word("method") or METHODS[0]
@@ -168,7 +168,7 @@ def parse_ratios(words: Iterable[str]) -> tuple[float, ...]:
 
 
 def _same_everywhere(document: _Document, speakers: Collection[str] | None) -> dict[str, tuple[str, ...]]:
-    """The speakers of a speaker-dependent split: those under ``speakers``, else none, which means all."""
+    """Return the speakers of a speaker-dependent split: those under ``speakers``, else none, which means all."""
     for name in SPLITS:
         if name in document.fields:
             node = document.fields[name]
