@@ -37,7 +37,6 @@ NOT_YET = {
     ("asr", "asr.models"),
     ("asr.models.skeleton", "asr.averaging"),
     ("asr.reporting.provenance", "asr.audio"),
-    ("asr.scoring.compare", "asr.reporting"),
 }
 
 
