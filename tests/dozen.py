@@ -121,7 +121,7 @@ def cer_on_training_clips(recipe, tag: str) -> float:
 
 def main() -> None:
     """Run a case and say what came of it."""
-    from tests.e2e.conftest import Recipe
+    from tests.recipe import Recipe
 
     module, _, name = sys.argv[1].partition(".")
     case: Case = getattr(importlib.import_module(f"tests.{module}"), name or "CASE")

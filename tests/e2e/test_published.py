@@ -12,7 +12,7 @@ import pytest
 
 from asr.core.kaldi_text import read_text
 from asr.core.manifest import read_manifest
-from tests.e2e.conftest import REPOSITORY
+from tests.recipe import REPOSITORY
 
 pytestmark = pytest.mark.e2e
 NAMES = {"train": ("钱七", "孙八"), "dev": ("周九", "吴十"), "test": ("张三", "李四", "赵六", "郑一")}

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests import cdsd_tree
-from tests.e2e.conftest import REPOSITORY
+from tests.recipe import REPOSITORY
 
 pytestmark = pytest.mark.e2e
 

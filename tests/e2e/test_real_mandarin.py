@@ -8,7 +8,7 @@ import urllib.parse
 
 import pytest
 
-from tests.e2e.conftest import REPOSITORY
+from tests.recipe import REPOSITORY
 
 pytestmark = pytest.mark.e2e
 REAL = REPOSITORY.parent / "shared/real_mandarin"

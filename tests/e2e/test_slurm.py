@@ -8,8 +8,8 @@ import time
 import pytest
 
 from asr.training.checkpoints.save_list import read_saves
-from tests.e2e.conftest import Recipe
 from tests.patience import PATIENCE
+from tests.recipe import Recipe
 
 SCONTROL = """#!/bin/sh
 case $1 in

@@ -1,11 +1,11 @@
-"""Three kills of a training, one of them during a save; tests/soak_training.py does as many as it is asked for."""
+"""Three kills of a training, one of them during a save; benchmarks/soak_training.py does as many as it is asked for."""
 
 from __future__ import annotations
 
 import pytest
 
-from tests.e2e.conftest import Recipe
-from tests.soak_training import soak
+from benchmarks.soak_training import soak
+from tests.recipe import Recipe
 
 pytestmark = pytest.mark.e2e
 

@@ -22,8 +22,8 @@ from asr.experiments.driver import Run, places, plan, read
 from asr.experiments.pooled import widened
 from asr.system.machine import Gpu
 from tests import cdsd_tree
-from tests.e2e.conftest import REPOSITORY, Recipe
 from tests.patience import PATIENCE
+from tests.recipe import REPOSITORY, Recipe
 
 VALUES = {
     "name": "some",

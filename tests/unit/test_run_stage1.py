@@ -8,7 +8,7 @@ import pytest
 from asr.core.made_by import RUN, mark
 from asr.core.manifest import read_manifest
 from tests import cdsd_tree
-from tests.e2e.conftest import REPOSITORY, Recipe
+from tests.recipe import REPOSITORY, Recipe
 
 STAGE_1 = ("--stage", "1", "--stop-stage", "1")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
 import json
 import os
 import re
@@ -92,12 +91,3 @@ def read_json(path: str | os.PathLike[str], remedy: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise RecipeError(f"{path}: must be a JSON object; {remedy}")
     return value
-
-
-def sha256_file(path: str | os.PathLike[str]) -> str:
-    """Hex sha256 of a file's bytes."""
-    digest, buffer = hashlib.sha256(), memoryview(bytearray(1 << 18))
-    with open(path, "rb", buffering=0) as stream:
-        while size := stream.readinto(buffer):
-            digest.update(buffer[:size])
-    return digest.hexdigest()

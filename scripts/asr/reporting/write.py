@@ -13,6 +13,7 @@ from pathlib import Path
 
 from asr.core.files import read_json, write_text
 from asr.core.made_by import claim
+from asr.core.run_folder import RunFolder
 from asr.reporting.results_md import results
 from asr.scoring.score_json import read_score
 
@@ -26,10 +27,10 @@ def main() -> None:
     parser.add_argument("--embed-audio", action="store_true", help="copy the clips into the page: it may be given away")
     arguments = parser.parse_args()
     exp: Path = arguments.exp
-    score = read_score(exp / "score")
-    recorded = exp / "provenance.json"
+    score = read_score(RunFolder(exp).score)
+    recorded = RunFolder(exp).provenance
     provenance = read_json(recorded, "remove it or run stage 5 again") if recorded.exists() else {}
     claim(exp, "report", ["RESULTS.md", "report.html", "figures/*"])
-    write_text(exp / "RESULTS.md", results(exp.resolve().name, score, provenance))
+    write_text(RunFolder(exp).results, results(exp.resolve().name, score, provenance))
     write_html(exp, score, provenance, arguments.embed_audio)
     print(f"written to {exp}: RESULTS.md, report.html, figures/")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from asr.config.load import rerun
 from asr.core.errors import RecipeError
 from asr.core.files import read_json
+from asr.core.run_folder import rerun
 
 SCHEMA_VERSION = 3
 

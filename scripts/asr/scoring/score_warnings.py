@@ -12,7 +12,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from asr.core.files import read_json, sha256_file
+from asr.core.digests import sha256_file
+from asr.core.files import read_json
 from asr.core.manifest import Utterance
 from asr.core.names import UNKNOWN_SPEAKER
 

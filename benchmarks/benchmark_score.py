@@ -1,6 +1,6 @@
 """How long scoring takes: the table of docs/benchmarks.md.
 
-    python tests/benchmark_score.py DIR [--sizes 6064,100000]
+    python benchmarks/benchmark_score.py DIR [--sizes 6064,100000]
 
 Makes a test set of random texts with CDSD's lengths (mean 5.5 characters) and two systems' hypotheses (about 45 % and
 20 % of the characters wrong) and runs ``local/score.py`` as run.sh does, on one core: two systems, 10,000 replicates of

@@ -1,7 +1,7 @@
 """Whole fine-tunings: FunASR's train_ds as it is, and the recipe's, in one run.
 
-    python tests/benchmark_train.py [--epochs 4] [--runs 3]
-    python tests/benchmark_train.py --full-size DIR [--ngpu 1] [--clips 6000] [--memory-gb 23.5] [--epochs 2]
+    python benchmarks/benchmark_train.py [--epochs 4] [--runs 3]
+    python benchmarks/benchmark_train.py --full-size DIR [--ngpu 1] [--clips 6000] [--memory-gb 23.5] [--epochs 2]
 
 Without ``--full-size``: the mini corpus and base model on the processor, one process, FunASR's BatchSampler (so that
 both see the same batches), ranked by FunASR's accuracy (so that neither decodes in validation). Stock is
@@ -35,7 +35,7 @@ STOCK = {"dataset": "AudioDataset", "dataloader": "DataloaderMapStyle"}
 
 def prepared(root: Path, epochs: int) -> Path:
     """The mini corpus as stage 3 is given it: launch.json in exp/bench of a copy of the repository."""
-    from tests.e2e.conftest import Recipe
+    from tests.recipe import Recipe
 
     recipe = Recipe(root)
     words = ("--tag", "bench", "--stop-stage", "3", "++cpu_processes=1", "++dataset_conf.batch_sampler=BatchSampler")
@@ -79,7 +79,7 @@ def full_size(folder: Path, conf: str, arguments: argparse.Namespace) -> Path:
     from asr.config.load import resolve
     from asr.core.files import write_json
     from asr.data.manifests import dataset_conf, prepare
-    from tests.benchmark_decode import full_size as model
+    from benchmarks.benchmark_decode import full_size as model
 
     never = 10**6
     words = [f"++train_conf.{name}={never}" for name in ("validate_interval", "save_checkpoint_interval")]

@@ -28,7 +28,7 @@ def characters(count: int) -> list[str]:
 
 def paraformer(folder: Path) -> Path:
     """Paraformer-large: 50 encoder and 16 decoder blocks of width 512, 8,404 tokens."""
-    from tests.benchmark_decode import full_size
+    from benchmarks.benchmark_decode import full_size
 
     full_size(folder)
     return folder

@@ -1,6 +1,6 @@
 """What training costs from 44 h to 100,000 h of audio on 1 to 64 GPUs: the tables of docs/scaling.md.
 
-    python tests/measure_scaling.py [--utterances 1000000] [--clips 300]
+    python benchmarks/measure_scaling.py [--utterances 1000000] [--clips 300]
 
 First measures, here and on one core, what the processor does for a GPU: reading WAV and FLAC, features of the real
 frontend (80 mel bins, 7 frames stacked, every 6th), and the index over a manifest. Then a model of an epoch from these

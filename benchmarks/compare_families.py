@@ -1,6 +1,6 @@
 """All families on the same corpora, side by side.
 
-    python tests/compare_families.py DIR --typical CORPUS [--real CORPUS] [--only NAME,…] [--bases]
+    python benchmarks/compare_families.py DIR --typical CORPUS [--real CORPUS] [--only NAME,…] [--bases]
 
 Small models of each family, for Paraformer the bundled base: the others are made here with the same 350 characters and
 trained from random weights on CORPUS, typical synthetic speech (mini/README.md; ``--kokoro-texts 0`` is enough). Each
@@ -28,7 +28,7 @@ from asr.core.manifest import read_manifest  # noqa: E402
 from asr.models import skeleton  # noqa: E402 - found through the line above
 from asr.training.checkpoints import checkpoint  # noqa: E402
 from tests import tiny, tiny_conformer, tiny_nano, tiny_sensevoice  # noqa: E402
-from tests.e2e.conftest import Recipe  # noqa: E402
+from tests.recipe import Recipe  # noqa: E402
 
 WIDTH = 144  # the bundled base's
 # For a model this small, on two cores: what conf/mini.yaml has where the family's YAML is for a 3090.

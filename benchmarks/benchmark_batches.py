@@ -1,6 +1,6 @@
 """What each batch sampler makes of a corpus: the table of docs/benchmarks.md.
 
-    python tests/benchmark_batches.py [--clips 45327,1000000] [--batch-sizes 6000,24000,48000] [--mean 2.65]
+    python benchmarks/benchmark_batches.py [--clips 45327,1000000] [--batch-sizes 6000,24000,48000] [--mean 2.65]
 
 FunASR's BatchSampler and EspnetStyleBatchSampler beside ours, without audio: clips with CDSD's lengths (log-normal, by
 default 2.65 s on average) and the three speeds of conf/finetune_3090.yaml. Padding is the share of frames that are no

@@ -1,6 +1,6 @@
 """Kill the mini training again and again, go on each time, and compare with a training that was left alone.
 
-    python tests/soak_training.py DIR [--kills 50] [--seed 0]
+    python benchmarks/soak_training.py DIR [--kills 50] [--seed 0]
 
 SIGKILL at random moments, every third one while a file is being written. When a training has come to its end before
 all kills are done, it is begun anew. At each end every checkpoint, the optimizer and the ranking must be those of the
@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 import torch  # noqa: E402 - what is above finds the packages below
 
-from tests.e2e.conftest import Recipe  # noqa: E402
+from tests.recipe import Recipe  # noqa: E402
 
 SETTINGS = (
     *("++train_conf.max_epoch=3", "++train_conf.save_checkpoint_interval=4", "++train_conf.validate_interval=8"),

@@ -1,6 +1,6 @@
 """How long stage 1 takes, and how its time and memory grow: the tables of docs/benchmarks.md, from one run.
 
-    python tests/benchmark_prepare.py DIR [--sizes 10000,100000,1000000] [--without-funasr]
+    python benchmarks/benchmark_prepare.py DIR [--sizes 10000,100000,1000000] [--without-funasr]
 
 Makes trees of short clips below DIR (sparse files; 4 GB of disk for a million clips) and runs the commands that a user
 would run, each in a process of its own: wall seconds, and the largest resident set that the kernel saw. Every tree is

@@ -1,6 +1,6 @@
 """How fast decoding is: ours against FunASR's own ``generate``, on the same clips and device, in one run.
 
-    python tests/benchmark_decode.py [--model DIR | --full-size DIR] [--ngpu 1 | --processes 2] [--times 4]
+    python benchmarks/benchmark_decode.py [--model DIR | --full-size DIR] [--ngpu 1 | --processes 2] [--times 4]
 
 Decodes the clips of a manifest (the mini corpus's test set, ``bash run.sh --stop-stage 1`` makes it), ``--times`` over,
 with ``python -m asr.decode`` and with stock ``AutoModel(model=DIR).generate(input=[paths])``: its defaults, so batch
@@ -22,7 +22,7 @@ from statistics import median
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests")]
+sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 from asr.core import kaldi_text  # noqa: E402 - found through the line above
 from asr.core.manifest import Utterance, read_manifest, write_manifest  # noqa: E402
 from asr.core.text_tables import markdown_table  # noqa: E402
@@ -51,7 +51,8 @@ def full_size(folder: Path) -> Path:
     """A model folder of Paraformer-large with random weights; made once."""
     if not (folder / "model.pt").is_file():
         import torch
-        from benchmark_average import weights
+
+        from benchmarks.benchmark_average import weights
 
         torch.save({"state_dict": weights(folder, 50)}, folder / "model.pt")
     return folder

@@ -1,6 +1,6 @@
 """Time to quality: when does a training reach the CER at which the manual's settings end?
 
-    python tests/benchmark_quality.py [--epochs 50] [--into DIR] [--ngpu 1]
+    python benchmarks/benchmark_quality.py [--epochs 50] [--into DIR] [--ngpu 1]
 
 On the mini corpus and its base model, one training after the other in a copy of the repository: the manual's settings
 as they are, the manual's with the learning rate and warm-up of conf/mini.yaml, and conf/mini.yaml. On the processor
@@ -23,7 +23,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 from asr.config.load import resolve  # noqa: E402 - found through the lines above
 from asr.core.text_tables import markdown_table  # noqa: E402
 from asr.training.plan import scaled  # noqa: E402
-from tests.e2e.conftest import Recipe  # noqa: E402
+from tests.recipe import Recipe  # noqa: E402
 
 MANUAL = ("--conf", "conf/finetune_manual.yaml", "--base", "mini/base")
 COMMON = ("++train_conf.avg_keep_nbest_models_type=cer", "++train_conf.log_interval=5")

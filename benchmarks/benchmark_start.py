@@ -1,6 +1,6 @@
 """How long a process takes until FunASR can build a model: imported whole, and a class at a time.
 
-    python tests/benchmark_start.py [--runs 5]
+    python benchmarks/benchmark_start.py [--runs 5]
 
 The middle of the runs, which take turns; processes of their own, files in the kernel's cache.
 """

@@ -1,6 +1,6 @@
 """What a change of settings does to the CER: the same training with one thing changed, run after run.
 
-    python tests/measure_settings.py [--only NAME,NAME] [--seeds 1,2] [--into DIR] [run.sh's options …]
+    python benchmarks/measure_settings.py [--only NAME,NAME] [--seeds 1,2] [--into DIR] [run.sh's options …]
 
 Each line is ``bash run.sh`` in one fresh copy of the repository, on the mini corpus unless options name another, with
 a tag of its own; a run that is there already is taken as it is. The interval is that of the CER over speakers and
@@ -18,7 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 from asr.core.text_tables import markdown_table  # noqa: E402 - found through the lines above
-from tests.e2e.conftest import Recipe  # noqa: E402
+from tests.recipe import Recipe  # noqa: E402
 
 # Against conf/mini.yaml: batch_size 2000 on each of two processes, lr 0.001, warmup_steps 60.
 RULE = ("++dataset_conf.batch_size=8000", "++optim_conf.lr=0.002", "++scheduler_conf.warmup_steps=15")

@@ -1,6 +1,6 @@
 """What a training step costs: FunASR's as train_ds takes it, and ours, side by side in one run.
 
-    python tests/benchmark_step.py [--model DIR | --full-size DIR] [--batch-sizes 6000,24000] [--ngpu 1]
+    python benchmarks/benchmark_step.py [--model DIR | --full-size DIR] [--batch-sizes 6000,24000] [--ngpu 1]
                                    [--memory-gb 23.5] [--steps 20] [--compile]
 
 Random features of clips whose lengths are CDSD's (log-normal, 2.65 s on average) in batches of like length; the model
@@ -10,7 +10,7 @@ model code, Adam, fp32 (TF32 on a GPU), loss and accuracy read after each step. 
 host-device synchronisations, of one step, optimizer included; without a GPU both are counted on the pretended one
 (tests/pretended_gpu.py). busy is the GPU's share of the time. The last two columns are ratios of the
 audio trained on a second: to FunASR's step on batches of the same size, and to the first row, which is the manual's
-command where the first batch size is its 6,000. Reading clips is no part of it: tests/benchmark_train.py has that.
+command where the first batch size is its 6,000. Reading clips is no part of it: benchmarks/benchmark_train.py has that.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests")]
+sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 from asr.core.text_tables import markdown_table  # noqa: E402 - found through the line above
 
 READ_EVERY = 50  # steps, conf/finetune_3090.yaml's log_interval
@@ -133,7 +133,7 @@ class Stepper:
 
     def pretended(self, batch: dict[str, Any]) -> tuple[int, int]:
         """Kernels and synchronisations of one step on the pretended GPU, where the model then stays."""
-        from pretended_gpu import counted, on_gpu
+        from tests.pretended_gpu import counted, on_gpu
 
         on_gpu(self.model)
         self.device = "gpu:0"
@@ -207,7 +207,7 @@ def measure(who: str, model: Path, batch_size: int, ngpu: int, memory_gb: float,
     import resource
 
     if not ngpu:
-        import pretended_gpu  # noqa: F401 - before the first backward pass
+        from tests import pretended_gpu  # noqa: F401 - before the first backward pass
     ours = who in OURS
     stepper = OurStepper(model, ngpu, memory_gb, who == COMPILED) if ours else Stepper(model, ngpu, memory_gb)
     made = batches(batch_size, 10, stepper.model.vocab_size)
@@ -254,7 +254,7 @@ def main() -> None:
     arguments = parser.parse_args()
     model = arguments.model
     if arguments.full_size:
-        from benchmark_decode import full_size
+        from benchmarks.benchmark_decode import full_size
 
         model = full_size(arguments.full_size)
     if arguments.row:

@@ -1,6 +1,6 @@
 """The figures that README promises of the mini run: seconds by stage, the whole, and the peak of memory.
 
-    python tests/measure_mini.py
+    python benchmarks/measure_mini.py
 
 Runs ``bash run.sh`` in a fresh copy of the repository with the Python that runs this. Memory is the sum of the
 proportional set sizes (shared pages counted once) of all processes of the run, sampled every half second.
@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from tests.e2e.conftest import Recipe
+from tests.recipe import Recipe
 
 
 def children(pid: int) -> list[int]:

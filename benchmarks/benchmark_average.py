@@ -1,6 +1,6 @@
 """How long averaging takes and how much memory: ours against FunASR's own.
 
-    python tests/benchmark_average.py DIR [--count 10] [--blocks 50] [--cold]
+    python benchmarks/benchmark_average.py DIR [--count 10] [--blocks 50] [--cold]
 
 Makes ``count`` checkpoints of Paraformer-large (50 encoder blocks: 220 M parameters, 880 MB a file) with FunASR's
 classes and random weights in DIR, and averages them with ``asr.average`` (stage 4, with every checkpoint's sha256 in
@@ -71,7 +71,7 @@ def make(folder: Path, count: int, blocks: int) -> int:
     import torch
 
     from asr.core import digests
-    from asr.core.files import sha256_file
+    from asr.core.digests import sha256_file
     from asr.training.checkpoints import checkpoint
 
     names = [f"model.pt.ep{number}" for number in range(1, count + 1)]

@@ -1,8 +1,8 @@
 """The model table: parameters, memory and seconds a step of every full-size architecture, by the YAMLs in conf/.
 
-    python tests/measure_models.py DIR [--ngpu 1] [--batch-sizes 6000,24000] [--memory-gb 24] [--only conf/NAME.yaml,…]
+    python benchmarks/measure_models.py DIR [--ngpu 1] [--batch-sizes 6000,24000] [--only conf/NAME.yaml]
 
-Each row is a process of its own: the architecture with random weights (tests/full_size.py; made in DIR once, up to
+Each row is a process of its own: the architecture with random weights (benchmarks/full_size.py; made in DIR once, up to
 4 GB each), the YAML's own optimizer, precision and adapters, and real training steps as stage 3 takes them
 (training.plan_worker), on the mini corpus's training clips: the batches that need the most first, then ordinary ones.
 ``--memory-gb`` caps a GPU's memory; on the processor it only says what does not fit.
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "scripts"), str(ROOT / "local"), str(ROOT / "mini" / "make"), str(ROOT / "tests")]
+sys.path[:0] = [str(ROOT), str(ROOT / "scripts"), str(ROOT / "local"), str(ROOT / "mini" / "make")]
 from asr.config.load import resolve  # noqa: E402
 from asr.core.text_tables import markdown_table  # noqa: E402
 from asr.models import families  # noqa: E402 - found through the line above
@@ -47,7 +47,7 @@ def measure(folder: Path, conf: str, size: int, ngpu: int, memory_gb: float) -> 
     from asr.data.manifests import dataset_conf, prepare
     from asr.models.loading import quiet
     from asr.training.plan_worker import measure as take_steps
-    from tests.full_size import BUILDERS
+    from benchmarks.full_size import BUILDERS
 
     words = [f"++dataset_conf.batch_size={size}", "++dataset_conf.speed_perturb=null"]
     values = resolve(ROOT / conf, words)
