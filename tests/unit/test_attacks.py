@@ -145,7 +145,7 @@ def surrogate(it):
 
 REFUSED = {
     # The hypotheses.
-    "a key twice, the better text last": (set_change(sub(b"k001 ", b"k000 ")), "hyp.txt:2: key k000 occurs twice"),
+    "a key twice, the better text last": (set_change(sub(b"k001 ", b"k000 ")), "hyp.txt:2: duplicate key k000"),
     "keys of another test set": (set_change(lambda data: data.replace(b"k0", b"z0")), "hyp.txt:1: key z000"),
     "lines more than there are clips": (set_change(lambda data: data + b"k999 a\n"), "key k999 is not in the ref"),
     "keys in capitals": (set_change(lambda data: data.replace(b"k0", b"K0")), "key K000"),
@@ -165,9 +165,9 @@ REFUSED = {
     "a file that was edited after it was decoded": (decoded(hyp_sha256="0" * 64), "not as it was decoded"),
     # The references.
     "hard clips removed from the manifest": (hard_clips_removed, "is not in the reference"),
-    "a clip twice in the manifest": (a_key_twice, "test.jsonl:73: key k000 stands on line 1 too"),
+    "a clip twice in the manifest": (a_key_twice, "test.jsonl:73: duplicate key k000, first on line 1"),
     "a key with a blank": (fields(key="k0 00"), "is empty or holds whitespace"),
-    "a clip without a length": (fields(duration=-1.5), "is no length of a clip"),
+    "a clip without a length": (fields(duration=-1.5), "invalid duration -1.5"),
     "half a character in a reference": (surrogate, "lone surrogate"),
     "a speaker of two lines": (fields(speaker="s0\ns1"), "control character"),
     "the training clips as test clips": (same_keys, "5 of its 72 clips are in"),

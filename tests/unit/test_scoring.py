@@ -351,7 +351,7 @@ def test_an_empty_file_of_hypotheses_is_100_percent_and_no_crash(files):
     ("texts", "message"),
     [
         ("a1 x\nzz y\nzy y\n", "tuned.txt:2: key zz (and 1 more keys) is not in the reference"),
-        ("a1 x\na1 x\n", "tuned.txt:2: key a1 occurs twice"),
+        ("a1 x\na1 x\n", "tuned.txt:2: duplicate key a1"),
         ("a1 x\n\n", "tuned.txt:2: the line has no key"),
     ],
 )
@@ -365,7 +365,7 @@ def test_files_that_are_not_there(files):
     (files / "tuned.txt").unlink()
     assert f"{files}/tuned.txt: no such file" in refused(run(files))
     (files / "ref.jsonl").write_text("")
-    assert f"{files}/ref.jsonl: no utterance in it" in refused(run(files))
+    assert f"{files}/ref.jsonl: holds no utterance" in refused(run(files))
 
 
 def test_an_empty_reference_counts_its_insertions(tmp_path):
