@@ -1,0 +1,33 @@
+"""How far stage 1 is: a bar where a person is watching; elsewhere a line at every tenth of a long way."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+
+from asr.progress.reporter import open_terminal
+
+_NO_LINES = 1000  # clips: so few take seconds
+
+
+class ProgressBar(contextlib.AbstractContextManager["ProgressBar"]):
+    """Shows how many of ``total`` clips are done; ``update`` counts them."""
+
+    def __init__(self, what: str, total: int) -> None:
+        from tqdm import tqdm
+
+        self.what, self.total, self.done = what, total, 0
+        stream = open_terminal() or sys.stderr
+        self._lines = not stream.isatty() and total > _NO_LINES
+        self._bar = tqdm(desc=what, total=total, unit="clip", file=stream, leave=False, disable=not stream.isatty())
+
+    def update(self, number: int) -> None:
+        """``number`` more are done."""
+        tenth = self.done * 10 // max(self.total, 1)
+        self.done += number
+        self._bar.update(number)
+        if self._lines and self.done * 10 // self.total > tenth:
+            print(f"{self.what}: {self.done:,} of {self.total:,}", flush=True)
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
