@@ -3,7 +3,6 @@
 import base64
 import io
 import json
-import logging
 import re
 import xml.etree.ElementTree
 from collections import Counter
@@ -15,10 +14,13 @@ from fontTools.ttLib import TTFont
 from asr.core.errors import RecipeError
 from asr.core.files import write_text
 from asr.pages.html import part
-from asr.pages.svg import FONT, PRINT
+from asr.pages.svg import FONT, PRINT, Pen
+from asr.progress import record as progress_file
+from asr.progress.record import ProgressFile
+from asr.reporting import figures
 from asr.reporting import page as html_report
-from asr.reporting.curves import read_curves
 from asr.reporting.page import FIGURES
+from asr.reporting.view import plots
 from tests import report_example as example
 from tests.unit.test_statistics_page import NAMESPACES, Sound
 
@@ -39,7 +41,7 @@ HOSTILE = [
 def page(exp, score=None, provenance=example.PROVENANCE, embed_audio=False):
     """report.html of a run, written."""
     score = score or json.loads((exp / "score" / "score.json").read_text(encoding="utf-8"))
-    html = html_report.page(exp, score, provenance, read_curves(exp), embed_audio)
+    html = html_report.page(exp, exp.name, score, provenance, embed_audio)
     write_text(exp / "report.html", html)
     return html
 
@@ -47,7 +49,7 @@ def page(exp, score=None, provenance=example.PROVENANCE, embed_audio=False):
 def everything(exp):
     """Page and figures as they are on disk, by name."""
     score = json.loads((exp / "score" / "score.json").read_text(encoding="utf-8"))
-    html_report.write_html(exp, score, example.PROVENANCE)
+    html_report.write_html(exp, exp.name, score, example.PROVENANCE)
     return {file.name: file.read_bytes() for file in (exp / "report.html", *(exp / "figures").iterdir())}
 
 
@@ -70,9 +72,14 @@ def hostile_run(folder):
     """Speakers, keys and texts that a page must survive."""
     rows = []
     for number, text in enumerate(HOSTILE):
-        heard = example.Heard("ok", [["=", text]], text), example.Heard("ok", [["s", text, text[::-1]]], text[::-1])
+        hypotheses = (
+            example.Hypothesis("ok", [["=", text]], text),
+            example.Hypothesis("ok", [["s", text, text[::-1]]], text[::-1]),
+        )
         rows.append(
-            example.Line(f"{text[:40]}-{number}", f"{text[:20]}{number}", "seen", 1.0, text, f"{text[:9]}.wav", heard)
+            example.Line(
+                f"{text[:40]}-{number}", f"{text[:20]}{number}", "seen", 1.0, text, f"{text[:9]}.wav", hypotheses
+            )
         )
     return example.run(folder, rows)
 
@@ -141,7 +148,7 @@ def test_pictures_of_simulated_speech_say_so_wherever_they_go(tmp_path, simulate
     """matplotlib names the text that it draws as outlines in a comment."""
     rows = example.lines(12, SPEAKERS)
     exp = example.run(tmp_path, rows)
-    html_report.write_html(exp, example.score(rows), {"corpus": {"name": "mini", "simulated": simulated}})
+    html_report.write_html(exp, exp.name, example.score(rows), {"corpus": {"name": "mini", "simulated": simulated}})
     pictures = {file.name: file.read_text(encoding="utf-8") for file in (exp / "figures").glob("*.svg")}
     assert len(pictures) >= 10
     for name, picture in pictures.items():
@@ -327,28 +334,31 @@ def test_a_table_of_another_kind_is_named_with_its_line(tmp_path, change, words)
         page(exp)
 
 
-def test_curves_of_a_run_that_was_stopped_and_went_on(tmp_path):
-    example.training_record(tmp_path, range(10, 210, 10), ".1")
-    for file in (tmp_path / "tensorboard").iterdir():  # the second part's file is the later one
-        file.rename(file.with_name("events.out.tfevents.1000000000.first"))
-    example.training_record(tmp_path, range(150, 400, 10), ".2")
-    curves = read_curves(tmp_path)
-    assert [step for step, _ in curves["train/loss"]] == list(range(10, 400, 10))
-    assert [step for step, _ in curves["validation/cer"]] == list(range(50, 400, 50))
+def training_figure(exp):
+    """The training figure's points, as (tone, steps, values) of every line."""
+    return figures.curves(progress_file.read(exp), Pen("en")).axes
 
 
-def test_a_record_cut_off_by_a_kill_is_read_as_far_as_it_goes(tmp_path, caplog):
+def test_curves_of_a_run_that_was_resumed_have_every_step_once(tmp_path):
     example.training_record(tmp_path, range(10, 210, 10))
-    (file,) = (tmp_path / "tensorboard").iterdir()
+    file = ProgressFile(tmp_path)
+    file.add({"kind": "start", "resumed_at": 140})
+    file.close()
+    example.training_record(tmp_path, range(150, 400, 10))
+    loss, cer, _ = training_figure(tmp_path)
+    assert list(loss.lines[0].get_xdata()) == list(range(10, 400, 10))
+    assert list(cer.lines[0].get_xdata()) == list(range(50, 400, 50))
+
+
+def test_a_record_cut_off_by_a_kill_is_read_as_far_as_it_goes(tmp_path):
+    example.training_record(tmp_path, range(10, 210, 10))
+    file = tmp_path / "progress.jsonl"
     file.write_bytes(file.read_bytes()[:-7])
-    with caplog.at_level(logging.WARNING):
-        curves = read_curves(tmp_path)
-    assert 10 <= len(curves["train/loss"]) <= 20
-    assert read_curves(tmp_path / "nowhere") == {}
+    assert list(training_figure(tmp_path)[0].lines[0].get_xdata()) == list(range(10, 210, 10))
+    assert "training" not in plots(example.score(example.lines(5, SPEAKERS)), progress_file.read(tmp_path / "nowhere"))
 
 
-def test_a_long_curve_is_thinned(tmp_path):
-    example.training_record(tmp_path, range(1, 2001))
-    curves = read_curves(tmp_path)
-    assert len(curves["train/loss"]) == 400
-    assert curves["train/loss"][-1][0] == 2000
+def test_a_long_curve_is_thinned():
+    line = figures.thinned([(step, float(step)) for step in range(1, 2001)])
+    assert len(line) == 400
+    assert line[-1] == (2000, 1998.0)  # the mean of its five steps

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import shlex
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -31,6 +30,7 @@ from asr.decoding.partial import PARTIAL, Partial
 from asr.decoding.shards import Facts, Job
 from asr.models import families, lineage
 from asr.models.base_folder import digest, recorded
+from asr.progress.reporter import open_bar
 
 DEFAULTS = {"batch_seconds": 60.0, "dither": 0.0, "cpu_processes": 1}
 NOTHING: Mapping[str, str] = MappingProxyType({})
@@ -45,7 +45,7 @@ def decode(recogniser: Any, utterances: list[Utterance], batch_seconds: float) -
     found: dict[str, str] = {}
     unreadable = Unreadable("decoded", len(utterances), MAX_SHARE, print)
     planned = list(batches(utterances, batch_seconds))
-    with _bar(len(utterances)) as bar, Readers(recogniser) as readers:
+    with open_bar(len(utterances), unit="clip") as bar, Readers(recogniser) as readers:
         plan = [clips(batch) for batch in planned]
         for number, texts in Decoder(recogniser).run(plan, range(len(plan)), readers):
             found.update(readable(planned[number], texts, unreadable))
@@ -69,15 +69,6 @@ def in_order(utterances: list[Utterance], found: dict[str, str], unreadable: Unr
     if missing:
         raise RecipeError(f"decoding gave no result for {len(missing)} clips, first {missing[0]}")
     return {key: found[key] for key in asked}
-
-
-def _bar(total: int) -> Any:
-    from tqdm import tqdm
-
-    from asr.progress.reporter import open_terminal
-
-    stream = open_terminal() or sys.stderr
-    return tqdm(total=total, unit="clip", file=stream, leave=False, disable=not stream.isatty())
 
 
 def fingerprint(model: Path, manifest: Path, conf: dict[str, Any], known: str | None = None) -> dict[str, Any]:
@@ -162,7 +153,7 @@ def run(
 
 def decode_left(job: Job, planned: list[list[Utterance]], out: Path, partial: Partial, unreadable: Unreadable) -> Facts:
     """Decode the planned batches in shards into ``partial``."""
-    with _bar(sum(map(len, planned))) as bar:
+    with open_bar(sum(map(len, planned)), unit="clip") as bar:
 
         def keep(number: int, texts: list[str | Unread]) -> None:
             found = readable(planned[number], texts, unreadable)

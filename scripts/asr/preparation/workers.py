@@ -14,7 +14,7 @@ from typing import Any
 
 from asr.core.errors import RecipeError
 from asr.core.processes import cores, die_with_parent, leave_stopping_to_parent
-from asr.progress.reporter import open_terminal
+from asr.progress.reporter import open_bar
 
 CHUNK = 16  # items a message: the way there and back costs 0.1 ms, a clip about 1 ms
 _AHEAD = 8  # chunks for each process that may wait for their turn behind a slow one
@@ -27,12 +27,9 @@ class Progress(contextlib.AbstractContextManager["Progress"]):
     """A bar where a person is watching; elsewhere a line at every tenth of the way, if the way is long."""
 
     def __init__(self, what: str, total: int) -> None:
-        from tqdm import tqdm
-
         self.what, self.total, self.done = what, total, 0
-        stream = open_terminal() or sys.stderr
-        self._lines = not stream.isatty() and total > _NO_LINES
-        self._bar = tqdm(desc=what, total=total, unit="clip", file=stream, leave=False, disable=not stream.isatty())
+        self._bar = open_bar(total, desc=what, unit="clip")
+        self._lines = self._bar.disable and total > _NO_LINES
 
     def update(self, number: int) -> None:
         """``number`` more are done."""

@@ -24,10 +24,11 @@ from asr.scoring import bootstrap, significance
 from asr.scoring.cer import Chunk, ErrorCounts, counted
 from asr.scoring.files import COUNTS, parse_runs, read_table
 from asr.scoring.score import SYSTEMS
+from asr.scoring.significance import p_value
 from asr.scoring.speaker_interval import interval as over_speakers
 from asr.scoring.speaker_interval import rate, reduction, speaker_sums, why_not
 from asr.scoring.tables import interval as shown
-from asr.scoring.tables import p_value, percent, speakers_in
+from asr.scoring.tables import percent, speakers_in
 
 COMPARE_VERSION = 2
 
