@@ -184,7 +184,7 @@ def test_a_picture_that_cannot_be_drawn_is_one_line_and_no_error(tmp_path):
 
 
 def test_drawing_loads_no_torch():
-    code = "import sys, asr.progress.curves, asr.progress.reporter, asr.system.status;"
+    code = "import sys, asr.progress.curves, asr.progress.reporter, asr.progress.status;"
     code += " print('torch' in sys.modules, 'matplotlib' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]

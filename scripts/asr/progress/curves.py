@@ -18,6 +18,7 @@ from typing import Any
 
 from asr.core.errors import RecipeError
 from asr.core.files import atomic_open, sweep
+from asr.core.run_folder import RunFolder
 from asr.progress import record as progress_file
 from asr.progress.record import Points, Records, points
 
@@ -73,15 +74,15 @@ def _json(path: Path) -> dict[str, Any]:
 
 def marked(exp: Path) -> tuple[str, list[str], str]:
     """Return the ranking's metric, the checkpoints that stage 4 averages, best first, and whether it has done so."""
-    ranking = _json(exp / "checkpoints.json")
+    ranking = _json(RunFolder(exp).ranking)
     ranked = [entry["file"] for entry in ranking.get("checkpoints", [])]
-    average = _json(exp / "avg.json")
+    average = _json(RunFolder(exp).average)
     averaged = [entry["file"] for entry in average.get("checkpoints", []) if "file" in entry]
     if averaged and ranked[: len(averaged)] == averaged:
         return ranking["ranked_by"], averaged, "averaged"
     count = 10
     with contextlib.suppress(OSError, ValueError):
-        for line in (exp / "conf" / "average.yaml").read_text(encoding="utf-8").splitlines():
+        for line in (RunFolder(exp).conf / "average.yaml").read_text(encoding="utf-8").splitlines():
             name, _, value = line.partition(":")
             count = int(value) if name == "avg_nbest_model" else count
     return ranking.get("ranked_by", "cer"), ranked[:count], "to be averaged"

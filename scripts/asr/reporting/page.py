@@ -13,6 +13,7 @@ from typing import Any
 
 from asr.core.files import write_text
 from asr.core.publishable_paths import public
+from asr.core.run_folder import RunFolder
 from asr.pages.html import Card, as_script, render, trusted
 from asr.pages.svg import Pen, drawing, save_for_paper, svg
 from asr.pages.words import Words, browser_words, words
@@ -40,7 +41,7 @@ def write_html(exp: Path, title: str, score: Score, provenance: Mapping[str, Any
     html = page(exp, title, score, provenance, embed_audio)
     simulated = (provenance.get("corpus") or {}).get("simulated") is True
     write_figures(exp / "figures", view.plots(score, records), simulated)
-    write_text(exp / "report.html", html)
+    write_text(RunFolder(exp).report, html)
 
 
 def page(exp: Path, title: str, score: Score, provenance: Mapping[str, Any], embed_audio: bool = False) -> str:

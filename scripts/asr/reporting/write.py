@@ -9,33 +9,17 @@ RESULTS.md (results_md.py) holds no transcript. report.html (page.py) holds all 
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
-from asr.config.load import rerun
-from asr.core.errors import RecipeError, at
-from asr.core.files import write_text
+from asr.core.errors import RecipeError
+from asr.core.files import read_json, write_text
 from asr.core.made_by import claim
+from asr.core.run_folder import RunFolder, rerun
 from asr.reporting.facts import in_common
 from asr.reporting.results_md import results
 
 SCHEMA_VERSION = 3
-
-
-def read_json(path: Path, missing: str) -> dict[str, Any]:
-    """A JSON object; RecipeError with ``missing`` where there is no file."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise RecipeError(f"{path}: no such file; {missing}") from None
-    except json.JSONDecodeError as error:
-        raise RecipeError(f"{at(path, error.lineno)}: not JSON ({error.msg}); {missing}") from None
-    except UnicodeDecodeError:
-        raise RecipeError(f"{path}: not UTF-8; {missing}") from None
-    if not isinstance(value, dict):
-        raise RecipeError(f"{path}: must be a JSON object; {missing}")
-    return value
 
 
 def read_score(folder: Path) -> dict[str, Any]:
@@ -58,9 +42,9 @@ def title_of(exp: Path, score: dict[str, Any]) -> str:
 def provenance_of(exp: Path, score: dict[str, Any]) -> dict[str, Any]:
     """Return the run's provenance.json, or what those of all the runs that are pooled have in common."""
     if score.get("pooled"):
-        files = [exp.resolve().parents[1] / tag / "provenance.json" for tag in score["pooled"]["runs"]]
+        files = [RunFolder(exp.resolve().parents[1] / tag).provenance for tag in score["pooled"]["runs"]]
     else:
-        files = [exp / "provenance.json"]
+        files = [RunFolder(exp).provenance]
     records = [read_json(file, "remove it or run stage 5 again") for file in files if file.exists()]
     return in_common(records) if records else {}
 
@@ -69,10 +53,10 @@ def write_report(exp: Path, embed_audio: bool = False) -> None:
     """Write RESULTS.md, report.html and figures/ of a run, or of an experiment's setting, that is scored."""
     from asr.reporting.page import write_html
 
-    score = read_score(exp / "score")
+    score = read_score(RunFolder(exp).score)
     title, provenance = title_of(exp, score), provenance_of(exp, score)
     claim(exp, "report", ["RESULTS.md", "report.html", "figures/*"])
-    write_text(exp / "RESULTS.md", results(title, score, provenance))
+    write_text(RunFolder(exp).results, results(title, score, provenance))
     write_html(exp, title, score, provenance, embed_audio)
 
 
