@@ -9,18 +9,22 @@ from collections import Counter
 
 import pytest
 import soundfile
+import yaml
 from fontTools.ttLib import TTFont
 
 from asr.core.errors import RecipeError
-from asr.core.files import write_text
+from asr.core.files import write_json, write_text
 from asr.pages.html import part
 from asr.pages.svg import FONT, PRINT, Pen
+from asr.pages.words import STRINGS
 from asr.progress import record as progress_file
 from asr.progress.record import ProgressFile
 from asr.reporting import figures
 from asr.reporting import page as html_report
 from asr.reporting.page import FIGURES
+from asr.reporting.results_md import results
 from asr.reporting.view import plots
+from asr.reporting.write import write_report
 from tests import report_example as example
 from tests.unit.test_statistics_page import NAMESPACES, Sound
 
@@ -362,3 +366,48 @@ def test_a_long_curve_is_thinned():
     line = figures.thinned([(step, float(step)) for step in range(1, 2001)])
     assert len(line) == 400
     assert line[-1] == (2000, 1998.0)  # the mean of its five steps
+
+
+def test_a_pooled_score_has_a_report_that_says_what_is_pooled(tmp_path):
+    rows = example.lines(12, SPEAKERS)
+    exp = example.run(tmp_path, rows)
+    pooled = {"folds": 3, "fold_by": None, "seeds": [1, 7], "runs": ["a", "b"], "cer_by_seed": {}}
+    score = example.score(rows, pooled=pooled)
+    score["groups"]["text"] = None
+    write_json(exp / "score" / "score.json", score)
+    for tag, split in (("a", "1" * 8), ("b", "2" * 8)):
+        corpus = {"name": "CDSD", "digest": "d" * 8, "split_digest": split}
+        write_json(tmp_path / tag / "provenance.json", {"commit": "0123abc", "corpus": corpus})
+    write_report(exp)
+    html, markdown = ((exp / name).read_text(encoding="utf-8") for name in ("report.html", "RESULTS.md"))
+    for text in (html, markdown):
+        assert "Pooled over 3 folds and 2 seeds: every speaker is tested once a seed" in text
+        assert "each fold has a training set of its own" in text
+        assert "0123abc" in text
+        assert "d" * 8 in text
+        assert "1" * 8 not in text
+        assert "not the same in all runs" in text
+    assert markdown.startswith("# Results of exp/made\n")
+    assert "No curves" not in html
+
+
+def test_warnings_of_the_scorer_are_on_both_pages(tmp_path):
+    warning = {"kind": "repeated_clips", "en": "2 of 9 clips <occur> more than once", "zh": "9 条录音中有 2 条重复"}
+    score = example.score(example.lines(12, SPEAKERS), warnings=[warning])
+    html = "".join(Sound(example.bare_page(score)).text)
+    results_md = results("x", score, {})
+    assert "Warning: 2 of 9 clips <occur> more than once." in html
+    assert "注意：9 条录音中有 2 条重复。" in html
+    assert "**Warning: 2 of 9 clips &lt;occur&gt; more than once.**" in results_md
+
+
+def test_every_phrase_has_both_languages_with_the_same_values():
+    strings = yaml.safe_load(STRINGS.read_text(encoding="utf-8"))
+    phrases = {**strings.pop("browser"), **strings}
+    for key, (english, chinese) in phrases.items():
+        assert set(re.findall(r"{\w+}", english)) == set(re.findall(r"{\w+}", chinese)), key
+        assert english, key
+        assert chinese, key
+    lines = STRINGS.read_text(encoding="utf-8").splitlines()
+    keys = [line.partition(":")[0] for line in lines if re.match(r"\w+:", line)]
+    assert len(keys) == len(set(keys))

@@ -57,7 +57,7 @@ def _group(score: Score, first: str, groups: Mapping[str, Any]) -> str:
 def _headline(score: Score) -> list[str]:
     found, systems, certainty = headline(score), view.systems(score), view.certainty(score)
     rows = [[row[0], f"**{row[1]}**", *row[2:]] for row in systems.rows]
-    blocks = [_table(Table(systems.columns, rows)), *(f"**{note['en']}**" for note in found.warnings)]
+    blocks = [_table(Table(systems.columns, rows)), *(f"**{markdown_text(note['en'])}**" for note in found.warnings)]
     blocks.append(" ".join([f"**{found.finding['en']}**", *(note["en"] for note in found.tests)]))
     blocks += [_table(certainty)] if certainty.rows else []
     about = " ".join(note["en"] for note in found.about)

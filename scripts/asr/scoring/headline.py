@@ -51,12 +51,14 @@ def headline(score: Mapping[str, Any]) -> Headline:
 
 def _warnings(score: Mapping[str, Any]) -> list[Note]:
     notes = [score["silence_note"]] if score.get("silence_note") else []
-    for name, row in score["systems"].items():
-        if row["n_missing"]:
-            count = f"{row['n_missing']:,}"
-            english = f"{name}: {count} missing hypotheses, counted as deletions."
-            notes.append({"en": english, "zh": f"{_SYSTEMS_ZH[name]}：缺 {count} 条识别结果，按删除计。"})
-    return [*notes, *score.get("warnings", ())]
+    warnings = score.get("warnings", ())
+    if not any(warning.get("kind") == "missing_hypotheses" for warning in warnings):
+        for name, row in score["systems"].items():
+            if row["n_missing"]:
+                count = f"{row['n_missing']:,}"
+                english = f"{name}: {count} missing hypotheses, counted as deletions."
+                notes.append({"en": english, "zh": f"{_SYSTEMS_ZH[name]}：缺 {count} 条识别结果，按删除计。"})
+    return [*notes, *({"en": f"Warning: {note['en']}.", "zh": f"注意：{note['zh']}。"} for note in warnings)]
 
 
 def _tests(comparison: Mapping[str, Any]) -> list[Note]:
@@ -94,17 +96,25 @@ def _tests(comparison: Mapping[str, Any]) -> list[Note]:
 
 def _size(score: Mapping[str, Any]) -> Note:
     reference, row = score["reference"], next(iter(score["systems"].values()))
-    utterances, characters, speakers = (f"{n:,}" for n in (reference["n_utt"], row["ref_len"], reference["n_speakers"]))
-    english, chinese = (f"{speakers} speakers", f"{speakers} 位说话人")
-    if not reference["n_speakers"]:
-        english, chinese = "unknown speakers", "说话人不详"
-    size = {
-        "en": f"{english}, {utterances} utterances, {characters} characters",
-        "zh": f"{chinese}，{utterances} 条语句，{characters} 字",
-    }
+    english, chinese = _speakers(reference)
+    english += f", {reference['n_utt']:,} utterances, {row['ref_len']:,} characters"
+    chinese += f"，{reference['n_utt']:,} 条语句，{row['ref_len']:,} 字"
     if empty := reference["n_empty_ref"]:
-        size = {"en": f"{size['en']}; {empty:,} references are empty", "zh": f"{size['zh']}；{empty:,} 条参考文本为空"}
-    return {"en": f"{size['en']}.", "zh": f"{size['zh']}。"}
+        english, chinese = f"{english}; {empty:,} references are empty", f"{chinese}；{empty:,} 条参考文本为空"
+    return {"en": f"{english}.", "zh": f"{chinese}。"}
+
+
+def _speakers(reference: Mapping[str, Any]) -> tuple[str, str]:
+    """Return how many speakers a test set has, and how many clips each: one person split into many shows there."""
+    if not reference["n_speakers"]:
+        return "unknown speakers", "说话人不详"
+    english, chinese = f"{reference['n_speakers']:,} speakers", f"{reference['n_speakers']:,} 位说话人"
+    if clips := reference.get("clips_per_speaker"):
+        least, most, median = f"{clips['min']:,}", f"{clips['max']:,}", f"{clips['median']:,g}"
+        each = (f"{least} to {most} clips each, median {median}", f"每人 {least} 至 {most} 条，中位数 {median}")
+        each = (f"{least} clips each", f"每人 {least} 条") if least == most else each
+        english, chinese = f"{english} ({each[0]})", f"{chinese}（{each[1]}）"
+    return english, chinese
 
 
 def _intervals(score: Mapping[str, Any]) -> Note:

@@ -69,11 +69,7 @@ def _splits(statistics: Statistics) -> Table:
 
 
 def _problems(statistics: Statistics) -> Table:
-    severities = {"error": words("error"), "warning": words("warning_severity"), "note": words("note")}
-    rows = [
-        (severities.get(row["severity"], row["severity"]), row["kind"], f"{row['count']:,}")
-        for row in statistics.get("problems", [])
-    ]
+    rows = [(words(row["severity"]), row["kind"], f"{row['count']:,}") for row in statistics.get("problems", [])]
     return Table([words("severity"), words("kind"), words("count")], rows)
 
 
