@@ -24,7 +24,7 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 from asr.core.text_tables import markdown_table  # noqa: E402
-from asr.system.machine import processor  # noqa: E402 - found through the line above
+from asr.system.machine import cpu  # noqa: E402 - found through the line above
 from tests import cdsd_tree  # noqa: E402
 
 PER_SPEAKER = 1250
@@ -139,7 +139,7 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.folder.mkdir(parents=True, exist_ok=True)
     folder = arguments.folder.resolve()
-    print(f"{processor()}, Python {sys.version.split()[0]}\n", flush=True)
+    print(f"{cpu()}, Python {sys.version.split()[0]}\n", flush=True)
     print(cdsd_size(folder, not arguments.without_funasr) + "\n", flush=True)
     print(growth(folder, [int(size) for size in arguments.sizes.split(",")]), flush=True)
 

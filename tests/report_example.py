@@ -16,7 +16,7 @@ from asr.core.files import write_json, write_text
 from asr.progress.record import ProgressFile, Records
 from asr.reporting.page import html_of
 from asr.scoring.verdict import verdict_note
-from score import CDSD_LINES
+from cdsd_facts import REFERENCE_LINES
 
 CHARACTERS = "今天气很好我们去公园看花吃饭喝水开门关灯打电话给妈爸请说慢一点再来次谢不客是的没有"
 SYSTEMS = ("baseline", "tuned")
@@ -163,7 +163,7 @@ def score(rows: Sequence[Line], systems: Sequence[str] = SYSTEMS, **changed: Any
         "comparison_note": None if len(systems) > 1 else {"en": "No baseline was scored: …", "zh": "没有给基线打分：…"},
         "mandarin": {"note": "syllables by dictionary: an approximation", "systems": _mandarin(systems)},
         "speaker_note": {"en": f"{len(speakers)} speakers are few.", "zh": f"{len(speakers)} 位说话人不多。"},
-        "reference_lines": CDSD_LINES,
+        "reference_lines": REFERENCE_LINES,
     }
     return {**found, **changed}
 

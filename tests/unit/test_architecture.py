@@ -39,7 +39,6 @@ NOT_YET = {
     ("asr.audio.convert", "asr.preparation"),
     ("asr.models.skeleton", "asr.averaging"),
     ("asr.reporting.provenance", "asr.audio"),
-    ("asr.scoring.compare", "asr.reporting"),
 }
 
 

@@ -111,7 +111,7 @@ def gather(exp: Path, data: Path, conf: str, ngpu: int) -> dict[str, Any]:
         "base": {"id": base.get("id", "unknown"), "digest": base.get("digest")},
         "average": load(RunFolder(exp).average),
         "decode": {name: decode(exp / name) for name in ("baseline", "tuned")},
-        "processor": machine.processor(),
+        "processor": machine.cpu(),
         "gpu": ", ".join(item.name for item in gpus) or None,
         "python": platform.python_version(),
         "times": times(exp),

@@ -61,7 +61,7 @@ def _headline(score: Score) -> list[str]:
     blocks.append(" ".join([f"**{found.finding['en']}**", *(note["en"] for note in found.tests)]))
     blocks += [_table(certainty)] if certainty.rows else []
     about = " ".join(note["en"] for note in found.about)
-    blocks.append(f"{about} Normaliser {score['normalizer']}; raw CER: of the texts as they are.")
+    blocks.append(f"{about} Texts are in the form of normaliser {score['normalizer']}; raw CER: as they are.")
     if found.speakers:
         blocks.append(f"**What the speakers can show.** {found.speakers['en']}")
     return blocks

@@ -12,25 +12,12 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from asr.core.errors import RecipeError
 from asr.core.files import read_json, write_text
 from asr.core.made_by import claim
-from asr.core.run_folder import RunFolder, rerun
+from asr.core.run_folder import RunFolder
 from asr.reporting.facts import in_common
 from asr.reporting.results_md import results
-
-SCHEMA_VERSION = 3
-
-
-def read_score(folder: Path) -> dict[str, Any]:
-    """The score.json of a score folder. RecipeError where there is none of this version."""
-    path = folder / "score.json"
-    score = read_json(path, "run stage 5, which scores, first")
-    version = score.get("schema_version")
-    if version != SCHEMA_VERSION:
-        again = rerun(folder.resolve().parent, 5)
-        raise RecipeError(f"{path}: schema_version {version}, not {SCHEMA_VERSION}: score again: {again}")
-    return score
+from asr.scoring.score_json import read_score
 
 
 def title_of(exp: Path, score: dict[str, Any]) -> str:

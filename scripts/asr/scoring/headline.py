@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from asr.core.names import NOT_ALL_KNOWN
 from asr.scoring.comparison import NO_CHARACTER
 from asr.scoring.significance import p_equals, p_value
-from asr.scoring.speaker_interval import MIN_SPEAKERS, ONE_SPEAKER
+from asr.scoring.speaker_interval import MIN_SPEAKERS, NO_SPREAD, ONE_SPEAKER
 
 Note = Mapping[str, str]  # "en" and "zh"; sentences with their full stop
 
@@ -17,6 +17,7 @@ _WHY_NO_INTERVAL_ZH = {
     NOT_ALL_KNOWN: "并非所有说话人都已知",
     NO_CHARACTER: "参考文本中没有字",
     ONE_SPEAKER: "一位说话人占去大半的字",
+    NO_SPREAD: "所有说话人的字错率相同，无从估计他们之间的差异",
 }
 _WHAT_CER_IS = {
     "en": (
@@ -96,7 +97,7 @@ def _tests(comparison: Mapping[str, Any]) -> list[Note]:
 
 def _size(score: Mapping[str, Any]) -> Note:
     reference, row = score["reference"], next(iter(score["systems"].values()))
-    english, chinese = _speakers(reference)
+    english, chinese = speakers(reference)
     english += f", {reference['n_utt']:,} utterances, {row['ref_len']:,} characters"
     chinese += f"，{reference['n_utt']:,} 条语句，{row['ref_len']:,} 字"
     if empty := reference["n_empty_ref"]:
@@ -104,8 +105,11 @@ def _size(score: Mapping[str, Any]) -> Note:
     return {"en": f"{english}.", "zh": f"{chinese}。"}
 
 
-def _speakers(reference: Mapping[str, Any]) -> tuple[str, str]:
-    """Return how many speakers a test set has, and how many clips each: one person split into many shows there."""
+def speakers(reference: Mapping[str, Any]) -> tuple[str, str]:
+    """Return how many speakers a test set has, and how many clips each, in English and in Chinese.
+
+    How many clips a speaker has shows where one person was split into many: names cannot tell.
+    """
     if not reference["n_speakers"]:
         return "unknown speakers", "说话人不详"
     english, chinese = f"{reference['n_speakers']:,} speakers", f"{reference['n_speakers']:,} 位说话人"
@@ -122,8 +126,9 @@ def _intervals(score: Mapping[str, Any]) -> Note:
     bootstrap = f"over utterances by the bootstrap, {score['replicates']:,} replicates, seed {score['seed']}"
     bootstrap_zh = f"按语句的区间用自助法（bootstrap），重复 {score['replicates']:,} 次，随机种子 {score['seed']}"
     english, chinese = f"Intervals: {row['ci95_note']}", "按说话人的区间用刀切法（jackknife），取 t 分布的分位数"
-    if not row["ci95"]:
-        english = f"No interval over speakers: {row['ci95_note']}"
-        why = _WHY_NO_INTERVAL_ZH.get(row["ci95_note"], f"说话人不足 {MIN_SPEAKERS} 位")
-        chinese = f"没有给出按说话人的区间：{why}"
+    reasons = dict.fromkeys(each["ci95_note"] for each in score["systems"].values() if not each["ci95"])
+    if reasons:
+        english = f"No interval over speakers: {'; '.join(reasons)}"
+        few = f"说话人不足 {MIN_SPEAKERS} 位"
+        chinese = f"没有给出按说话人的区间：{'；'.join(_WHY_NO_INTERVAL_ZH.get(reason, few) for reason in reasons)}"
     return {"en": f"{english}; {bootstrap}.", "zh": f"{chinese}；{bootstrap_zh}。"}

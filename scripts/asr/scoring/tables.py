@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from asr.core.text_tables import text_table
-from asr.scoring.headline import headline
+from asr.scoring.headline import headline, speakers
 
 HEADER = ("", "CER %", "95 % interval", "sub", "del", "ins", "SER %", "empty", "missing", "length ratio", "raw CER %")
 
@@ -22,8 +22,8 @@ def interval(ci95: Sequence[float] | None, digits: int = 2) -> str:
 
 
 def speakers_in(reference: Mapping[str, Any]) -> str:
-    """``5 speakers``, of score.json's ``reference``; ``unknown speakers`` where nobody knows them."""
-    return f"{reference['n_speakers'] or 'unknown'} speakers"
+    """Return ``5 speakers (130 to 410 clips each, median 210)`` of score.json's ``reference``."""
+    return speakers(reference)[0]
 
 
 def speaker_count(group: Mapping[str, Any]) -> str:
@@ -39,12 +39,13 @@ def screen_table(result: Mapping[str, Any]) -> str:
         ratio = "n/a" if row["length_ratio"] is None else f"{row['length_ratio']:.2f}"
         others = (percent(row["ser"]), row["n_empty"], row["n_missing"], ratio, percent(row["raw_cer"]))
         rows.append((name, percent(row["cer"]), interval(row["ci95"]), *counts, *others))
-    any_row, found = next(iter(result["systems"].values())), headline(result)
-    blocks = [f"{found.about[0]['en']} Normaliser {result['normalizer']}.", text_table(HEADER, rows)]
+    found = headline(result)
+    size = found.about[0]["en"].removesuffix(".")
+    blocks = [f"{size}, normaliser {result['normalizer']}", text_table(HEADER, rows)]
     touched = [f"{name} {row['n_number_readings']:,}" for name, row in result["systems"].items()]
     blocks.append(f"utterances with a number in digits that counts by another listed reading: {', '.join(touched)}")
-    if not any_row["ci95"]:
-        blocks.append(f"no interval over speakers: {any_row['ci95_note']}")
+    reasons = dict.fromkeys(row["ci95_note"] for row in result["systems"].values() if not row["ci95"])
+    blocks += [f"no interval over speakers: {reason}" for reason in reasons]
     blocks += [result["silence_note"]["en"]] if result.get("silence_note") else []
     blocks.append("\n".join(note["en"] for note in (found.finding, *found.tests)))
     groups = [(f"speaker {name}", row) for name, row in result["by_speaker"].items()]
