@@ -15,13 +15,13 @@ from asr.core.made_by import STAGE1, mark
 from asr.core.manifest import Utterance, read_manifest, write_manifest
 from asr.core.text_tables import markdown_table, text_table
 from asr.reporting import provenance
-from asr.reporting.headline import top
 from asr.reporting.results_md import results
 from asr.scoring.score import Request, score, score_hypotheses, total
 from asr.scoring.speaker_note import speaker_note
 from asr.scoring.verdict import verdict
 from tests.attacked import call
 from tests.patience import PATIENCE
+from tests.report_example import bare_page
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -263,7 +263,7 @@ def test_one_sentence_says_what_the_speakers_show(tmp_path, before, after, said,
     assert chinese in note["zh"]
     assert note["en"] in done.stdout
     assert f"**{note['en']}**" in results("x", result, {})
-    html = "\n".join(top("x", result, {}, embedded=False))
+    html = bare_page(result)
     assert note["en"] in html
     assert note["zh"] in html
     for page in (done.stdout, results("x", result, {}), html):
@@ -328,7 +328,7 @@ def test_a_model_gone_silent_is_named_wherever_its_cer_is(files, baseline, tuned
     assert done.returncode == 0, done.stderr
     note, score_ = result_of(files)["silence_note"], result_of(files)
     assert (note is None) == (said is None)
-    page, html = results("x", score_, {}), "\n".join(top("x", score_, {}, embedded=False))
+    page, html = results("x", score_, {}), bare_page(score_)
     if said is None:
         assert not any("writes too little" in text for text in (done.stdout, page, html))
         return

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 
-from asr.progress.reporter import open_terminal
+from asr.progress.reporter import open_bar
 
 _NO_LINES = 1000  # clips: so few take seconds
 
@@ -14,12 +13,9 @@ class ProgressBar(contextlib.AbstractContextManager["ProgressBar"]):
     """Shows how many of ``total`` clips are done; ``update`` counts them."""
 
     def __init__(self, what: str, total: int) -> None:
-        from tqdm import tqdm
-
         self.what, self.total, self.done = what, total, 0
-        stream = open_terminal() or sys.stderr
-        self._lines = not stream.isatty() and total > _NO_LINES
-        self._bar = tqdm(desc=what, total=total, unit="clip", file=stream, leave=False, disable=not stream.isatty())
+        self._bar = open_bar(total, desc=what, unit="clip")
+        self._lines = self._bar.disable and total > _NO_LINES
 
     def update(self, number: int) -> None:
         """``number`` more are done."""

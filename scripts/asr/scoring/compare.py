@@ -24,9 +24,10 @@ from asr.scoring.cer import ErrorCounts, count_errors
 from asr.scoring.files import COUNTS, parse_runs, read_table
 from asr.scoring.score import SYSTEMS
 from asr.scoring.score_json import read_score
+from asr.scoring.significance import p_value
 from asr.scoring.speaker_interval import interval as over_speakers
 from asr.scoring.speaker_interval import rate, reduction, speaker_sums, why_not
-from asr.scoring.tables import interval, p_value, percent, speakers_in
+from asr.scoring.tables import interval, percent, speakers_in
 
 COMPARE_VERSION = 2
 FILES = ("compare.json", "COMPARED.md")
