@@ -159,7 +159,7 @@ def test_the_next_start_sweeps_what_a_kill_left_and_nothing_that_somebody_is_at(
     with subprocess.Popen([*words, "alive"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout.readline() == "at it\n"
         (busy,) = {path for path in noted.glob(".*.tmp") if path not in own} - left
-        with pytest.raises(RecipeError, match="base.yaml: not there"):  # what comes after is not asked for here
+        with pytest.raises(RecipeError, match=r"base\.yaml: not there"):  # what comes after is not asked for here
             average_run(noted, 2)
         assert not left.pop().exists()
         assert busy.exists()
