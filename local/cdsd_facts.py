@@ -1,8 +1,14 @@
-"""What is known of CDSD and holds for no other corpus."""
+"""What is known of CDSD: its parts, their split files, and published results."""
 
 from __future__ import annotations
 
-# Published for CDSD, on clips that are not these: something to read its CER beside, never a test that was passed.
+from pathlib import Path
+
+_CONF = Path(__file__).resolve().parents[1] / "conf"
+# The parts, and the default split of each, with the published counts of utterances where there are some.
+SPLIT_FILES = {part: _CONF / f"split_cdsd_{part}.yaml" for part in ("1h", "10h")}
+PARTS = tuple(SPLIT_FILES)
+# Published on clips that are not the ones scored: something to read a CER beside, never a test that was passed.
 REFERENCE_LINES = (
     {
         "name": "human listeners",

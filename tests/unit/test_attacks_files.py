@@ -22,10 +22,9 @@ from asr.decoding import run
 from asr.decoding.partial import Partial
 from asr.models import lineage
 from asr.models.training_step import accuracy
-from asr.preparation.header_cache import HeaderCache
 from asr.preparation.prepare import Options, prepare
 from asr.preparation.splits.rules import parse_request
-from cdsd import read_parts
+from cdsd import CDSD
 from tests import cdsd_tree
 from tests.unit.test_names import small
 
@@ -139,7 +138,7 @@ def prepared(root, split=SPLIT, **options):
     if split:
         (root / "split.yaml").write_text(split)
         options["request"] = parse_request(str(root / "split.yaml"))
-    return prepare(Options(root / "corpus", ("1h",), None, read_parts, **options), HeaderCache(None))
+    return prepare(Options(root / "corpus", ("1h",), None, CDSD, **options))
 
 
 def test_clips_of_one_set_each_are_no_problem(tmp_path):
@@ -215,10 +214,7 @@ def test_tags_in_transcripts_are_named(tmp_path):
 def test_the_test_texts_of_a_text_disjoint_split_are_taken_from_train(tmp_path):
     cdsd_tree.small(tmp_path / "corpus", speakers=10, said="今天天气很好")
     with pytest.raises(RecipeError, match="train split is empty"):
-        prepare(
-            Options(tmp_path / "corpus", ("1h",), None, read_parts, parse_request("seeded+text-disjoint")),
-            HeaderCache(None),
-        )
+        prepare(Options(tmp_path / "corpus", ("1h",), None, CDSD, parse_request("seeded+text-disjoint")))
 
 
 # Decoding: the baseline is this baseline ------------------------------------------------------------------------------

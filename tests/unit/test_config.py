@@ -10,7 +10,7 @@ import pytest
 from asr.config import keys
 from asr.config.load import flatten, resolve
 from asr.config.schema import Recipe
-from asr.config.stage_files import STAGE_FILES, read_decode, stage_values, write_stage_files
+from asr.config.stage_files import STAGE_FILES, read_decode_settings, stage_values, write_stage_files
 from asr.core.errors import RecipeError, UsageError
 from asr.preparation.splits.split_file import read_split
 from asr.training.start import identity
@@ -222,7 +222,7 @@ def test_funasrs_samplers_sort_by_1024_clips_unless_told(tmp_path):
 def test_stage_5_reads_the_familys_options_with_their_defaults(tmp_path):
     conf = write(tmp_path, GOOD.replace("paraformer", "conformer") + "decode_conf:\n  method: joint\n")
     write_stage_files(resolve(conf, []), tmp_path / "exp/conf")
-    settings = read_decode(tmp_path / "exp")
+    settings = read_decode_settings(tmp_path / "exp")
     decode = settings.decode_conf
     assert (decode.method, decode.beam_size, decode.ctc_weight, decode.batch_seconds) == ("joint", 10, 0.3, 60)
     assert (decode.language, settings.max_unreadable) == (None, 0.01)

@@ -10,13 +10,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import score as score_command
 from asr.core.made_by import STAGE1, mark
 from asr.core.manifest import Utterance, read_manifest, write_manifest
 from asr.core.text_tables import markdown_table, text_table
+from asr.reporting import provenance
 from asr.reporting.results_md import results
 from asr.scoring.score import Request, score, score_hypotheses, total
 from asr.scoring.speaker_note import speaker_note
 from asr.scoring.verdict import verdict
+from tests.attacked import call
 from tests.patience import PATIENCE
 from tests.report_example import bare_page
 
@@ -477,3 +480,30 @@ def test_warnings_stand_in_score_json_without_files_and_keys(files):
         assert f": {warning['en']}" in done.stderr
         assert not any(word in " ".join(warning.values()) for word in ("a2", "/", ".jsonl", ".txt"))
     assert result_of(files)["reference"]["clips_per_speaker"] == {"min": 3, "median": 3, "max": 3}
+
+
+def test_a_column_that_the_table_lacks_is_named_before_anything_is_decoded(tmp_path):
+    (tmp_path / "speakers.tsv").write_text("speaker\tsex\n02\tf\n")
+
+    def check(columns):
+        words = ["--check-table", "--speaker-table", tmp_path / "speakers.tsv", "--group-by", columns]
+        return call(score_command.main, *words)
+
+    assert (check("sex").status, check("sex").said) == (0, "")
+    assert check("age").said == f"error: {tmp_path}/speakers.tsv:1: has no column age to group by; it has sex\n"
+
+
+@pytest.mark.parametrize(
+    ("statistics", "name"),
+    [
+        ({"name": "CDSD of a friend", "cdsd": False}, "own corpus"),
+        ({"name": "corpus", "cdsd": True}, "CDSD"),
+        ({"name": "mini", "simulated": True}, "mini"),
+    ],
+)
+def test_a_corpus_is_cdsd_where_stage_1_was_told_so_not_by_its_folders_name(tmp_path, statistics, name):
+    mark(tmp_path, STAGE1)
+    for split in ("train", "val", "test"):
+        write_manifest(tmp_path / f"{split}.jsonl", REFERENCES)
+    (tmp_path / "statistics.json").write_text(json.dumps({"corpus": statistics}))
+    assert provenance.corpus(tmp_path)["name"] == name

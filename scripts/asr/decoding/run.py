@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Any
 
 from asr.audio.unreadable import MAX_SHARE, Unread, Unreadable, command
+from asr.config.stage_files import DecodeSettings
 from asr.core import kaldi_text
 from asr.core.digests import sha256_file
 from asr.core.errors import RecipeError
@@ -29,7 +30,7 @@ from asr.models import families, lineage
 from asr.models.base_folder import digest
 from asr.progress.reporter import open_bar
 
-DEFAULTS = {"batch_seconds": 60.0, "dither": 0.0, "cpu_processes": 1}
+DEFAULTS = DecodeSettings().flat()
 NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
@@ -126,7 +127,7 @@ def run(
         folder.partial.unlink(missing_ok=True)
         print(f"{folder.hypotheses}: of this model and these clips already; kept")
         return
-    unreadable = Unreadable("decoded", len(utterances), conf.get("max_unreadable", MAX_SHARE), print)
+    unreadable = Unreadable("decoded", len(utterances), conf["max_unreadable"], print)
     for utterance in utterances:
         if utterance.key in skipped:
             unreadable.add(utterance.key, utterance.source, skipped[utterance.key])
@@ -160,7 +161,7 @@ def decode_left(
     if not left:
         return Facts([], 0.0, 0.0), 0
     planned = list(batches(left, conf["batch_seconds"]))
-    processes = process_count(ngpu, conf.get("cpu_processes", DEFAULTS["cpu_processes"]), len(planned))
+    processes = process_count(ngpu, conf["cpu_processes"], len(planned))
     options = families.of_folder(model).options(conf)
     job = Job(model, ngpu, conf["dither"], list(map(clips, planned)), processes, options)
     with open_bar(len(left), unit="clip") as bar:
