@@ -38,8 +38,8 @@ def divide_texts(counts: Counts, ratios: Sequence[float], seed: int) -> dict[str
     """
     order = sorted(counts, key=lambda text: (place(seed, text), text))
     clips: Counter[str] = Counter()
-    for said in counts.values():
-        clips.update(said)
+    for by_speaker in counts.values():
+        clips.update(by_speaker)
     wanted = {speaker: targets(count, ratios) for speaker, count in clips.items()}
     have = {speaker: dict.fromkeys(SPLITS, 0) for speaker in clips}
     chosen: dict[str, str] = {}
@@ -53,7 +53,7 @@ def divide_texts(counts: Counts, ratios: Sequence[float], seed: int) -> dict[str
     for _ in range(_MOST_PASSES):
         moved = False
         for text in order:
-            said, old = sorted(counts[text].items()), chosen.get(text)
+            said, old = sorted(counts[text].items()), chosen.get(text, "")
             for speaker, count in said if old else ():
                 have[speaker][old] -= count
             names = _ORDERS[int(place(seed, text)[-8:], 16) % len(_ORDERS)]

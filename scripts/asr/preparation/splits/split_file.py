@@ -15,7 +15,7 @@ from asr.core.errors import RecipeError, at
 from asr.core.files import write_text
 from asr.core.names import is_code, plain_name
 
-SPLITS = ("train", "val", "test")
+SPLITS: tuple[str, ...] = ("train", "val", "test")
 REST = "rest"
 METHODS = ("speakers", "speaker-dependent", "own")
 _WRITTEN = ("origin", "file", "digest")  # what write_split adds, so that its file can be given back
