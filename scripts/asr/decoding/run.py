@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import Any
 
 from asr.audio.unreadable import MAX_SHARE, Unread, Unreadable, command
+from asr.config.stage_files import DecodeSettings
 from asr.core import kaldi_text
 from asr.core.digests import sha256_file
 from asr.core.errors import RecipeError
@@ -29,7 +30,13 @@ from asr.decoding.shards import Facts, Job, process_count
 from asr.models import families, lineage
 from asr.models.base_folder import digest
 
-DEFAULTS = {"batch_seconds": 60.0, "dither": 0.0, "cpu_processes": 1}
+
+def options_of(settings: DecodeSettings) -> dict[str, Any]:
+    """Return the settings of conf/decode.yaml in one level; an option that only other families have is left out."""
+    return {**settings.decode_conf.model_dump(exclude_none=True), "max_unreadable": settings.max_unreadable}
+
+
+DEFAULTS = options_of(DecodeSettings())
 NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
@@ -135,7 +142,7 @@ def run(
         folder.partial.unlink(missing_ok=True)
         print(f"{folder.hypotheses}: of this model and these clips already; kept")
         return
-    unreadable = Unreadable("decoded", len(utterances), conf.get("max_unreadable", MAX_SHARE), print)
+    unreadable = Unreadable("decoded", len(utterances), conf["max_unreadable"], print)
     for utterance in utterances:
         if utterance.key in skipped:
             unreadable.add(utterance.key, utterance.source, skipped[utterance.key])
@@ -169,7 +176,7 @@ def decode_left(
     if not left:
         return Facts([], 0.0, 0.0), 0
     planned = list(batches(left, conf["batch_seconds"]))
-    processes = process_count(ngpu, conf.get("cpu_processes", DEFAULTS["cpu_processes"]), len(planned))
+    processes = process_count(ngpu, conf["cpu_processes"], len(planned))
     options = families.of_folder(model).options(conf)
     job = Job(model, ngpu, conf["dither"], list(map(clips, planned)), processes, options)
     with _bar(len(left)) as bar:
