@@ -57,9 +57,8 @@ def stage_1(corpus: Path, out: Path, *more: object) -> Run:
 
 
 def remove(out: Path) -> None:
-    """Take away a data folder and its cache of headers."""
+    """Remove a data folder."""
     shutil.rmtree(out, ignore_errors=True)
-    (out.parent / f".{out.name}.headers.sqlite").unlink(missing_ok=True)
 
 
 def cdsd_size(folder: Path, with_funasr: bool) -> str:
@@ -86,7 +85,6 @@ def cdsd_size(folder: Path, with_funasr: bool) -> str:
     timed("again, nothing changed", lambda: None, *known)
     timed("again, one clip changed", lambda: cdsd_tree.write_wav(clip, 2.0 + time.time() % 1), *known)
     rows.append(("again, with --check-audio", stage_1(corpus, out, "--check-audio")))
-    rows.append(("once more with --check-audio", stage_1(corpus, out, "--check-audio")))
     first = rows[0][1].seconds
     if with_funasr:
         lists = []
@@ -107,7 +105,7 @@ def cdsd_size(folder: Path, with_funasr: bool) -> str:
 
 
 def growth(folder: Path, sizes: Sequence[int]) -> str:
-    """Time and memory against the number of utterances; twice each, without and with the cache of headers."""
+    """Time and memory against the number of utterances; the first time and again."""
     rows = []
     for size in sizes:
         corpus, out = folder / f"tree{size}", folder / "data" / f"tree{size}"

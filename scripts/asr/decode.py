@@ -9,11 +9,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from asr.config.stage_files import DecodeSettings, read_decode
+from asr.config.stage_files import read_decode_settings
 from asr.core import errors
 from asr.core.errors import UsageError
 from asr.core.files import sweep
-from asr.decoding.run import check_model, check_run, options_of, run
+from asr.decoding.run import DEFAULTS, check_model, check_run, run
 
 
 def options() -> argparse.Namespace:
@@ -36,7 +36,7 @@ def options() -> argparse.Namespace:
 
 def main() -> None:
     arguments = options()
-    conf = options_of(read_decode(arguments.exp) if arguments.exp else DecodeSettings())
+    conf = read_decode_settings(arguments.exp).flat() if arguments.exp else dict(DEFAULTS)
     check_model(arguments.model)
     skipped = check_run(arguments.exp, arguments.model, arguments.manifest, conf) if arguments.exp else {}
     if arguments.batch_seconds:

@@ -8,7 +8,6 @@ has no line, and is named in decode.json (asr.audio.unreadable).
 from __future__ import annotations
 
 import shlex
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -29,14 +28,9 @@ from asr.decoding.partial import Partial
 from asr.decoding.shards import Facts, Job, process_count
 from asr.models import families, lineage
 from asr.models.base_folder import digest
+from asr.progress.reporter import open_bar
 
-
-def options_of(settings: DecodeSettings) -> dict[str, Any]:
-    """Return the settings of conf/decode.yaml in one level; an option that only other families have is left out."""
-    return {**settings.decode_conf.model_dump(exclude_none=True), "max_unreadable": settings.max_unreadable}
-
-
-DEFAULTS = options_of(DecodeSettings())
+DEFAULTS = DecodeSettings().flat()
 NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
@@ -49,7 +43,7 @@ def decode(recogniser: Any, utterances: list[Utterance], batch_seconds: float) -
     hypotheses: dict[str, str] = {}
     unreadable = Unreadable("decoded", len(utterances), MAX_SHARE, print)
     planned = list(batches(utterances, batch_seconds))
-    with _bar(len(utterances)) as bar, Readers(recogniser) as readers:
+    with open_bar(len(utterances), unit="clip") as bar, Readers(recogniser) as readers:
         plan = [clips(batch) for batch in planned]
         for number, texts in Decoder(recogniser).run(plan, range(len(plan)), readers):
             hypotheses.update(readable(planned[number], texts, unreadable))
@@ -75,15 +69,6 @@ def in_order(utterances: list[Utterance], hypotheses: dict[str, str], unreadable
     if missing:
         raise RecipeError(f"decoding gave no result for {len(missing)} clips, first {missing[0]}")
     return {key: hypotheses[key] for key in asked}
-
-
-def _bar(total: int) -> Any:
-    from tqdm import tqdm
-
-    from asr.progress.reporter import open_terminal
-
-    stream = open_terminal() or sys.stderr
-    return tqdm(total=total, unit="clip", file=stream, leave=False, disable=not stream.isatty())
 
 
 def fingerprint(model: Path, manifest: Path, conf: dict[str, Any], model_digest: str | None = None) -> DecodeInputs:
@@ -179,7 +164,7 @@ def decode_left(
     processes = process_count(ngpu, conf["cpu_processes"], len(planned))
     options = families.of_folder(model).options(conf)
     job = Job(model, ngpu, conf["dither"], list(map(clips, planned)), processes, options)
-    with _bar(len(left)) as bar:
+    with open_bar(len(left), unit="clip") as bar:
 
         def keep(number: int, texts: Sequence[str | Unread]) -> None:
             hypotheses = readable(planned[number], texts, unreadable)

@@ -24,7 +24,8 @@ from asr.core.out_of_memory import CPU_SIGNS, EXCHANGING, SIGNS, TOO_LARGE, all_
 from asr.core.run_folder import read_stage_file
 from asr.core.run_records import read_base
 from asr.data.manifests import dataset_conf, prepare, warn_of_warm_up
-from asr.progress.drawer import draw_last
+from asr.progress.curves import draw_or_report
+from asr.progress.record import FILE as PROGRESS
 from asr.training.checkpoints.save_list import SAVES, forget_lost, has_saves
 from asr.training.distributed.several_nodes import ALONE, TRAINS, Machines, machines, tell, telling, wait_for_first
 from asr.training.torchrun import torchrun
@@ -138,8 +139,8 @@ def run(exp: Path, team: Machines, processes: int, values: dict[str, Any]) -> No
         if not again or team.rendezvous or not left:  # several machines: torchrun's restarts, where they are asked for
             break
         print("begun anew from the newest checkpoint, with smaller parts", flush=True)
-    if not team.rank:
-        draw_last(exp)
+    if not team.rank and (exp / PROGRESS).is_file():
+        draw_or_report(exp, lambda line: print(f"note: {line}", flush=True))
     if stopped.exists() or (status and ending.saved):
         stopped.unlink(missing_ok=True)
         newest = "the newest checkpoint" if has_saves(exp) else "the beginning (none saved yet)"
