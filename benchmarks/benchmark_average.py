@@ -31,7 +31,7 @@ TIMED = "began = time.perf_counter(); {}; print(time.perf_counter() - began)"
 READ = "[[None for _ in iter(lambda s=open(p, 'rb', 0): s.readinto(buffer), 0)] for p in folder.glob('model.pt.ep*')]"
 PROGRAMS = {
     "reading the files alone": (f"{START} buffer = bytearray(1 << 20);", READ),
-    "ours": (f"{START} from asr.averaging.average import average;", "average(folder, count)"),
+    "ours": (f"{START} from asr.averaging.best import average;", "average(folder, count)"),
     "FunASR's": (
         f"{START} from funasr.train_utils.average_nbest_models import average_checkpoints;",
         "average_checkpoints(str(folder), count)",
@@ -45,9 +45,9 @@ def weights(folder: Path, blocks: int) -> dict[str, Any]:
     import yaml
     from base_skeleton import CONFIG
 
-    from asr.averaging.average import configuration
     from asr.core.files import write_json
     from asr.models.loading import compose, quiet
+    from asr.models.model_folder import default_configuration
 
     config = copy.deepcopy(CONFIG)
     config["encoder_conf"] |= {"output_size": 512, "linear_units": 2048, "num_blocks": blocks}
@@ -56,7 +56,7 @@ def weights(folder: Path, blocks: int) -> dict[str, Any]:
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "tokens.json", ["<blank>", "<s>", "</s>", *(chr(0x4E00 + n) for n in range(8400)), "<unk>"])
     (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
-    write_json(folder / "configuration.json", configuration(folder))
+    write_json(folder / "configuration.json", default_configuration(folder))
     with quiet():
         from funasr import AutoModel
 

@@ -27,7 +27,7 @@ from funasr.register import tables  # noqa: E402 - found through the line above
 
 import asr.data.sampler  # noqa: E402, F401 - registers ours
 from asr.core.text_tables import markdown_table  # noqa: E402
-from asr.data.augmentation import Augmentation, frames, samples_at  # noqa: E402
+from asr.data.augmentation import augmentation, frames  # noqa: E402
 from asr.system.machine import cpu  # noqa: E402
 
 SPREAD = 0.55  # standard deviation of the logarithm of a clip's length
@@ -46,7 +46,7 @@ class Corpus:
         seconds = chance.lognormal(np.log(mean) - SPREAD**2 / 2, SPREAD, clips).clip(0.4, 20)
         self.samples = (16000 * seconds).astype(np.int64)
         self.hashes = chance.integers(0, 1 << 63, clips).astype(np.uint64)
-        self.augmentation = Augmentation((0.9, 1.0, 1.1))
+        self.augmentation = augmentation({"speed_perturb": [0.9, 1.0, 1.1]}, 0)
         self.heard = self.source_lens(0).tolist()
 
     def __len__(self) -> int:
@@ -55,9 +55,9 @@ class Corpus:
     def get_source_len(self, index: int) -> int:
         return self.heard[index]
 
-    def source_lens(self, epoch: int, speeds: tuple[float, ...] | None = None, seed: int = 0) -> np.ndarray:
-        chosen = self.augmentation if speeds is None else Augmentation(tuple(speeds))
-        return frames(samples_at(self.samples, chosen.speed(self.hashes, epoch)))
+    def source_lens(self, epoch: int, factors: Any = None, seed: int = 0) -> np.ndarray:
+        chosen = self.augmentation if factors is None else augmentation(dict(factors), seed)
+        return frames(chosen.lengths(self.samples, self.hashes, epoch))
 
 
 def measured(name: str, corpus: Corpus, batch_size: int) -> tuple[str, ...]:

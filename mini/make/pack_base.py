@@ -13,7 +13,7 @@ import torch
 
 from asr.core import errors
 from asr.core.errors import RecipeError
-from asr.models.loading import read_state
+from asr.models.weights import read_state
 from asr.training.checkpoints import checkpoint
 
 LIMIT = 8_000_000

@@ -1,7 +1,3 @@
-"""Python side of the recipe: small modules, named by what they do, each also run as ``python -m asr.NAME``."""
+"""Python side of the recipe: sub-packages named after concerns, and a command each in the modules beside them."""
 
 __version__ = "0.1.0"
-
-from asr.models import funasr_import
-
-funasr_import.lazily()  # before anything imports FunASR

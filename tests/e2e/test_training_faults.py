@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from asr.averaging.average import average
+from asr.averaging.best import average
 from asr.config.load import resolve
 from asr.config.stage_files import write_stage_files
 from asr.core.errors import RecipeError
@@ -247,7 +247,7 @@ def test_weights_of_another_model_and_lost_files_are_named(training, capsys):
     shutil.copyfile(other, training.exp / newest)
     with contextlib.suppress(RecipeError):  # where the newest is ranked, it is not what was written
         average(training.exp, 99)
-    assert f"{lost} is gone: averaged without it\n" in capsys.readouterr().out
+    assert f"{lost}: file missing; averaged without it\n" in capsys.readouterr().out
     lines = training.stopped_at("train 30")
     damaged = rf"{newest} is damaged \({other.stat().st_size:,} bytes, another sha256 than when it was written\)"
     assert any(re.match(damaged, line) for line in lines)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from asr.averaging.average import average
+from asr.averaging.best import average
 from asr.averaging.mean import mean_state
 from asr.core.errors import RecipeError
 from asr.models import lora_merge

@@ -13,7 +13,7 @@ import soundfile
 import torch
 
 from asr.audio.unreadable import MAX_SHARE, Unreadable
-from asr.averaging import average, soup
+from asr.averaging import best, soup
 from asr.core.errors import RecipeError, UsageError
 from asr.core.files import write_json
 from asr.core.made_by import RUN, mark
@@ -335,13 +335,13 @@ def test_a_ranking_by_checkpoints_that_are_gone_is_named(tmp_path, capsys):
     ranked = [{"file": f"model.pt.ep{number}", "value": number / 10} for number in (1, 2, 3)]
     for number in (2, 3):
         (tmp_path / f"model.pt.ep{number}").touch()
-    assert average.best(tmp_path, ranked, 1) == ranked[1:2]
-    assert capsys.readouterr().out == "model.pt.ep1 is gone: averaged without it\n"
+    assert best.best(tmp_path, ranked, 1) == ranked[1:2]
+    assert capsys.readouterr().out == "model.pt.ep1: file missing; averaged without it\n"
 
 
 def test_a_ranking_of_which_nothing_is_there_is_refused(tmp_path):
-    with pytest.raises(RecipeError, match="all 1 ranked checkpoints are gone"):
-        average.best(tmp_path, [{"file": "model.pt.ep1", "value": 0.1}], 1)
+    with pytest.raises(RecipeError, match="all 1 ranked checkpoints are missing"):
+        best.best(tmp_path, [{"file": "model.pt.ep1", "value": 0.1}], 1)
 
 
 def test_a_run_that_is_merged_with_itself_is_refused(exp):

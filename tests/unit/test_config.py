@@ -100,7 +100,7 @@ def test_speeds_and_gain_may_be_off_and_are_not_for_funasrs_dataset(tmp_path):
     for value in ("[]", "null", "[0.9, 1, 1.1]"):
         resolve(path, [f"++dataset_conf.speed_perturb={value}", "++dataset_conf.gain_db=null"])
     resolve(path, ["++dataset=AudioDataset", "++dataset_conf.gain_db=0", "++dataset_conf.speed_perturb=[]"])
-    with pytest.raises(RecipeError, match="AudioDataset has no speed_perturb or gain_db"):
+    with pytest.raises(RecipeError, match="AudioDataset has no speed_perturb, tempo or gain_db"):
         resolve(path, ["++dataset=AudioDataset", "++dataset_conf.gain_db=3"])
 
 

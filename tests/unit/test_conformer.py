@@ -19,6 +19,7 @@ from asr.core.manifest import read_manifest
 from asr.models import base_folder, lora
 from asr.models.conformer import decoding, training
 from asr.models.conformer.family import Conformer
+from asr.models.families import check_options
 from asr.models.loading import load
 from asr.models.lora_merge import merge_adapters
 from asr.models.paraformer.family import Paraformer
@@ -166,7 +167,7 @@ def test_methods_that_may_give_other_texts_have_other_names():
     assert len(set(names)) == len(names)
     assert FAMILY.method(FAMILY.options({"beam_size": 5})) == names[0]  # CTC has no beam
     with pytest.raises(RecipeError, match=r"decode_conf\.beam_size is for conformer; paraformer has no such option"):
-        Paraformer().options({"beam_size": 5})
+        check_options(Paraformer(), {"beam_size": 5})
 
 
 def uniform(recogniser, normalised):

@@ -23,7 +23,19 @@ import asr.data.sampler  # noqa: F401 - registers what is tested
 from asr.core.errors import RecipeError
 from asr.core.manifest import Utterance, write_manifest
 from asr.data import dataloader
-from asr.data.augmentation import Augmentation, at_speed, augmentation, hashes_of, key_hash, permutation, samples_at
+from asr.data.augmentation import (
+    Augmentation,
+    Gain,
+    Speed,
+    Tempo,
+    at_speed,
+    at_tempo,
+    augmentation,
+    frames,
+    hashes_of,
+    permutation,
+    samples_at,
+)
 from asr.data.dataset import EpochIndex, RecipeAudioDataset, RecipeIndex
 from asr.training.worker import explained
 from tests import tiny
@@ -139,20 +151,26 @@ def test_a_gain_is_exact_and_uniform_in_decibels(tmp_path):
     made = dataset(tmp_path / "a.jsonl", gain_db=6)
     plain = dataset(tmp_path / "a.jsonl").audio(made.index_ds[0], 0)
     for epoch in range(20):
-        wanted = made.augmentation.decibels(key_hash("a"), epoch)
+        (wanted,) = Gain(6).drawn(hashes_of(["a"]), 0, epoch)
         factor = made.audio(made.index_ds[0], epoch) / np.where(plain == 0, 1, plain)
         assert 20 * np.log10(factor[plain != 0]) == pytest.approx(wanted, abs=1e-4)
-    drawn = [made.augmentation.decibels(key_hash(str(key)), 0) for key in range(4000)]
+    drawn = Gain(6).drawn(hashes_of(map(str, range(4000))), 0, 0)
     assert min(drawn) > -6
     assert max(drawn) < 6
     assert np.quantile(drawn, [0.25, 0.5, 0.75]) == pytest.approx([-3, 0, 3], abs=0.3)
 
 
-def test_switching_the_gain_on_leaves_the_speeds_as_they_were():
-    hashes = hashes_of(map(str, range(500)))
-    one, other = Augmentation((0.9, 1.0, 1.1), 0.0, 7), Augmentation((0.9, 1.0, 1.1), 6.0, 7)
-    assert (one.speed(hashes, 2) == other.speed(hashes, 2)).all()
-    shares = np.unique(one.speed(hashes_of(map(str, range(30000))), 2), return_counts=True)[1] / 30000
+def test_switching_one_on_leaves_the_others_as_they_were():
+    hashes, samples = hashes_of(map(str, range(500))), np.full(500, 16000)
+    one = augmentation({"speed_perturb": [0.9, 1.0, 1.1]}, 7).lengths(samples, hashes, 2)
+    other = augmentation({"speed_perturb": [0.9, 1.0, 1.1], "tempo": [0.8, 1.25], "gain_db": 6}, 7)
+    tempo = Tempo([0.8, 1.25]).drawn(hashes, 7, 2)
+    assert (other.lengths(samples, hashes, 2) == samples_at(one, tempo)).all()
+    assert set(zip(one.tolist(), tempo.tolist(), strict=True)) == {
+        (length, factor) for length in set(one.tolist()) for factor in (0.8, 1.25)
+    }
+    drawn = Speed([0.9, 1.0, 1.1]).drawn(hashes_of(map(str, range(30000))), 7, 2)
+    shares = np.unique(drawn, return_counts=True)[1] / 30000
     assert shares == pytest.approx([1 / 3] * 3, abs=0.01)
 
 
@@ -160,16 +178,49 @@ def test_golden_draws():
     """The same on every machine; a change here changes every run that is gone on with."""
     hashes = hashes_of(["S001T010E000N00001", "甲"])
     assert hashes.tolist() == [14139376820825194527, 9087103938155524026]
-    assert augmentation([0.9, 1.0, 1.1], 6, 3).speed(hashes, 4).tolist() == [1.0, 1.1]
-    assert augmentation(None, 6, 3).decibels(int(hashes[0]), 4) == pytest.approx(-5.513354027938874)
+    assert Speed([0.9, 1.0, 1.1]).drawn(hashes, 3, 4).tolist() == [1.0, 1.1]
+    assert Tempo([0.9, 1.0, 1.1]).drawn(hashes, 3, 4).tolist() == [1.0, 0.9]
+    assert Gain(6).drawn(hashes, 3, 4)[0] == pytest.approx(-5.513354027938874)
     assert permutation(6, 3, 4, 1).tolist() == [2, 1, 0, 4, 5, 3]
-    assert augmentation([], None, 0) == augmentation(None, 0, 0) == Augmentation()
+    assert augmentation({"speed_perturb": [], "gain_db": None}, 0) == augmentation({"tempo": None}, 0) == Augmentation()
 
 
-@given(st.integers(1, 50_000), st.sampled_from([0.5, 0.9, 0.95, 1.05, 1.1, 1.25, 2.0]))
-def test_the_stated_length_is_the_length(count, speed):
+@pytest.mark.parametrize("tempo", [0.8, 1.25])
+def test_another_tempo_has_its_length_and_the_old_pitch(tmp_path, tempo):
+    write_manifest(tmp_path / "a.jsonl", [tone(tmp_path / "a.wav", 1000, 3)])
+    made = dataset(tmp_path / "a.jsonl", tempo=[tempo])
+    samples = made.audio(made.index_ds[0], 0)
+    assert len(samples) == round(48000 / tempo)
+    assert samples.dtype == np.float32
+    assert pitch(samples) == pytest.approx(1000, abs=1)
+    assert np.abs(samples[2000:-2000]).max() == pytest.approx(0.1, rel=0.1)  # within 1 dB
+    assert made.get_source_len(0) == made.source_lens(0)[0] == round(48000 / tempo) // 160
+
+
+def test_a_clip_under_all_of_them_is_as_drawn_and_as_long_as_the_sampler_counts(tmp_path):
+    write_manifest(tmp_path / "a.jsonl", [tone(tmp_path / "a.wav", 1000, 1)])
+    conf = {"speed_perturb": [0.9, 1.1], "tempo": [0.8, 1.2], "gain_db": 6, "sampler_seed": 5}
+    made, plain = dataset(tmp_path / "a.jsonl", **conf), dataset(tmp_path / "a.jsonl")
+    source, hashes, lengths = plain.audio(plain.index_ds[0], 0), hashes_of(["a"]), set()
+    for epoch in range(12):
+        (speed,), (tempo,) = Speed([0.9, 1.1]).drawn(hashes, 5, epoch), Tempo([0.8, 1.2]).drawn(hashes, 5, epoch)
+        (gain,) = Gain(6).drawn(hashes, 5, epoch)
+        samples = made.audio(made.index_ds[0], epoch)
+        wanted = at_tempo(at_speed(source, speed), tempo) * np.float32(10 ** (gain / 20))
+        assert np.array_equal(samples, wanted)
+        assert made.source_lens(epoch)[0] == frames(len(samples))
+        assert len(samples) <= made.augmentation.longest(len(source))
+        lengths.add(len(samples))
+    assert len(lengths) == 4
+
+
+@pytest.mark.parametrize("change", [at_speed, at_tempo])
+@given(count=st.integers(1, 50_000), speed=st.sampled_from([0.5, 0.9, 0.95, 1.05, 1.1, 1.25, 2.0]))
+def test_the_stated_length_is_the_length(change, count, speed):
     noise = np.random.default_rng(count).standard_normal(count).astype(np.float32)
-    assert len(at_speed(noise, speed)) == samples_at(count, speed)
+    changed = change(noise, speed)
+    assert len(changed) == samples_at(count, speed)
+    assert np.isfinite(changed).all()
 
 
 def test_a_clip_at_another_rate_is_never_longer_than_stated(tmp_path):

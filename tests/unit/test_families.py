@@ -64,4 +64,4 @@ def test_an_option_of_another_family_is_named_with_its_owner():
         for other in families.FAMILIES.values():
             for key in other.decode_options.keys() - family.decode_options.keys():
                 with pytest.raises(RecipeError, match=rf"decode_conf\.{key} is for"):
-                    family.options({key: 1})
+                    families.check_options(family, {key: 1})

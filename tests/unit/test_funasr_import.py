@@ -20,7 +20,9 @@ print(json.dumps({name: f"{kind.__module__}.{kind.__qualname__}" for name, kind 
 """
 LAZILY = """
 import json, sys
-import asr
+from asr.models.funasr_import import import_funasr
+
+import_funasr()
 from funasr.register import tables
 kinds = {name: getattr(tables, name.split(".")[0]).get(name.split(".", 1)[1]) for name in json.loads(sys.argv[1])}
 print(json.dumps({name: f"{kind.__module__}.{kind.__qualname__}" for name, kind in kinds.items()}))
@@ -51,7 +53,9 @@ def test_every_table_has_the_classes_of_a_whole_import(python):
 def test_one_model_brings_no_other(python):
     code = """
 import sys
-import asr
+from asr.models.funasr_import import import_funasr
+
+import_funasr()
 from funasr.register import tables
 assert tables.model_classes.get("Paraformer").__module__ == "funasr.models.paraformer.model"
 assert tables.decoder_classes["ParaformerSANMDecoder"].__module__ == "funasr.models.e_paraformer.decoder"
@@ -63,7 +67,9 @@ print([name for name in ("transformers", "funasr.models.fun_asr_nano.model") if 
 def test_a_class_of_ones_own_is_registered_and_one_that_nobody_has_is_none(python):
     code = """
 import sys
-import asr
+from asr.models.funasr_import import import_funasr
+
+import_funasr()
 from funasr.register import tables
 
 @tables.register("model_classes", "Conformer")

@@ -9,12 +9,13 @@ import pytest
 import soundfile
 
 from asr.averaging import soup
-from asr.averaging.average import average_run, package
+from asr.averaging.best import average_run
 from asr.core.errors import RecipeError
 from asr.core.files import write_json
 from asr.core.made_by import RUN, mark
 from asr.core.manifest import read_manifest, write_manifest
 from asr.models import base_folder, lineage
+from asr.models.package import package
 from tests.stage1 import ROOT, environment
 from tests.unit.test_soup import base, data, make_run  # noqa: F401 - fixtures
 
@@ -127,7 +128,7 @@ def test_runs_that_are_merged_and_one_from_random_weights(make_run, tmp_path):  
     (one / "lineage.json").unlink()
     write_json((one / "base").resolve() / "lineage.json", {"schema_version": 1})
     try:
-        package(one, one / "model.pt.ep1", one / "model")
+        package(one, one / "model.pt.ep1", one / "model", {})
         assert not (one / "model/lineage.json").exists()  # the base's is not the model's
     finally:
         ((one / "base").resolve() / "lineage.json").unlink()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from asr.averaging.average import average_run
+from asr.averaging.best import average_run
 from asr.averaging.mean import mean_state
 from asr.config.load import resolve
 from asr.core.errors import RecipeError
@@ -126,7 +126,7 @@ def test_the_average_is_of_the_products_and_frozen_weights_are_the_bases_to_the_
     for number, path in enumerate(paths):
         torch.save({"state_dict": lora.trained_state(adapted(base, family, seed=number))}, path)
     how = lora.merging(family, CONF)
-    mean = mean_state(paths, 0, [how] * 3, base / "model.pt")
+    mean = mean_state(paths, 0, how, base / "model.pt")
     below = weights(base / "model.pt")
     assert mean.keys() == below.keys()
     singles = [merge_adapters({**below, **weights(path)}, how) for path in paths]
@@ -145,7 +145,7 @@ def test_a_checkpoint_of_another_base_is_named(base, tmp_path):
     state["predictor.cif_output.weight"] = torch.zeros(3, 3)
     torch.save({"state_dict": state}, tmp_path / "model.pt.ep1")
     with pytest.raises(RecipeError, match=r"model\.pt\.ep1: tensor predictor\.cif_output\.weight is not one of .*base"):
-        mean_state([tmp_path / "model.pt.ep1"], 0, [lora.merging(FAMILIES[0], CONF)], base / "model.pt")
+        mean_state([tmp_path / "model.pt.ep1"], 0, lora.merging(FAMILIES[0], CONF), base / "model.pt")
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,12 @@ import pytest
 import torch
 import yaml
 
-from asr.averaging import average
 from asr.averaging.mean import mean_state
 from asr.core.errors import RecipeError
 from asr.models import base_folder
 from asr.models.loading import check_loaded, compose, load
 from asr.models.model_folder import named_files, read_config, read_metas
+from asr.models.package import package
 from asr.preparation.vocabulary import read_vocabulary
 from asr.training.worker import training_kwargs
 from tests import tiny, tiny_nano, tiny_sensevoice
@@ -47,7 +47,7 @@ def packaged(folder, tmp_path, name="exp"):
     """What stage 4 makes of a run on this base, moved away from all that it was made of."""
     exp = tmp_path / name
     base_folder.link(folder, exp)
-    average.package(exp, folder / "model.pt", exp / "model", {})
+    package(exp, folder / "model.pt", exp / "model", {})
     return (exp / "model").rename(tmp_path / f"{name}.model")
 
 
@@ -191,7 +191,7 @@ def test_adapters_on_a_base_in_bf16_are_merged_in_the_width_they_were_trained_in
     torch.save({"state_dict": {"linear.lora_A": factor.T, "linear.lora_B": factor}}, tmp_path / "model.pt.ep1")
     from asr.models.lora_merge import Lora
 
-    lora = [{"": Lora(("linear",), rank=1, alpha=1)}]
+    lora = {"": Lora(("linear",), rank=1, alpha=1)}
     mean = mean_state([tmp_path / "model.pt.ep1"], lora=lora, base=tmp_path / "base.pt")
     assert torch.allclose(mean["linear.weight"], weight + 0.01)
 

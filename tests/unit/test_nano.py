@@ -8,7 +8,6 @@ import torch
 import yaml
 
 from asr.audio.reading import read_audio
-from asr.averaging import average
 from asr.core.errors import RecipeError
 from asr.core.manifest import write_manifest
 from asr.models import base_folder, families
@@ -17,6 +16,7 @@ from asr.models.lora import adapt, merging, trained_state
 from asr.models.lora_merge import merge_adapters
 from asr.models.nano.family import looped
 from asr.models.nano.model import USER, attach, audio_tokens, chat_of, listen, text_alone
+from asr.models.package import package
 from tests import tiny, tiny_nano
 
 NANO = families.of("nano")
@@ -202,7 +202,7 @@ def test_a_clips_text_and_embeddings_do_not_depend_on_its_batch(recogniser, clip
 def test_a_packaged_model_works_in_plain_funasr_wherever_it_is_moved(learned, recogniser, clips, tmp_path):
     exp = tmp_path / "exp"
     base_folder.link(learned, exp)
-    average.package(exp, learned / "model.pt", exp / "model", {})
+    package(exp, learned / "model.pt", exp / "model", {})
     moved = tmp_path / "elsewhere"
     (exp / "model").rename(moved)
     shutil.rmtree(exp)

@@ -244,7 +244,7 @@ class Sampled:
     """An epoch's batches, ours: a place in them can be kept."""
 
     def position(self, step):
-        return [[{"batch_size": 1, "batch_type": "x", "sort_size": 1, "seed": 0, "world_size": 1, "speeds": []}, step]]
+        return [[{"batch_size": 1, "batch_type": "x", "sort_size": 1, "seed": 0, "world_size": 1, "factors": []}, step]]
 
 
 def test_ours_go_on_exactly_under_other_settings(tmp_path):

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asr.core.errors import RecipeError
-from asr.data.augmentation import Augmentation, frames, hashes_of, samples_at
+from asr.data.augmentation import augmentation, frames, hashes_of
 from asr.data.batches import parts_to_save, saved_parts
 from asr.data.dataloader import EpochBatches
 from asr.data.sampler import ShuffledBatchSampler
@@ -31,14 +31,14 @@ class Lengths:
 class Perturbed(Lengths):
     """Lengths that depend on the epoch, as RecipeAudioDataset states them."""
 
-    def __init__(self, lengths, speeds=(0.9, 1.0, 1.1), seed=0):
+    def __init__(self, lengths, speeds=(0.9, 1.0, 1.1), seed=0, tempo=()):
         super().__init__(lengths)
-        self.augmentation = Augmentation(speeds, seed=seed)
+        self.augmentation = augmentation({"speed_perturb": speeds, "tempo": tempo}, seed)
         self.hashes = hashes_of(map(str, range(len(lengths))))
 
-    def source_lens(self, epoch, speeds=None, seed=0):
-        chosen = self.augmentation if speeds is None else Augmentation(tuple(speeds), seed=seed)
-        return frames(samples_at(np.array(self.lengths) * 160, chosen.speed(self.hashes, epoch)))
+    def source_lens(self, epoch, factors=None, seed=0):
+        chosen = self.augmentation if factors is None else augmentation(dict(factors), seed)
+        return frames(chosen.lengths(np.array(self.lengths) * 160, self.hashes, epoch))
 
 
 def sampler(lengths, rank=0, world=1, **more):
@@ -134,7 +134,7 @@ def test_the_order_is_the_same_on_every_machine():
 
 
 def test_batches_hold_the_lengths_of_their_epoch():
-    dataset = Perturbed([100 + 7 * i % 300 for i in range(300)])
+    dataset = Perturbed([100 + 7 * i % 300 for i in range(300)], tempo=(0.8, 1.2))
     made = sampler(dataset, batch_size=2000)
     for epoch in range(3):
         made.set_epoch(epoch)
@@ -144,8 +144,9 @@ def test_batches_hold_the_lengths_of_their_epoch():
         assert clips(made) == list(range(300))
 
 
-def test_the_clips_trained_before_a_restart_are_known_at_the_speeds_of_then():
-    before = sampler(Perturbed([100 + 7 * i % 300 for i in range(300)]), batch_size=2000)
+@pytest.mark.parametrize("tempo", [(), (0.8, 1.2)])
+def test_the_clips_trained_before_a_restart_are_known_at_the_speeds_of_then(tempo):
+    before = sampler(Perturbed([100 + 7 * i % 300 for i in range(300)], tempo=tempo), batch_size=2000)
     place = saved_parts(before.position(5))
     after = sampler(Perturbed([100 + 7 * i % 300 for i in range(300)], (1.0, 1.3)), batch_size=1500, passed=place)
     assert clips([*list(before)[:5], *after]) == list(range(300))

@@ -12,7 +12,7 @@ import yaml
 
 from asr.audio.reading import read_audio
 from asr.averaging import soup
-from asr.averaging.average import average_run
+from asr.averaging.best import average_run
 from asr.core.errors import RecipeError, UsageError
 from asr.core.files import write_json
 from asr.core.made_by import RUN, mark

@@ -9,12 +9,12 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from asr.averaging.average import package
 from asr.core.manifest import Utterance, source_len, write_manifest
 from asr.data.dataset import RecipeAudioDataset
 from asr.decoding.run import decode
 from asr.models import families
 from asr.models.loading import load
+from asr.models.package import package
 from asr.models.training_step import accuracy, count_unknown
 from asr.scoring.cer import ErrorCounts, align
 from asr.scoring.normalize import normalize
@@ -128,7 +128,7 @@ def test_the_cer_of_a_validation_is_the_scorers_of_the_same_weights(tmp_path):
     exp = trained.lay_out(tmp_path, **still, train_conf={"max_epoch": 1})
     trained.train(exp)
     (ranked,) = json.loads((exp / "checkpoints.json").read_text())["checkpoints"]
-    package(exp, exp / ranked["file"], exp / "model")
+    package(exp, exp / ranked["file"], exp / "model", {})
     heard, score = exp / "heard", exp / "score"
     commands = (
         ["-m", "asr.decode", "--model", exp / "model", "--manifest", tmp_path / "data/val.jsonl", "--out", heard],

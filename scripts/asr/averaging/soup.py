@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from asr.averaging.average import package, trained
+from asr.averaging.best import model_blocks, remove_other_averages, trained
 from asr.averaging.mean import write_mean
 from asr.config.stage_files import read_decode_settings
 from asr.core.errors import RecipeError, UsageError
@@ -29,6 +29,7 @@ from asr.core.run_folder import RunFolder
 from asr.core.run_records import Average, RunRecord, read_average, write_average
 from asr.decoding.run import decode
 from asr.models import base_folder, lineage
+from asr.models.package import package
 from asr.scoring.cer import ErrorCounts, align_all
 from asr.scoring.normalize import scoring_form
 from asr.scoring.number_readings import nearest
@@ -39,7 +40,7 @@ SAME = ("base model", "validation data", "family", "architecture")
 
 
 def check_together(exps: Sequence[Path]) -> list[RunRecord]:
-    """run.json of each run. RecipeError naming the first run that cannot be merged with those before it."""
+    """Return run.json of each run. RecipeError naming the first run that cannot be merged with those before it."""
     if len({path.resolve() for path in exps}) < len(exps):
         raise UsageError("--exp: the same run is given twice; it would weigh double")
     runs = [trained(exp) for exp in exps]
@@ -53,33 +54,36 @@ def check_together(exps: Sequence[Path]) -> list[RunRecord]:
 
 
 def averages(exps: Sequence[Path]) -> list[tuple[Path, Average]]:
-    """Each run's average, as its model folder has it, and its avg.json. RecipeError where stage 4 has not been run."""
-    found = []
+    """Return each run's average, as its model folder has it, and its avg.json. RecipeError without stage 4."""
+    packaged = []
     for exp in exps:
         path = RunFolder(exp).model / "model.pt"
         record = read_average(exp)
         if not path.is_file() or not path.with_name("config.yaml").is_file():
             raise RecipeError(f"{path.parent}: model.pt or config.yaml is not there; run stage 4 of this run again")
-        found.append((path, record))
-    return found
+        packaged.append((path, record))
+    return packaged
 
 
 def validation_cer(model: Path, manifest: Path, ngpu: int, batch_seconds: float) -> float:
-    """CER of a model folder on the validation set, of texts in scoring form."""
+    """Return the CER of a model folder on the validation set, of texts in scoring form."""
     from asr.models.loading import load
 
     utterances = read_manifest(manifest)
-    heard = decode(load(model, ngpu), utterances, batch_seconds)
-    said = [scoring_form(item.target) for item in utterances]
-    pairs = [(form, nearest(form, heard.get(item.key, ""))[0]) for form, item in zip(said, utterances, strict=True)]
-    cer = ErrorCounts.total(item.counts for item in align_all(pairs)).cer
+    hypotheses = decode(load(model, ngpu), utterances, batch_seconds)
+    references = [scoring_form(utterance.target) for utterance in utterances]
+    pairs = [
+        (reference, nearest(reference, hypotheses.get(utterance.key, ""))[0])
+        for reference, utterance in zip(references, utterances, strict=True)
+    ]
+    cer = ErrorCounts.total(alignment.counts for alignment in align_all(pairs)).cer
     if cer is None:
         raise RecipeError(f"{manifest}: the validation set has no reference characters, so no CER to choose by")
     return cer
 
 
 def greedy(alone: Sequence[float], cer_of: Callable[[list[int]], float]) -> tuple[list[int], list[dict[str, Any]]]:
-    """Indices of the runs to average, best first, and every attempt: {"runs", "cer", "kept"}.
+    """Return indices of the runs to average, best first, and every attempt: {"runs", "cer", "kept"}.
 
     Args:
         alone: the CER of each run by itself.
@@ -97,7 +101,7 @@ def greedy(alone: Sequence[float], cer_of: Callable[[list[int]], float]) -> tupl
 
 
 def prepare(exps: Sequence[Path], out: Path) -> None:
-    """What ``asr.decode --exp out`` and later stages read: base, settings, and every clip that any run trained on."""
+    """Write what ``asr.decode --exp out`` and later stages read: base, settings, every clip that any run trained on."""
     if RunFolder(out).run_record.exists() or any(out.resolve() == exp.resolve() for exp in exps):
         raise RecipeError(f"{out}: is a run of its own; give --out a new name")
     claim(out, "average")
@@ -106,11 +110,11 @@ def prepare(exps: Sequence[Path], out: Path) -> None:
     shutil.copytree(RunFolder(exps[0]).conf, RunFolder(out).conf, dirs_exist_ok=True)
     trained_on: dict[str, Utterance] = {}
     for exp in exps:
-        for item in read_manifest(RunFolder(exp).manifests / "train.jsonl"):
-            other = trained_on.setdefault(item.key, item)
-            if (other.target, other.num_samples) != (item.target, item.num_samples):
+        for clip in read_manifest(RunFolder(exp).manifests / "train.jsonl"):
+            other = trained_on.setdefault(clip.key, clip)
+            if (other.target, other.num_samples) != (clip.target, clip.num_samples):
                 raise RecipeError(
-                    f"{exp}: was trained on another clip {item.key} than {exps[0]} and the runs before it; only runs on"
+                    f"{exp}: was trained on another clip {clip.key} than {exps[0]} and the runs before it; only runs on"
                     " one corpus can be merged"
                 )
     write_manifest(RunFolder(out).manifests / "train.jsonl", trained_on.values())
@@ -119,36 +123,30 @@ def prepare(exps: Sequence[Path], out: Path) -> None:
 
 def merge_runs(exps: Sequence[Path], out: Path, how: str, ngpu: int) -> dict[str, Any]:
     """Write ``out``: model.pt.avgN, avg.json, model/; return avg.json's content. RecipeError as ``check_together``."""
-    runs = check_together(exps)
-    settings, merged = runs[0]["settings"], averages(exps)
-    paths = [path for path, _ in merged]
+    blocks, merged = model_blocks(check_together(exps)[0]["settings"]), averages(exps)
     prepare(exps, out)
     sweep(out)
-    shutil.rmtree(out / TRIAL, ignore_errors=True)  # of a merge that was killed
     chosen, attempts, alone = list(range(len(exps))), [], [None] * len(exps)
     if how == "greedy":
-        chosen, attempts, alone = _choose(exps, paths, out, settings, ngpu)
+        chosen, attempts, alone = _choose(exps, [path for path, _ in merged], out, blocks, ngpu)
     name = f"model.pt.avg{len(chosen)}"
-    written = [merged[index][1]["sha256"] for index in chosen]
-    digest, digests = write_mean([paths[index] for index in chosen], out / name, written=written)
+    paths, averaged = zip(*(merged[index] for index in chosen), strict=True)
+    digest, digests = write_mean(paths, out / name, written=[average["sha256"] for average in averaged])
     record = {
         "file": name,
         "sha256": digest,
         "how": how,
         "ranked_by": "validation CER" if how == "greedy" else None,
         "checkpoints": [
-            {"file": f"{exps[index].name}/{merged[index][1]['file']}", "value": alone[index], "sha256": found}
-            for index, found in zip(chosen, digests, strict=True)
+            {"file": f"{exps[index].name}/{merged[index][1]['file']}", "value": alone[index], "sha256": sha256}
+            for index, sha256 in zip(chosen, digests, strict=True)
         ],
         "runs": [exp.name for exp in exps],
         "attempts": attempts,
     }
-    before = [lineage.read(RunFolder(exp).model, exp.name) for exp in exps]
-    lineage.write(out, before, [exp.name for exp in exps], [])
-    package(out, out / name, RunFolder(out).model, settings)
-    for old in out.glob("model.pt.avg*"):
-        if old.name != name:
-            old.unlink()
+    lineage.write(out, [lineage.read(RunFolder(exp).model, exp.name) for exp in exps], [exp.name for exp in exps], [])
+    package(out, out / name, RunFolder(out).model, blocks)
+    remove_other_averages(out, name)
     write_average(out, record)
     names = ", ".join(exps[index].name for index in chosen)
     print(f"merged {len(chosen)} of {len(exps)} runs ({names}) -> {out / name}, model/")
@@ -156,26 +154,27 @@ def merge_runs(exps: Sequence[Path], out: Path, how: str, ngpu: int) -> dict[str
 
 
 def _choose(
-    exps: Sequence[Path], paths: Sequence[Path], out: Path, settings: dict[str, Any], ngpu: int
+    exps: Sequence[Path], paths: Sequence[Path], out: Path, blocks: dict[str, Any], ngpu: int
 ) -> tuple[list[int], list[dict[str, Any]], list[float]]:
-    """The greedy choice by decoding: indices, attempts with the runs' names, and each run's own validation CER."""
+    """Return the greedy choice by decoding: indices, attempts with the runs' names, each run's own validation CER."""
     manifest, trial = RunFolder(out).manifests / "val.jsonl", out / TRIAL
+    shutil.rmtree(trial, ignore_errors=True)  # of a merge that was killed
     seconds = read_decode_settings(exps[0]).decode_conf.batch_seconds
 
     def cer_of(indices: list[int]) -> float:
-        if len(indices) == 1:
-            model = RunFolder(exps[indices[0]]).model
-        else:
+        model = RunFolder(exps[indices[0]]).model
+        if len(indices) > 1:
             model = trial / "model"
             write_mean([paths[index] for index in indices], trial / "mean.pt")
-            package(out, trial / "mean.pt", model, settings)
-        found = validation_cer(model, manifest, ngpu, seconds)
-        print(f"{' + '.join(exps[index].name for index in indices)}: validation CER {100 * found:.2f} %", flush=True)
-        return found
+            package(out, trial / "mean.pt", model, blocks)
+        cer = validation_cer(model, manifest, ngpu, seconds)
+        print(f"{' + '.join(exps[index].name for index in indices)}: validation CER {100 * cer:.2f} %", flush=True)
+        return cer
 
     try:
         alone = [cer_of([index]) for index in range(len(exps))]
         chosen, attempts = greedy(alone, cer_of)
     finally:
         shutil.rmtree(trial, ignore_errors=True)
-    return chosen, [{**item, "runs": [exps[index].name for index in item["runs"]]} for item in attempts], alone
+    named = [{**attempt, "runs": [exps[index].name for index in attempt["runs"]]} for attempt in attempts]
+    return chosen, named, alone

@@ -94,6 +94,7 @@ class DatasetConf(Section):
     max_source_length: Count | None = Field(default=None, description="Frames; longer clips are left out, by name.")
     min_source_length: CountOrZero = Field(default=0, description="Frames; shorter clips are left out, by name.")
     speed_perturb: list[Speed] | None = Field(default=None, description="Training clips' speeds, e.g. [0.9, 1.0, 1.1].")
+    tempo: list[Speed] | None = Field(default=None, description="Training clips' tempos, pitch unchanged.")
     gain_db: Decibels | None = Field(default=0, description="Training clips' level is varied by up to ± this.")
 
     @model_validator(mode="after")
@@ -249,10 +250,10 @@ class Recipe(Section):
                 f" {', '.join(family.rankings)}"
             )
         try:
-            options = family.options(self.decode_conf.model_dump())
+            families.check_options(family, decode := self.decode_conf.model_dump())
         except RecipeError as error:
             raise ValueError(str(error)) from None
-        self.decode_conf = self.decode_conf.model_copy(update=options)
+        self.decode_conf = self.decode_conf.model_copy(update=family.options(decode))
         if lora is not None:
             lora.targets = list(family.lora_targets) if lora.targets is None else lora.targets
             lora.also_train = list(family.also_trained) if lora.also_train is None else lora.also_train
@@ -281,8 +282,9 @@ class Recipe(Section):
     def _check_training(self) -> Recipe:
         if self.train_conf.use_deepspeed:
             deepspeed.check(self.train_conf.model_dump())
-        if self.dataset == "AudioDataset" and (self.dataset_conf.speed_perturb or self.dataset_conf.gain_db):
-            raise ValueError("dataset: AudioDataset has no speed_perturb or gain_db; RecipeAudioDataset has")
+        data = self.dataset_conf
+        if self.dataset == "AudioDataset" and (data.speed_perturb or data.tempo or data.gain_db):
+            raise ValueError("dataset: AudioDataset has no speed_perturb, tempo or gain_db; RecipeAudioDataset has")
         for key in self.optim_conf.model_dump():
             if key not in OPTIMIZER_KEYS[self.optim]:
                 raise ValueError(f"optim_conf.{key}: {self.optim} takes {', '.join(OPTIMIZER_KEYS[self.optim])}")

@@ -17,6 +17,9 @@ from asr.data.augmentation import permutation
 CLIPS, BATCHES = 11, 12  # purposes of chance, apart from asr.data.augmentation's
 
 
+Factors = tuple[tuple[str, tuple[float, ...]], ...]
+
+
 @dataclass(frozen=True)
 class Settings:
     """All that the batches of an epoch depend on, beside the manifest: what a checkpoint has to keep for a restart."""
@@ -26,7 +29,7 @@ class Settings:
     sort_size: int
     seed: int
     world_size: int
-    speeds: tuple[float, ...] = ()
+    factors: Factors = ()  # of the augmentation, by key: a clip's length in an epoch depends on them
 
 
 Part = tuple[Settings, int]  # the steps that each rank took in an epoch under these settings
@@ -75,9 +78,15 @@ def plan(clips: np.ndarray, lengths: np.ndarray, settings: Settings, epoch: int,
 
 def parts_to_save(parts: Sequence[Part]) -> list[list[Any]]:
     """Parts of an epoch as lists, numbers and words, for a checkpoint."""
-    return [[{**asdict(settings), "speeds": list(settings.speeds)}, steps] for settings, steps in parts]
+    return [
+        [{**asdict(settings), "factors": [[key, list(values)] for key, values in settings.factors]}, steps]
+        for settings, steps in parts
+    ]
 
 
 def saved_parts(saved: Sequence[Sequence[Any]]) -> list[Part]:
     """Parts of an epoch from a checkpoint."""
-    return [(Settings(**{**settings, "speeds": tuple(settings["speeds"])}), steps) for settings, steps in saved]
+    return [
+        (Settings(**{**settings, "factors": tuple((key, tuple(values)) for key, values in settings["factors"])}), steps)
+        for settings, steps in saved
+    ]

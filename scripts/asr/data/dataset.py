@@ -4,7 +4,7 @@ Registered with FunASR as the dataset ``RecipeAudioDataset``, with the index ``R
 module. Against FunASR's AudioDataset, whose batches it makes:
 
 - every random number of a clip comes from the seed, the epoch and the clip's key: see ``asr.data.augmentation``;
-- ``dataset_conf.speed_perturb`` and ``gain_db`` vary the training clips (FunASR's speed_perturb is dead);
+- ``asr.data.augmentation`` varies the training clips as dataset_conf says (FunASR's speed_perturb is dead);
 - a clip that cannot be read is left out of its batch and named (audio.unreadable); a batch of such clips alone holds
   one of them as silence, marked ``blank``, which the trainer gives no weight: every process has as many steps;
 - no utterance is dropped by a limit on its length: ``asr.train`` names what cannot fit before training.
@@ -24,7 +24,8 @@ from funasr.register import tables
 from funasr.utils.load_utils import extract_fbank
 
 from asr.audio.reading import UnreadableError, read_audio
-from asr.data.augmentation import SAMPLES_PER_FRAME, augmentation, frames, key_hash, samples_at
+from asr.data.augmentation import SAMPLES_PER_FRAME, augmentation, frames, key_hash
+from asr.data.batches import Factors
 from asr.models import families
 
 
@@ -90,7 +91,7 @@ class RecipeAudioDataset(AudioDataset):
         path: the manifest, JSONL.
         index_ds: not used; the index is RecipeIndex.
         is_training: False in validation: nothing is varied then, and dither is the same in every epoch.
-        speed_perturb, gain_db, sampler_seed: of dataset_conf; see ``asr.data.augmentation.Augmentation``.
+        conf: dataset_conf; its sampler_seed and the keys of ``asr.data.augmentation.TRANSFORMS``.
     """
 
     def __init__(self, path: str, index_ds: str | None = None, is_training: bool = True, **conf: Any) -> None:
@@ -98,26 +99,22 @@ class RecipeAudioDataset(AudioDataset):
         self.is_training = is_training
         self.family = families.of(conf.get("family", "paraformer"))
         self.epoch = 0  # of an index that does not carry its own; the dataloader sets it
-        self._heard_in, self._heard = -1, []
-        varied = (conf.get("speed_perturb"), conf.get("gain_db")) if is_training else (None, None)
-        self.augmentation = augmentation(*varied, seed=conf.get("sampler_seed", 0))
+        self._lengths_of, self._lengths = -1, []
+        self.augmentation = augmentation(conf if is_training else {}, conf.get("sampler_seed", 0))
 
     def get_source_len(self, index: int) -> int:
-        """10-ms frames of a clip as it is heard in this epoch: at another speed it has another length."""
-        if self._heard_in != self.epoch:  # FunASR's samplers ask for each clip again and again
-            self._heard_in, self._heard = self.epoch, self.source_lens(self.epoch).tolist()
-        return self._heard[index]
+        """Return the 10-ms frames of a clip in this epoch: at another speed it has another length."""
+        if self._lengths_of != self.epoch:  # FunASR's samplers ask for each clip again and again
+            self._lengths_of, self._lengths = self.epoch, self.source_lens(self.epoch).tolist()
+        return self._lengths[index]
 
-    def source_lens(self, epoch: int, speeds: tuple[float, ...] | None = None, seed: int = 0) -> np.ndarray:
-        """[n] 10-ms frames of all clips in an epoch; ``speeds`` drawn by ``seed`` in place of the YAML's factors."""
-        chosen = self.augmentation
-        if speeds is not None:
-            chosen = augmentation(speeds, 0, seed)
-        speed = chosen.speed(self.index_ds.hashes, epoch)
-        return np.where(speed == 1.0, self.index_ds.source_lens, frames(samples_at(self.index_ds.samples, speed)))
+    def source_lens(self, epoch: int, factors: Factors | None = None, seed: int = 0) -> np.ndarray:
+        """Return [n] 10-ms frames of all clips in an epoch; ``factors`` drawn by ``seed`` in place of the YAML's."""
+        chosen = self.augmentation if factors is None else augmentation(dict(factors), seed)
+        return frames(chosen.lengths(self.index_ds.samples, self.index_ds.hashes, epoch))
 
     def audio(self, item: dict[str, Any], epoch: int) -> np.ndarray:
-        """[samples] float32 of an item at 16 kHz as it is heard in this epoch. UnreadableError where it cannot be."""
+        """Return [samples] float32 of a clip at 16 kHz as it is in this epoch. UnreadableError if it cannot be read."""
         return self.augmentation.apply(read_audio(item["source"], item["duration"]), key_hash(item["key"]), epoch)
 
     def __getitem__(self, index: int) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from asr.audio.unreadable import MAX_SHARE, Unreadable, check_folder
 from asr.core.errors import RecipeError
 from asr.core.files import atomic_open
 from asr.core.manifest import Utterance, corpus_digest, read_manifest, write_manifest
-from asr.data.augmentation import SAMPLES_PER_FRAME, frames, samples_at
+from asr.data.augmentation import SAMPLES_PER_FRAME, augmentation, frames
 from asr.models import families
 
 
@@ -35,7 +35,8 @@ def fit(utterances: list[Utterance], conf: dict[str, Any], name: str, exp: Path)
     longest = max(kept, key=lambda item: item.source_len)
     length = slowest_length(longest.source_len, conf) if name == "train" else longest.source_len
     if conf.get("batch_type", "token") != "example" and length > conf["batch_size"]:
-        slowed = f", {length} at the slowest speed_perturb" if length > longest.source_len else ""
+        keys = " and ".join(key for key, _ in augmentation(conf, 0).length_factors)
+        slowed = f", {length} at the slowest {keys}" if length > longest.source_len else ""
         raise RecipeError(
             f"{longest.source}: {longest.duration:.1f} s ({longest.source_len} frames{slowed}) is longer than a whole"
             f" batch (dataset_conf.batch_size {conf['batch_size']}); raise it, or set max_source_length to leave the"
@@ -45,9 +46,8 @@ def fit(utterances: list[Utterance], conf: dict[str, Any], name: str, exp: Path)
 
 
 def slowest_length(source_len: int, conf: dict[str, Any]) -> int:
-    """The most 10-ms frames that a clip of ``source_len`` can have in an epoch: at the slowest of the YAML's speeds."""
-    speed = min(conf.get("speed_perturb") or [1.0])
-    return int(frames(samples_at((source_len + 1) * SAMPLES_PER_FRAME - 1, speed)))
+    """Return the most 10-ms frames that a clip of ``source_len`` can have in an epoch of a dataset_conf."""
+    return int(frames(augmentation(conf, 0).longest((source_len + 1) * SAMPLES_PER_FRAME - 1)))
 
 
 def dataset_conf(values: dict[str, Any], manifests: dict[str, list[Utterance]]) -> dict[str, Any]:

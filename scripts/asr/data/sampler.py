@@ -34,7 +34,7 @@ class ShuffledBatchSampler(Sampler):
     ranks have none.) The order depends on the seed, the epoch and the manifest, and on no machine.
 
     Args:
-        dataset: has a length, and ``source_lens(epoch, speeds, seed)``, or ``get_source_len(index)``, in 10-ms frames.
+        dataset: has a length, and ``source_lens(epoch, factors, seed)``, or ``get_source_len(index)``, in 10-ms frames.
         batch_size: padded frames a batch; with batch_type "example", clips a batch.
         sort_size: clips that are sorted by length together; unset, BATCHES_SORTED batches of them.
         start_step: batches of this rank to leave out, for a run that goes on in the middle of an epoch.
@@ -64,8 +64,8 @@ class ShuffledBatchSampler(Sampler):
         if rank is None or world_size is None:
             rank, world_size = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
         self.rank = rank
-        speeds = getattr(getattr(dataset, "augmentation", None), "speeds", ())
-        self.settings = Settings(batch_size, batch_type, sort_size or 0, sampler_seed, world_size, speeds)
+        factors = getattr(getattr(dataset, "augmentation", None), "length_factors", ())
+        self.settings = Settings(batch_size, batch_type, sort_size or 0, sampler_seed, world_size, factors)
         if not sort_size:
             self.settings = replace(self.settings, sort_size=self._sort_size())
         self.made_for, self.made = None, []
@@ -79,7 +79,7 @@ class ShuffledBatchSampler(Sampler):
         return tuple(parts)
 
     def _sort_size(self) -> int:
-        mean = max(self.lengths(replace(self.settings, speeds=())).mean(), 1) if len(self.dataset) else 1
+        mean = max(self.lengths(replace(self.settings, factors=())).mean(), 1) if len(self.dataset) else 1
         return max(round(BATCHES_SORTED * self.settings.batch_size / mean), LEAST_SORTED)
 
     def lengths(self, settings: Settings) -> np.ndarray:
@@ -87,7 +87,7 @@ class ShuffledBatchSampler(Sampler):
         if settings.batch_type == "example":
             return np.ones(len(self.dataset), np.int64)
         if hasattr(self.dataset, "source_lens"):
-            found = self.dataset.source_lens(self.epoch, settings.speeds, settings.seed)
+            found = self.dataset.source_lens(self.epoch, settings.factors, settings.seed)
         else:
             found = np.array([self.dataset.get_source_len(index) for index in range(len(self.dataset))], np.int64)
         if len(found) and found.max() > settings.batch_size:

@@ -5,17 +5,13 @@ The digest is what a run is tied to: training goes on from a checkpoint only whi
 
 from __future__ import annotations
 
-import argparse
 import os
 import zipfile
 from pathlib import Path
-from typing import Any
 
 from asr.core.digests import sha256_file, sha256_text
 from asr.core.errors import RecipeError
-from asr.core.files import sweep
-from asr.core.run_folder import RunFolder, read_stage_file
-from asr.core.run_records import has_resume_points, read_run, write_base
+from asr.core.run_folder import RunFolder
 from asr.models import families, hub
 from asr.models.model_folder import is_inside, named_files, read_config, read_metas
 
@@ -102,34 +98,3 @@ def link(folder: Path, exp: Path) -> None:
     temporary.unlink(missing_ok=True)  # of a run that was killed here
     temporary.symlink_to(folder)
     os.replace(temporary, RunFolder(exp).base)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m asr.base_model", description=__doc__.splitlines()[0])
-    parser.add_argument("--base", required=True, help="ModelScope id, or a folder")
-    parser.add_argument("--exp", required=True, type=Path, help="exp/<tag>; gets base (a link) and base.json")
-    parser.add_argument("--restart", action="store_true", help="stage 3 will throw this tag's checkpoints away")
-    arguments = parser.parse_args()
-    values: dict[str, Any] = read_stage_file(arguments.exp, "base")
-    sweep(arguments.exp)
-    from_scratch = bool(values.get("from_scratch"))
-    folder = resolve(arguments.base, from_scratch, values["family"])
-    check(folder, from_scratch, values["family"])
-    found = digest(folder)
-    refuse_another_base(arguments.exp, found["digest"], arguments.restart)
-    link(folder, arguments.exp)
-    total = found.pop("digest")
-    record = {"id": arguments.base, "from_scratch": from_scratch, "digest": total, "files": found}
-    write_base(arguments.exp, record)
-    print(f"base model {arguments.base}: {len(found)} files, digest {total[:12]}")
-
-
-def refuse_another_base(exp: Path, found: str, restart: bool) -> None:
-    """RecipeError before anything of a trained run is replaced: its checkpoints are of another base model."""
-    if restart or not RunFolder(exp).run_record.is_file() or not has_resume_points(exp):
-        return
-    if read_run(exp)["tied_to"]["base model"] != found:
-        raise RecipeError(
-            f"{exp}: this run was trained with another base model; keep it and give --tag another name, or give"
-            " --restart to throw it away"
-        )

@@ -6,7 +6,9 @@ it takes to add one is in docs/adding-a-model.md.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from asr.core.errors import RecipeError
 from asr.models.conformer.family import Conformer
@@ -22,6 +24,14 @@ FAMILIES: dict[str, Family] = {family.name: family for family in (Paraformer(), 
 def of(name: str) -> Family:
     """The family that a YAML names."""
     return FAMILIES[name]
+
+
+def check_options(family: Family, conf: Mapping[str, Any], at: object = "decode_conf") -> None:
+    """RecipeError, beginning with ``at``, for a key of ``decode_conf`` that only other families have."""
+    for other in FAMILIES.values():
+        for key in other.decode_options:
+            if key in conf and key not in family.decode_options:
+                raise RecipeError(f"{at}: decode_conf.{key} is for {other.name}; {family.name} has no such option")
 
 
 def of_model(kind: str | None) -> Family | None:

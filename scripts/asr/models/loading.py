@@ -5,12 +5,8 @@ Only this module, the trainer's and the launcher's know FunASR (1.4.16); the res
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
 import os
-import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,26 +16,10 @@ import torch
 
 from asr.core.errors import RecipeError
 from asr.models import families
-from asr.models.lora_merge import is_factor
+from asr.models.funasr_import import import_funasr
 from asr.models.model_folder import read_config
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Silence FunASR's prints and logging, which importing it configures; on an error they are shown after all."""
-    held = io.StringIO()
-    disabled = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with contextlib.redirect_stdout(held):
-            yield
-    except RecipeError:
-        raise
-    except BaseException:
-        sys.stderr.write(held.getvalue())
-        raise
-    finally:
-        logging.disable(disabled)
+from asr.models.quiet import quiet
+from asr.models.weights import check_loaded
 
 
 def choose_device(ngpu: int) -> str:
@@ -64,6 +44,7 @@ def compose(folder: str | os.PathLike[str], blocks: dict[str, dict[str, Any]] | 
         blocks: e.g. {"encoder_conf": {"dropout_rate": 0.2}}; a key that the base's block does not have is an error,
             because FunASR would swallow it.
     """
+    import_funasr()
     from funasr.download.download_model_from_hub import download_model
 
     folder = Path(folder)
@@ -84,53 +65,6 @@ def compose(folder: str | os.PathLike[str], blocks: dict[str, dict[str, Any]] | 
     if family := families.of_model(composed.get("model")):
         family.settle(composed, folder)
     return composed
-
-
-def read_state(path: str | os.PathLike[str]) -> dict[str, torch.Tensor]:
-    """The tensors of a checkpoint file, memory-mapped where its format allows; a broken file is a RecipeError."""
-    return open_state(path)[0]
-
-
-def open_state(path: str | os.PathLike[str]) -> tuple[dict[str, torch.Tensor], bool]:
-    """``read_state``, and whether the tensors are the file itself (True) or a copy of it in memory (False)."""
-    mapped = True
-    try:
-        try:
-            state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        except (RuntimeError, TypeError, ValueError):
-            state, mapped = torch.load(path, map_location="cpu", weights_only=True), False
-    except FileNotFoundError:
-        raise RecipeError(f"{path}: no such checkpoint") from None
-    except Exception as error:  # torch raises half a dozen types for a damaged file
-        raise RecipeError(f"{path}: cannot be read as a checkpoint ({str(error).splitlines()[0][:120]})") from None
-    for key in ("state_dict", "model_state_dict", "model"):
-        if isinstance(state, dict) and isinstance(state.get(key), dict):
-            state = state[key]
-    return {key.removeprefix("module."): value for key, value in state.items() if torch.is_tensor(value)}, mapped
-
-
-def check_loaded(model: torch.nn.Module, weights: str | os.PathLike[str]) -> int:
-    """Raise RecipeError unless every tensor of ``model`` came from ``weights``; return how many there are.
-
-    FunASR prints a line for a missing key, logs a wrong shape, and trains on from random values.
-    """
-    state, wrong = read_state(weights), []
-    for key, value in model.state_dict().items():
-        if is_factor(key):  # begins at nothing added; no base has it
-            continue
-        if key not in state:
-            wrong.append(f"{key} is missing")
-        elif state[key].shape != value.shape:
-            wrong.append(f"{key} is {tuple(state[key].shape)}, the model's is {tuple(value.shape)}")
-        elif not torch.equal(state[key].to(value.dtype), value.cpu()):
-            wrong.append(f"{key} was not loaded")
-    if wrong:
-        total = len(model.state_dict())
-        raise RecipeError(
-            f"{weights}: does not fit the model: {len(wrong)} of {total} tensors, first: {wrong[0]}; is it"
-            " this model's file, and whole?"
-        )
-    return len(model.state_dict())
 
 
 @dataclass
@@ -190,6 +124,7 @@ def load(
     if not weights.is_file():
         raise RecipeError(f"{weights}: no such file, so there is nothing to decode with")
     with quiet():
+        import_funasr()
         from funasr import AutoModel
 
         kwargs = compose(folder)

@@ -44,6 +44,16 @@ def default_metas(folder: Path) -> dict[str, Any]:
     return metas | ({"frontend_conf": {"cmvn_file": "am.mvn"}} if (folder / "am.mvn").is_file() else {})
 
 
+def default_configuration(folder: Path) -> dict[str, Any]:
+    """Return configuration.json as FunASR's hub models have it: where each file of the folder is."""
+    return {
+        "framework": "pytorch",
+        "task": "auto-speech-recognition",
+        "model": {"type": "funasr"},
+        "file_path_metas": default_metas(folder),
+    }
+
+
 def read_metas(folder: Path) -> dict[str, Any]:
     """configuration.json's ``file_path_metas``; where there is no such file, what FunASR then takes."""
     path = folder / "configuration.json"

@@ -14,11 +14,12 @@ import torch
 import yaml
 
 from asr.audio.reading import UnreadableError, read_audio
-from asr.averaging.average import configuration
 from asr.core.errors import RecipeError
 from asr.core.files import atomic_open, write_json, write_text
 from asr.core.made_by import mark, refuse_others
 from asr.core.manifest import Utterance, read_manifest
+from asr.models.funasr_import import import_funasr
+from asr.models.model_folder import default_configuration
 
 FILES = ("tokens.json", "config.yaml", "am.mvn", "configuration.json")
 
@@ -33,6 +34,7 @@ def mean_and_scale(
     utterances: Sequence[Utterance], frontend_conf: Mapping[str, Any], clips: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """(D,) negated mean and inverse deviation of a frontend's features over ``clips`` clips drawn by ``seed``."""
+    import_funasr()
     from funasr.frontends.wav_frontend import WavFrontend
 
     frontend, count = WavFrontend(**frontend_conf), 0
@@ -66,7 +68,7 @@ def write_folder(folder: Path, names: list[str], config: dict[str, Any], shift: 
     write_json(folder / "tokens.json", names)
     write_text(folder / "config.yaml", yaml.safe_dump(config, sort_keys=False))
     write_cmvn(folder / "am.mvn", shift, scale)
-    write_json(folder / "configuration.json", configuration(folder))
+    write_json(folder / "configuration.json", default_configuration(folder))
 
 
 def command(config: dict[str, Any], title: str, least: int = 1) -> None:

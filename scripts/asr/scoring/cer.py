@@ -96,7 +96,7 @@ def align(reference: str, hypothesis: str) -> Alignment:
 
 def count_errors(chunks: Iterable[Chunk]) -> ErrorCounts:
     """Return the errors and hits of an alignment."""
-    size = dict.fromkeys(("substitute", "delete", "insert", "equal"), 0)
+    size: dict[str, int] = dict.fromkeys(("substitute", "delete", "insert", "equal"), 0)
     for operation, reference, hypothesis in chunks:
         size[operation] += max(len(reference), len(hypothesis))
     return ErrorCounts(*size.values())

@@ -14,7 +14,7 @@ where there is no value.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -58,7 +58,7 @@ def relative_reduction(before: int, after: int) -> Statistic:
     return lambda sums: _over(sums[..., 1 + before] - sums[..., 1 + after], sums[..., 1 + before])
 
 
-def speaker_sums(table: np.ndarray, speakers: Sequence[str]) -> np.ndarray:
+def speaker_sums(table: np.ndarray, speakers: ArrayLike) -> np.ndarray:
     """Return the sums of the rows of ``table`` [utterances, columns] by speaker: int64 [speakers, columns]."""
     names, owner = np.unique(np.asarray(speakers), return_inverse=True)
     sums = np.zeros((len(names), table.shape[1]), dtype=np.int64)

@@ -41,6 +41,10 @@ class Bench:
 
     def __init__(self, plan: dict[str, Any]) -> None:
         import torch
+
+        from asr.models.funasr_import import import_funasr
+
+        import_funasr()
         from funasr.register import tables
 
         import asr.data.sampler  # noqa: F401 - registers the sampler and the dataset

@@ -189,6 +189,10 @@ def checked_model(plan: dict[str, Any], kwargs: dict[str, Any], rank: int = 0, s
 def plug_in(plan: dict[str, Any], rank: int) -> Any:
     """FunASR's train_ds module with our parts in it."""
     import torch
+
+    from asr.models.funasr_import import import_funasr
+
+    import_funasr()
     from funasr.bin import train_ds
 
     import asr.data.sampler  # noqa: F401 - registers ShuffledBatchSampler

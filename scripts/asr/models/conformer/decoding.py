@@ -177,7 +177,7 @@ def beam(model: Any, speech: torch.Tensor, lengths: torch.Tensor, beam_size: int
     The encoder reads the clips in batches and is masked, so a score changes with the batch by rounding alone.
     RecipeError for a model without a decoder.
     """
-    from asr.models.loading import quiet
+    from asr.models.quiet import quiet
 
     if model.decoder is None:
         raise RecipeError("decode_conf.method: the model has no attention decoder (its ctc_weight is 1); decode by ctc")

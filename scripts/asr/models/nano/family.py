@@ -195,8 +195,8 @@ class Nano(Family):
 
 def _refuse_adapters(weights: Path) -> None:
     """RecipeError for weights with adapters beside them that nobody merged: they would be left out without a word."""
-    from asr.models.loading import read_state
     from asr.models.lora_merge import is_factor
+    from asr.models.weights import read_state
 
     found = next(filter(is_factor, read_state(weights)), None) if weights.is_file() else None
     if found:
