@@ -182,8 +182,7 @@ once() { # once INPUT… makes OUTPUT… by COMMAND…: run COMMAND unless it, i
     why=" ($(what_changed "$stamp" "$now"))"
   fi
   log "stage $stage_running: $stage_title$why"
-  # A stage that is done again is timed from zero; one that was interrupted is resumed and its time added to. For training
-  # asr.train decides which it is.
+  # A stage that is done again is timed from zero; one that was interrupted is resumed, its time added to (training: asr.train decides).
   [[ ! -f $stamp || $stage_running == 3 ]] || rm -f "$exp/log/stage$stage_running.seconds"
   rm -f "$stamp"
   stage_began=$SECONDS

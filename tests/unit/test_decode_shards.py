@@ -13,7 +13,7 @@ import pytest
 
 from asr.core.kaldi_text import read_text
 from asr.core.manifest import read_manifest, write_manifest
-from asr.decoding.run import decode, unreadable_before
+from asr.decoding.run import DEFAULTS, decode, unreadable_before
 from asr.decoding.run import run as decode_run
 from asr.decoding.shards import process_count
 from asr.models.loading import load
@@ -211,12 +211,11 @@ def test_a_clip_that_cannot_be_read_has_no_hypothesis_and_one_too_many_ends_the_
     assert unreadable_before(out).keys() == {broken.key}
     Path(broken.source).write_bytes(whole)  # put back: the same command decodes it, and the other model's texts
     tuned = tmp_path / "exp/tuned"
-    conf = {"batch_seconds": 60.0, "dither": 0.0}
-    decode_run(model, manifest, tuned, 0, conf, unreadable_before(out))  # of the same clips, or they do not compare
+    decode_run(model, manifest, tuned, 0, DEFAULTS, unreadable_before(out))  # of the same clips, or they do not compare
     assert read_text(tuned / "hyp.txt") == others
     assert run(model, manifest, out, *words).returncode == 0
     assert unreadable_before(out) == {}
-    decode_run(model, manifest, tuned, 0, conf, unreadable_before(out))
+    decode_run(model, manifest, tuned, 0, DEFAULTS, unreadable_before(out))
     assert read_text(tuned / "hyp.txt") == read_text(out / "hyp.txt") == expected
     for item in items[:4]:
         Path(item.source).write_bytes(b"RIFF")

@@ -132,7 +132,7 @@ def test_a_disk_that_vanished_fails_the_decode_and_leaves_no_hypotheses(model, d
 
 
 def test_decoding_again_keeps_what_is_of_the_same_model_and_clips(model, data, tmp_path, capsys):
-    conf = {"batch_seconds": 10.0, "dither": 0.0}
+    conf = {**run.DEFAULTS, "batch_seconds": 10.0}
     run.run(model, data / "test.jsonl", tmp_path, 0, conf)
     assert set(read_text(tmp_path / "hyp.txt")) == {item.key for item in read_manifest(data / "test.jsonl")}
     capsys.readouterr()

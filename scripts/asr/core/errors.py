@@ -28,7 +28,7 @@ class UsageError(RecipeError):
 
 
 def at(path: object, line: int | None = None) -> str:
-    """``file:line`` in the form that editors and terminals make clickable."""
+    """Return ``file:line`` in the form that editors and terminals make clickable."""
     return f"{path}:{line}" if line is not None else f"{path}"
 
 

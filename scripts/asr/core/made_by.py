@@ -20,12 +20,12 @@ INSTEAD = {STAGE1: "give --data (--out) another folder", RUN: "keep it, and give
 
 
 def mark_of(command: str) -> str:
-    """The name of the file that says that ``command`` has made the folder."""
+    """Return the name of the file that marks a folder as made by ``command``."""
     return f".made_by_{command}"
 
 
 def mark(folder: Path, command: str) -> None:
-    """Make ``folder`` and say in it that it is this command's."""
+    """Make ``folder`` and mark it as this command's."""
     if _format(folder, command) != (number := str(FORMATS.get(command, 1))):
         write_text(folder / mark_of(command), f"{number}\n")
 
@@ -41,9 +41,9 @@ def _format(folder: Path, command: str) -> str | None:
 
 def refuse_older(folder: Path, command: str, about: Path | None = None) -> None:
     """RecipeError where another version of the command has made ``folder``; ``about`` is what to speak of instead."""
-    found, wanted, about = _format(folder, command), FORMATS.get(command, 1), about or folder
-    if found != str(wanted):
-        has = "no format number" if found is None else f"format {found or 'unknown'}"
+    number, wanted, about = _format(folder, command), FORMATS.get(command, 1), about or folder
+    if number != str(wanted):
+        has = "no format number" if number is None else f"format {number or 'unknown'}"
         again = f"remove it (rm -r {shlex.quote(str(about))}) and rerun stage 1, or " if command == STAGE1 else ""
         raise RecipeError(f"{about}: has {has}, this version of the recipe has {wanted}; {again}{_instead(command)}")
 
@@ -66,6 +66,6 @@ def refuse_others(folder: Path, command: str, names: Sequence[str] = ("*",)) -> 
 
 
 def claim(folder: Path, command: str, names: Sequence[str] = ("*",)) -> None:
-    """``refuse_others``; then the folder is this command's."""
+    """Refuse as ``refuse_others`` does, else mark the folder as this command's."""
     refuse_others(folder, command, names)
     mark(folder, command)

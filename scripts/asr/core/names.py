@@ -1,4 +1,4 @@
-"""Names of speakers and utterances: one name for what looks the same, and speakers that nobody knows."""
+"""Names of speakers and utterances: one name for what looks the same, and unknown speakers."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ def is_code(name: str) -> bool:
 
 
 def published_names(speakers: Iterable[str]) -> dict[str, str]:
-    """Return {speaker: name to publish}, in order: codes as they are, others S1, S2, … by their place."""
-    places = enumerate(sorted(set(speakers)), 1)
-    return {name: name if is_code(name) or name == UNKNOWN_SPEAKER else f"S{place}" for place, name in places}
+    """Return {speaker: name to publish}, in order: codes as they are, others S1, S2, … by their rank."""
+    ranked = enumerate(sorted(set(speakers)), 1)
+    return {name: name if is_code(name) or name == UNKNOWN_SPEAKER else f"S{rank}" for rank, name in ranked}
 
 
 def are_dummies(speakers: Sequence[str]) -> bool:
@@ -55,7 +55,7 @@ def are_dummies(speakers: Sequence[str]) -> bool:
 
 def known_speakers(utterances: Iterable[Utterance]) -> list[Utterance]:
     """Return the utterances with plain names of speakers, or ``UNKNOWN_SPEAKER`` for all where these are dummies."""
-    found = list(utterances)
-    if are_dummies([item.speaker for item in found]):
-        return [item._replace(speaker=UNKNOWN_SPEAKER) for item in found]
-    return [item if item.speaker.isascii() else item._replace(speaker=plain_name(item.speaker)) for item in found]
+    clips = list(utterances)
+    if are_dummies([clip.speaker for clip in clips]):
+        return [clip._replace(speaker=UNKNOWN_SPEAKER) for clip in clips]
+    return [clip if clip.speaker.isascii() else clip._replace(speaker=plain_name(clip.speaker)) for clip in clips]

@@ -1,4 +1,4 @@
-"""What may be published of a run: its options and what lies in the repository, never where something of the user's is.
+"""Paths that may be published: those within the repository, never where the user keeps something.
 
 A path may hold blanks, commas, quotes, and the name of a patient. So nothing is looked for in a quoted line: a command
 is taken word by word, before it is quoted, and a path outside the repository is replaced as a whole, its last part too.

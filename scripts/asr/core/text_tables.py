@@ -9,7 +9,7 @@ Row = Sequence[object]
 
 
 def width(text: str) -> int:
-    """Columns that ``text`` takes on a terminal."""
+    """Return the columns that ``text`` takes on a terminal."""
     return sum(
         0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text
     )
@@ -21,7 +21,7 @@ def _padded(cell: str, columns: int, left: bool) -> str:
 
 
 def text_table(header: Row, rows: Sequence[Row], left: Collection[int] = (0,)) -> str:
-    """An aligned table with a rule under its header; the columns ``left`` are flush left, the others flush right."""
+    """Return an aligned table with a rule under its header; the columns ``left`` are flush left, the others right."""
     cells = [[str(cell) for cell in row] for row in (header, *rows)]
     widths = [max(width(row[column]) for row in cells) for column in range(len(header))]
     lines = [
@@ -33,7 +33,7 @@ def text_table(header: Row, rows: Sequence[Row], left: Collection[int] = (0,)) -
 
 
 def markdown_table(header: Row, rows: Sequence[Row], left: Collection[int] = (0,)) -> str:
-    """The same in GitHub's Markdown; what would be markup inside a cell is escaped."""
+    """Return the same in GitHub's Markdown; what would be markup inside a cell is escaped."""
     cells = [[markdown_text(str(cell)) for cell in row] for row in (header, *rows)]
     widths = [max(3, *(width(row[column]) for row in cells)) for column in range(len(header))]
     rule = ["-" * size if column in left else "-" * (size - 1) + ":" for column, size in enumerate(widths)]
@@ -46,7 +46,7 @@ def markdown_table(header: Row, rows: Sequence[Row], left: Collection[int] = (0,
 
 
 def markdown_text(text: str) -> str:
-    """``text`` so that Markdown shows it as it is: no table border, no HTML, one line."""
+    """Return ``text`` so that Markdown shows it as it is: no table border, no HTML, one line."""
     for char, escaped in (
         *(("\\", "\\\\"), ("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "\\|")),
         *(("[", "\\["), ("]", "\\]"), ("`", "\\`")),

@@ -28,11 +28,11 @@ EARLIEST = 30 * MODEL_SAMPLE_RATE  # of a piece: it is cut behind this
 QUIET = MODEL_SAMPLE_RATE // 5  # how long a cut looks for quiet around it
 LEAST = MODEL_SAMPLE_RATE  # the last piece has as much
 WINDOW = MODEL_SAMPLE_RATE // 40  # of a feature: no clip is shorter
-TOKENS_PER_SECOND = 10  # more than anybody says: a longer text is a language model's loop
+TOKENS_PER_SECOND = 10  # more than anybody speaks: a longer text is a language model's loop
 
 
 def pieces(blocks: Iterable[np.ndarray]) -> Iterator[tuple[int, np.ndarray, bool]]:
-    """(first sample, samples, whether it is the last) of pieces of at most WHOLE samples, which add up to the blocks.
+    """Yield (first sample, samples, whether it is the last) of pieces of at most WHOLE samples: all of the blocks.
 
     No more than one piece and one block are in memory.
     """
@@ -53,7 +53,7 @@ def pieces(blocks: Iterable[np.ndarray]) -> Iterator[tuple[int, np.ndarray, bool
 
 
 def quietest(samples: np.ndarray) -> int:
-    """The sample behind EARLIEST in the middle of the QUIET samples of least power."""
+    """Return the sample behind EARLIEST in the middle of the QUIET samples of least power."""
     import numpy as np
 
     total = np.cumsum(np.square(samples[EARLIEST:], dtype=np.float64))
@@ -61,7 +61,7 @@ def quietest(samples: np.ndarray) -> int:
 
 
 def lines(recogniser: Any, name: str) -> Iterator[str]:
-    """What is printed of a file. UnreadableError or RecipeError where that cannot be, or not to its end."""
+    """Yield the lines to print of a file. UnreadableError or RecipeError where it cannot be read to its end."""
     import soundfile
 
     from asr.audio.reading import resampled
@@ -89,7 +89,7 @@ def lines(recogniser: Any, name: str) -> Iterator[str]:
 
 
 def model_folder(given: Path) -> Path:
-    """The model to use: ``given``, or the average of the run that it is. RecipeError where it is neither."""
+    """Return the model to use: ``given``, or the average of the run that it is. RecipeError where it is neither."""
     run = RunFolder(given).base_record.is_file()
     if (given / "config.yaml").is_file() and not run:
         return given
