@@ -1,20 +1,21 @@
-"""Want of memory: which errors are that, and what did not fit, kept for the processes that go on from here.
+"""Out-of-memory errors, and what did not fit, remembered across restarts.
 
 exp/<tag>/too_large.json  by device, the padded frames of the smallest batch, or part of one, that did not fit, and when
-                          that was: the training's processes that begin after it begin batches as large in parts. It is
+                          that was: processes of the training that start later compute batches as large in parts. It is
                           removed at the next start of stage 3: what took the memory then may be gone.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from asr.core.files import write_json
 
 TOO_LARGE = "too_large.json"
-EXCHANGING = "out of memory while gradients were exchanged"  # the error after which a training is begun anew
+EXCHANGING = "out of memory while gradients were exchanged"  # the error after which a training is restarted
 CPU_SIGNS = ("can't allocate memory", "could not create a primitive", "std::bad_alloc")  # torch's, oneDNN's, C++'s
 # CUDA and its libraries take memory beside torch's, and say so in errors of their own.
 SIGNS = (
@@ -27,13 +28,37 @@ SIGNS = (
 
 
 def ran_out_of_memory(error: BaseException) -> bool:
-    """Whether an error is one of memory, the GPU's or the processor's."""
+    """Return whether an error is one of memory, the GPU's or the CPU's."""
     kinds = [kind.__name__ for kind in type(error).__mro__]  # torch's own class, and torch is not imported for it
     return isinstance(error, MemoryError) or "OutOfMemoryError" in kinds or any(sign in str(error) for sign in SIGNS)
 
 
+def attempt(function: Callable[..., Any], *arguments: Any) -> tuple[Any, str]:
+    """Return ``function(*arguments)`` and "", or None and the error's first line where memory ran out.
+
+    Nothing of a failed attempt is kept: the error, whose frames hold what it had in memory, is let go of before the
+    GPU's cache is emptied.
+    """
+    try:
+        return function(*arguments), ""
+    except RuntimeError as error:  # torch.OutOfMemoryError is one
+        if not ran_out_of_memory(error):
+            raise
+        reason = str(error).partition("\n")[0]
+    empty_gpu_cache()
+    return None, reason
+
+
+def empty_gpu_cache() -> None:
+    """Give the memory that torch keeps for later back to the GPU."""
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
 class TooLarge(NamedTuple):
-    """What did not fit, and the local time at which that was found."""
+    """What did not fit, and the local time of the failure."""
 
     padded_frames: int
     made: str
@@ -49,7 +74,7 @@ def all_too_large(exp: Path) -> dict[str, TooLarge]:
 
 
 def keep_too_large(exp: Path, device: str, found: TooLarge) -> None:
-    """Keep what did not fit for the processes that begin after this; what another process has kept may be less."""
+    """Remember what did not fit for the processes that start after this one; another may have found a smaller one."""
     kept = all_too_large(exp)
     if device not in kept or found.padded_frames < kept[device].padded_frames:
         kept[device] = found

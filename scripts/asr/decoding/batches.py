@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from asr.audio.unreadable import Unread
 from asr.core.errors import RecipeError
 from asr.core.manifest import FRAMES_PER_SECOND, Utterance
-from asr.core.out_of_memory import ran_out_of_memory
+from asr.core.out_of_memory import attempt
 from asr.core.processes import die_with_parent, leave_stopping_to_parent
 
 _inherited: list[Any] = []  # a reading process's recogniser: it comes by the fork, and its model is not touched
@@ -132,18 +132,12 @@ class Decoder:
 
     def texts(self, batch: Sequence[Clip], speech: Any, lengths: Any) -> list[str]:
         """One text a clip. RecipeError naming a clip that does not fit the GPU's memory alone."""
-        import torch
-
         padded = speech.shape[0] * speech.shape[1]
         if len(batch) > 1 and self.too_large is not None and padded >= self.too_large:
             return self._halves(batch, speech, lengths)
-        try:
-            return self.recogniser.hear(speech, lengths)
-        except RuntimeError as error:
-            if not ran_out_of_memory(error):
-                raise  # else what the attempt holds is free once the exception is
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        texts, full = attempt(self.recogniser.hear, speech, lengths)
+        if not full:
+            return texts
         if len(batch) == 1:
             raise RecipeError(
                 f"{batch[0].source}: its {batch[0].seconds:.1f} s do not fit the GPU's memory, in a batch of their own;"
