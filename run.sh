@@ -17,8 +17,8 @@ strict=false      # stage 1 fails where it has anything to warn of
 conf=             # YAML to train by; conf/finetune_3090.yaml, or conf/mini.yaml for the mini corpus
 base=             # base model, a ModelScope id or a folder, in place of the YAML's
 tag=              # name of the run, exp/<tag>; must be given for a corpus of your own
-ngpu=             # GPUs to use, 0 for the processor, in place of the YAML's
-restart=false     # stage 3 throws this tag's checkpoints away and begins anew
+ngpu=             # GPUs to use, 0 for the CPU, in place of the YAML's
+restart=false     # stage 3 throws this tag's checkpoints away and trains from the start
 # end of options
 
 cd "$(dirname "${BASH_SOURCE[0]}")" || exit 1
@@ -122,7 +122,7 @@ if at_stage 3 "fine-tune: torchrun on FunASR's train_ds"; then
 fi
 
 if at_stage 4 "average: the best checkpoints into one model"; then
-  once "$exp/checkpoints.json" "$exp/model.pt" "$exp/conf/average.yaml" makes "$exp/avg.json" "$exp"/model/{model.pt,config.yaml} \
+  once "$exp/checkpoints.json" "$exp"/model.pt.ep* "$exp/conf/average.yaml" makes "$exp/avg.json" "$exp"/model/{model.pt,config.yaml} \
     by python -m asr.average --exp "$exp"
 fi
 

@@ -71,7 +71,7 @@ def make(folder: Path, count: int, blocks: int) -> int:
     import torch
 
     from asr.core import digests
-    from asr.core.files import sha256_file
+    from asr.core.digests import sha256_file
     from asr.training.checkpoints import checkpoint
 
     names = [f"model.pt.ep{number}" for number in range(1, count + 1)]

@@ -18,12 +18,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from asr.core import errors
+from asr.core.digests import sha256_file
 from asr.core.errors import RecipeError, UsageError
-from asr.core.files import sha256_file
+from asr.core.files import read_json
 from asr.core.made_by import mark, refuse_others
 from asr.core.manifest import Utterance, read_manifest
 from asr.core.names import UNKNOWN_SPEAKER, known_speakers
-from asr.reporting.write import read_json
 from asr.scoring.files import write_all
 from asr.scoring.groups import read_speaker_table
 from asr.scoring.normalize import OPTIONS

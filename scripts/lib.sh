@@ -109,27 +109,32 @@ at_stage() { # at_stage N TITLE: true when stage N is asked for; from here on a 
   mkdir -p "$exp/log" "$exp/stamps"
 }
 
-fingerprint() {   # one line for what a path holds: a file's content, a large file's or a folder's sizes and times
-  local path size # @FILE: the sizes and times of the files that FILE lists, one a line
+describe() { # describe ROLE PATH…: what each path holds, a line "ROLE KIND VALUE PATH" of a stamp; asr.progress.stages reads it
+  # sha256: a file's content; large: its size and time; folder, list: sizes and times of the files in it, or that @FILE lists.
   # What cannot be read, and a link that leads round in a circle, is part of what is there: the stage says so itself.
+  local role=$1 path kind value
+  shift
   for path in "$@"; do
     if [[ $path == @* && -f ${path#@} ]]; then
-      printf 'list %s ' "$path"
-      { xargs -r -d '\n' -a "${path#@}" stat -L -c '%n %s %.9Y %.9Z' -- 2>&1 || true; } | sha256sum
+      kind=list value=$({ xargs -r -d '\n' -a "${path#@}" stat -L -c '%n %s %.9Y %.9Z' -- 2>&1 || true; } | sha256sum)
     elif [[ -d $path ]]; then
-      printf 'folder %s ' "$path"
-      { find -L "$path" -type f -printf '%P %s %T@\n' 2>&1 || true; } | sort | sha256sum
-    elif [[ -f $path ]]; then
-      size=$(stat -L -c %s "$path")
-      if ((size < 67108864)); then
-        { sha256sum <"$path"; } 2>&1 || true
-      else
-        stat -L -c '%n %s %Y' "$path"
-      fi
+      kind=folder value=$({ find -L "$path" -type f -printf '%P %s %T@\n' 2>&1 || true; } | sort | sha256sum)
+    elif [[ ! -f $path ]]; then
+      kind=missing value=-
+    elif (($(stat -L -c %s "$path") < 67108864)); then
+      kind=sha256 value=$(sha256sum 2>/dev/null <"$path" || echo unreadable)
     else
-      printf 'missing %s\n' "$path"
+      kind=large value=$(stat -L -c '%s:%Y' "$path")
     fi
+    printf '%s %s %s %s\n' "$role" "$kind" "${value%% *}" "$path"
   done
+}
+
+what_changed() { # what_changed STAMP LINES: which of the lines are not in the stamp, in words
+  local -a changed
+  mapfile -t changed < <(grep -vxFf "$1" <<<"$2" | sed 's/^command .*/its command/; s/^[a-z]* [a-z0-9]* [^ ]* //')
+  ((${#changed[@]} < 2)) || changed[0]+=" and $((${#changed[@]} - 1)) more"
+  printf '%s changed' "${changed[0]:-what it is made from}"
 }
 
 run() { # run COMMAND…: with its words in the stage's log; a signal is passed on to it at once, not when it has ended
@@ -162,25 +167,23 @@ end_log() { # all that was said is on the screen and in the log when this return
 
 once() { # once INPUT… makes OUTPUT… by COMMAND…: run COMMAND unless it, its inputs and its outputs are as they were
   local -a inputs=() outputs=()
-  while [[ $1 != makes ]]; do
-    inputs+=("$1")
-    shift
-  done
+  while [[ $1 != makes ]]; do inputs+=("$1") && shift; done
   shift
-  while [[ $1 != by ]]; do
-    outputs+=("$1")
-    shift
-  done
+  while [[ $1 != by ]]; do outputs+=("$1") && shift; done
   shift
-  local stamp=$exp/stamps/stage$stage_running wanted have
-  wanted=$(printf '%s\n' "$@" && fingerprint "${inputs[@]}")
-  have=$([[ ! -f $stamp ]] || cat "$stamp")
-  if [[ $have == "$wanted"$'\n'"$(fingerprint "${outputs[@]}")" ]]; then
-    log "stage $stage_running: $stage_title: up to date"
-    return
+  local stamp=$exp/stamps/stage$stage_running made_from now why="" path
+  made_from=$(printf 'command%s\n' "$(quoted "$@")" && describe input "${inputs[@]}")
+  if [[ -f $stamp ]]; then
+    now=$made_from$'\n'$(describe output "${outputs[@]}")
+    if [[ $now == "$(<"$stamp")" ]]; then
+      log "stage $stage_running: $stage_title: up to date"
+      return
+    fi
+    why=" ($(what_changed "$stamp" "$now"))"
   fi
-  log "stage $stage_running: $stage_title"
-  # What is done again is timed anew; what had not ended is gone on with. Of training asr.train knows.
+  log "stage $stage_running: $stage_title$why"
+  # A stage that is done again is timed from zero; one that was interrupted is resumed and its time added to. For training
+  # asr.train decides which it is.
   [[ ! -f $stamp || $stage_running == 3 ]] || rm -f "$exp/log/stage$stage_running.seconds"
   rm -f "$stamp"
   stage_began=$SECONDS
@@ -189,11 +192,10 @@ once() { # once INPUT… makes OUTPUT… by COMMAND…: run COMMAND unless it, i
   tee=$!
   run "$@"
   end_log
-  local path
   for path in "${outputs[@]}"; do
     [[ -e ${path#@} ]] || die 1 "${path#@}: stage $stage_running ended without making it"
   done
-  printf '%s\n' "$wanted" "$(fingerprint "${outputs[@]}")" >"$stamp.new"
+  printf '%s\n' "$made_from" "$(describe output "${outputs[@]}")" >"$stamp.new"
   mv "$stamp.new" "$stamp"
   log "stage $stage_running: done in $((SECONDS - stage_began)) s"
   note_seconds

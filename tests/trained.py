@@ -12,7 +12,8 @@ from typing import Any
 import torch
 import yaml
 
-from asr.config.load import resolve, write_stage_files
+from asr.config.load import resolve
+from asr.config.stage_files import write_stage_files
 from asr.core.files import write_json
 from asr.models.base_folder import digest, link
 from tests import tiny

@@ -21,7 +21,8 @@ import pytest
 import torch
 
 from asr.averaging.average import average
-from asr.config.load import resolve, write_stage_files
+from asr.config.load import resolve
+from asr.config.stage_files import write_stage_files
 from asr.core.errors import RecipeError
 from asr.core.manifest import read_manifest
 from asr.training.checkpoints.checkpoint import read_ranking

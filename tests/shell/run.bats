@@ -87,8 +87,11 @@ count() { grep -c "$1" <<<"$output" || true; }
   recipe
   [ "$(count 'stage 0: make: up to date')" -eq 1 ]
   [ "$(count 'stage 1: done')" -eq 1 ]
+  [[ $output == *"stage 1: copy ($exp/extra changed)"* ]]
   recipe --word b
   [ "$(count 'up to date')" -eq 0 ]
+  [[ $output == *"stage 0: make (its command changed)"* ]]
+  [[ $output == *"stage 1: copy ($exp/made changed)"* ]]
   [ "$(cat "$exp/copied")" = "$(printf 'b\nmore')" ]
   recipe --word b
   [ "$(count 'up to date')" -eq 2 ]
@@ -98,6 +101,19 @@ count() { grep -c "$1" <<<"$output" || true; }
   rm "$exp/copied"
   recipe --word b
   [ "$(count 'stage 1: done')" -eq 1 ]
+  [[ $output == *"stage 1: copy ($exp/copied changed)"* ]]
+  echo less >"$exp/extra"
+  rm "$exp/copied"
+  recipe --word b
+  [[ $output == *"stage 1: copy ($exp/extra and 1 more changed)"* ]]
+}
+
+@test "a stamp says what it is of, a line for each file" {
+  recipe
+  [ "$(cat "$exp/stamps/stage1")" = "command copy_it
+input sha256 $(sha256sum <"$exp/made" | cut -d ' ' -f 1) $exp/made
+input sha256 $(sha256sum <"$exp/extra" | cut -d ' ' -f 1) $exp/extra
+output sha256 $(sha256sum <"$exp/copied" | cut -d ' ' -f 1) $exp/copied" ]
 }
 
 @test "files that a stage lists as @FILE are watched, wherever they lie" {
@@ -319,7 +335,7 @@ as_nobody() {
   cp "$root/scripts/lib.sh" "$corpus/a"
   chmod 755 "$corpus"
   chmod 0 "$corpus/closed" "$corpus/shut.jsonl"
-  of() { as_nobody bash -c ". '$corpus/a/lib.sh'; line=\$(fingerprint '$1'); echo \"\$line\"; echo whole"; }
+  of() { as_nobody bash -c ". '$corpus/a/lib.sh'; line=\$(describe input '$1'); echo \"\$line\"; echo whole"; }
   for path in "$corpus" "$corpus/shut.jsonl"; do
     first=$(of "$path")
     [[ $first == *$'\n'whole ]]

@@ -21,7 +21,7 @@ MAY_IMPORT = {
     "system": ("core",),
     "progress": ("core", "pages"),
     "models": ("core", "audio"),
-    "config": ("core", "models"),
+    "config": ("core", "audio", "models"),  # audio: the default of max_unreadable
     "data": ("core", "audio", "models", "config"),
     "training": ("core", "audio", "scoring", "system", "progress", "models", "config", "data"),
     "decoding": ("core", "audio", "progress", "models", "config"),
@@ -38,13 +38,8 @@ NOT_YET = {
     ("asr.audio.check", "asr.preparation"),
     ("asr.audio.convert", "asr.preparation"),
     ("asr.models.skeleton", "asr.averaging"),
-    ("asr.models.base_folder", "asr.config"),
-    ("asr.models.base_folder", "asr.training"),
     ("asr.reporting.provenance", "asr.audio"),
-    ("asr.scoring.compare", "asr.config"),
     ("asr.scoring.compare", "asr.reporting"),
-    ("asr.system.status", "asr.progress"),
-    ("asr.system.status", "asr.training"),
 }
 
 

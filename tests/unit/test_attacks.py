@@ -122,7 +122,8 @@ def decoded(**record):
 
     def attack(it):
         def write():
-            from asr.core.files import sha256_file, write_json
+            from asr.core.digests import sha256_file
+            from asr.core.files import write_json
 
             exp = it.folder / "run"
             whole = {

@@ -11,9 +11,9 @@ import torch
 
 from asr.averaging.average import average, average_run, newest
 from asr.averaging.mean import BLOCK, mean_state, write_mean
-from asr.core import digests
+from asr.core.digests import sha256_file
 from asr.core.errors import RecipeError
-from asr.core.files import sha256_file
+from asr.core.run_records import note_digest, read_digests
 from asr.training.checkpoints import checkpoint
 
 
@@ -102,7 +102,7 @@ def noted(tmp_path):
     """Two ranked checkpoints whose digests are known since they were written."""
     values = {"model.pt.ep1": 0.5, "model.pt.ep2": 0.2}
     for number, name in enumerate(values):
-        digests.note(tmp_path, name, checkpoint.save({"state_dict": {"w": torch.ones(3) * number}}, tmp_path / name))
+        note_digest(tmp_path, name, checkpoint.save({"state_dict": {"w": torch.ones(3) * number}}, tmp_path / name))
     checkpoint.write_ranking(tmp_path, "cer", values, 2, True)
     return tmp_path
 
@@ -110,7 +110,7 @@ def noted(tmp_path):
 def test_digests_are_of_the_files_as_they_are_read(noted):
     real = [sha256_file(noted / name) for name in ("model.pt.ep2", "model.pt.ep1")]
     assert [item["sha256"] for item in average(noted, 2)["checkpoints"]] == real
-    path = noted / digests.DIGESTS
+    path = noted / "digests.json"
     for text in ("", "[]", '{"model.pt.ep2": 3}', None):  # without a record there is nothing to compare with
         path.write_text(text) if text is not None else path.unlink()
         assert [item["sha256"] for item in average(noted, 2)["checkpoints"]] == real
@@ -171,8 +171,8 @@ def test_the_next_start_sweeps_what_a_kill_left_and_nothing_that_somebody_is_at(
 
 def test_digests_of_files_that_are_gone_are_forgotten(noted):
     (noted / "model.pt.ep1").unlink()
-    digests.note(noted, "model.pt.ep3", checkpoint.save({"state_dict": {"w": torch.ones(3)}}, noted / "model.pt.ep3"))
-    assert sorted(digests.read(noted)) == ["model.pt.ep2", "model.pt.ep3"]
+    note_digest(noted, "model.pt.ep3", checkpoint.save({"state_dict": {"w": torch.ones(3)}}, noted / "model.pt.ep3"))
+    assert sorted(read_digests(noted)) == ["model.pt.ep2", "model.pt.ep3"]
 
 
 def test_counters_are_of_the_checkpoint_trained_longest(tmp_path):

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from asr.config.load import flatten, resolve, stage_values, write_stage_files
-from asr.config.schema import SCHEMA, STAGE_FILES
+from asr.config.load import flatten, resolve
+from asr.config.schema import Recipe
+from asr.config.stage_files import STAGE_FILES, stage_values, write_stage_files
 from asr.core.errors import RecipeError, UsageError
 from asr.preparation.splits.split_file import read_split
+from asr.training.start import identity
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 GOOD = """\
@@ -64,7 +66,7 @@ def test_a_number_written_2e_4_is_a_number(tmp_path):
         (GOOD.replace("6000", "true"), 4, "is true, not a whole number"),
         (GOOD.replace("family: paraformer", "family: parafromer"), 2, "it takes paraformer"),
         (GOOD + "init_param: a.pt\n", 9, "is set by the recipe: name the base model"),
-        (GOOD + "optim_conf:\n  lr: 1\n", 9, "'optim_conf' stands twice"),
+        (GOOD + "optim_conf:\n  lr: 1\n", 9, "duplicate key 'optim_conf'"),
         (GOOD + "decode_conf: 3\n", 9, "is a section"),
         (GOOD + "seed: [1\n", 10, "not YAML"),
     ],
@@ -129,9 +131,12 @@ def test_a_changed_value_changes_only_the_file_of_the_stages_that_read_it(tmp_pa
 
 def test_no_key_of_the_schema_is_lost_between_the_yaml_and_the_stages():
     read = {key for keys in STAGE_FILES.values() for key in keys}
-    assert set(SCHEMA) - read == {"ngpu"}  # run.sh's own; printed by asr.config
-    values = {"train_conf": {"max_epoch": 1, "avg_nbest_model": 2}, "base": "x"}
-    assert set(flatten(stage_values(values)["train"])) == {"train_conf.max_epoch"}
+    assert set(Recipe.model_fields) - read == {"ngpu"}  # run.sh's own; printed by asr.config
+    values = resolve(CONF / "mini.yaml", [])
+    parts = stage_values(values)
+    assert "avg_nbest_model" not in parts["train"]["train_conf"]
+    written = {key for name, part in parts.items() for key in flatten(part)} | {"ngpu", "train_conf.avg_nbest_model"}
+    assert set(flatten(values)) == written - {"avg_nbest_model"}
 
 
 @pytest.mark.parametrize(("words", "share"), [((), ""), (("++data_conf.max_unknown_characters=0.5",), "0.5")])
@@ -171,3 +176,12 @@ def test_a_malformed_file_costs_one_line_and_status_1(tmp_path):
 def test_saves_and_validations_fit_together(more, message):
     with pytest.raises(RecipeError, match=message):
         resolve(CONF / "mini.yaml", list(more))
+
+
+def test_a_ranking_left_out_and_the_familys_first_written_out_are_one_run(tmp_path):
+    """Else a change of it would be let through, and no change refused."""
+    path = write(tmp_path, GOOD.replace("paraformer", "nano"))
+    runs = [resolve(path, words) for words in ([], ["++train_conf.avg_keep_nbest_models_type=loss"])]
+    tied = [identity({"digest": "0"}, values, {"train": "1", "val": "2"}) for values in runs]
+    assert tied[0] == tied[1]
+    assert tied[0]["ranking"] == "loss"

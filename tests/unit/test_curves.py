@@ -233,7 +233,7 @@ def test_at_the_end_a_fault_is_one_note(tmp_path, capsys):
 
 
 def test_drawing_loads_no_torch():
-    code = "import sys, asr.progress.curves, asr.progress.drawer, asr.system.status;"
+    code = "import sys, asr.progress.curves, asr.progress.drawer, asr.progress.status;"
     code += " print('torch' in sys.modules, 'matplotlib' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]

@@ -4,13 +4,15 @@ import errno
 import fcntl
 import json
 import os
+import re
 
 import pytest
 
 from asr.core.errors import RecipeError
 from asr.core.locks import alone
-from asr.decoding.partial import PARTIAL, Partial
+from asr.decoding.partial import Partial
 
+PARTIAL = "hyp.partial"
 INPUTS = {"model": "a1", "manifest": "b2", "dither": 0.0, "method": "m"}
 TEXTS = {"S1": "今天 天气", "S2": "", "S3": 'a "b" \\', "S4": "三"}
 
@@ -48,16 +50,29 @@ def test_a_file_that_breaks_off_anywhere_keeps_its_whole_lines_and_can_be_gone_o
 
 
 @pytest.mark.parametrize(
-    "damage", [b"\0" * 40, b'["S9", "x"]\n', b'["S1"]\n', b'{"S1": "x"}\n', b'["S1", 3]\n', b"\xff\n"]
+    "damage", [b"\0" * 40 + b"\n", b'["S9", "x", ""]\n', b'["S1"]\n', b'{"S1": "x"}\n', b'["S1", 3, ""]\n', b"\xff\n"]
 )
-def test_lines_from_the_first_that_is_no_result_do_not_count_and_that_is_said(tmp_path, damage):
-    lines = write(tmp_path).splitlines(keepends=True)
+def test_a_line_that_is_no_result_does_not_count_and_that_is_said(tmp_path, damage):
+    whole = write(tmp_path)
+    lines = whole.splitlines(keepends=True)
     (tmp_path / PARTIAL).write_bytes(b"".join([*lines[:3], damage, *lines[3:]]))
-    lost = len(damage) + sum(map(len, lines[3:]))
     texts, notes = read(tmp_path)
-    assert texts == {"S1": TEXTS["S1"], "S2": ""}
-    assert notes == [f"{tmp_path / PARTIAL}: damaged at its end; {lost} bytes are thrown away"]
-    assert (tmp_path / PARTIAL).read_bytes() == b"".join(lines[:3])
+    assert texts == TEXTS
+    assert len(notes) == 1
+    assert re.fullmatch(rf"{tmp_path / PARTIAL}:4: (S9|the line) is not as it was written; decoded again", notes[0])
+    assert (tmp_path / PARTIAL).read_bytes() == whole
+
+
+def test_lines_that_were_edited_or_exchanged_are_decoded_again_and_named(tmp_path):
+    lines = write(tmp_path).decode().splitlines(keepends=True)
+    lines[1] = lines[1].replace("天气", "天地")
+    lines[3], lines[4] = lines[3].replace("S3", "S4"), lines[4].replace("S4", "S3")
+    (tmp_path / PARTIAL).write_text("".join(lines), encoding="utf-8")
+    texts, notes = read(tmp_path)
+    assert texts == {"S2": ""}
+    assert [note.removeprefix(f"{tmp_path / PARTIAL}:") for note in notes] == [
+        f"{line}: {key} is not as it was written; decoded again" for line, key in ((2, "S1"), (4, "S4"), (5, "S3"))
+    ]
 
 
 def test_results_of_other_inputs_are_thrown_away_and_that_is_said(tmp_path):

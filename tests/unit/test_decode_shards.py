@@ -13,16 +13,16 @@ import pytest
 
 from asr.core.kaldi_text import read_text
 from asr.core.manifest import read_manifest, write_manifest
-from asr.decoding.partial import PARTIAL
 from asr.decoding.run import decode, unreadable_before
 from asr.decoding.run import run as decode_run
-from asr.decoding.shards import FAULT, shards
+from asr.decoding.shards import process_count
 from asr.models.loading import load
 from asr.models.skeleton import write_cmvn
 from tests import tiny
 from tests.patience import PATIENCE, wait_until
 from tests.stage1 import hear_ctrl_c
 
+PARTIAL, FAULT = "hyp.partial", "decode_fault.txt"
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 SECONDS = [1.3, 0.3, 2.9, 0.5, 0.7, 1.1, 0.06, 2.0, 0.4, 1.7, 0.9, 0.1]
 
@@ -155,8 +155,8 @@ def test_a_process_that_is_killed_ends_the_decode_and_the_next_goes_on_from_what
     status, stdout, stderr = next(finish)
     assert status == 1
     assert stderr.splitlines() == [
-        f"error: decoding process {holder + 1} of 2 was killed by SIGKILL, most likely for want of memory (lower"
-        " decode_conf.batch_seconds or --processes); the same command goes on from what is done"
+        f"error: decoding process {holder + 1} of 2 was killed by SIGKILL, most likely out of memory (lower"
+        " decode_conf.batch_seconds or --processes); the same command resumes from what is done"
     ]
     assert stdout == ""
     assert {path.name for path in stuck.out.iterdir()} == {".made_by_decode", PARTIAL}  # nothing like a result
@@ -164,7 +164,7 @@ def test_a_process_that_is_killed_ends_the_decode_and_the_next_goes_on_from_what
     stuck.last.write_bytes(stuck.audio)
     done = run(*stuck.words)
     assert done.returncode == 0, done.stderr
-    assert f"{PARTIAL}: {len(SECONDS)} of {len(SECONDS) + 1} clips are decoded already" in done.stdout
+    assert f"{PARTIAL}: {len(SECONDS)} of {len(SECONDS) + 1} clips are decoded already; resuming" in done.stdout
     assert f"1 clips ({len(SECONDS)} more were decoded before)" in done.stdout
     assert dict(read_text(stuck.out / "hyp.txt")) == decode(load(model), stuck.items, 100)
     record = json.loads((stuck.out / "decode.json").read_text())
@@ -252,4 +252,5 @@ def test_a_wrong_number_of_processes_is_wrong_usage(model, manifest, tmp_path, w
 
 
 def test_as_many_processes_as_asked_for_but_never_more_than_batches():
-    assert [shards(0, 1, 9), shards(0, 3, 9), shards(4, 1, 9), shards(4, 1, 2), shards(0, 3, 0)] == [1, 3, 4, 2, 1]
+    asked = ((0, 1, 9), (0, 3, 9), (4, 1, 9), (4, 1, 2), (0, 3, 0))
+    assert [process_count(*words) for words in asked] == [1, 3, 4, 2, 1]

@@ -59,26 +59,22 @@ def test_the_recipes_own_files_are_completed_from_the_yaml(stage):
 )
 def test_a_setting_with_two_places_is_refused_by_name(tmp_path, conf, says):
     with pytest.raises(RecipeError, match=says):
-        deepspeed.check({**written(tmp_path / "ds.json", **conf), "grad_clip": 5}, "a.yaml")
+        deepspeed.check({**written(tmp_path / "ds.json", **conf), "grad_clip": 5, "accum_grad": 1})
 
 
 def test_what_agrees_with_the_yaml_may_stand_in_both(tmp_path):
-    deepspeed.check({**written(tmp_path / "ds.json", gradient_clipping=5), "grad_clip": 5}, "a.yaml")
+    deepspeed.check({**written(tmp_path / "ds.json", gradient_clipping=5), "grad_clip": 5, "accum_grad": 1})
 
 
 def test_a_json_that_is_none_or_not_there_or_not_named_is_told(tmp_path):
     (tmp_path / "ds.json").write_text("{", encoding="utf-8")
     with pytest.raises(RecipeError, match=r"ds\.json: not JSON: "):
-        deepspeed.check({"deepspeed_config": str(tmp_path / "ds.json")}, "a.yaml")
+        deepspeed.check({"deepspeed_config": str(tmp_path / "ds.json"), "accum_grad": 1})
     with pytest.raises(RecipeError, match=r"none\.json: named by train_conf\.deepspeed_config and not there"):
-        deepspeed.check({"deepspeed_config": str(tmp_path / "none.json")}, "a.yaml")
-    with pytest.raises(
-        RecipeError, match=r"a\.yaml: .* needs train_conf\.deepspeed_config: conf/deepspeed_zero1\.json"
-    ):
-        deepspeed.check({}, "a.yaml")
+        deepspeed.check({"deepspeed_config": str(tmp_path / "none.json"), "accum_grad": 1})
 
 
-def test_accumulation_is_refused_when_the_yaml_is_read(tmp_path):
+def test_what_does_not_go_with_it_is_refused_when_the_yaml_is_read(tmp_path):
     conf = tmp_path / "a.yaml"
     conf.write_text(
         "base: b\nfamily: paraformer\ndataset_conf: {batch_size: 1}\noptim_conf: {lr: 1}\n"
@@ -88,6 +84,10 @@ def test_accumulation_is_refused_when_the_yaml_is_read(tmp_path):
     with pytest.raises(RecipeError, match=r"a\.yaml: train_conf\.accum_grad 2 does not go with use_deepspeed"):
         resolve(conf, [])
     assert resolve(conf, ["++train_conf.accum_grad=1"])["train_conf"]["use_deepspeed"] is True
+    with pytest.raises(
+        RecipeError, match=r"a\.yaml: .* needs train_conf\.deepspeed_config: conf/deepspeed_zero1\.json"
+    ):
+        resolve(conf, ["++train_conf.deepspeed_config=''"])
 
 
 def test_deepspeed_that_is_not_installed_is_named(monkeypatch):

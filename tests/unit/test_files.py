@@ -5,7 +5,8 @@ import stat
 
 import pytest
 
-from asr.core.files import atomic_open, sha256_file, write_json, write_text
+from asr.core.digests import sha256_file
+from asr.core.files import atomic_open, write_json, write_text
 
 
 def test_written_whole_with_its_folder_and_the_usual_mode(tmp_path):

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from asr.config.load import resolve, write_stage_files
+from asr.config.load import resolve
+from asr.config.stage_files import write_stage_files
 from asr.core.errors import RecipeError
 from asr.models import base_folder, hub
 from tests import tiny

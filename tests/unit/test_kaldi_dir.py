@@ -362,7 +362,7 @@ MEASURE = """
 import sys, tracemalloc
 from pathlib import Path
 from asr.core.manifest import Utterance
-from kaldi_dir import read_kaldi, write_kaldi
+from asr.preparation.corpora.kaldi import read_kaldi, write_kaldi
 count, folder = int(sys.argv[1]), Path(sys.argv[2])
 names = [f"S{number:06d}" for number in range(count)]
 items = [Utterance(name, f"/corpus/Audio/{name}.wav", "今天天气很好", 100, 6, name[-2:], 1.0, 16000) for name in names]

@@ -250,7 +250,9 @@ def test_a_negative_number_of_gpus_is_wrong_usage():
 
 
 def test_torch_is_not_imported():
-    code = "import sys, asr.machine as m; m.torch_build(); m.processor(); raise SystemExit('torch' in sys.modules)"
+    code = (
+        "import sys, asr.system.machine as m; m.torch_build(); m.processor(); raise SystemExit('torch' in sys.modules)"
+    )
     environment = {**os.environ, "PYTHONPATH": str(machine.ROOT / "scripts")}
     subprocess.run([sys.executable, "-c", code], check=True, env=environment)
 

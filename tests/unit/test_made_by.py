@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 
 from asr.averaging import soup
-from asr.config.load import read_stage_file, resolve, write_stage_files
+from asr.config.load import resolve
+from asr.config.stage_files import write_stage_files
 from asr.core.errors import RecipeError
 from asr.core.made_by import FORMATS, RUN, STAGE1, claim, mark, mark_of, refuse_older
 from asr.core.manifest import read_manifest, write_manifest
+from asr.core.run_folder import read_stage_file
 from asr.decoding.run import run as decode
 from tests import cdsd_tree, tiny
 from tests.stage1 import ROOT, beside, prepare, refused, state

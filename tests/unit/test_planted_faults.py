@@ -86,7 +86,8 @@ def test_all_at_once_are_all_listed_by_one_run_and_the_rest_of_the_corpus_goes_o
 
 def test_every_kind_of_problem_is_explained_in_the_documentation():
     page = (ROOT / "docs/data.md").read_text(encoding="utf-8")
-    source = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "local").glob("*.py"))
+    paths = [*(ROOT / "local").glob("*.py"), *(ROOT / "scripts/asr").rglob("*.py")]
+    source = "".join(path.read_text(encoding="utf-8") for path in paths)
     kinds = set(re.findall(r"""(?:ERROR|WARNING|NOTE|severity), "([a-z0-9][^"{}]+)",""", source))
     kinds |= set(re.findall(r"""AudioError\(\s*"([^"]+)",""", source))
     kinds |= {kind for kind, *_ in SUSPECT}

@@ -6,9 +6,9 @@ import os
 import pytest
 import torch
 
-from asr.core import digests
+from asr.core.digests import sha256_file
 from asr.core.errors import RecipeError
-from asr.core.files import sha256_file
+from asr.core.run_records import read_digests
 from asr.training.checkpoints import resume_points
 from asr.training.checkpoints.checkpoint import save
 from asr.training.checkpoints.save_list import has_saves, read_saves
@@ -33,7 +33,7 @@ def test_the_newest_two_are_kept_and_what_is_ranked(tmp_path):
         *("digests.json", "model.pt", "model.pt.ep1", "model.pt.ep4", "model.pt.ep5"),
         *("saves.json", "state.pt.ep4", "state.pt.ep5"),
     ]
-    known = digests.read(tmp_path)
+    known = read_digests(tmp_path)
     assert {name for name in known if (tmp_path / name).exists()} == {"model.pt.ep1", "model.pt.ep4", "model.pt.ep5"}
     for name in ("model.pt.ep1", "model.pt.ep5"):
         assert known[name] == sha256_file(tmp_path / name)
@@ -64,7 +64,7 @@ def test_no_whole_save_is_one_line_and_none_at_all_is_none(tmp_path):
     add(tmp_path, 1)
     (tmp_path / "model.pt.ep1").unlink()
     with pytest.raises(
-        RecipeError, match=r"no save is whole \(model\.pt\.ep1 is gone\); put the files back, or give --re"
+        RecipeError, match=r"no checkpoint is whole \(model\.pt\.ep1: file missing\); put the files back, or --re"
     ):
         resume_points.newest_whole(tmp_path, lambda _: None)
 

@@ -140,7 +140,7 @@ def test_what_is_missing_or_in_the_way_is_named(make_run, tmp_path):
     with pytest.raises(RecipeError, match=r"B/model: model\.pt or config\.yaml is not there; run stage 4"):
         soup.merge_runs([a, b], tmp_path / "MERGED", "uniform", 0)
     (b / "avg.json").unlink()
-    with pytest.raises(RecipeError, match=r"B/avg\.json: not there; run stage 4"):
+    with pytest.raises(RecipeError, match=r"B/avg\.json: no such file; run stage 4"):
         soup.merge_runs([a, b], tmp_path / "MERGED", "uniform", 0)
 
 

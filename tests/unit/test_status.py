@@ -1,10 +1,11 @@
-"""What scripts/status.sh says of runs, by stamps that run.sh's own stages and lib.sh's own `once` have written."""
+"""What scripts/status.sh shows of runs, by stamps that run.sh's own stages and lib.sh's own `once` have written."""
 
 import errno
 import fcntl
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 import time
@@ -14,10 +15,11 @@ from pathlib import Path
 import pytest
 
 from asr.core.errors import RecipeError
+from asr.core.made_by import RUN, mark
+from asr.core.run_folder import RunFolder
+from asr.progress import stages, status
 from asr.progress.record import ProgressFile
-from asr.system import run_state, status
-from asr.system.run_state import age, fingerprint, states
-from asr.training.checkpoints.save_list import SAVES
+from asr.progress.stages import age, describe, states
 
 NOW = 1_800_000_000
 ROOT = Path(__file__).resolve().parents[2]
@@ -28,6 +30,7 @@ OUTPUTS = (
     *(f"data/d/{name}" for name in ("train.jsonl", "val.jsonl", "test.jsonl")),
     *(f"data/d/{name}" for name in ("data_statistics.txt", "data_statistics.html", "audio_elsewhere.txt")),
     *("exp/t/baseline/hyp.txt", "exp/t/baseline/decode.json", "exp/t/checkpoints.json", "exp/t/model.pt"),
+    *("exp/t/model.pt.ep1", "exp/t/model.pt.ep2.40"),
     *("exp/t/avg.json", "exp/t/model/model.pt", "exp/t/model/config.yaml", "exp/t/tuned/hyp.txt"),
     *("exp/t/tuned/decode.json", "exp/t/score/score.json", "exp/t/RESULTS.md", "exp/t/report.html", "who.tsv"),
 )
@@ -99,7 +102,7 @@ def trained(exp, **start):
     (exp / "model.pt").unlink()
     os.link(exp / "model.pt.ep3", exp / "model.pt")
     saves = [{"weights": "model.pt.ep3", "weights_sha256": "", "state": "state.pt.ep3", "state_sha256": ""}]
-    (exp / SAVES).write_text(json.dumps(saves))
+    RunFolder(exp).resume_points.write_text(json.dumps(saves))
     checkpoints = [{"file": "model.pt.ep3", "value": 0.25}]
     ranking = {"ranked_by": "cer", "finished": False, "epochs": 3, "checkpoints": checkpoints}
     (exp / "checkpoints.json").write_text(json.dumps(ranking))
@@ -118,13 +121,9 @@ def test_what_run_sh_has_stamped_is_done_and_each_file_that_changes_is_named(tmp
     make(tmp_path, **options)
     exp = Path("exp/t")
     assert words(exp) == ["done"] * 6
-    watched = {
-        path.format(exp="exp/t", data="data/d")
-        for stage in run_state.STAGES
-        for _, paths in stage.files
-        for path in paths
-    }
-    assert watched == set(OUTPUTS) - {"who.tsv", "corpus/split.yaml", "data/d/audio_elsewhere.txt"}
+    stamps = "".join(path.read_text() for path in Path("exp/t/stamps").iterdir())
+    watched = {name for name in OUTPUTS if re.search(rf"^(input|output) sha256 \w+ {re.escape(name)}$", stamps, re.M)}
+    assert set(OUTPUTS) - watched <= {"who.tsv", "corpus/split.yaml", "data/d/audio_elsewhere.txt"}
     for name in sorted(watched):
         before = Path(name).read_bytes()
         Path(name).write_bytes(before + b"\n")
@@ -135,18 +134,23 @@ def test_what_run_sh_has_stamped_is_done_and_each_file_that_changes_is_named(tmp
     assert words(exp) == ["done"] * 6
 
 
-def test_a_fingerprint_is_the_one_that_lib_sh_makes(tmp_path, monkeypatch):
+def test_a_file_is_described_as_lib_sh_does(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("small").write_text("one\n")
     with open("large", "wb") as stream:
-        stream.truncate(run_state.LARGE)
+        stream.truncate(stages.LARGE)
     with open("almost", "wb") as stream:
-        stream.truncate(run_state.LARGE - 1)
+        stream.truncate(stages.LARGE - 1)
     Path("a link").symlink_to("large")
     paths = ["small", "large", "almost", "a link", "gone"]
-    command = ["bash", "-c", f'. {ROOT}/scripts/lib.sh; fingerprint "$@"', "_", *paths]
+    command = ["bash", "-c", f'. {ROOT}/scripts/lib.sh; describe input "$@"', "_", *paths]
     wanted = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
-    assert [fingerprint(path) for path in paths] == wanted
+    assert [f"input {describe(path)} {path}" for path in paths] == wanted
+
+
+def test_a_checkpoint_that_changes_makes_the_average_stale(exp):
+    (exp / "model.pt.ep2.40").write_text("another\n")
+    assert [(state.word, state.why) for state in states(exp)][4] == ("stale", f"{exp}/model.pt.ep2.40 has changed")
 
 
 def test_a_run_that_was_only_begun(tmp_path, monkeypatch):
@@ -168,12 +172,13 @@ def test_a_missing_output_makes_a_stage_stale(exp):
 
 
 def test_a_damaged_stamp_is_stale(exp):
-    for text in ("\n", "fine_tune\n0\n"):
+    for text in ("", "\n", "command fine_tune 0\n", "input sha256 0 a\n"):
         (exp / "stamps/stage3").write_text(text)
         assert states(exp)[3].word == "stale"
 
 
 def test_a_model_from_scratch_skips_its_baseline(exp):
+    mark(exp / "conf", RUN)
     (exp / "conf/base.yaml").write_text("base: x\nfrom_scratch: true\n")
     (exp / "stamps/stage2").unlink()
     assert states(exp)[2].word == "skipped"
@@ -216,10 +221,10 @@ def test_the_stage_at_work_is_the_one_whose_log_is_newest(locked):
 
 def test_looking_does_not_keep_run_sh_from_its_lock(exp):
     (exp / ".lock").write_text("1\n")
-    assert run_state.lock_holder(exp) is None
+    assert stages.lock_holder(exp) is None
     with open(exp / ".lock") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        assert run_state.lock_holder(exp) == "1"
+        assert stages.lock_holder(exp) == "1"
     assert (exp / ".lock").read_text() == "1\n"
 
 
@@ -232,11 +237,11 @@ def test_without_locks_a_run_sh_that_lives_is_known_by_its_number(exp, tmp_path,
     alive = subprocess.Popen(["bash", tmp_path / "run.sh"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     alive.stdout.readline()
     (exp / ".lock").write_text(f"{alive.pid}\n")
-    assert run_state.lock_holder(exp) == str(alive.pid)
+    assert stages.lock_holder(exp) == str(alive.pid)
     alive.communicate()
     for left in (f"{alive.pid}\n", f"{os.getpid()}\n", ""):
         (exp / ".lock").write_text(left)
-        assert run_state.lock_holder(exp) is None
+        assert stages.lock_holder(exp) is None
 
 
 def test_a_training_at_work_is_told_in_full(locked, monkeypatch):
@@ -244,7 +249,7 @@ def test_a_training_at_work_is_told_in_full(locked, monkeypatch):
     begin(locked, 3)
     stopped = types.SimpleNamespace(time=lambda: NOW)
     monkeypatch.setattr(status, "time", stopped)
-    monkeypatch.setattr(run_state, "time", stopped)
+    monkeypatch.setattr(stages, "time", stopped)
     found = said(locked)
     assert found["epoch"] == "3 of 5, step 10 of 10"
     assert found["steps"] == "30 in all, the last one logged 5 s ago"
@@ -285,7 +290,7 @@ def test_time_left_is_not_told_of_a_run_that_stands_still(exp):
 def test_the_next_command_is_the_one_that_was_given(exp):
     assert said(exp)["next"] == "nothing: see exp/t/RESULTS.md and exp/t/report.html"
     begin(exp, 3, "$ fine_tune 0\nerror: x\n")
-    assert said(exp)["next"] == "bash run.sh --tag t, with the options that it was begun with"
+    assert said(exp)["next"] == "bash run.sh --tag t, with the options that it was started with"
     (exp / "command").write_text("bash run.sh --tag t ++optim_conf.lr=1e-4\n")
     assert said(exp)["next"] == "bash run.sh --tag t ++optim_conf.lr=1e-4"
 
@@ -298,7 +303,7 @@ def test_run_sh_notes_its_command_before_the_first_stage():
     assert lock < note < first
 
 
-@pytest.mark.parametrize("name", ["checkpoints.json", SAVES])
+@pytest.mark.parametrize("name", ["checkpoints.json", "saves.json"])
 def test_a_damaged_file_is_a_problem_of_its_run_alone(exp, name, monkeypatch, capsys):
     (exp / name).write_text('{"ranked')
     assert name in said(exp)["problem"]
@@ -311,7 +316,7 @@ def test_lines_that_were_damaged_are_counted(exp):
     trained(exp)
     with open(exp / "progress.jsonl", "a") as stream:
         stream.write('{"kind": "tr')
-    assert said(exp)["note"] == "exp/t/progress.jsonl: 1 damaged lines left out"
+    assert said(exp)["note"] == "exp/t/progress.jsonl: 1 damaged lines are not used"
 
 
 def test_without_arguments_every_run_has_a_line(exp, monkeypatch, capsys):

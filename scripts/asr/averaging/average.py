@@ -9,7 +9,6 @@ runs of one base model (asr.averaging.soup). How tensors are averaged, in consta
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import shutil
 from collections.abc import Mapping
@@ -19,13 +18,13 @@ from typing import Any
 import yaml
 
 from asr.averaging.mean import write_mean
-from asr.config.load import read_stage_file
 from asr.config.schema import BLOCKS
-from asr.core import digests
 from asr.core.errors import RecipeError, UsageError
 from asr.core.files import sweep, write_json
+from asr.core.run_folder import RunFolder, read_stage_file
+from asr.core.run_records import RunRecord, read_base, read_digests, read_run, write_average
 from asr.models import families, lineage, lora_merge
-from asr.models.base_folder import recorded, small_files
+from asr.models.base_folder import small_files
 from asr.models.model_folder import default_metas, read_config
 from asr.training.checkpoints import checkpoint
 
@@ -74,7 +73,7 @@ def average(
     name = f"model.pt.avg{len(paths)}"
     if len(paths) < n:
         print(f"asked for the {n} best, there are only {len(paths)} ranked: writing {name}")
-    written = digests.read(exp)
+    written = read_digests(exp)
     known = [written.get(path.name) for path in paths]
     digest, found = write_mean(paths, exp / name, newest(paths), [lora or {}] * len(paths), base, known)
     record = {
@@ -87,7 +86,7 @@ def average(
     for old in exp.glob("model.pt.avg*"):
         if old.name != name:
             old.unlink()
-    write_json(exp / "avg.json", record)
+    write_average(exp, record)
     return record
 
 
@@ -100,12 +99,9 @@ def merged_config(base: Path, blocks: Mapping[str, Any]) -> dict[str, Any]:
     return config
 
 
-def trained(exp: Path) -> dict[str, Any]:
+def trained(exp: Path) -> RunRecord:
     """run.json of a run, checked against the base model that stage 0 set up. RecipeError where it was not trained."""
-    run, base = exp / "run.json", recorded(exp)
-    if not run.is_file():
-        raise RecipeError(f"{run}: not there, so nothing has been trained; run stage 3 first")
-    record = json.loads(run.read_text(encoding="utf-8"))
+    base, record = read_base(exp), read_run(exp)
     if record["tied_to"]["base model"] != base["digest"]:
         raise RecipeError(f"{exp}: trained with another base model than stage 0 set up; run stage 0 as it was")
     return record
@@ -120,8 +116,8 @@ def package(exp: Path, weights: Path, folder: Path, blocks: Mapping[str, Any] | 
     ``blocks``: the model blocks of the run's settings, in place of those in exp/run.json.
     """
     if blocks is None:
-        blocks = json.loads((exp / "run.json").read_text(encoding="utf-8"))["settings"]
-    base = (exp / "base").resolve()
+        blocks = read_run(exp)["settings"]
+    base = RunFolder(exp).base.resolve()
     building, old = folder.with_name(f".{folder.name}.new"), folder.with_name(f".{folder.name}.old")
     for leftover in (building, old):
         shutil.rmtree(leftover, ignore_errors=True)
@@ -161,15 +157,15 @@ def average_run(exp: Path, n: int | None) -> None:
     sweep(exp)
     settings = trained(exp)["settings"]
     n = n or read_stage_file(exp, "average").get("avg_nbest_model", 10)
-    lora, base = lora_merge.settings(merged_config(exp / "base", settings)), None
+    lora, base = lora_merge.settings(merged_config(RunFolder(exp).base, settings)), None
     if "lora_conf" in settings:
         from asr.models.lora import merging
 
         lora = merging(families.of(settings["family"]), settings["lora_conf"])
-        base = (exp / "base" / "model.pt").resolve()
+        base = (RunFolder(exp).base / "model.pt").resolve()
     record = average(exp, n, lora, base)
     lineage.write_of_run(exp)
-    package(exp, exp / record["file"], exp / "model")
+    package(exp, exp / record["file"], RunFolder(exp).model)
     shown = ", ".join(f"{item['file'].removeprefix('model.pt.')} {item['value']:.4f}" for item in record["checkpoints"])
     print(f"averaged {len(record['checkpoints'])} by {record['ranked_by']} ({shown}) -> {record['file']}, model/")
 

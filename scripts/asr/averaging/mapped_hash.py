@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from asr.core.files import sha256_file
+from asr.core.digests import sha256_file
 
 THREADS = 2
 STEP = 1 << 20  # bytes of a file below which it does not pay to wake a thread

@@ -13,7 +13,6 @@ of a greedy merge: it is no result, only the test set's is.
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,11 +20,12 @@ from typing import Any
 
 from asr.averaging.average import package, trained
 from asr.averaging.mean import write_mean
-from asr.config.load import read_stage_file
 from asr.core.errors import RecipeError, UsageError
-from asr.core.files import sweep, write_json
+from asr.core.files import sweep
 from asr.core.made_by import claim
 from asr.core.manifest import Utterance, read_manifest, write_manifest
+from asr.core.run_folder import RunFolder, read_stage_file
+from asr.core.run_records import Average, RunRecord, read_average, write_average
 from asr.decoding.run import DEFAULTS, decode
 from asr.models import base_folder, lineage
 from asr.scoring.cer import ErrorCounts, align_all
@@ -37,7 +37,7 @@ TRIAL = ".trial"
 SAME = ("base model", "validation data", "family", "architecture")
 
 
-def check_together(exps: Sequence[Path]) -> list[dict[str, Any]]:
+def check_together(exps: Sequence[Path]) -> list[RunRecord]:
     """run.json of each run. RecipeError naming the first run that cannot be merged with those before it."""
     if len({path.resolve() for path in exps}) < len(exps):
         raise UsageError("--exp: the same run is given twice; it would weigh double")
@@ -51,16 +51,15 @@ def check_together(exps: Sequence[Path]) -> list[dict[str, Any]]:
     return runs
 
 
-def averages(exps: Sequence[Path]) -> list[tuple[Path, dict[str, Any]]]:
+def averages(exps: Sequence[Path]) -> list[tuple[Path, Average]]:
     """Each run's average, as its model folder has it, and its avg.json. RecipeError where stage 4 has not been run."""
     found = []
     for exp in exps:
-        record, path = exp / "avg.json", exp / "model" / "model.pt"
-        if not record.is_file():
-            raise RecipeError(f"{record}: not there; run stage 4 of this run first")
+        path = RunFolder(exp).model / "model.pt"
+        record = read_average(exp)
         if not path.is_file() or not path.with_name("config.yaml").is_file():
             raise RecipeError(f"{path.parent}: model.pt or config.yaml is not there; run stage 4 of this run again")
-        found.append((path, json.loads(record.read_text(encoding="utf-8"))))
+        found.append((path, record))
     return found
 
 
@@ -98,23 +97,23 @@ def greedy(alone: Sequence[float], cer_of: Callable[[list[int]], float]) -> tupl
 
 def prepare(exps: Sequence[Path], out: Path) -> None:
     """What ``asr.decode --exp out`` and later stages read: base, settings, and every clip that any run trained on."""
-    if (out / "run.json").exists() or any(out.resolve() == exp.resolve() for exp in exps):
+    if RunFolder(out).run_record.exists() or any(out.resolve() == exp.resolve() for exp in exps):
         raise RecipeError(f"{out}: is a run of its own; give --out a new name")
     claim(out, "average")
-    base_folder.link((exps[0] / "base").resolve(), out)
-    shutil.copyfile(exps[0] / "base.json", out / "base.json")
-    shutil.copytree(exps[0] / "conf", out / "conf", dirs_exist_ok=True)
+    base_folder.link(RunFolder(exps[0]).base.resolve(), out)
+    shutil.copyfile(RunFolder(exps[0]).base_record, RunFolder(out).base_record)
+    shutil.copytree(RunFolder(exps[0]).conf, RunFolder(out).conf, dirs_exist_ok=True)
     trained_on: dict[str, Utterance] = {}
     for exp in exps:
-        for item in read_manifest(exp / "manifest" / "train.jsonl"):
+        for item in read_manifest(RunFolder(exp).manifests / "train.jsonl"):
             other = trained_on.setdefault(item.key, item)
             if (other.target, other.num_samples) != (item.target, item.num_samples):
                 raise RecipeError(
                     f"{exp}: was trained on another clip {item.key} than {exps[0]} and the runs before it; only runs on"
                     " one corpus can be merged"
                 )
-    write_manifest(out / "manifest" / "train.jsonl", trained_on.values())
-    write_manifest(out / "manifest" / "val.jsonl", read_manifest(exps[0] / "manifest" / "val.jsonl"))
+    write_manifest(RunFolder(out).manifests / "train.jsonl", trained_on.values())
+    write_manifest(RunFolder(out).manifests / "val.jsonl", read_manifest(RunFolder(exps[0]).manifests / "val.jsonl"))
 
 
 def merge_runs(exps: Sequence[Path], out: Path, how: str, ngpu: int) -> dict[str, Any]:
@@ -143,13 +142,13 @@ def merge_runs(exps: Sequence[Path], out: Path, how: str, ngpu: int) -> dict[str
         "runs": [exp.name for exp in exps],
         "attempts": attempts,
     }
-    before = [lineage.read(exp / "model", exp.name) for exp in exps]
+    before = [lineage.read(RunFolder(exp).model, exp.name) for exp in exps]
     lineage.write(out, before, [exp.name for exp in exps], [])
-    package(out, out / name, out / "model", settings)
+    package(out, out / name, RunFolder(out).model, settings)
     for old in out.glob("model.pt.avg*"):
         if old.name != name:
             old.unlink()
-    write_json(out / "avg.json", record)
+    write_average(out, record)
     names = ", ".join(exps[index].name for index in chosen)
     print(f"merged {len(chosen)} of {len(exps)} runs ({names}) -> {out / name}, model/")
     return record
@@ -159,12 +158,12 @@ def _choose(
     exps: Sequence[Path], paths: Sequence[Path], out: Path, settings: dict[str, Any], ngpu: int
 ) -> tuple[list[int], list[dict[str, Any]], list[float]]:
     """The greedy choice by decoding: indices, attempts with the runs' names, and each run's own validation CER."""
-    manifest, trial = out / "manifest" / "val.jsonl", out / TRIAL
+    manifest, trial = RunFolder(out).manifests / "val.jsonl", out / TRIAL
     seconds = read_stage_file(exps[0], "decode").get("decode_conf", {}).get("batch_seconds", DEFAULTS["batch_seconds"])
 
     def cer_of(indices: list[int]) -> float:
         if len(indices) == 1:
-            model = exps[indices[0]] / "model"
+            model = RunFolder(exps[indices[0]]).model
         else:
             model = trial / "model"
             write_mean([paths[index] for index in indices], trial / "mean.pt")

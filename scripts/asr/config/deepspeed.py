@@ -27,21 +27,20 @@ INSTEAD = {
 }
 
 
-def check(train_conf: dict[str, Any], where: object) -> None:
-    """RecipeError for what cannot be together with DeepSpeed, or the JSON in itself; ``where`` is the YAML's name."""
-    name = train_conf.get("deepspeed_config")
-    if not name:
-        raise RecipeError(f"{where}: train_conf.use_deepspeed needs train_conf.deepspeed_config: {FILES}")
-    if (steps := train_conf.get("accum_grad", 1)) != 1:
-        raise RecipeError(
-            f"{where}: train_conf.accum_grad {steps} does not go with use_deepspeed; set it 1 and raise"
+def check(train_conf: dict[str, Any]) -> None:
+    """Raise ValueError for settings that DeepSpeed cannot be used with, RecipeError for a fault in its JSON."""
+    if not train_conf["deepspeed_config"]:
+        raise ValueError(f"train_conf.use_deepspeed needs train_conf.deepspeed_config: {FILES}")
+    if (steps := train_conf["accum_grad"]) != 1:
+        raise ValueError(
+            f"train_conf.accum_grad {steps} does not go with use_deepspeed; set it 1 and raise"
             " dataset_conf.batch_size, or the number of GPUs"
         )
     engine_config(train_conf)
 
 
 def installed() -> None:
-    """RecipeError where DeepSpeed is not."""
+    """Raise RecipeError where DeepSpeed is not installed."""
     if importlib.util.find_spec("deepspeed") is None:
         raise RecipeError(
             "train_conf.use_deepspeed: DeepSpeed is not installed; bash scripts/install.sh --deepspeed, or set it false"
@@ -49,7 +48,7 @@ def installed() -> None:
 
 
 def engine_config(train_conf: dict[str, Any], bf16: bool = False) -> dict[str, Any]:
-    """What ``deepspeed.initialize`` takes. RecipeError for a JSON that is none, or that contradicts the YAML."""
+    """Return ``deepspeed.initialize``'s configuration. RecipeError for a fault in the JSON, or one with the YAML."""
     path = Path(train_conf["deepspeed_config"])
     try:
         conf = json.loads(path.read_text(encoding="utf-8"))
@@ -66,7 +65,7 @@ def engine_config(train_conf: dict[str, Any], bf16: bool = False) -> dict[str, A
     ours = {
         "train_micro_batch_size_per_gpu": 1,  # DeepSpeed counts with it; the loader is ours
         "gradient_accumulation_steps": 1,
-        "gradient_clipping": float(train_conf.get("grad_clip", 10.0)),
+        "gradient_clipping": float(train_conf["grad_clip"]),
         "zero_allow_untested_optimizer": True,
         "steps_per_print": None,
     }

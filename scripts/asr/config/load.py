@@ -1,71 +1,71 @@
-"""The YAML a user edits, checked key by key and laid out by the stage that reads it.
+"""Read a recipe's YAML: checked, with every default filled in; a fault is one line with file and line.
 
-``python -m asr.config --conf conf/finetune_3090.yaml --out exp/<tag>/conf [++a.b=c …]`` prints the GPUs to use,
-``data_conf.max_unknown_characters`` and ``report_conf.publish_columns`` (or nothing), and the base model, a line each,
-and writes one small file per stage, so that a changed value reruns the stages that read it and no other.
+``read_recipe`` gives the whole configuration; asr.config.stage_files lays it out for the stages.
 """
 
 from __future__ import annotations
 
-import argparse
-import copy
 import difflib
-import math
 import os
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, get_args
 
 import yaml
+from pydantic import ValidationError
 
-from asr.config import deepspeed
-from asr.config.schema import OPEN, OPTIMIZER_KEYS, OWNED, SCHEMA, STAGE_FILES, Key
+from asr.config.schema import Recipe, Section
 from asr.core.errors import RecipeError, UsageError, at
-from asr.core.files import write_text
-from asr.core.made_by import RUN, claim, refuse_older
-from asr.models import families
 
-Lines = dict[tuple[str, ...], int]
+KeyPath = tuple[str, ...]
+Lines = dict[KeyPath, int]
+AnySection = TypeVar("AnySection", bound=Section)
 
-REQUIRED = (("base",), ("family",), ("dataset_conf", "batch_size"), ("train_conf", "max_epoch"), ("optim_conf", "lr"))
+# The command line or the stages set these; in a YAML they would fight with it.
+OWNED = {
+    "model": "name the base model with 'base:' or --base",
+    "init_param": "name the base model with 'base:' or --base",
+    "output_dir": "name the run with --tag",
+    "train_data_set_list": "name the data with --data",
+    "valid_data_set_list": "name the data with --data",
+    "device": "choose it with --ngpu (0 is the CPU)",
+}
 
 
-def _construct(node: yaml.Node, path: Path, prefix: tuple[str, ...], lines: Lines) -> Any:
-    """A YAML node as plain values, with the line of every key; a key given twice is an error."""
+class _Loader(yaml.SafeLoader):
+    """SafeLoader that reads ``2e-4`` as a number, which YAML 1.1 takes for a word."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
+)
+
+
+def _construct(node: yaml.Node, path: Path, prefix: KeyPath, lines: Lines) -> Any:
+    """Return a YAML node as plain values and note the line of every key. RecipeError for a duplicate key."""
     if not isinstance(node, yaml.MappingNode):
-        loader = yaml.SafeLoader("")
         try:
-            value = loader.construct_object(node, deep=True)
+            return _Loader("").construct_object(node, deep=True)
         except yaml.YAMLError as error:
             raise RecipeError(f"{at(path, node.start_mark.line + 1)}: {str(error).splitlines()[0]}") from None
-        return _number(value)
     result: dict[str, Any] = {}
     for key_node, value_node in node.value:
         key, line = str(key_node.value), key_node.start_mark.line + 1
         if key in result:
-            raise RecipeError(f"{at(path, line)}: '{'.'.join((*prefix, key))}' stands twice")
+            raise RecipeError(f"{at(path, line)}: duplicate key '{'.'.join((*prefix, key))}'")
         lines[(*prefix, key)] = line
         result[key] = _construct(value_node, path, (*prefix, key), lines)
     return result
 
 
-def _number(value: Any) -> Any:
-    """YAML 1.1 reads ``2e-4`` as a word; a person who writes it means a number."""
-    if isinstance(value, str):
-        try:
-            number = float(value)
-        except ValueError:
-            return value
-        return number if math.isfinite(number) and any(c.isdigit() for c in value) else value
-    return value
-
-
 def load_yaml(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Lines]:
-    """Read a YAML mapping and the line of each key. A missing file or bad YAML is a RecipeError with file and line."""
+    """Read a YAML mapping and the line of each key. RecipeError with file and line for what is not YAML."""
     path = Path(path)
     if not path.is_file():
         raise RecipeError(f"{path}: no such configuration file")
     try:
-        node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+        node = yaml.compose(path.read_text(encoding="utf-8"), Loader=_Loader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = mark.line + 1 if mark else None
@@ -78,215 +78,159 @@ def load_yaml(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Lines]:
     return _construct(node, path, (), lines), lines
 
 
-def _all_keys(schema: Any = SCHEMA, prefix: str = "") -> list[str]:
+def section_of(annotation: Any) -> type[Section] | None:
+    """Return the Section that a field holds, None of a plain value."""
+    kinds = [kind for kind in (annotation, *get_args(annotation)) if isinstance(kind, type)]
+    return next((kind for kind in kinds if issubclass(kind, Section)), None)
+
+
+def key_names(model: type[Section], prefix: str = "") -> list[str]:
+    """Return the dotted names of all keys, sections before what is in them."""
     names = []
-    for key, value in schema.items():
-        names.append(prefix + key)
-        if isinstance(value, dict):
-            names += _all_keys(value, f"{prefix}{key}.")
+    for name, field in model.model_fields.items():
+        names.append(prefix + name)
+        if inner := section_of(field.annotation):
+            names += key_names(inner, f"{prefix}{name}.")
     return names
 
 
-def _nearest(path: tuple[str, ...], schema: Any) -> str:
-    """The known key that was most likely meant, as '; did you mean …?', or nothing."""
-    by_leaf = {name.rpartition(".")[2]: name for name in _all_keys(schema)}
-    dotted = ".".join(path)
-    found = difflib.get_close_matches(dotted, _all_keys(schema), 1, 0.75)
-    if not found:
-        found = [by_leaf[leaf] for leaf in difflib.get_close_matches(path[-1], by_leaf, 1, 0.6)]
-    return f"; did you mean '{found[0]}'?" if found else ""
+def _did_you_mean(path: KeyPath, model: type[Section]) -> str:
+    """Return '; did you mean …?' with the key that was most likely meant, or nothing."""
+    names = key_names(model)
+    by_leaf = {name.rpartition(".")[2]: name for name in names}
+    close = difflib.get_close_matches(".".join(path), names, 1, 0.75)
+    close = close or [by_leaf[leaf] for leaf in difflib.get_close_matches(path[-1], by_leaf, 1, 0.6)]
+    return f"; did you mean '{close[0]}'?" if close else ""
 
 
-def check(values: dict[str, Any], schema: Any, where: Any, prefix: tuple[str, ...] = (), whole: Any = None) -> None:
-    """Every key known, every value of its type. ``where(path)`` names the place for the error.
+_TYPES = {
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "string_type": "a word",
+    "list_type": "a list",
+}
+_BOUNDS = {
+    "greater_than_equal": ("at least", "ge"),
+    "less_than_equal": ("at most", "le"),
+    "greater_than": ("above", "gt"),
+}
+_SECTIONS = ("model_type", "dict_type", "dict_attributes_type")
 
-    ``whole`` is the schema that ``schema`` is a section of.
+
+def _wrong_with_value(error: Any) -> str:
+    """Say in our words what pydantic finds wrong with a value."""
+    kind, value, context = error["type"], error["input"], error.get("ctx", {})
+    shown = str(value).lower() if isinstance(value, bool) else repr(value)
+    if kind in _TYPES:
+        return f"is {shown}, not {_TYPES[kind]}"
+    if kind in _BOUNDS:
+        words, bound = _BOUNDS[kind]
+        return f"is {value}; it must be {words} {context[bound]:g}"
+    if kind == "literal_error":
+        choices = context["expected"].replace("'", "").replace(" or ", ", ")
+        return f"is {shown}; it takes {choices.replace('True', 'true').replace('False', 'false')}"
+    if kind in _SECTIONS:
+        return f"is a section, it holds keys, not {value!r}"
+    return error["msg"]
+
+
+def _explain(error: Any, model: type[Section]) -> tuple[KeyPath, str]:
+    """Return the key that an error of pydantic's is about, () where it is about several, and one line for the user."""
+    # Behind the keys there may be an index into a list, and the member of a union that was tried.
+    path = tuple(part for part in error["loc"] if part not in ("int", "float", "bool", "str"))
+    key = path[: next((n for n, part in enumerate(path) if isinstance(part, int)), len(path))]
+    name = ".".join(key)
+    if error["type"] == "value_error":
+        return (), str(error["ctx"]["error"])
+    if error["type"] == "missing":
+        return (), f"'{name}' is missing"
+    if error["type"] == "extra_forbidden":
+        if name in OWNED and model is Recipe:
+            return key, f"'{name}' is set by the recipe: {OWNED[name]}"
+        return key, f"unknown key '{name}'{_did_you_mean(key, model)}"
+    holds = "holds a value that " if len(path) > len(key) else ""
+    return key, f"'{name}' {holds}{_wrong_with_value(error)}"
+
+
+def validate(
+    model: type[AnySection], values: Mapping[str, Any], conf: object, lines: Lines, words: Mapping[KeyPath, str]
+) -> AnySection:
+    """Return ``values`` as ``model`` has them.
+
+    ``conf`` is the file that they were read from, ``lines`` where in it each key is; ``words`` are the overrides of the
+    command line, by their keys. Raises UsageError for a fault in one of these, else RecipeError with file and line:
+    the first in the file; missing keys and checks across keys come last.
     """
-    whole = whole or schema
-    for key, value in values.items():
-        path = (*prefix, key)
-        name = ".".join(path)
-        if key in OWNED and not prefix:
-            raise RecipeError(f"{where(path)}: '{name}' is set by the recipe: {OWNED[key]}")
-        if key not in schema:
-            raise RecipeError(f"{where(path)}: unknown key '{name}'{_nearest(path, whole)}")
-        known = schema[key]
-        if isinstance(known, Key):
-            if problem := known.problem(value):
-                raise RecipeError(f"{where(path)}: '{name}' {problem}")
-        elif not isinstance(value, dict):
-            raise RecipeError(f"{where(path)}: '{name}' is a section, it holds keys, not {value!r}")
-        elif known != OPEN:
-            check(value, known, where, path, whole)
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        # Of a number that may be whole or not, the member that is not says it for both.
+        faults = [_explain(item, model) for item in error.errors() if item["loc"][-1:] != ("int",)]
+    ranked: list[tuple[tuple[int, int], RecipeError]] = []
+    for key, text in faults:
+        while key and key not in lines and key not in words:
+            key = key[:-1]
+        if key in words:
+            ranked.append(((1, 0), UsageError(f"'{words[key]}': {text}")))
+        else:
+            line = lines.get(key)
+            ranked.append(((0, line) if line else (2, 0), RecipeError(f"{at(conf, line)}: {text}")))
+    raise min(ranked, key=lambda item: item[0])[1]
 
 
-def parse_override(word: str) -> tuple[tuple[str, ...], Any]:
-    """``++a.b=c`` as (("a", "b"), value); the value is read as YAML reads it."""
+def parse_override(word: str) -> tuple[KeyPath, Any]:
+    """Return ``++a.b=c`` as (("a", "b"), value); the value is read as YAML reads it."""
     dotted, equals, text = word.removeprefix("++").partition("=")
     if not word.startswith("++") or not equals or not all(dotted.split(".")):
         raise UsageError(f"'{word}': an override is written ++section.key=value")
     try:
-        value = _number(yaml.safe_load(text))
+        return tuple(dotted.split(".")), yaml.load(text, _Loader)
     except yaml.YAMLError:
         raise UsageError(f"'{word}': cannot read the value '{text}'") from None
-    return tuple(dotted.split(".")), value
 
 
-def _merge_override(values: dict[str, Any], word: str) -> None:
+def _merge(values: dict[str, Any], word: str, lines: Lines, words: dict[KeyPath, str]) -> None:
+    """Put an override into ``values``, and into ``words`` in place of the lines that it replaces."""
     path, value = parse_override(word)
-    nested: Any = value
-    for key in reversed(path):
-        nested = {key: nested}
-    try:
-        check(nested, SCHEMA, lambda _: f"'{word}'")
-    except RecipeError as error:
-        raise UsageError(str(error)) from None
     here = values
-    for key in path[:-1]:
-        here = here.setdefault(key, {})
+    for depth, key in enumerate(path[:-1], 1):
+        if not isinstance(here.get(key), dict):
+            here[key] = {}
+            words[path[:depth]] = word
+        here = here[key]
     here[path[-1]] = value
+    for places in (lines, words):
+        for old in [old for old in places if old[: len(path)] == path]:
+            del places[old]
+    words[path] = word
 
 
-def resolve(conf: str | os.PathLike[str], overrides: list[str], base: str | None = None) -> dict[str, Any]:
-    """The checked configuration with command-line overrides merged in.
+def read_recipe(conf: str | os.PathLike[str], overrides: Sequence[str] = (), base: str | None = None) -> Recipe:
+    """Read a YAML with the command line's overrides merged in, and check it; every default is filled in.
 
     Raises RecipeError with file and line for an unknown key (naming the nearest known one), a value of the wrong type,
     or a missing required key; UsageError for a bad override.
     """
     values, lines = load_yaml(conf)
-    check(values, SCHEMA, lambda path: at(conf, lines.get(path)))
-    values = copy.deepcopy(values)
+    words: dict[KeyPath, str] = {}
     for word in overrides:
-        _merge_override(values, word)
+        _merge(values, word, lines, words)
     if base:
         values["base"] = base
-    for path in REQUIRED:
-        here: Any = values
-        for key in path:
-            here = here.get(key) if isinstance(here, dict) else None
-        if here is None:
-            raise RecipeError(f"{conf}: '{'.'.join(path)}' is missing")
-    _check_together(values, conf)
-    return values
+    for section in ("dataset_conf", "train_conf", "optim_conf"):  # so that their missing keys are named
+        values.setdefault(section, {})
+    return validate(Recipe, values, conf, lines, words)
 
 
-def _check_together(values: dict[str, Any], conf: object) -> None:
-    """Values that are fine alone and wrong together."""
-    train, family = values["train_conf"], families.of(values["family"])
-    ranking = train.get("avg_keep_nbest_models_type", family.rankings[0])
-    if ranking not in family.rankings:
-        raise RecipeError(
-            f"{conf}: train_conf.avg_keep_nbest_models_type is {ranking}; {family.name} can be ranked by"
-            f" {', '.join(family.rankings)}"
-        )
-    family.options(values.get("decode_conf", {}), conf)
-    _check_adapters(values, conf)
-    if train.get("use_deepspeed"):
-        deepspeed.check(train, conf)
-    data = values["dataset_conf"]
-    if values.get("dataset") == "AudioDataset" and (data.get("speed_perturb") or data.get("gain_db")):
-        raise RecipeError(f"{conf}: dataset: AudioDataset has no speed_perturb or gain_db; RecipeAudioDataset has")
-    optim = values.get("optim", "adam")
-    for key in values["optim_conf"]:
-        if key not in OPTIMIZER_KEYS[optim]:
-            raise RecipeError(f"{conf}: optim_conf.{key}: {optim} takes {', '.join(OPTIMIZER_KEYS[optim])}")
-    validate, save = train.get("validate_interval", 5000), train.get("save_checkpoint_interval", 5000)
-    if validate % save:
-        raise RecipeError(
-            f"{conf}: train_conf.validate_interval {validate} must be a multiple of save_checkpoint_interval {save}:"
-            " what was validated and not saved cannot be ranked"
-        )
-    if save % (accumulate := train.get("accum_grad", 1)):
-        raise RecipeError(
-            f"{conf}: train_conf.save_checkpoint_interval {save} must be a multiple of accum_grad {accumulate}: the"
-            " gradients between two updates are not saved"
-        )
-    keep, average = train.get("keep_nbest_models", 10), train.get("avg_nbest_model", 10)
-    if keep < average:
-        raise RecipeError(
-            f"{conf}: train_conf.keep_nbest_models is {keep}, so {average} (avg_nbest_model) can never be averaged"
-        )
+def resolve(conf: str | os.PathLike[str], overrides: Sequence[str], base: str | None = None) -> dict[str, Any]:
+    """Return ``read_recipe`` as plain nested values."""
+    return read_recipe(conf, overrides, base).model_dump()
 
 
-def _check_adapters(values: dict[str, Any], conf: object) -> None:
-    """``lora_conf`` and what does not go with it."""
-    family, lora = families.of(values["family"]), values.get("lora_conf")
-    if lora is None:
-        return
-    if values.get("from_scratch"):
-        raise RecipeError(f"{conf}: lora_conf adapts a base model, and from_scratch has none; take one of them away")
-    if values["train_conf"].get("use_deepspeed"):
-        raise RecipeError(f"{conf}: lora_conf and use_deepspeed do not go together: adapters fit one GPU")
-    if not lora.get("targets", ["all"]):
-        raise RecipeError(f"{conf}: lora_conf.targets is empty, so nothing would be adapted")
-    for target in lora.get("targets", []):
-        if family.native_lora and target not in family.lora_targets:
-            raise RecipeError(
-                f"{conf}: lora_conf.targets: {family.name} has no projection '{target}'; it has"
-                f" {', '.join(family.lora_targets)}"
-            )
-
-
-def stage_values(values: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """The configuration cut by the stage that reads it (STAGE_FILES)."""
-    values = copy.deepcopy(values)
-    values["avg_nbest_model"] = values["train_conf"].pop("avg_nbest_model", 10)
-    return {name: {key: values[key] for key in keys if key in values} for name, keys in STAGE_FILES.items()}
-
-
-def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested keys as one level: {"optim_conf.lr": 0.0002}."""
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested keys as one level: {"optim_conf.lr": 0.0002}."""
     flat: dict[str, Any] = {}
     for key, value in values.items():
         flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
     return flat
-
-
-def _dump(values: dict[str, Any]) -> str:
-    return yaml.safe_dump(values, allow_unicode=True, sort_keys=True, default_flow_style=False)
-
-
-def write_stage_files(values: dict[str, Any], out: str | os.PathLike[str]) -> None:
-    """Write ``out``/NAME.yaml of STAGE_FILES; a file whose content is unchanged is not touched."""
-    claim(Path(out), RUN, ["*.yaml"])
-    for name, part in stage_values(values).items():
-        path = Path(out) / f"{name}.yaml"
-        text = _dump(part)
-        if not path.is_file() or path.read_text(encoding="utf-8") != text:
-            write_text(path, text)
-
-
-def read_stage_file(exp: str | os.PathLike[str], name: str) -> dict[str, Any]:
-    """The values stage code may read: exp/<tag>/conf/<name>.yaml."""
-    path = Path(exp) / "conf" / f"{name}.yaml"
-    if not path.is_file():
-        raise RecipeError(f"{path}: not there; run.sh writes it, or: python -m asr.config --conf … --out {path.parent}")
-    refuse_older(path.parent, RUN, Path(exp))
-    values, _ = load_yaml(path)
-    return values
-
-
-def rerun(exp: Path, stage: int) -> str:
-    """The command that runs one stage of a run, with the options that run.sh was last given for it."""
-    try:
-        command = (exp / "command").read_text(encoding="utf-8").strip()
-    except OSError:
-        command = f"bash run.sh --tag {exp.resolve().name}"
-    return f"{command} --stage {stage} --stop-stage {stage}"
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m asr.config", description=__doc__.splitlines()[0])
-    parser.add_argument("--conf", required=True, help="the YAML to read")
-    parser.add_argument("--out", help="folder for the per-stage files (default: only check)")
-    parser.add_argument("--base", help="base model in place of the YAML's")
-    parser.add_argument("--ngpu", help="GPUs in place of the YAML's; 0 is the processor")
-    arguments, rest = parser.parse_known_args()
-    values = resolve(arguments.conf, rest, arguments.base)
-    ngpu = values.get("ngpu", 1) if arguments.ngpu is None else arguments.ngpu
-    if not str(ngpu).isdigit():
-        raise UsageError(f"--ngpu takes a whole number, not '{ngpu}'")
-    if arguments.out:
-        write_stage_files(values, arguments.out)
-    columns = ",".join(values.get("report_conf", {}).get("publish_columns", ()))
-    print(ngpu, values.get("data_conf", {}).get("max_unknown_characters", ""), columns, values["base"], sep="\n")

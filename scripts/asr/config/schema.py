@@ -1,159 +1,44 @@
-"""Every key that a YAML in conf/ may hold, with its type: FunASR lets an unknown key vanish without a word, we do not.
+"""Every key of a recipe's YAML: type, bounds, default and a line of help, with the checks across keys beside them.
 
-A leaf is a ``Key``; a nested dict is a section. ``OPEN`` sections go into FunASR's building blocks, whose keys depend
-on the base model; they are checked against it at stage 3, before the first step.
+``python -m asr.config --keys`` prints them. What depends on the model family (ranking, decoding options, adapters) is
+the family's and asked of it here. Keys typed as Block go into FunASR's building blocks; stage 3 checks them.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from asr.models.families import FAMILIES
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
-OPEN = "open"
-
-
-@dataclass(frozen=True)
-class Key:
-    """One leaf: the types it takes, an optional closed set of values, and an optional lower bound."""
-
-    types: tuple[type, ...]
-    choices: tuple[Any, ...] = ()
-    minimum: float | None = None
-    above: float | None = None
-    maximum: float | None = None
-    each: Key | None = None  # what every item of a list must be
-
-    def problem(self, value: Any) -> str | None:
-        """What is wrong with ``value``, or None."""
-        if isinstance(value, bool) and bool not in self.types:
-            return f"is {str(value).lower()}, not {self._wanted()}"
-        if not isinstance(value, self.types):
-            return f"is {value!r}, not {self._wanted()}"
-        if value is None:
-            return None
-        if self.each and isinstance(value, list):
-            return next((f"holds a value that {found}" for item in value if (found := self.each.problem(item))), None)
-        if self.choices and value not in self.choices:
-            return f"is {value!r}; it takes {', '.join(map(str, self.choices))}"
-        if self.minimum is not None and value < self.minimum:
-            return f"is {value}; it must be at least {self.minimum:g}"
-        if self.maximum is not None and value > self.maximum:
-            return f"is {value}; it must be at most {self.maximum:g}"
-        if self.above is not None and value <= self.above:
-            return f"is {value}; it must be above {self.above:g}"
-        return None
-
-    def _wanted(self) -> str:
-        names = {int: "a whole number", float: "a number", bool: "true or false", str: "a word", list: "a list"}
-        if float in self.types:
-            return "a number"
-        return " or ".join(names[item] for item in self.types if item in names)
+from asr.audio.unreadable import MAX_SHARE
+from asr.config import deepspeed
+from asr.core.errors import RecipeError
+from asr.models import families
 
 
-def _count(minimum: int = 1) -> Key:
-    return Key((int,), minimum=minimum)
+class Section(BaseModel):
+    """Keys with their types. An unknown key, a whole number given as a word or as true, and the like are errors."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
 
 
-_NUMBER = Key((int, float))
-_RATE = Key((int, float), above=0)
-_FLAG = Key((bool,))
-_WORD = Key((str,))
+def left_out(description: str) -> Any:
+    """A key without a default of ours: where the YAML does not give it, the stages' files do not have it either."""
+    return Field(None, exclude_if=lambda value: value is None, description=description)
 
-RANKINGS = ("cer", "acc", "loss")
-DATASETS = ("RecipeAudioDataset", "AudioDataset")
-BATCH_SAMPLERS = ("ShuffledBatchSampler", "BatchSampler", "EspnetStyleBatchSampler")
 
-SCHEMA: dict[str, Any] = {
-    "base": _WORD,
-    "family": Key((str,), choices=tuple(FAMILIES)),
-    "from_scratch": _FLAG,
-    "ngpu": _count(0),
-    "cpu_processes": _count(),
-    "seed": _count(0),
-    "max_unreadable": Key((int, float), minimum=0, maximum=1),
-    "freeze_param": Key((str, list)),
-    "enable_tf32": _FLAG,
-    "cudnn_benchmark": _FLAG,
-    "optim": Key((str,), choices=("adam", "adamw", "sgd")),
-    "optim_conf": {
-        "lr": _RATE,
-        "betas": Key((list,)),
-        "eps": _RATE,
-        "weight_decay": Key((int, float), minimum=0),
-        "momentum": _NUMBER,
-        "fused": _FLAG,
-    },
-    "scheduler": Key((str,), choices=("warmuplr",)),
-    "scheduler_conf": {"warmup_steps": Key((int, float), above=0)},
-    "data_conf": {"max_unknown_characters": Key((int, float), minimum=0, maximum=1)},
-    "dataset": Key((str,), choices=DATASETS),
-    "dataset_conf": {
-        "batch_sampler": Key((str,), choices=BATCH_SAMPLERS),
-        "batch_type": Key((str,), choices=("token", "example", "length")),
-        "batch_size": _count(),
-        "sort_size": _count(),
-        "data_split_num": Key((int,), choices=(1,)),
-        "num_workers": _count(0),
-        "prefetch_factor": _count(),
-        "pin_memory": _FLAG,
-        "max_source_length": _count(),
-        "min_source_length": _count(0),
-        "speed_perturb": Key((list, type(None)), each=Key((int, float), minimum=0.5, maximum=2)),
-        "gain_db": Key((int, float, type(None)), minimum=0, maximum=40),
-    },
-    "train_conf": {
-        "max_epoch": _count(),
-        "log_interval": _count(),
-        "resume": _FLAG,
-        "validate_interval": _count(),
-        "save_checkpoint_interval": _count(),
-        "keep_nbest_models": _count(),
-        "avg_nbest_model": _count(),
-        "avg_keep_nbest_models_type": Key((str,), choices=RANKINGS),
-        "early_stopping_patience": _count(0),
-        "accum_grad": _count(),
-        "grad_clip": Key((int, float), minimum=0),
-        "use_bf16": Key((bool, str), choices=(True, False, "auto")),
-        "quick_step": _FLAG,
-        "use_deepspeed": _FLAG,
-        "deepspeed_config": _WORD,
-        "find_unused_parameters": _FLAG,
-    },
-    "decode_conf": {
-        "batch_seconds": Key((int, float), above=0),
-        "dither": Key((int, float), minimum=0),
-        "cpu_processes": _count(),
-        "language": Key((str,), choices=("zh", "yue", "auto")),
-        "max_new_tokens": _count(),
-        "method": Key((str,), choices=("ctc", "attention", "joint")),
-        "beam_size": _count(),
-        "ctc_weight": Key((int, float), above=0, maximum=0.9),
-    },
-    "report_conf": {"publish_columns": Key((list,), each=_WORD)},
-    "lora_conf": {
-        "rank": _count(),
-        "alpha": _RATE,
-        "dropout": Key((int, float), minimum=0, maximum=0.9),
-        "targets": Key((list,), each=_WORD),
-        "also_train": Key((list,), each=_WORD),
-    },
-    "model_conf": OPEN,
-    "encoder_conf": OPEN,
-    "decoder_conf": OPEN,
-    "predictor_conf": OPEN,
-    "specaug_conf": OPEN,
-    "frontend_conf": OPEN,
-    "ctc_conf": OPEN,
-    "audio_encoder_conf": OPEN,
-    "audio_adaptor_conf": OPEN,
-    "llm_conf": OPEN,
-}
+Number = int | float
+Count = Annotated[int, Field(ge=1)]
+CountOrZero = Annotated[int, Field(ge=0)]
+Positive = Annotated[Number, Field(gt=0)]
+NotNegative = Annotated[Number, Field(ge=0)]
+Share = Annotated[Number, Field(ge=0, le=1)]
+Speed = Annotated[Number, Field(ge=0.5, le=2)]
+Ranking = Literal["cer", "acc", "loss"]
+Block = dict[str, Any]
 
-# Sections that go into the model itself: they are part of what a run is tied to.
-BLOCKS = tuple(name for name, known in SCHEMA.items() if known == OPEN)
-
+FAMILIES = ", ".join(families.FAMILIES)
 # What each optimizer takes; another key would end in a traceback after the model is built.
 OPTIMIZER_KEYS = {
     "adam": ("lr", "betas", "eps", "weight_decay", "fused"),
@@ -161,27 +46,238 @@ OPTIMIZER_KEYS = {
     "sgd": ("lr", "momentum", "weight_decay"),
 }
 
-# The command line or the stages set these; in a YAML they would fight with it.
-OWNED = {
-    "model": "name the base model with 'base:' or --base",
-    "init_param": "name the base model with 'base:' or --base",
-    "output_dir": "name the run with --tag",
-    "train_data_set_list": "name the data with --data",
-    "valid_data_set_list": "name the data with --data",
-    "device": "choose it with --ngpu (0 is the processor)",
-}
 
-# Which stage reads what: a changed value reruns the stages that read it, and nothing else.
-STAGE_FILES: dict[str, tuple[str, ...]] = {
-    "base": ("base", "family", "from_scratch"),
-    "data": ("data_conf",),
-    "train": (
-        *("family", "from_scratch", "cpu_processes", "seed", "freeze_param", "enable_tf32", "cudnn_benchmark"),
-        *("optim", "optim_conf", "scheduler", "scheduler_conf", "dataset", "dataset_conf", "train_conf", "lora_conf"),
-        "max_unreadable",
-        *BLOCKS,
-    ),
-    "average": ("avg_nbest_model",),
-    "decode": ("decode_conf", "max_unreadable"),
-    "report": ("report_conf",),
-}
+class OptimConf(Section):
+    """Arguments of the optimizer; one that is left out is torch's own default."""
+
+    lr: Positive = Field(description="Peak learning rate, reached at the end of the warm-up.")
+    betas: list[Number] | None = left_out("Adam's decay rates; unset: torch's, [0.9, 0.999].")
+    eps: Positive | None = left_out("Adam's epsilon; unset: torch's, 1e-8.")
+    weight_decay: NotNegative | None = left_out("Weight decay; unset: torch's, 0.01 for adamw, else 0.")
+    momentum: Number | None = left_out("Momentum of sgd; unset: 0.")
+    fused: bool | None = left_out("Adam in one kernel, faster on a GPU.")
+
+
+class SchedulerConf(Section):
+    """Arguments of the schedule."""
+
+    warmup_steps: Positive = Field(25000, description="Steps over which the learning rate rises to its peak.")
+
+
+class DataConf(Section):
+    """What stage 1 accepts."""
+
+    max_unknown_characters: Share | None = Field(
+        None, description="Share of a set's characters that the base model may lack; unset: stage 1's own limit."
+    )
+
+
+class DatasetConf(Section):
+    """Which clips are trained on, how they are varied and put into batches. Frames are of 10 ms."""
+
+    batch_sampler: Literal["ShuffledBatchSampler", "BatchSampler", "EspnetStyleBatchSampler"] = Field(
+        "ShuffledBatchSampler", description="The recipe's, with batches in a new order every epoch, or one of FunASR's."
+    )
+    batch_type: Literal["token", "example", "length"] = Field(
+        "token", description="What batch_size counts: padded frames (token), or clips (example)."
+    )
+    batch_size: Count = Field(description="Size of a batch, in each process; memory grows with it.")
+    sort_size: Count | None = Field(None, description="Clips sorted by length together; unset: enough for 100 batches.")
+    data_split_num: Literal[1] = Field(1, description="Parts in which the manifest is read: all of it at once.")
+    num_workers: CountOrZero = Field(4, description="Processes that read audio and compute features.")
+    prefetch_factor: Count = Field(2, description="Batches that each of them prepares ahead.")
+    pin_memory: bool = Field(True, description="Page-locked memory for batches on their way to a GPU.")
+    max_source_length: Count | None = Field(None, description="Frames; longer clips are left out, by name.")
+    min_source_length: CountOrZero = Field(0, description="Frames; shorter clips are left out, by name.")
+    speed_perturb: list[Speed] | None = Field(None, description="Speeds of training clips, e.g. [0.9, 1.0, 1.1].")
+    gain_db: Annotated[Number, Field(ge=0, le=40)] | None = Field(0, description="Training clips' level, ± so many dB.")
+
+    @model_validator(mode="after")
+    def _sort_for_funasr(self) -> DatasetConf:
+        """FunASR's samplers, without a sort_size, take the clips as they come, long beside short."""
+        if self.batch_sampler != "ShuffledBatchSampler" and self.sort_size is None:
+            self.sort_size = 1024
+        return self
+
+
+class TrainConf(Section):
+    """How long to train, and what is kept of it."""
+
+    max_epoch: Count = Field(description="Epochs to train.")
+    log_interval: Count = Field(50, description="Steps between lines of progress.")
+    resume: bool = Field(True, description="Resume from the newest checkpoint when the run is started again.")
+    validate_interval: Count = Field(5000, description="Steps between validations; an epoch's end is validated too.")
+    save_checkpoint_interval: Count = Field(5000, description="Steps between checkpoints, which a kill can cost.")
+    keep_nbest_models: Count = Field(10, description="Checkpoints kept on disk, the best of the ranking.")
+    avg_nbest_model: Count = Field(10, description="How many of them stage 4 averages.")
+    avg_keep_nbest_models_type: Ranking | None = Field(None, description="What checkpoints are ranked by.")
+    early_stopping_patience: CountOrZero = Field(0, description="Epochs without a better one, then stop; 0: never.")
+    accum_grad: Count = Field(1, description="Batches whose gradients make one update.")
+    grad_clip: NotNegative = Field(10.0, description="Largest norm of the gradient; 0: no clipping.")
+    use_bf16: Literal[True, False, "auto"] = Field(False, description="Compute in bfloat16; auto: if the GPU can.")
+    quick_step: bool = Field(True, description="The recipe's training step; false is FunASR's own.")
+    use_deepspeed: bool = Field(False, description="DeepSpeed in place of DDP: the optimizer's state is sharded.")
+    deepspeed_config: str = Field("", description=f"DeepSpeed's JSON: {deepspeed.FILES}.")
+    find_unused_parameters: bool = Field(False, description="DDP's, for a model with parts that get no gradient.")
+
+    @model_validator(mode="after")
+    def _check(self) -> TrainConf:
+        validate, save, accumulate = self.validate_interval, self.save_checkpoint_interval, self.accum_grad
+        if validate % save:
+            raise ValueError(
+                f"train_conf.validate_interval {validate} must be a multiple of save_checkpoint_interval {save}: what"
+                " was validated and not saved cannot be ranked"
+            )
+        if save % accumulate:
+            raise ValueError(
+                f"train_conf.save_checkpoint_interval {save} must be a multiple of accum_grad {accumulate}: the"
+                " gradients between two updates are not saved"
+            )
+        if (keep := self.keep_nbest_models) < (average := self.avg_nbest_model):
+            raise ValueError(
+                f"train_conf.keep_nbest_models is {keep}, so {average} (avg_nbest_model) can never be averaged"
+            )
+        return self
+
+
+class DecodeConf(Section):
+    """How stages 2 and 5 decode; an option of one family is an error for another."""
+
+    batch_seconds: Positive = Field(60, description="Padded audio in a batch: speed and memory, never the text.")
+    dither: NotNegative = Field(0, description="Noise in the filter bank; above 0 a clip's text may vary.")
+    cpu_processes: Count = Field(1, description="Processes that decode where there is no GPU; never the text.")
+    language: Literal["zh", "yue", "auto"] | None = left_out("Language that the model is told.")
+    max_new_tokens: Count | None = left_out("Length at which a text is cut.")
+    method: Literal["ctc", "attention", "joint"] | None = left_out("Greedy CTC, or beam search clip by clip.")
+    beam_size: Count | None = left_out("Hypotheses kept by attention and joint.")
+    ctc_weight: Annotated[Number, Field(gt=0, le=0.9)] | None = left_out("CTC's share of the score in joint.")
+
+
+class ReportConf(Section):
+    """What is published."""
+
+    publish_columns: list[str] = Field([], description="Columns of speakers.tsv whose groups are published.")
+
+
+class LoraConf(Section):
+    """Low-rank adapters; where the section is left out, the whole model is trained."""
+
+    rank: Count = Field(8, description="Columns of each adapter.")
+    alpha: Positive = Field(16, description="What an adapter adds is scaled by alpha / rank.")
+    dropout: Annotated[Number, Field(ge=0, le=0.9)] = Field(0.05, description="Dropout of the adapters' inputs.")
+    targets: list[str] | None = Field(None, description="Linear layers to adapt; unset: the family's.")
+    also_train: list[str] | None = Field(None, description="Parts trained whole beside them; unset: the family's.")
+
+
+class Recipe(Section):
+    """A whole YAML."""
+
+    base: str = Field(description="Base model: a ModelScope id or a folder.")
+    family: str = Field(description=f"Kind of model: {FAMILIES}.")
+    from_scratch: bool = Field(False, description="Train from random weights; the base has none.")
+    ngpu: CountOrZero = Field(1, description="GPUs; 0 is the CPU.")
+    cpu_processes: Count = Field(1, description="Processes that train where there is no GPU.")
+    seed: CountOrZero = Field(0, description="Seed of batches, augmentation and dropout.")
+    max_unreadable: Share = Field(MAX_SHARE, description="Share of a set's clips that may be unreadable.")
+    freeze_param: list[str] = Field([], description="Parts of the model that are not trained.")
+    enable_tf32: bool = Field(True, description="TF32 in matrix products on a GPU.")
+    cudnn_benchmark: bool = Field(False, description="Let cuDNN time its algorithms; not reproducible.")
+    optim: Literal["adam", "adamw", "sgd"] = Field("adam", description="Optimizer.")
+    optim_conf: OptimConf
+    scheduler: Literal["warmuplr"] = Field("warmuplr", description="Warm-up, then 1 / square root of the step.")
+    scheduler_conf: SchedulerConf = SchedulerConf()
+    data_conf: DataConf = DataConf()
+    dataset: Literal["RecipeAudioDataset", "AudioDataset"] = Field(
+        "RecipeAudioDataset", description="The recipe's dataset, or FunASR's, which varies no clip."
+    )
+    dataset_conf: DatasetConf
+    train_conf: TrainConf
+    decode_conf: DecodeConf = DecodeConf()
+    report_conf: ReportConf = ReportConf()
+    lora_conf: LoraConf | None = left_out("Low-rank adapters.")
+    model_conf: Block = Field({}, description="Settings of the base's model class.")
+    encoder_conf: Block = Field({}, description="… of its encoder.")
+    decoder_conf: Block = Field({}, description="… of its decoder.")
+    predictor_conf: Block = Field({}, description="… of its predictor (paraformer).")
+    specaug_conf: Block = Field({}, description="… of SpecAugment.")
+    frontend_conf: Block = Field({}, description="… of the filter bank.")
+    ctc_conf: Block = Field({}, description="… of its CTC head.")
+    audio_encoder_conf: Block = Field({}, description="… of its audio encoder (nano).")
+    audio_adaptor_conf: Block = Field({}, description="… of its adaptor (nano).")
+    llm_conf: Block = Field({}, description="… of its language model (nano).")
+
+    @field_validator("family")
+    @classmethod
+    def _check_family(cls, name: str) -> str:
+        if name not in families.FAMILIES:
+            raise PydanticCustomError("choice", "is {name}; it takes {all}", {"name": repr(name), "all": FAMILIES})
+        return name
+
+    @field_validator("freeze_param", mode="before")
+    @classmethod
+    def _split_names(cls, names: Any) -> Any:
+        """FunASR also takes several names as one word, with commas between them."""
+        return names.split(",") if isinstance(names, str) else names
+
+    @field_validator("lora_conf", mode="before")
+    @classmethod
+    def _refuse_empty(cls, value: Any) -> Any:
+        """``lora_conf:`` with nothing below it would train the whole model."""
+        if value is None:
+            raise PydanticCustomError("section", "is a section, it holds keys, not None")
+        return value
+
+    @model_validator(mode="after")
+    def _complete_from_family(self) -> Recipe:
+        """The family's defaults, where the YAML gives none."""
+        family, train, lora = families.of(self.family), self.train_conf, self.lora_conf
+        if train.avg_keep_nbest_models_type is None:
+            train.avg_keep_nbest_models_type = family.rankings[0]  # type: ignore[assignment]
+        if (ranking := train.avg_keep_nbest_models_type) not in family.rankings:
+            raise ValueError(
+                f"train_conf.avg_keep_nbest_models_type is {ranking}; {family.name} can be ranked by"
+                f" {', '.join(family.rankings)}"
+            )
+        try:
+            options = family.options(self.decode_conf.model_dump())
+        except RecipeError as error:
+            raise ValueError(str(error)) from None
+        self.decode_conf = self.decode_conf.model_copy(update=options)
+        if lora is not None:
+            lora.targets = list(family.lora_targets) if lora.targets is None else lora.targets
+            lora.also_train = list(family.also_trained) if lora.also_train is None else lora.also_train
+        return self
+
+    @model_validator(mode="after")
+    def _check_adapters(self) -> Recipe:
+        if (lora := self.lora_conf) is None:
+            return self
+        if self.from_scratch:
+            raise ValueError("lora_conf adapts a base model, and from_scratch has none; take one of them away")
+        if self.train_conf.use_deepspeed:
+            raise ValueError("lora_conf and use_deepspeed do not go together: adapters fit one GPU")
+        if not lora.targets:
+            raise ValueError("lora_conf.targets is empty, so nothing would be adapted")
+        family = families.of(self.family)
+        for target in lora.targets if family.native_lora else ():
+            if target not in family.lora_targets:
+                raise ValueError(
+                    f"lora_conf.targets: {family.name} has no projection '{target}'; it has"
+                    f" {', '.join(family.lora_targets)}"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _check_training(self) -> Recipe:
+        if self.train_conf.use_deepspeed:
+            deepspeed.check(self.train_conf.model_dump())
+        if self.dataset == "AudioDataset" and (self.dataset_conf.speed_perturb or self.dataset_conf.gain_db):
+            raise ValueError("dataset: AudioDataset has no speed_perturb or gain_db; RecipeAudioDataset has")
+        for key in self.optim_conf.model_dump():
+            if key not in OPTIMIZER_KEYS[self.optim]:
+                raise ValueError(f"optim_conf.{key}: {self.optim} takes {', '.join(OPTIMIZER_KEYS[self.optim])}")
+        return self
+
+
+# Sections that go into the model itself: they are part of what a run is tied to.
+BLOCKS = tuple(name for name, field in Recipe.model_fields.items() if field.annotation == Block)

@@ -1,25 +1,20 @@
-"""digests.json of a run: the sha256 that every checkpoint was written with. Whoever reads the file compares it."""
+"""sha256 of files and of texts, in hexadecimal."""
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
-from asr.core.files import write_json
-
-DIGESTS = "digests.json"
+import hashlib
+import os
 
 
-def note(exp: Path, name: str, sha256: str) -> None:
-    """Remember the digest of exp/name, which has just been written; forget those of files that are gone."""
-    kept = {key: value for key, value in read(exp).items() if (exp / key).is_file()}
-    write_json(exp / DIGESTS, {**kept, name: sha256})
+def sha256_file(path: str | os.PathLike[str]) -> str:
+    """Return the sha256 of a file's bytes."""
+    digest, buffer = hashlib.sha256(), memoryview(bytearray(1 << 18))
+    with open(path, "rb", buffering=0) as stream:
+        while size := stream.readinto(buffer):
+            digest.update(buffer[:size])
+    return digest.hexdigest()
 
 
-def read(exp: Path) -> dict[str, str]:
-    """What is known, by file name. Nothing where there is no such file or it is none."""
-    try:
-        found = json.loads((exp / DIGESTS).read_text(encoding="utf-8"))
-        return {key: value for key, value in found.items() if isinstance(value, str)}
-    except (OSError, ValueError, AttributeError):
-        return {}
+def sha256_text(text: str, errors: str = "strict") -> str:
+    """Return the sha256 of a text in UTF-8; ``errors`` as in str.encode."""
+    return hashlib.sha256(text.encode("utf-8", errors)).hexdigest()

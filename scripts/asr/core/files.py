@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
 import json
 import os
 import re
@@ -12,6 +11,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
+
+from asr.core.errors import RecipeError, at
 
 SUFFIX = ".tmp"
 _OURS = re.compile(rf"\..+\.[a-z0-9_]{{8}}{re.escape(SUFFIX)}")  # as tempfile.mkstemp names them
@@ -76,10 +77,17 @@ def write_json(path: str | os.PathLike[str], value: Any) -> None:
     write_text(path, json.dumps(value, ensure_ascii=False, indent=2) + "\n")
 
 
-def sha256_file(path: str | os.PathLike[str]) -> str:
-    """Hex sha256 of a file's bytes."""
-    digest, buffer = hashlib.sha256(), memoryview(bytearray(1 << 18))
-    with open(path, "rb", buffering=0) as stream:
-        while size := stream.readinto(buffer):
-            digest.update(buffer[:size])
-    return digest.hexdigest()
+def read_json(path: str | os.PathLike[str], remedy: str) -> dict[str, Any]:
+    """Return a JSON object. RecipeError with ``remedy``, what to do, where there is no file or something else in it."""
+    path = Path(path)
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RecipeError(f"{path}: no such file; {remedy}") from None
+    except json.JSONDecodeError as error:
+        raise RecipeError(f"{at(path, error.lineno)}: not JSON ({error.msg}); {remedy}") from None
+    except UnicodeDecodeError:
+        raise RecipeError(f"{path}: not UTF-8; {remedy}") from None
+    if not isinstance(value, dict):
+        raise RecipeError(f"{path}: must be a JSON object; {remedy}")
+    return value

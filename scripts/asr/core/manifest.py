@@ -10,7 +10,6 @@ named ``text``: FunASR 1.4.16 reads such a line as a text-only item and crashes.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import os
@@ -21,6 +20,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from asr.core.digests import sha256_text
 from asr.core.errors import RecipeError, at
 from asr.core.files import atomic_open
 from asr.core.made_by import STAGE1, refuse_older
@@ -142,10 +142,10 @@ def _line(item: Utterance) -> str:
 def corpus_digest(utterances: Iterable[Utterance]) -> str:
     """sha256 over the sorted (key, target, sample count): the same corpus has the same digest on every machine."""
     rows = sorted([(item.key, item.target, item.num_samples) for item in utterances])
-    return hashlib.sha256("".join([f"{key}\t{target}\t{count}\n" for key, target, count in rows]).encode()).hexdigest()
+    return sha256_text("".join([f"{key}\t{target}\t{count}\n" for key, target, count in rows]))
 
 
 def split_digest(splits: Mapping[str, Iterable[Utterance]]) -> str:
     """sha256 over the sorted (key, split): two runs with the same digest trained and tested on the same utterances."""
     rows = sorted([f"{item.key}\t{name}\n" for name, utterances in splits.items() for item in utterances])
-    return hashlib.sha256("".join(rows).encode()).hexdigest()
+    return sha256_text("".join(rows))

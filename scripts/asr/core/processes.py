@@ -1,4 +1,4 @@
-"""Processes: how many there is room for, and that none outlives its parent."""
+"""Processes beside this one, which none of them outlives."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import ctypes
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator
@@ -17,7 +19,7 @@ from asr.core.errors import RecipeError
 
 PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 stop_asked = threading.Event()  # a signal has asked this process to stop
-person_asked = threading.Event()  # and it came from a person, who does not want it begun anew
+person_asked = threading.Event()  # interactive stop: do not restart
 saves_on_stop = threading.Event()  # there is something to save first: whoever set this looks at stop_asked
 
 
@@ -32,20 +34,75 @@ def die_with_parent() -> None:
 
 
 def leave_stopping_to_parent() -> None:
-    """In a child: a stop of the whole group (Ctrl-C, SIGTERM, SIGHUP) is the parent's, which ends this process."""
+    """Ignore a stop of the whole group (Ctrl-C, SIGTERM, SIGHUP): the parent ends this process."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
 
 
+def become_child() -> None:
+    """Do what a process does first that its parent ends, and that may not outlive it."""
+    die_with_parent()
+    leave_stopping_to_parent()
+
+
+class ChildEndedError(Exception):
+    """A child process is gone; ``status`` is its exit status, or -n where signal n killed it."""
+
+    def __init__(self, status: int) -> None:
+        self.status = status
+        super().__init__(
+            f"ended with status {status}" if status >= 0 else f"was killed by {signal.Signals(-status).name}"
+        )
+
+
+class Child:
+    """A process that runs ``python -m MODULE FD``, where FD is its end of a pipe to this process.
+
+    It ends with this process, or by ``end``. multiprocessing.connection.wait takes children as it takes pipes.
+    """
+
+    def __init__(self, module: str) -> None:
+        self.pipe, theirs = multiprocessing.Pipe()
+        command = [sys.executable, "-m", module, str(theirs.fileno())]
+        self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], preexec_fn=become_child)
+        theirs.close()
+
+    def fileno(self) -> int:
+        """Return the pipe's file descriptor."""
+        return self.pipe.fileno()
+
+    def send(self, value: Any) -> None:
+        """Send a value; that the process is gone is noticed where it is received from."""
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            self.pipe.send(value)
+
+    def receive(self) -> Any:
+        """Return what the process has sent. ChildEndedError where it is gone."""
+        try:
+            return self.pipe.recv()
+        except (EOFError, ConnectionResetError):
+            raise ChildEndedError(self._process.wait()) from None
+
+    def wait(self) -> None:
+        """Wait for the process's end."""
+        self._process.wait()
+
+    def end(self) -> None:
+        """End the process."""
+        self.pipe.close()
+        self._process.kill()
+        self._process.wait()
+
+
 def children(parent: int) -> list[int]:
-    """The processes that ``parent`` has begun and that are there."""
-    found = []
+    """Return the processes that ``parent`` has started and that are alive."""
+    running = []
     for path in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):  # it has ended meanwhile
             after_name = path.read_bytes().rpartition(b")")[2].split()  # state, parent, …: proc(5)
             if after_name[0] != b"Z" and int(after_name[1]) == parent:
-                found.append(int(path.parent.name))
-    return found
+                running.append(int(path.parent.name))
+    return running
 
 
 class Helper(contextlib.AbstractContextManager["Helper"]):
@@ -80,8 +137,7 @@ class Helper(contextlib.AbstractContextManager["Helper"]):
 
 
 def _help(pipe: Any, others: Any, ready: Callable[[], Any], function: Callable[..., Any]) -> None:
-    die_with_parent()
-    leave_stopping_to_parent()
+    become_child()
     others.close()
     os.nice(10)  # what the parent does meanwhile comes first
     ready()
@@ -116,7 +172,7 @@ def halves(function: Callable[[list[Any]], Any], items: list[Any], share: float 
         first = function(items[:middle])
         second, error = ours.recv()
     except EOFError:
-        raise RecipeError("a process was killed, most likely for want of memory; run it again") from None
+        raise RecipeError("a process was killed, most likely out of memory; run it again") from None
     finally:
         ours.close()
         child.kill()
@@ -127,8 +183,7 @@ def halves(function: Callable[[list[Any]], Any], items: list[Any], share: float 
 
 
 def _answer(pipe: Any, function: Callable[[list[Any]], Any], items: list[Any]) -> None:
-    die_with_parent()
-    leave_stopping_to_parent()
+    become_child()
     try:
         result = function(items), None
     except Exception as error:
@@ -137,5 +192,5 @@ def _answer(pipe: Any, function: Callable[[list[Any]], Any], items: list[Any]) -
 
 
 def cores() -> int:
-    """Processors that this process may use."""
+    """Return how many CPU cores this process may use."""
     return len(os.sched_getaffinity(0))

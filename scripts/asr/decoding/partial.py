@@ -1,22 +1,23 @@
-"""The results of a decode that is not finished: what a rerun of the same inputs need not do again.
+"""The results of a decode that has not ended, so that the same command resumes it.
 
-OUT/hyp.partial: one JSON value a line. The first line is the inputs' fingerprint, each other ``[key, text]``, appended
-as it comes. One process writes it, whatever the number of shards. Only whole lines count: a kill or a full disk can
-damage the last.
+OUT/hyp.partial: one JSON value a line. The first line is what the texts depend on, each other ``[key, text, digest]``,
+appended as it comes. One process writes it, whatever the number of shards. A line counts while its digest, of the first
+line, its key and its text, is right: a kill or a full disk can damage a line, and a person can edit one.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import os
 from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
-from asr.core.errors import RecipeError
+from asr.core.digests import sha256_text
+from asr.core.errors import RecipeError, at
 from asr.core.locks import lock
-
-PARTIAL = "hyp.partial"
+from asr.core.run_folder import DecodeFolder
 
 
 class Partial(contextlib.AbstractContextManager["Partial"]):
@@ -28,8 +29,8 @@ class Partial(contextlib.AbstractContextManager["Partial"]):
         keys: the ids asked for.
 
     Attributes:
-        texts: {key: text} found so far.
-        notes: lines to tell the user.
+        texts: {key: text} decoded so far.
+        notes: lines for the user.
 
     Raises:
         RecipeError: another process decodes into ``out``.
@@ -37,67 +38,67 @@ class Partial(contextlib.AbstractContextManager["Partial"]):
 
     def __init__(self, out: Path, inputs: dict[str, Any], keys: Collection[str]) -> None:
         out.mkdir(parents=True, exist_ok=True)
-        self.path = out / PARTIAL
+        self.path = DecodeFolder(out).partial
         self.texts: dict[str, str] = {}
         self.notes: list[str] = []
+        self._header = json.dumps(inputs, ensure_ascii=False) + "\n"
         self.path.touch()
-        self._stream = open(self.path, "r+b")  # noqa: SIM115 - open as long as this is
+        self._stream = open(self.path, "r+", encoding="utf-8", errors="replace", newline="\n")  # noqa: SIM115 - kept open
         try:
             if why := lock(self._stream):
                 self.notes.append(f"note: {self.path} {why}: let no second decode write to this folder")
         except BlockingIOError:
             self._stream.close()
             raise RecipeError(f"{self.path}: another process decodes into this folder; wait for its end") from None
-        try:
-            self._take(json.loads(json.dumps(inputs)), set(keys))
-        except BaseException:
-            self._stream.close()
-            raise
+        self._read(set(keys))
 
     def __exit__(self, *_: object) -> None:
         self._stream.close()
 
-    def _take(self, inputs: Any, keys: set[str]) -> None:
-        """Read what is there, and cut the file off behind its last whole line."""
+    def _read(self, keys: set[str]) -> None:
+        """Read the results; where a line is not as it was written, write the file again without it."""
         lines = self._stream.readlines()
-        length = 0
-        if lines and _value(lines[0]) == inputs:
-            length = len(lines[0])
-            for line in lines[1:]:
-                match _value(line):
-                    case [str(key), str(text)] if key in keys:
-                        self.texts[key] = text
-                        length += len(line)
-                    case _:
-                        break
-            lost = sum(map(len, lines)) - length
-            if lost:
-                self.notes.append(f"{self.path}: damaged at its end; {lost} bytes are thrown away")
-        elif lines:
+        if lines and lines[0] != self._header:
             self.notes.append(f"{self.path}: of another model or other clips; thrown away")
-        self._stream.seek(length)
-        self._stream.truncate()
-        if not length:
-            self._append([inputs])
+            lines = []
+        wrong = []
+        for number, line in enumerate(lines[1:], 2):
+            key, text = _key_and_text(line)
+            if key in keys and line == self._line(key, text):
+                self.texts[key] = text
+            else:
+                wrong.append(f"{at(self.path, number)}: {key or 'the line'} is not as it was written; decoded again")
+        self.notes += wrong[:3] + [f"{self.path}: and {len(wrong) - 3} lines more"] * (len(wrong) > 3)
+        self._stream.seek(0, os.SEEK_END)
+        if wrong or not lines:
+            self._stream.seek(0)
+            self._stream.truncate()
+            self._stream.write(self._header)
+            self._append(self.texts)
 
-    def _append(self, values: Iterable[Any]) -> None:
-        self._stream.write("".join(json.dumps(value, ensure_ascii=False) + "\n" for value in values).encode())
+    def _line(self, key: str, text: str) -> str:
+        digest = sha256_text(f"{self._header}{key}\n{text}", "surrogatepass")[:16]
+        return json.dumps([key, text, digest], ensure_ascii=False) + "\n"
+
+    def _append(self, texts: dict[str, str]) -> None:
+        self._stream.writelines(self._line(key, text) for key, text in texts.items())
         self._stream.flush()
 
     def add(self, keys: Iterable[str], texts: Iterable[str]) -> None:
         """Keep a text for each key; they are in the file when this returns."""
-        found = dict(zip(keys, texts, strict=True))
-        self._append(found.items())
-        self.texts.update(found)
+        results = dict(zip(keys, texts, strict=True))
+        self._append(results)
+        self.texts.update(results)
 
     def remove(self) -> None:
         """Remove the file: its results are whole elsewhere."""
         self.path.unlink(missing_ok=True)
 
 
-def _value(line: bytes) -> Any:
-    """The line's JSON value; None where the line is not whole."""
+def _key_and_text(line: str) -> tuple[str, str]:
+    """Return a line's key and text, empty where it is no result."""
     try:
-        return json.loads(line) if line.endswith(b"\n") else None
-    except ValueError:
-        return None
+        key, text, _ = json.loads(line)
+    except (ValueError, TypeError):
+        return "", ""
+    return (key, text) if isinstance(key, str) and isinstance(text, str) else ("", "")

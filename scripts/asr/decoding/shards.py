@@ -1,4 +1,4 @@
-"""Decoding in several processes, one a GPU or, on the processor, as many as asked for; each has a model of its own.
+"""Decoding in several processes, one a GPU or, on the CPU, as many as asked for; each has a model of its own.
 
 All are sent the plan: every batch, longest first. When each has loaded its model and decoded a first clip, the clock
 starts, and they take batches from one queue, so that a slow one takes fewer. The first that fails ends all: what came
@@ -9,28 +9,27 @@ from __future__ import annotations
 
 import contextlib
 import signal
-import subprocess
-import sys
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from multiprocessing import Pipe
-from multiprocessing.connection import Connection, wait
+from dataclasses import dataclass
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from asr.audio.unreadable import Unread
 from asr.core.errors import RecipeError
 from asr.core.files import write_text
-from asr.core.processes import cores, die_with_parent, leave_stopping_to_parent
+from asr.core.processes import Child, ChildEndedError, cores
+from asr.core.run_folder import DecodeFolder
 from asr.decoding.batches import Clip
 
+Keep = Callable[[int, list[str | Unread]], None]  # is given a batch's number and its texts
+
 READERS = 4  # processes that read audio for a GPU, where there are as many cores
-FAULT = "decode_fault.txt"
 
 
 class Job(NamedTuple):
-    """What to decode: a model folder, GPUs (0 for the processor), dither, batches longest first, processes, options."""
+    """What to decode: a model folder, GPUs (0 for the CPU), dither, batches longest first, processes, options."""
 
     model: Path
     ngpu: int
@@ -50,129 +49,105 @@ class Facts:
     decode_seconds: float = 0.0
 
 
-@dataclass
-class Shard:
-    """A process, the pipe to it, and the numbers of the batches that it was sent and has not answered."""
-
-    number: int
-    process: subprocess.Popen
-    pipe: Connection
-    asked: set[int] = field(default_factory=set)
-
-    def send(self, value: Any) -> None:
-        """Send it; one that is gone is noticed where it is listened to."""
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            self.pipe.send(value)
-
-
-def shards(ngpu: int, processes: int, count: int) -> int:
-    """How many processes decode ``count`` batches: one a GPU, or ``processes``; never more than batches."""
+def process_count(ngpu: int, processes: int, count: int) -> int:
+    """Return how many processes decode ``count`` batches: one a GPU, or ``processes``; never more than batches."""
     return max(min(ngpu or processes, count), 1)
 
 
-def _begin() -> None:
-    die_with_parent()
-    leave_stopping_to_parent()
-
-
 @contextlib.contextmanager
-def _started(job: Job) -> Iterator[list[Shard]]:
-    """The shards, with the plan sent to each; none is left running."""
-    running: list[Shard] = []
+def _started(job: Job) -> Iterator[list[Child]]:
+    """Yield the processes, with the plan sent to each; none is left running."""
     share = max(cores() // job.shards, 1)
     plan = {**job._asdict(), "threads": share, "readers": min(READERS, max(share - 1, 1)) if job.ngpu else 0}
+    children: list[Child] = []
     try:
-        for number in range(job.shards):
-            ours, theirs = Pipe()
-            command = [sys.executable, "-m", "asr.decoding.worker", str(theirs.fileno())]
-            process = subprocess.Popen(command, pass_fds=[theirs.fileno()], preexec_fn=_begin)
-            theirs.close()
-            running.append(Shard(number, process, ours))
-        for shard in running:
-            shard.send({**plan, "shard": shard.number})
-        yield running
+        for _ in range(job.shards):
+            children.append(Child("asr.decoding.worker"))
+        for number, child in enumerate(children):
+            child.send({**plan, "shard": number})
+        yield children
     finally:
-        for shard in running:
-            shard.pipe.close()
-            shard.process.kill()
-        for shard in running:
-            shard.process.wait()
+        for child in children:
+            child.end()
 
 
-def _ended(shard: Shard, job: Job) -> RecipeError:
-    """What to say of a process that left without a word."""
-    status, name = shard.process.wait(), f"decoding process {shard.number + 1} of {job.shards}"
-    why = f"ended with status {status}"
-    if status < 0:
-        why = f"was killed by {signal.Signals(-status).name}"
-    if status == -signal.SIGKILL:
-        why += (
-            f", most likely for want of memory (lower decode_conf.batch_seconds{'' if job.ngpu else ' or --processes'})"
-        )
-    return RecipeError(f"{name} {why}; the same command goes on from what is done")
+def _ended(name: str, ended: ChildEndedError, ngpu: int) -> RecipeError:
+    why = str(ended)
+    if ended.status == -signal.SIGKILL:
+        why += f", most likely out of memory (lower decode_conf.batch_seconds{'' if ngpu else ' or --processes'})"
+    return RecipeError(f"{name} {why}; the same command resumes from what is done")
 
 
-def _hear(shard: Shard, job: Job, out: Path) -> tuple[Any, ...]:
-    """The next message of a shard. RecipeError where it has failed or is gone."""
+def _receive(child: Child, children: list[Child], job: Job, out: Path) -> tuple[Any, ...]:
+    """Return the next message of a process. RecipeError where it has failed or is gone."""
     try:
-        kind, *values = shard.pipe.recv()
-    except (EOFError, ConnectionResetError):
-        raise _ended(shard, job) from None
+        kind, *values = child.receive()
+    except ChildEndedError as ended:
+        raise _ended(f"decoding process {children.index(child) + 1} of {job.shards}", ended, job.ngpu) from None
     if kind == "error":
         raise RecipeError(values[0])
     if kind == "fault":
-        write_text(out / FAULT, values[0])
+        fault = DecodeFolder(out).fault
+        write_text(fault, values[0])
         last = values[0].strip().splitlines()[-1]
-        raise RecipeError(f"a decoding process failed ({last[:160]}); its traceback is in {out / FAULT}")
+        raise RecipeError(f"a decoding process failed ({last[:160]}); its traceback is in {fault}")
     return tuple(values)
 
 
-def decode(job: Job, out: Path, keep: Callable[[int, list[str]], None]) -> Facts:
+def decode(job: Job, out: Path, keep: Keep) -> Facts:
     """Decode every batch of the job; ``keep(number, texts)`` is called for each as it comes, in any order.
 
     RecipeError, with all processes ended, where one fails or is killed. A fault of the program leaves its traceback in
     ``out``.
     """
-    (out / FAULT).unlink(missing_ok=True)
-    with _started(job) as running:
-        ready = [_hear(shard, job, out)[0] for shard in _each(running)]
-        slowest = {name: max(item[name] for item in ready) for name in ("load_seconds", "warm_up_seconds")}
-        facts = Facts(sorted({item["device"] for item in ready}), **slowest)
+    DecodeFolder(out).fault.unlink(missing_ok=True)
+    with _started(job) as children:
+
+        def receive(child: Child) -> tuple[Any, ...]:
+            return _receive(child, children, job, out)
+
+        ready = [receive(child)[0] for child in _as_they_speak(children)]
+        devices = sorted({facts["device"] for facts in ready})
+        load_seconds, warm_up_seconds = (
+            max(facts[name] for facts in ready) for name in ("load_seconds", "warm_up_seconds")
+        )
         began = time.perf_counter()
-        _decode(job, running, out, keep)
-        facts.decode_seconds = time.perf_counter() - began
-        for shard in running:
-            shard.process.wait()
-    return facts
+        _decode(job, children, receive, keep)
+        seconds = time.perf_counter() - began
+        for child in children:
+            child.wait()
+    return Facts(devices, load_seconds, warm_up_seconds, seconds)
 
 
-def _each(running: list[Shard]) -> Iterator[Shard]:
-    """Every shard once, when it has something to say or is gone."""
-    waiting = {shard.pipe: shard for shard in running}
+def _as_they_speak(children: list[Child]) -> Iterator[Child]:
+    """Yield every process once, when it has sent something or is gone."""
+    waiting = list(children)
     while waiting:
-        for pipe in wait(list(waiting)):
-            yield waiting.pop(pipe)  # type: ignore[call-overload]
+        for child in wait(waiting):
+            waiting.remove(child)
+            yield child
 
 
-def _decode(job: Job, running: list[Shard], out: Path, keep: Callable[[int, list[str]], None]) -> None:
-    queue = deque(range(len(job.batches)))
-    depth = (READERS if job.ngpu else 1) + 1  # as many as a shard reads ahead (Readers.depth), or more
+def _decode(
+    job: Job,
+    children: list[Child],
+    receive: Callable[[Child], tuple[Any, ...]],
+    keep: Keep,
+) -> None:
+    numbers = iter(range(len(job.batches)))
+    unanswered = dict.fromkeys(children, 0)
 
-    def ask(shard: Shard) -> None:
-        number = queue.popleft() if queue else None
-        shard.asked |= set() if number is None else {number}
-        shard.send(number)
+    def ask(child: Child) -> None:
+        number = next(numbers, None)
+        unanswered[child] += number is not None
+        child.send(number)  # None: that was all
 
-    for _ in range(depth):
-        for shard in running:
-            ask(shard)
-    busy = {shard.pipe: shard for shard in running if shard.asked}
-    while busy:
-        for pipe in wait(list(busy)):
-            shard = busy[pipe]  # type: ignore[index]
-            number, texts = _hear(shard, job, out)
-            shard.asked.remove(number)
+    for _ in range((READERS if job.ngpu else 1) + 1):  # as many as a process reads ahead (Readers.depth), or more
+        for child in children:
+            ask(child)
+    while busy := [child for child in children if unanswered[child]]:
+        for child in wait(busy):
+            number, texts = receive(child)
+            unanswered[child] -= 1
             keep(number, texts)
-            ask(shard)
-            if not shard.asked:
-                del busy[pipe]  # type: ignore[arg-type]
+            ask(child)

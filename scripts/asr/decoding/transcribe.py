@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from asr.core import errors
 from asr.core.errors import RecipeError
 from asr.core.manifest import MODEL_SAMPLE_RATE
+from asr.core.run_folder import RunFolder, rerun
 
 if TYPE_CHECKING:
     import numpy as np
@@ -89,16 +90,15 @@ def lines(recogniser: Any, name: str) -> Iterator[str]:
 
 def model_folder(given: Path) -> Path:
     """The model to use: ``given``, or the average of the run that it is. RecipeError where it is neither."""
-    run = (given / "base.json").is_file()
+    run = RunFolder(given).base_record.is_file()
     if (given / "config.yaml").is_file() and not run:
         return given
-    if (given / "model" / "config.yaml").is_file():
-        print(f"note: {given} is a run; its averaged model is used, {given / 'model'}", file=sys.stderr)
-        return given / "model"
+    model = RunFolder(given).model
+    if (model / "config.yaml").is_file():
+        print(f"note: {given} is a run; its averaged model is used, {model}", file=sys.stderr)
+        return model
     if run:
-        command = given / "command"
-        again = command.read_text(encoding="utf-8").strip() if command.is_file() else f"bash run.sh --tag {given.name}"
-        raise RecipeError(f"{given}: a run without an averaged model; make it first: {again} --stage 4 --stop-stage 4")
+        raise RecipeError(f"{given}: a run without an averaged model; make it first: {rerun(given, 4)}")
     raise RecipeError(f"{given}: not a FunASR model folder (no config.yaml); stage 4 makes exp/<tag>/model")
 
 

@@ -1,7 +1,7 @@
-"""One shard of a decode: a process with a model of its own, started by decoding.shards, which it talks to by a pipe.
+"""One process of a decode, with a model of its own, started by decoding.shards, to which it is connected by a pipe.
 
-It is sent the plan (see ``decoding.shards.Shard``), then numbers of batches, at last None. It sends ("ready", facts),
-then ("texts", number, texts) for each batch, or at any time ("error", line) or ("fault", traceback), and ends.
+It is sent the plan (decoding.shards._started), then numbers of batches, at last None. It sends ("ready", facts), then
+("texts", number, texts) for each batch, or at any time ("error", line) or ("fault", traceback), and ends.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _BEGAN = time.perf_counter()
 
 
 def warm_up(recogniser: Any) -> float:
-    """Seconds that the first clip takes, a second of quiet noise: a GPU's libraries load and choose kernels there."""
+    """Return the seconds of a first clip, a second of quiet noise: a GPU's libraries load and choose kernels in it."""
     import numpy as np
 
     began = time.perf_counter()
@@ -30,7 +30,7 @@ def warm_up(recogniser: Any) -> float:
 
 
 def serve(pipe: Connection, plan: dict[str, Any]) -> None:
-    """Load the model, say that it is ready, decode what is asked for."""
+    """Load the model, report that it is ready, and decode the batches that are asked for."""
     import torch
 
     torch.set_num_threads(min(torch.get_num_threads(), plan["threads"]))
@@ -52,7 +52,7 @@ def serve(pipe: Connection, plan: dict[str, Any]) -> None:
 
 def main() -> None:
     pipe = Connection(int(sys.argv[1]))
-    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):  # nobody is there to be told
+    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):  # the parent is gone
         try:
             serve(pipe, pipe.recv())
         except RecipeError as error:

@@ -19,10 +19,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Annotated, Any
+
+from pydantic import Field
 
 from asr.config import load
-from asr.config.schema import OPEN, Key
+from asr.config.schema import Count, CountOrZero, Recipe, Section
 from asr.core.errors import RecipeError, at
 from asr.core.locks import alone
 from asr.core.made_by import claim
@@ -30,14 +32,24 @@ from asr.experiments import pooled
 from asr.system import machine
 
 ROOT = Path(__file__).resolve().parents[3]
-WORD, NUMBER = Key((str,)), Key((int,), minimum=1)
-SCHEMA: dict[str, Any] = {
-    **dict.fromkeys(("name", "corpus", "part", "speakers", "conf", "base", "fold_by"), WORD),
-    "folds": Key((int,), minimum=3),  # one tests, one validates, one trains
-    "seeds": Key((list,), each=Key((int,), minimum=0)),
-    "settings": OPEN,
-    "jobs": NUMBER,
-}
+
+
+class Experiment(Section):
+    """The keys of an experiment's YAML; mini/experiment.yaml explains them."""
+
+    name: str
+    folds: Annotated[int, Field(ge=3)]  # one tests, one validates, one trains
+    seeds: list[CountOrZero]
+    settings: dict[str, Any]
+    corpus: str | None = None
+    part: str | None = None
+    speakers: str | None = None
+    conf: str | None = None
+    base: str | None = None
+    fold_by: str | None = None
+    jobs: Count | None = None
+
+
 REQUIRED = ("name", "folds", "seeds", "settings")
 PASSED_ON = ("corpus", "part", "speakers", "conf", "base")  # run.sh's options of the same name
 PLAIN = re.compile(r"\w[\w.+-]*")  # a tag, and so the name of a folder
@@ -68,9 +80,9 @@ def read(path: Path) -> tuple[dict[str, Any], load.Lines]:
     def where(key: tuple[str, ...]) -> str:
         return at(path, lines.get(key))
 
-    load.check(values, SCHEMA, where)
     if lacking := next((key for key in REQUIRED if not values.get(key)), None):
         raise RecipeError(f"{where((lacking,))}: '{lacking}' is missing; an experiment has {', '.join(REQUIRED)}")
+    values = load.validate(Experiment, values, path, lines, {}).model_dump(exclude_none=True)
     for key, name in ((("name",), values["name"]), *((("settings", name), name) for name in values["settings"])):
         if not PLAIN.fullmatch(name):
             raise RecipeError(f"{where(key)}: '{name}' is part of a tag: letters, digits, _ . + -, no other in front")
@@ -90,15 +102,15 @@ def plan(values: dict[str, Any], lines: load.Lines, path: Path) -> list[Run]:
         where = f"{at(path, lines.get(('settings', setting)))}: setting {setting}"
         words = _overrides(changes, where)
         try:
-            found = load.resolve(conf, words, values.get("base"))
+            recipe = load.read_recipe(conf, words, values.get("base"))
         except RecipeError as error:
             raise RecipeError(f"{where}: {error}") from None
         if any(load.parse_override(word)[0] == ("seed",) for word in words):
             raise RecipeError(f"{where}: the seed is not a setting's; give it in 'seeds'")
-        if (ngpu := found.get("ngpu", 1)) > 1:
-            raise RecipeError(f"{where}: ngpu is {ngpu}; a run of an experiment has one GPU, or 0 for the CPU")
+        if recipe.ngpu > 1:
+            raise RecipeError(f"{where}: ngpu is {recipe.ngpu}; a run of an experiment has one GPU, or 0 for the CPU")
         for seed in values["seeds"]:
-            runs += [_run(values, setting, seed, fold, words, found) for fold in range(1, values["folds"] + 1)]
+            runs += [_run(values, setting, seed, fold, words, recipe) for fold in range(1, values["folds"] + 1)]
     return sorted(runs, key=lambda run: (values["seeds"].index(run.seed), run.fold))
 
 
@@ -112,13 +124,13 @@ def _overrides(changes: Any, where: str) -> list[str]:
     raise RecipeError(f"{where}: must be sections and keys of the conf, or a list of ++section.key=value words")
 
 
-def _run(values: dict, setting: str, seed: int, fold: int, words: Sequence[str], found: dict[str, Any]) -> Run:
+def _run(values: dict, setting: str, seed: int, fold: int, words: Sequence[str], recipe: Recipe) -> Run:
     tag, data = f"{values['name']}-{setting}-s{seed}-f{fold}", Path(f"data/{values['name']}-{setting}-f{fold}_dataset")
     split = f"folds:{fold}/{values['folds']}" + (f"@{values['fold_by']}" if "fold_by" in values else "")
     options = [word for key in PASSED_ON if key in values for word in (f"--{key}", str(values[key]))]
     options += ["--split", split, "--data", str(data), "--tag", tag, *words, f"++seed={seed}"]
-    columns = found.get("report_conf", {}).get("publish_columns", ())
-    return Run(tag, setting, seed, fold, data, tuple(options), found.get("ngpu", 1) > 0, tuple(columns))
+    columns = tuple(recipe.report_conf.publish_columns)
+    return Run(tag, setting, seed, fold, data, tuple(options), recipe.ngpu > 0, columns)
 
 
 def places(runs: Sequence[Run], jobs: int | None) -> list[dict[str, str]]:

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asr.core.errors import RecipeError
+from asr.core.files import read_json
 from asr.core.made_by import refuse_others
 from asr.core.manifest import Utterance, read_manifest
 from asr.core.names import known_speakers
-from asr.reporting.write import read_json
 from asr.scoring.files import write_all
 from asr.scoring.groups import SpeakerTable, read_speaker_table
 from asr.scoring.score import SYSTEMS, Request, Scored, score, score_hypotheses, total

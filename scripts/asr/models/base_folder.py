@@ -6,18 +6,18 @@ The digest is what a run is tied to: training goes on from a checkpoint only whi
 from __future__ import annotations
 
 import argparse
-import hashlib
-import json
 import os
 import zipfile
 from pathlib import Path
 from typing import Any
 
+from asr.core.digests import sha256_file, sha256_text
 from asr.core.errors import RecipeError
-from asr.core.files import sha256_file, sweep, write_json
+from asr.core.files import sweep
+from asr.core.run_folder import RunFolder, read_stage_file
+from asr.core.run_records import has_resume_points, read_run, write_base
 from asr.models import families, hub
 from asr.models.model_folder import is_inside, named_files, read_config, read_metas
-from asr.training.checkpoints.save_list import has_saves
 
 # Files that belong to a FunASR model folder. Weights come apart from the rest because they are large.
 WEIGHTS = "model.pt"
@@ -91,8 +91,8 @@ def small_files(folder: Path) -> list[str]:
 def digest(folder: Path) -> dict[str, str]:
     """sha256 of each file that makes the model what it is, and ``digest`` over them all; where it lies is no matter."""
     files = {name: sha256_file(folder / name) for name in (*small_files(folder), WEIGHTS) if (folder / name).is_file()}
-    total = hashlib.sha256("".join(f"{name} {value}\n" for name, value in sorted(files.items())).encode())
-    return {"digest": total.hexdigest(), **files}
+    total = sha256_text("".join(f"{name} {value}\n" for name, value in sorted(files.items())))
+    return {"digest": total, **files}
 
 
 def link(folder: Path, exp: Path) -> None:
@@ -101,7 +101,7 @@ def link(folder: Path, exp: Path) -> None:
     temporary = exp / ".base.new"
     temporary.unlink(missing_ok=True)  # of a run that was killed here
     temporary.symlink_to(folder)
-    os.replace(temporary, exp / "base")
+    os.replace(temporary, RunFolder(exp).base)
 
 
 def main() -> None:
@@ -110,8 +110,6 @@ def main() -> None:
     parser.add_argument("--exp", required=True, type=Path, help="exp/<tag>; gets base (a link) and base.json")
     parser.add_argument("--restart", action="store_true", help="stage 3 will throw this tag's checkpoints away")
     arguments = parser.parse_args()
-    from asr.config.load import read_stage_file
-
     values: dict[str, Any] = read_stage_file(arguments.exp, "base")
     sweep(arguments.exp)
     from_scratch = bool(values.get("from_scratch"))
@@ -121,42 +119,17 @@ def main() -> None:
     refuse_another_base(arguments.exp, found["digest"], arguments.restart)
     link(folder, arguments.exp)
     total = found.pop("digest")
-    write_json(
-        arguments.exp / "base.json",
-        {
-            "id": arguments.base,
-            "from_scratch": from_scratch,
-            "digest": total,
-            "files": found,
-        },
-    )
+    record = {"id": arguments.base, "from_scratch": from_scratch, "digest": total, "files": found}
+    write_base(arguments.exp, record)
     print(f"base model {arguments.base}: {len(found)} files, digest {total[:12]}")
 
 
 def refuse_another_base(exp: Path, found: str, restart: bool) -> None:
     """RecipeError before anything of a trained run is replaced: its checkpoints are of another base model."""
-    run = exp / "run.json"
-    if restart or not run.is_file() or not has_saves(exp):
+    if restart or not RunFolder(exp).run_record.is_file() or not has_resume_points(exp):
         return
-    if json.loads(run.read_text(encoding="utf-8"))["tied_to"]["base model"] != found:
+    if read_run(exp)["tied_to"]["base model"] != found:
         raise RecipeError(
             f"{exp}: this run was trained with another base model; keep it and give --tag another name, or give"
             " --restart to throw it away"
         )
-
-
-def recorded(exp: Path) -> dict[str, Any]:
-    """exp/base.json: id, digest and files of the base model that stage 0 set up.
-
-    RecipeError when stage 0 has not run, or ran for another base than the configuration names now.
-    """
-    from asr.config.load import read_stage_file
-
-    path = exp / "base.json"
-    if not path.is_file():
-        raise RecipeError(f"{path}: not there; run stage 0 first")
-    record = json.loads(path.read_text(encoding="utf-8"))
-    wanted = read_stage_file(exp, "base")["base"]
-    if record["id"] != wanted:
-        raise RecipeError(f"{path}: stage 0 set up {record['id']}, the configuration names {wanted}; run stage 0 again")
-    return record

@@ -24,7 +24,8 @@ from asr.core.errors import RecipeError
 from asr.core.files import write_json
 from asr.core.manifest import Utterance, read_manifest
 from asr.core.processes import cores
-from asr.models.base_folder import recorded
+from asr.core.run_folder import RunFolder
+from asr.core.run_records import read_base
 
 LINEAGE, SCHEMA_VERSION = "lineage.json", 1
 
@@ -84,17 +85,17 @@ def write(exp: Path, before: Sequence[dict[str, Any]], ancestors: Sequence[str],
         "ancestors": list(dict.fromkeys([*all_of("ancestors"), *ancestors])),
         "not_known": list(dict.fromkeys([*all_of("not_known"), *[exp.name] * (None in own)])),
         "clips": sorted({*all_of("clips"), *filter(None, own)}),
-        "texts": len({item.target for item in read_manifest(exp / "manifest" / "train.jsonl")}),
+        "texts": len({item.target for item in read_manifest(RunFolder(exp).manifests / "train.jsonl")}),
     }
     write_json(exp / LINEAGE, record)
 
 
 def write_of_run(exp: Path) -> None:
     """exp/lineage.json of a run that has been trained. Reads its clips."""
-    base = recorded(exp)
+    base = read_base(exp)
     name = name_of(base["id"])
-    before = [] if base.get("from_scratch") else [read(exp / "base", name)]
-    write(exp, before, [name] * len(before), digests(read_manifest(exp / "manifest" / "train.jsonl")))
+    before = [] if base.get("from_scratch") else [read(RunFolder(exp).base, name)]
+    write(exp, before, [name] * len(before), digests(read_manifest(RunFolder(exp).manifests / "train.jsonl")))
 
 
 def refuse(folder: Path, name: str, manifest: Path) -> None:

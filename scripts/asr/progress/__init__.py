@@ -1,4 +1,4 @@
-"""What a training reports while it runs: progress.jsonl, the lines on the screen, and the curves drawn from it.
+"""How far runs are: progress.jsonl, lines on the screen and curves of a training, and the state of every stage.
 
 Imports core and pages.
 """

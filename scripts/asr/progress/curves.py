@@ -21,6 +21,7 @@ from typing import Any
 from asr.core.errors import RecipeError
 from asr.core.files import atomic_open, sweep
 from asr.core.processes import die_with_parent
+from asr.core.run_folder import RunFolder
 from asr.progress import record as progress_file
 from asr.progress.record import Record, Records
 
@@ -60,15 +61,15 @@ def _json(path: Path) -> dict[str, Any]:
 
 def marked(exp: Path) -> tuple[str, list[str], str]:
     """What ranks, the ranked checkpoints that stage 4 averages or would average now, best first, and which it is."""
-    ranking = _json(exp / "checkpoints.json")
+    ranking = _json(RunFolder(exp).ranking)
     ranked = [item["file"] for item in ranking.get("checkpoints", [])]
-    average = _json(exp / "avg.json")
+    average = _json(RunFolder(exp).average)
     chosen = [item["file"] for item in average.get("checkpoints", []) if "file" in item]
     if chosen and ranked[: len(chosen)] == chosen:
         return ranking["ranked_by"], chosen, "averaged"
     count = 10
     with contextlib.suppress(OSError, ValueError):
-        for line in (exp / "conf" / "average.yaml").read_text(encoding="utf-8").splitlines():
+        for line in (RunFolder(exp).conf / "average.yaml").read_text(encoding="utf-8").splitlines():
             name, _, value = line.partition(":")
             count = int(value) if name == "avg_nbest_model" else count
     return ranking.get("ranked_by", "cer"), ranked[:count], "to be averaged"

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from asr.core.run_folder import RunFolder
 from asr.progress import record
 from asr.progress.curves import PICTURE
 
@@ -37,7 +38,7 @@ class Drawer:
         if self._busy() or time.monotonic() - self.asked < self.every:
             return
         self.asked = time.monotonic()
-        log = self.exp / "log" / "curves.log"
+        log = RunFolder(self.exp).log / "curves.log"
         try:
             log.parent.mkdir(exist_ok=True)
             with open(log, "wb") as output:

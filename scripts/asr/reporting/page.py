@@ -12,6 +12,7 @@ from typing import Any
 
 from asr.core.files import write_text
 from asr.core.publishable_paths import public
+from asr.core.run_folder import RunFolder
 from asr.pages.html import both, document, heading, part
 from asr.pages.svg import Pen, drawing, save_for_paper
 from asr.reporting.curves import Curves, read_curves
@@ -36,7 +37,7 @@ def write_html(exp: Path, score: Mapping[str, Any], provenance: Mapping[str, Any
     html = page(exp, score, provenance, curves, embed_audio)
     simulated = (provenance.get("corpus") or {}).get("simulated") is True
     write_figures(exp / "figures", plots(score, curves), simulated)
-    write_text(exp / "report.html", html)
+    write_text(RunFolder(exp).report, html)
 
 
 def page(

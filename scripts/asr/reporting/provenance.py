@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from asr.audio.unreadable import command
-from asr.config.load import read_stage_file
-from asr.config.schema import STAGE_FILES
+from asr.config.stage_files import STAGE_FILES
 from asr.core.files import write_json
 from asr.core.manifest import corpus_digest, read_manifest, split_digest
 from asr.core.names import UNKNOWN_SPEAKER
 from asr.core.publishable_paths import public
+from asr.core.run_folder import DecodeFolder, RunFolder, read_stage_file
 from asr.system import machine
 
 PACKAGES = ("torch", "torchaudio", "funasr", "modelscope", "soundfile", "soxr", "numpy")
@@ -49,7 +49,7 @@ def load(path: Path) -> Any:
 def trained_config(exp: Path) -> dict[str, Any]:
     """The configuration by stage; that of training as the run recorded it, with what changed while it went on."""
     config = {name: read_stage_file(exp, name) for name in STAGE_FILES}
-    run = load(exp / "run.json") or {}
+    run = load(RunFolder(exp).run_record) or {}
     config["train"] = run.get("settings", config["train"])
     if run.get("history"):
         config["changed while training"] = run["history"]
@@ -58,7 +58,7 @@ def trained_config(exp: Path) -> dict[str, Any]:
 
 def times(exp: Path) -> dict[str, int]:
     """Wall seconds of the stages before this one, all continuations together, but for one that was killed outright."""
-    found = sorted((exp / "log").glob("stage[0-4].seconds"))
+    found = sorted(RunFolder(exp).log.glob("stage[0-4].seconds"))
     return {path.stem: sum(map(int, path.read_text(encoding="utf-8").split())) for path in found}
 
 
@@ -93,13 +93,13 @@ def corpus(data: Path) -> dict[str, Any]:
 
 def decode(folder: Path) -> dict[str, Any] | None:
     """decode.json, of the clips that could not be read only how many."""
-    record = load(folder / "decode.json")
+    record = load(DecodeFolder(folder).record)
     return record and {**record, "unreadable": len(record.get("unreadable", ()))}
 
 
 def gather(exp: Path, data: Path, conf: str, ngpu: int) -> dict[str, Any]:
     """Everything that the report says about how its figures were made."""
-    base = load(exp / "base.json") or {}
+    base = load(RunFolder(exp).base_record) or {}
     gpus = machine.gpus()[:ngpu] if ngpu else []
     return {
         "tag": exp.name,
@@ -109,7 +109,7 @@ def gather(exp: Path, data: Path, conf: str, ngpu: int) -> dict[str, Any]:
         "config": trained_config(exp),
         "corpus": corpus(data),
         "base": {"id": base.get("id", "unknown"), "digest": base.get("digest")},
-        "average": load(exp / "avg.json"),
+        "average": load(RunFolder(exp).average),
         "decode": {name: decode(exp / name) for name in ("baseline", "tuned")},
         "processor": machine.processor(),
         "gpu": ", ".join(item.name for item in gpus) or None,
@@ -127,4 +127,4 @@ def main() -> None:
     parser.add_argument("--ngpu", type=int, default=1)
     arguments = parser.parse_args()
     record = gather(arguments.exp, arguments.data, arguments.conf, arguments.ngpu)
-    write_json(arguments.exp / "provenance.json", public(record))
+    write_json(RunFolder(arguments.exp).provenance, public(record))

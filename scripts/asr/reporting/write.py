@@ -9,32 +9,16 @@ with --embed-audio it holds the clips too.
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
-from asr.config.load import rerun
-from asr.core.errors import RecipeError, at
-from asr.core.files import write_text
+from asr.core.errors import RecipeError
+from asr.core.files import read_json, write_text
 from asr.core.made_by import claim
+from asr.core.run_folder import RunFolder, rerun
 from asr.reporting.results_md import results
 
 SCHEMA_VERSION = 3
-
-
-def read_json(path: Path, missing: str) -> dict[str, Any]:
-    """A JSON object; RecipeError with ``missing`` where there is no file."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise RecipeError(f"{path}: no such file; {missing}") from None
-    except json.JSONDecodeError as error:
-        raise RecipeError(f"{at(path, error.lineno)}: not JSON ({error.msg}); {missing}") from None
-    except UnicodeDecodeError:
-        raise RecipeError(f"{path}: not UTF-8; {missing}") from None
-    if not isinstance(value, dict):
-        raise RecipeError(f"{path}: must be a JSON object; {missing}")
-    return value
 
 
 def read_score(folder: Path) -> dict[str, Any]:
@@ -57,10 +41,10 @@ def main() -> None:
     parser.add_argument("--embed-audio", action="store_true", help="copy the clips into the page: it may be given away")
     arguments = parser.parse_args()
     exp: Path = arguments.exp
-    score = read_score(exp / "score")
-    recorded = exp / "provenance.json"
+    score = read_score(RunFolder(exp).score)
+    recorded = RunFolder(exp).provenance
     provenance = read_json(recorded, "remove it or run stage 5 again") if recorded.exists() else {}
     claim(exp, "report", ["RESULTS.md", "report.html", "figures/*"])
-    write_text(exp / "RESULTS.md", results(exp.resolve().name, score, provenance))
+    write_text(RunFolder(exp).results, results(exp.resolve().name, score, provenance))
     write_html(exp, score, provenance, arguments.embed_audio)
     print(f"written to {exp}: RESULTS.md, report.html, figures/")

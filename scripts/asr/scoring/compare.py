@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from asr.config.load import rerun
 from asr.core.errors import RecipeError, at
 from asr.core.files import write_json, write_text
 from asr.core.names import NOT_ALL_KNOWN, UNKNOWN_SPEAKER
+from asr.core.run_folder import rerun
 from asr.core.text_tables import markdown_table, text_table
 from asr.reporting.write import read_score
 from asr.scoring import bootstrap, significance

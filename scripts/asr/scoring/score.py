@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from asr.core.digests import sha256_file
 from asr.core.errors import RecipeError
-from asr.core.files import sha256_file
 from asr.core.kaldi_text import read_text
 from asr.core.manifest import Utterance, corpus_digest
 from asr.core.names import UNKNOWN_SPEAKER, published_names

@@ -1,4 +1,4 @@
-"""The machine a run stands on, and where the stages of the runs in exp/ stand.
+"""The machine a run stands on: Python, packages, CPU, memory, disk and GPUs.
 
-Imports core and training.checkpoints; no torch.
+Imports core; no torch.
 """

@@ -31,13 +31,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from asr.config.load import read_stage_file
 from asr.core.errors import RecipeError
 from asr.core.files import write_json
 from asr.core.manifest import Utterance
 from asr.core.processes import die_with_parent
+from asr.core.run_folder import read_stage_file
+from asr.core.run_records import read_base
 from asr.data.manifests import dataset_conf, prepare, slowest_length
-from asr.models.base_folder import recorded
 from asr.progress.reporter import clock
 
 MARGIN = 0.95  # of the memory: fragmentation, and text longer than that of the epoch that was looked at
@@ -241,7 +241,7 @@ def main() -> None:
     parser.add_argument("--only", help="batch sizes to try, 6000,24000,…, in place of a search")
     arguments = parser.parse_args()
     values = read_stage_file(arguments.exp, "train")
-    recorded(arguments.exp)
+    read_base(arguments.exp)
     if values["dataset_conf"].get("batch_type", "token") == "example":
         raise RecipeError("dataset_conf.batch_type is example: only batches counted in frames can be planned")
     from asr.system.machine import gpus, memory_of, visible

@@ -16,14 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from asr.config import deepspeed
-from asr.config.load import flatten, read_stage_file
+from asr.config.load import flatten
 from asr.config.schema import BLOCKS
-from asr.core.digests import DIGESTS
 from asr.core.errors import RecipeError
 from asr.core.files import sweep, write_json
 from asr.core.out_of_memory import CPU_SIGNS, EXCHANGING, SIGNS, TOO_LARGE, all_too_large
+from asr.core.run_folder import read_stage_file
+from asr.core.run_records import read_base
 from asr.data.manifests import dataset_conf, prepare, warn_of_warm_up
-from asr.models.base_folder import recorded
 from asr.progress.drawer import draw_last
 from asr.training.checkpoints.save_list import RANKING, SAVES, drop_missing_of_finished, has_saves
 from asr.training.distributed import several_nodes
@@ -58,7 +58,7 @@ def clear(exp: Path) -> None:
     """Remove what an earlier training left: --restart."""
     import shutil
 
-    names = (RANKING, SAVES, DIGESTS, RUN, "train.log", "progress.jsonl", "curves.png")
+    names = (RANKING, SAVES, "digests.json", RUN, "train.log", "progress.jsonl", "curves.png")
     for path in [*exp.glob("model.pt*"), *exp.glob("state.pt*"), *(exp / name for name in names)]:
         path.unlink(missing_ok=True)
     shutil.rmtree(exp / "tensorboard", ignore_errors=True)
@@ -193,7 +193,7 @@ def fine_tune(arguments: argparse.Namespace, team: several_nodes.Machines) -> No
     values = read_stage_file(exp, "train")
     if values["train_conf"].get("use_deepspeed"):
         deepspeed.installed()
-    base = recorded(exp)
+    base = read_base(exp)
     manifests, digests = prepare(exp, arguments.data, values)
     processes = arguments.ngpu or values.get("cpu_processes", 1)
     if arguments.ngpu == 0 and values["train_conf"].get("use_bf16") is True:

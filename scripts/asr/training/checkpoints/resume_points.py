@@ -20,9 +20,11 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from asr.core import digests, files
+from asr.core import files
 from asr.core.errors import RecipeError
 from asr.core.files import write_json
+from asr.core.run_folder import RunFolder
+from asr.core.run_records import note_digest
 from asr.training.checkpoints import checkpoint
 from asr.training.checkpoints.save_list import SAVES, Save, read_saves
 
@@ -47,8 +49,8 @@ def add_save(
     if any(save.state == state_name for save in listed):
         state_name += AGAIN
     weights_sha256 = checkpoint.save(weights, exp / name)
-    with checkpoint.writing(exp / digests.DIGESTS):
-        digests.note(exp, name, weights_sha256)
+    with checkpoint.writing(RunFolder(exp).digests):
+        note_digest(exp, name, weights_sha256)
     save = Save(name, weights_sha256, state_name, checkpoint.save(state, exp / state_name))
     keep(exp, [save, *kept])
     checkpoint.link(exp / name, exp / checkpoint.LATEST)

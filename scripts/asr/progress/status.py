@@ -1,13 +1,12 @@
-"""Where the runs in exp/ stand: a line for each, or of the runs that are named all there is to say.
+"""Where the runs in exp/ stand: a line for each, or everything about the runs that are named.
 
-``bash scripts/status.sh [exp/<tag> …]``, or ``python -m asr.status``. Reads what the run has written and changes
-nothing; without torch, so that it answers at once.
+``bash scripts/status.sh [exp/<tag> …]``, or ``python -m asr.status``. Reads what the runs have written and changes
+nothing.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import time
@@ -17,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from asr.core.errors import RecipeError
+from asr.core.run_folder import RunFolder, read_command
+from asr.core.run_records import Ranking, ResumePoint, read_ranking, read_resume_points
 from asr.core.text_tables import text_table
-from asr.progress import record
+from asr.progress import record, stages
 from asr.progress.record import Record, Records, clock
-from asr.system import run_state
-from asr.system.run_state import DONE, ENDED, FAILED, NOT_RUN, RUNNING, SKIPPED, STAGES, STALE, State, ago
-from asr.training.checkpoints import save_list
+from asr.progress.stages import DONE, ENDED, FAILED, NOT_RUN, RUNNING, SKIPPED, STAGES, STALE, STOPPED, State, ago
 
 ROOT = Path(__file__).resolve().parents[3]
 NONE = "-"
@@ -36,10 +35,10 @@ class Run:
     exp: Path
     states: list[State]
     holder: str | None  # process id of the run.sh at work, "" where it is not known, None where there is none
-    trainer: str | None  # where the trainer is at work: its process id, and its machine if it is another
+    trainer: str | None  # process id of the trainer at work
     records: Records
-    ranking: dict[str, Any]
-    saves: list[save_list.Save]
+    ranking: Ranking | None
+    resume_points: list[ResumePoint]
     problem: str = ""  # with its files
 
     @property
@@ -54,36 +53,33 @@ class Run:
 
 
 def load(exp: Path) -> Run:
-    """Read a run. ``exp`` as run.sh names it: exp/<tag>, in the recipe's folder."""
-    records = record.read(exp)
-    ranking, saves, problem = {}, [], ""
+    """Read a run. ``exp`` as run.sh writes it: exp/<tag>, from the recipe's folder."""
+    records, ranking, resume_points, problem = record.read(exp), None, [], ""
     try:
-        saves = save_list.read_saves(exp)
-        if (exp / save_list.RANKING).is_file():
-            ranking = json.loads((exp / save_list.RANKING).read_text(encoding="utf-8"))
+        resume_points = read_resume_points(exp)
+        if RunFolder(exp).ranking.is_file():
+            ranking = read_ranking(exp)
     except RecipeError as error:
         problem = str(error)
-    except ValueError:
-        problem = f"{exp / save_list.RANKING}: not JSON"
-    holder = run_state.lock_holder(exp)
-    return Run(exp, run_state.states(exp), holder, trainer(records), records, ranking, saves, problem)
+    holder = stages.lock_holder(exp)
+    return Run(exp, stages.states(exp), holder, trainer(records), records, ranking, resume_points, problem)
 
 
 def trainer(records: Records) -> str | None:
-    """The process that trains the run, if it is alive: by the process table, which knows only this machine's."""
+    """Return the id of the process that trains the run, where it runs on this machine."""
     start = records.starts[-1] if records.starts else {}
     if start.get("host") != platform.node():
         return None
     try:
-        words = Path(f"/proc/{start['pid']}/cmdline").read_bytes()
+        command = Path(f"/proc/{start['pid']}/cmdline").read_bytes()
     except (OSError, KeyError):
         return None
-    return str(start["pid"]) if WORKER in words else None
+    return str(start["pid"]) if WORKER in command else None
 
 
 def headline(run: Run) -> str:
-    """The state of the whole run in a few words."""
-    for word in (RUNNING, FAILED, ENDED, run_state.STOPPED, STALE):
+    """Return the state of the whole run in a few words."""
+    for word in (RUNNING, FAILED, ENDED, STOPPED, STALE):
         for number, state in enumerate(run.states):
             if state.word == word:
                 return f"stage {number} {word}"
@@ -98,32 +94,32 @@ def headline(run: Run) -> str:
 
 
 def best(run: Run) -> tuple[str, str] | None:
-    """The best value so far with its name and unit, and its checkpoint; None where nothing is ranked."""
-    if not run.ranking.get("checkpoints"):
+    """Return the best value so far with its name and unit, and its checkpoint; None where nothing is ranked."""
+    if run.ranking is None or not run.ranking["checkpoints"]:
         return None
-    found, by = run.ranking["checkpoints"][0], run.ranking["ranked_by"]
-    value = f"{100 * found['value']:.2f} %" if by in ("cer", "acc") else f"{found['value']:.4f}"
-    return f"{by if by == 'loss' else by.upper()} {value}", found["file"]
+    first, by = run.ranking["checkpoints"][0], run.ranking["ranked_by"]
+    value = f"{100 * first['value']:.2f} %" if by in ("cer", "acc") else f"{first['value']:.4f}"
+    return f"{by if by == 'loss' else by.upper()} {value}", first["file"]
 
 
 def saved(run: Run) -> tuple[str, float] | None:
-    """The newest save and when it was written."""
-    for save in run.saves[:1]:
-        path = run.exp / save.weights
+    """Return the newest checkpoint that the training can be resumed from, and when it was written."""
+    for point in run.resume_points[:1]:
+        path = run.exp / point.weights
         if path.is_file():
-            return save.weights, path.stat().st_mtime
+            return point.weights, path.stat().st_mtime
     return None
 
 
 def disk(run: Run) -> str:
-    """What the checkpoints take on the disk, a file with several names counted once."""
-    paths = [*run.exp.glob("*.pt*"), *run.exp.glob("model/*.pt")]
-    size = sum({(found := path.stat()).st_ino: found.st_size for path in paths}.values())
+    """Return what the checkpoints take on the disk, a file with several names counted once."""
+    abouts = [path.stat() for path in (*run.exp.glob("*.pt*"), *RunFolder(run.exp).model.glob("*.pt"))]
+    size = sum({about.st_ino: about.st_size for about in abouts}.values())
     return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
 
 
 def left(run: Run) -> str:
-    """Time that training has left, by its last line; none where no process trains."""
+    """Return the time that training has left, by its last line; none where no process trains."""
     seconds = run.last.get("left")
     if seconds is None or not run.at_work or run.states[3].word != RUNNING:
         return NONE
@@ -131,24 +127,24 @@ def left(run: Run) -> str:
 
 
 def number(value: Any, form: str) -> str:
-    """A number, or the sign for none."""
+    """Return a number, or the sign for none."""
     return format(value, form) if isinstance(value, (int, float)) else NONE
 
 
 def next_command(run: Run) -> str:
-    """What to give to go on."""
+    """Return what to do next."""
+    folder = RunFolder(run.exp)
     if run.at_work:
         return "wait: it is at work"
     if all(state.word in (DONE, SKIPPED) for state in run.states):
-        return f"nothing: see {run.exp}/RESULTS.md and {run.exp}/report.html"
-    try:
-        return (run.exp / "command").read_text(encoding="utf-8").strip()
-    except OSError:
-        return f"bash run.sh --tag {run.exp.name}, with the options that it was begun with"
+        return f"nothing: see {folder.results} and {folder.report}"
+    if folder.command.is_file():
+        return read_command(run.exp)
+    return f"{read_command(run.exp)}, with the options that it was started with"
 
 
 def row(run: Run) -> list[str]:
-    """The run's line in the table."""
+    """Return the run's line in the table."""
     last, top, newest = run.last, best(run), saved(run)
     epoch = f"{last['epoch']}/{last['max_epoch']}" if last else NONE
     return [
@@ -168,22 +164,22 @@ HEADER = ("run", "state", "epoch", "steps", "loss", "best", "saved", "disk", "le
 
 
 def details(run: Run) -> str:
-    """All there is to say of a run, in lines of a name and a value."""
+    """Return everything about a run, in lines of a name and a value."""
     lines = [("state", headline(run) + _processes(run))]
-    for place, state in enumerate(run.states):
+    for number, state in enumerate(run.states):
         when = f", {ago(state.when)}" if state.when is not None else ""
         why = f": {state.why}" if state.why else ""
-        lines.append((f"stage {place}", f"{STAGES[place].name}: {state.word}{when}{why}"))
+        lines.append((f"stage {number}", f"{STAGES[number]}: {state.word}{when}{why}"))
     lines += _training(run)
     if (newest := saved(run)) is not None:
         lines.append(("newest save", f"{newest[0]}, {ago(newest[1])}"))
     lines.append(("disk", f"{disk(run)} of checkpoints"))
-    if (run.exp / "curves.png").is_file():
-        lines.append(("curves", f"{run.exp}/curves.png"))
+    if RunFolder(run.exp).curves.is_file():
+        lines.append(("curves", str(RunFolder(run.exp).curves)))
     if run.problem:
         lines.append(("problem", run.problem))
     if run.records.damaged:
-        lines.append(("note", f"{run.exp / record.FILE}: {run.records.damaged} damaged lines left out"))
+        lines.append(("note", f"{RunFolder(run.exp).progress}: {run.records.damaged} damaged lines are not used"))
     lines.append(("next", next_command(run)))
     return "\n".join([str(run.exp), *(f"  {name:<12} {value}" for name, value in lines)])
 
@@ -222,26 +218,28 @@ def _training(run: Run) -> list[tuple[str, str]]:
 
 
 def runs() -> list[Path]:
-    """The runs in exp/, by name."""
-    return sorted(path for path in Path("exp").glob("*") if (path / ".lock").exists() or (path / "conf").is_dir())
+    """Return the runs in exp/, by name."""
+    folders = map(RunFolder, Path("exp").glob("*"))
+    return sorted(folder.path for folder in folders if folder.lock.exists() or folder.conf.is_dir())
 
 
 def named(words: Sequence[str], here: Path) -> list[Path]:
-    """The runs that ``words`` name: folders, seen from ``here``, or tags. RecipeError where one is none."""
-    found = []
+    """Return the runs that ``words`` name: folders, seen from ``here``, or tags. RecipeError where there is none."""
+    exps = []
     for word in words:
         folders = (here / word, Path("exp") / word)
         folder = next((path for path in folders if path.is_dir()), None)
         if folder is None:
             there = ", ".join(path.name for path in runs()) or "none yet"
             raise RecipeError(f"{word}: no such run; in exp/ there are: {there}")
-        found.append(Path(os.path.relpath(folder.absolute(), Path.cwd())))  # as in the stamps
-    return found
+        exps.append(Path(os.path.relpath(folder.absolute(), Path.cwd())))  # as in the stamps
+    return exps
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
-        prog="bash scripts/status.sh", description="Where the runs stand: a line for each, or all about those named."
+        prog="bash scripts/status.sh",
+        description="Show where the runs stand: a line each, or all about those named.",
     )
     parser.add_argument("run", nargs="*", help="exp/<tag>, or the tag")
     words, here = parser.parse_args().run, Path.cwd()
@@ -249,8 +247,8 @@ def main() -> None:
     if words:
         print("\n\n".join(details(load(exp)) for exp in named(words, here)))
         return
-    found = [load(exp) for exp in runs()]
-    if not found:
+    rows = [row(load(exp)) for exp in runs()]
+    if rows:
+        print(text_table(HEADER, rows, left=(0, 1, 5)))
+    else:
         print("no runs in exp/ yet; bash run.sh makes one")
-        return
-    print(text_table(HEADER, [row(run) for run in found], left=(0, 1, 5)))

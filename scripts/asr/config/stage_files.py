@@ -1,0 +1,62 @@
+"""exp/<tag>/conf/: the complete configuration, cut by the stage that reads it, so that a changed value reruns that one.
+
+These files hold every default; stages read them and nothing else.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from asr.audio.unreadable import MAX_SHARE
+from asr.config.schema import BLOCKS, DecodeConf, Section, Share
+from asr.core.files import write_text
+from asr.core.made_by import RUN, claim
+from asr.core.run_folder import read_stage_file
+
+STAGE_FILES: dict[str, tuple[str, ...]] = {
+    "base": ("base", "family", "from_scratch"),
+    "data": ("data_conf",),
+    "train": (
+        *("family", "from_scratch", "cpu_processes", "seed", "freeze_param", "enable_tf32", "cudnn_benchmark"),
+        *("optim", "optim_conf", "scheduler", "scheduler_conf", "dataset", "dataset_conf", "train_conf", "lora_conf"),
+        "max_unreadable",
+        *BLOCKS,
+    ),
+    "average": ("avg_nbest_model",),
+    "decode": ("decode_conf", "max_unreadable"),
+    "report": ("report_conf",),
+}
+
+
+class DecodeSettings(Section):
+    """conf/decode.yaml."""
+
+    decode_conf: DecodeConf = DecodeConf()
+    max_unreadable: Share = MAX_SHARE
+
+
+def stage_values(values: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the configuration cut by the stage that reads it (STAGE_FILES)."""
+    train = dict(values["train_conf"])
+    values = {**values, "avg_nbest_model": train.pop("avg_nbest_model"), "train_conf": train}
+    return {name: {key: values[key] for key in keys if key in values} for name, keys in STAGE_FILES.items()}
+
+
+def write_stage_files(values: Mapping[str, Any], out: str | os.PathLike[str]) -> None:
+    """Write ``out``/NAME.yaml of STAGE_FILES; a file whose content is unchanged is not touched."""
+    claim(Path(out), RUN, ["*.yaml"])
+    for name, part in stage_values(values).items():
+        path = Path(out) / f"{name}.yaml"
+        text = yaml.safe_dump(part, allow_unicode=True, sort_keys=True, default_flow_style=False)
+        if not path.is_file() or path.read_text(encoding="utf-8") != text:
+            write_text(path, text)
+
+
+def read_decode(exp: Path) -> DecodeSettings:
+    """Return exp/<tag>/conf/decode.yaml: what stages 2 and 5 decode by."""
+    return DecodeSettings.model_validate(read_stage_file(exp, "decode"))

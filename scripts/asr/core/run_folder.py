@@ -1,0 +1,126 @@
+"""exp/<tag>, the folder of a run: where each of its files lies, and how to run one of its stages again.
+
+``RunFolder(exp).model`` is a path. What the JSON files hold, and their readers and writers, is in core.run_records. A
+file that one module alone writes and reads is a path here and a format there: progress.jsonl in progress.record,
+lineage.json in models.lineage, score.json in scoring. README.md says what the files are for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from asr.core.errors import RecipeError
+from asr.core.made_by import RUN, refuse_older
+
+
+class RunFolder:
+    """The paths of a run's files, by the stage that writes them."""
+
+    def __init__(self, exp: Path) -> None:
+        self.path = exp
+        # run.sh
+        self.command = exp / "command"  # as it was last given, without the stages
+        self.lock = exp / ".lock"  # holds the process id of the run.sh at work
+        self.conf = exp / "conf"  # base, train, decode, average and report.yaml: the resolved configuration
+        self.stamps = exp / "stamps"  # stage0 … stage5: what a stage was made from and made
+        self.log = exp / "log"
+        # stage 0
+        self.base = exp / "base"  # a link to the base model
+        self.base_record = exp / "base.json"
+        # stages 2 and 5
+        self.baseline = DecodeFolder(exp / "baseline")
+        self.tuned = DecodeFolder(exp / "tuned")
+        # stage 3
+        self.launch_plan = exp / "launch.json"
+        self.run_record = exp / "run.json"
+        self.manifests = exp / "manifest"  # train.jsonl and val.jsonl, as they are trained on
+        self.resume_points = exp / "saves.json"
+        self.ranking = exp / "checkpoints.json"
+        self.digests = exp / "digests.json"
+        self.oom_limits = exp / "too_large.json"
+        self.latest = exp / "model.pt"  # a link to the newest weights
+        self.progress = exp / "progress.jsonl"
+        self.curves = exp / "curves.png"
+        self.train_log = exp / "train.log"
+        self.tensorboard = exp / "tensorboard"
+        self.interrupted = exp / "interrupted"
+        self.batch_plan = exp / "plan.json"  # of python -m asr.plan
+        # stage 4
+        self.average = exp / "avg.json"
+        self.model = exp / "model"
+        # stage 5
+        self.score = exp / "score"
+        self.provenance = exp / "provenance.json"
+        self.results = exp / "RESULTS.md"
+        self.report = exp / "report.html"
+
+    def stage_log(self, stage: int) -> Path:
+        """Return the log of a stage."""
+        return self.log / f"stage{stage}.log"
+
+    def stage_seconds(self, stage: int) -> Path:
+        """Return the file with the seconds that a stage took, a line for each time that it was begun or resumed."""
+        return self.log / f"stage{stage}.seconds"
+
+    def checkpoints(self) -> list[Path]:
+        """Return every file that holds weights or a training state."""
+        return sorted([*self.path.glob("model.pt*"), *self.path.glob("state.pt*")])
+
+
+@dataclass(frozen=True)
+class DecodeFolder:
+    """The paths of a decode's files: exp/<tag>/baseline, exp/<tag>/tuned, or any other --out of asr.decode."""
+
+    path: Path
+
+    @property
+    def hypotheses(self) -> Path:
+        """Return the Kaldi text of one line an utterance."""
+        return self.path / "hyp.txt"
+
+    @property
+    def record(self) -> Path:
+        """Return the record of what was decoded, and how fast."""
+        return self.path / "decode.json"
+
+    @property
+    def partial(self) -> Path:
+        """Return the results of a decode that has not ended."""
+        return self.path / "hyp.partial"
+
+    @property
+    def fault(self) -> Path:
+        """Return the traceback of a decoding process that failed."""
+        return self.path / "decode_fault.txt"
+
+
+def rerun(exp: Path, stage: int) -> str:
+    """Return the command that runs one stage of a run, with the options that run.sh was last given for it."""
+    return f"{read_command(exp)} --stage {stage} --stop-stage {stage}"
+
+
+def read_command(exp: Path) -> str:
+    """Return run.sh's command as it was last given for this run, without the stages."""
+    try:
+        return RunFolder(exp).command.read_text(encoding="utf-8").strip()
+    except OSError:
+        return f"bash run.sh --tag {exp.resolve().name}"
+
+
+def read_stage_file(exp: Path, name: str) -> dict[str, Any]:
+    """Return the part of the configuration that a stage may read: exp/<tag>/conf/<name>.yaml."""
+    path = RunFolder(exp).conf / f"{name}.yaml"
+    if not path.is_file():
+        raise RecipeError(f"{path}: not there; run.sh writes it, or: python -m asr.config --conf … --out {path.parent}")
+    refuse_older(path.parent, RUN, exp)
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError):
+        values = None
+    if not isinstance(values, dict):
+        raise RecipeError(f"{path}: not as run.sh wrote it; write it again: {read_command(exp)}")
+    return values
