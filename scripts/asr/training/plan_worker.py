@@ -77,13 +77,13 @@ class Bench:
         return time.perf_counter() - began
 
     def peak_gb(self) -> float:
-        """Memory taken at most so far: what torch has reserved of the GPU, else this process's resident set."""
+        """Return the most memory taken so far: what torch has reserved of the GPU, else this process's resident set."""
         if self.device == "cuda":
             return torch.cuda.max_memory_reserved() / GIB
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / GIB
 
     def kept_bytes(self, batch: np.ndarray) -> float:
-        """What autograd keeps of a batch for its backward pass: counted on some of its clips, scaled by frames."""
+        """Return what autograd keeps of a batch for the backward pass: counted on some clips, scaled by frames."""
         part = batch[: max(SAMPLE // int(self.lengths[batch].max()), 1)]
         own = {value.untyped_storage().data_ptr() for value in self.model.parameters()}
         kept: dict[int, int] = {}
@@ -100,32 +100,28 @@ class Bench:
         return float(sum(kept.values()) * scale)
 
     def held_bytes(self) -> int:
-        """Parameters, gradients and the optimizer's state after a step."""
-        state = [
-            item
-            for values in self.engine.optimizer.state.values()
-            for item in values.values()
-            if hasattr(item, "numel")
-        ]
+        """Return the bytes of parameters, gradients and the optimizer's state after a step."""
+        states = self.engine.optimizer.state.values()
+        state = [value for values in states for value in values.values() if torch.is_tensor(value)]
         trained = [value for value in self.model.parameters() if value.requires_grad]
         from asr.training.building import bytes_of
 
         return bytes_of([*self.model.parameters(), *trained, *state])
 
     def device_name(self) -> str:
-        """The GPU's name, or "the processor"."""
-        return torch.cuda.get_device_name(0) if self.device == "cuda" else "the processor"
+        """Return the GPU's name, or "the CPU"."""
+        return torch.cuda.get_device_name(0) if self.device == "cuda" else "the CPU"
 
 
 def measure(plan: dict[str, Any]) -> dict[str, Any]:
-    """What ``asr.training.plan.search`` asks of a batch_size."""
+    """Return what ``asr.training.plan.search`` asks of a batch_size."""
     size = plan["dataset_conf"]["batch_size"]
     bench = Bench(plan)
     tokens = np.array([bench.data.index_ds.get_target_len(bench.data.index_ds[n]) for n in range(len(bench.data))])
     hard = extremes(bench.batches, bench.lengths, tokens)
     padded = sum(len(batch) * bench.lengths[batch].max() for batch in bench.batches)
     audio = bench.lengths.sum() / 100
-    found = {
+    row = {
         "batch_size": size,
         "steps": len(bench.batches),
         "padding": float(1 - bench.lengths.sum() / padded),
@@ -135,7 +131,7 @@ def measure(plan: dict[str, Any]) -> dict[str, Any]:
     if plan.get("by_arithmetic"):
         kept = max(bench.kept_bytes(bench.batches[number]) for number in hard)
         peak = (bench.held_bytes() + kept) / GIB + CONTEXT_GB
-        return {**found, "fits": peak <= plan["memory_gb"], "peak_gb": peak, "device": "a GPU, by arithmetic"}
+        return {**row, "fits": peak <= plan["memory_gb"], "peak_gb": peak, "device": "a GPU, by arithmetic"}
     ordinary = np.linspace(0, len(bench.batches) - 1, min(TIMED, len(bench.batches))).astype(int).tolist()
     try:
         for number in [hard[0], *hard]:  # the first step makes the optimizer's state
@@ -150,7 +146,7 @@ def measure(plan: dict[str, Any]) -> dict[str, Any]:
     timed = sum(bench.lengths[bench.batches[number]].sum() for number in ordinary) / 100
     # Scaled by audio, because the last batch of a buffer may be a small one.
     return {
-        **found,
+        **row,
         "fits": True,
         "peak_gb": bench.peak_gb(),
         "seconds_per_step": float(sum(seconds) / timed * audio / len(bench.batches)),
