@@ -132,6 +132,7 @@ def failure(log: Path, values: dict[str, Any]) -> RecipeError:
 def run(exp: Path, team: several_nodes.Machines, processes: int, values: dict[str, Any]) -> None:
     """Train by exp/launch.json, which is written. KeyboardInterrupt of a training that was stopped."""
     status, log = StatusFile(team.own(exp / "log" / "worker.json")), team.own(exp / "log" / "torchrun.log")
+    status.clear()
     several_nodes.tell(exp, team, several_nodes.TRAINS)
     for left in range(MOST_RESTARTS, -1, -1):
         before = all_too_large(exp)

@@ -83,7 +83,6 @@ def torchrun(
         log: gets what they write to stderr.
         options, variables: of torchrun.
     """
-    status.clear()
     words = ["torch.distributed.run", *options, f"--nproc_per_node={processes}", "-m", module, launch, status.path]
     threads = str(max((os.cpu_count() or 1) // processes, 1))
     defaults = {"OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": threads, **(variables or {})}
