@@ -83,6 +83,9 @@ evaluate() { # evaluate NGPU
   run python -m asr.report --exp "$exp" "${embed[@]}"
 }
 
+# A column that the table lacks is refused now, not when stage 5 scores.
+[[ -z $columns || -z $speakers ]] || python local/score.py --check-table --speaker-table "$speakers" --group-by "$columns"
+
 if at_stage 0 "set up: environment, base model, mini corpus"; then
   # said now, not after the base model has been fetched
   [[ $mini == true || -e $corpus ]] || die 1 "$corpus: no such corpus folder; give --corpus or CDSD_ROOT the one that holds after_catting"

@@ -24,7 +24,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "scripts"), str(ROOT / "mini" / "make")]
 from asr.core.text_tables import markdown_table  # noqa: E402
-from asr.system.machine import processor  # noqa: E402 - found through the line above
+from asr.system.machine import cpu  # noqa: E402 - found through the line above
 
 START = "import sys, time, torch; from pathlib import Path; folder, count = Path(sys.argv[1]), int(sys.argv[2]);"
 TIMED = "began = time.perf_counter(); {}; print(time.perf_counter() - began)"
@@ -166,7 +166,7 @@ def main() -> None:
     rows.append(("FunASR's / ours", *(f"{ratio:.1f}" for ratio in theirs), ""))
     where = "from the disk" if arguments.cold else "from the kernel's cache"
     print(
-        f"{processor()}, {os.cpu_count()} cores; {arguments.count} checkpoints of {parameters / 1e6:.1f} M parameters,"
+        f"{cpu()}, {os.cpu_count()} cores; {arguments.count} checkpoints of {parameters / 1e6:.1f} M parameters,"
         f" {size / 2**20:,.0f} MB each, {where}; middle of {arguments.repeat}; largest difference {difference:.1e}\n"
     )
     print(markdown_table(("", "s", "s with start", "peak MB", "of one model"), rows))

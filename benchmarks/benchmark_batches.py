@@ -28,7 +28,7 @@ from funasr.register import tables  # noqa: E402 - found through the line above
 import asr.data.sampler  # noqa: E402, F401 - registers ours
 from asr.core.text_tables import markdown_table  # noqa: E402
 from asr.data.augmentation import Augmentation, frames, samples_at  # noqa: E402
-from asr.system.machine import processor  # noqa: E402
+from asr.system.machine import cpu  # noqa: E402
 
 SPREAD = 0.55  # standard deviation of the logarithm of a clip's length
 NAMES = {  # each as its documentation has it; sort_size 1024 is the manual's
@@ -95,7 +95,7 @@ def main() -> None:
         for batch_size in map(int, arguments.batch_sizes.split(",")):
             rows += [measured(name, corpus, batch_size) for name in NAMES]
     head = ("clips", "batch_size", "sampler", "batches", "padding", "overfull", "empty", "lost", "rising", "s an epoch")
-    print(f"{processor()}, one core, Python {sys.version.split()[0]}, clips of {arguments.mean} s on average\n")
+    print(f"{cpu()}, one core, Python {sys.version.split()[0]}, clips of {arguments.mean} s on average\n")
     print(markdown_table(head, rows))
 
 

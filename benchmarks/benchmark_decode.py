@@ -26,7 +26,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 from asr.core import kaldi_text  # noqa: E402 - found through the line above
 from asr.core.manifest import Utterance, read_manifest, write_manifest  # noqa: E402
 from asr.core.text_tables import markdown_table  # noqa: E402
-from asr.system.machine import processor  # noqa: E402
+from asr.system.machine import cpu  # noqa: E402
 
 STOCK = """
 import contextlib, json, sys, time
@@ -120,7 +120,7 @@ def main() -> None:
         )
     ]
     rows.append(("stock / ours", f"{median(theirs) / median(mine):.1f}", "", "", ""))
-    where = device if arguments.ngpu else processor()
+    where = device if arguments.ngpu else cpu()
     print(
         f"{where}; {'Paraformer-large, random weights' if arguments.full_size else model.name}; {len(items)} clips,"
         f" {audio / 60:.1f} min; ours in {record['shards']} process(es), batches of {record['batch_seconds']:g} s;"

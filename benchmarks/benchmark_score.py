@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 from asr.core.manifest import Utterance, write_manifest  # noqa: E402
 from asr.core.text_tables import markdown_table  # noqa: E402
-from asr.system.machine import processor  # noqa: E402 - found through the line above
+from asr.system.machine import cpu  # noqa: E402 - found through the line above
 from tests import cdsd_tree  # noqa: E402
 
 SPEAKERS = 5
@@ -95,7 +95,7 @@ def main() -> None:
         runs = sorted(score(words) for _ in range(3))
         rows.append((f"{size:,}", f"{runs[1][0]:.1f}", f"{1e6 * runs[1][0] / size:.0f}", f"{runs[1][1]:.0f}"))
         print(f"{size}: {runs}", file=sys.stderr, flush=True)
-    print(f"{processor()}, one core, Python {sys.version.split()[0]}\n")
+    print(f"{cpu()}, one core, Python {sys.version.split()[0]}\n")
     print(markdown_table(("utterances", "s (middle of three runs)", "us an utterance", "peak MB"), rows))
 
 

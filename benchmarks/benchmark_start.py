@@ -17,7 +17,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "scripts")]
 from asr.core.text_tables import markdown_table  # noqa: E402
-from asr.system.machine import processor  # noqa: E402 - found through the line above
+from asr.system.machine import cpu  # noqa: E402 - found through the line above
 
 READY = "from funasr import AutoModel; from funasr.register import tables; tables.model_classes.get('{}')"
 MODELS = ("Paraformer", "SenseVoiceSmall", "Conformer", "FunASRNano")
@@ -56,7 +56,7 @@ def main() -> None:
         (name, f"{wall:.1f}", f"{used:.1f}", f"{peak:,.0f}", f"{whole[1] / used:.1f}")
         for name, (wall, used, peak) in middle.items()
     ]
-    print(f"{processor()}; middle of {runs}\n")
+    print(f"{cpu()}; middle of {runs}\n")
     print(markdown_table(("imported", "s", "processor s", "peak MB", "whole / it"), rows))
 
 

@@ -23,7 +23,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "scripts"), str(ROOT / "local"), str(ROOT 
 from asr.config.load import resolve  # noqa: E402
 from asr.core.text_tables import markdown_table  # noqa: E402
 from asr.models import families  # noqa: E402 - found through the line above
-from asr.system.machine import processor  # noqa: E402
+from asr.system.machine import cpu  # noqa: E402
 
 CONFS = ("finetune_3090", "paraformer_lora_3090", "sensevoice_3090", "sensevoice_lora_3090", "conformer_3090")
 CONFS = (*CONFS, "conformer_lora_3090", "fun_asr_nano_3090", "fun_asr_nano_lora_3090")
@@ -81,7 +81,7 @@ def main() -> None:
         print(json.dumps(measure(arguments.dir, conf, int(size), arguments.ngpu, arguments.memory_gb)))
         return
     clips(arguments.dir)
-    rows, device = [], processor()
+    rows, device = [], cpu()
     for conf in arguments.only.split(","):
         for size in arguments.batch_sizes.split(","):
             words = [sys.executable, __file__, str(arguments.dir.absolute()), "--row", f"{conf},{size}"]

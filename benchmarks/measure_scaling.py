@@ -28,7 +28,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 from asr.core.text_tables import markdown_table  # noqa: E402
-from asr.system.machine import processor  # noqa: E402 - found through the line above
+from asr.system.machine import cpu  # noqa: E402 - found through the line above
 
 CLIP = 2.8  # seconds of a clip: what the GPU's figures were measured with
 HOURS, GPUS = (44, 1_000, 10_000, 100_000), (1, 8, 16, 64)
@@ -93,7 +93,7 @@ def measure_audio(folder: Path, clips: int) -> dict[str, Input]:
     from asr.data.augmentation import at_speed
 
     torch.set_num_threads(1)
-    chance, where = np.random.default_rng(0), f"measured here: {processor()}, one core, {clips} clips of {CLIP} s"
+    chance, where = np.random.default_rng(0), f"measured here: {cpu()}, one core, {clips} clips of {CLIP} s"
     waves = [(0.1 * chance.standard_normal(int(CLIP * 16000))).astype(np.float32) for _ in range(clips)]
     found = {}
     for kind in ("wav", "flac"):
@@ -135,7 +135,7 @@ def measure_index(folder: Path, utterances: int) -> dict[str, Input]:
     with os.fdopen(read) as stream:
         kept, peak, taken, count = json.loads(stream.read())
     os.waitpid(child, 0)
-    where = f"measured here: {processor()}, {count:,} utterances, {path.stat().st_size / count:.0f} B a line"
+    where = f"measured here: {cpu()}, {count:,} utterances, {path.stat().st_size / count:.0f} B a line"
     return {
         "index, memory": Input(kept / count, "B a clip", where),
         "index, peak while it is made": Input(peak / count, "B a clip", where),

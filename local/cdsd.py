@@ -19,16 +19,17 @@ from asr.audio.headers import EXTENSIONS
 from asr.core.errors import RecipeError
 from asr.core.names import plain_name
 from asr.preparation.corpus import UNREADABLE, Clip, Part, absolute, subfolders, tidy_name, unsafe_name
+from asr.preparation.home_corpus import HomeCorpus
 from asr.preparation.problems import ERROR, NOTE, WARNING, Problem
+from cdsd_facts import PARTS, SPLIT_FILES
 from labels import Label, LabelFileError, read_label_file
 
-PARTS = ("1h", "10h")
 LAYOUT = "after_catting/{part}/Audio"
 _LABEL_FILE = re.compile(r"(.+?)[_-]label\.txt", re.IGNORECASE)  # speaker 20 of 10h has a dash
 
 
 def find_part(corpus: str | os.PathLike[str], part: str) -> Path:
-    """The folder of ``part`` (the one that holds Audio), also from one or two levels too high or too low."""
+    """Return the folder of ``part`` (the one that holds Audio), also from one or two levels too high or too low."""
     root = absolute(corpus)
     if not root.is_dir():
         there = "is not a folder" if root.exists() else "no such folder"
@@ -48,13 +49,13 @@ def find_part(corpus: str | os.PathLike[str], part: str) -> Path:
 
 
 def corpus_root(folder: Path) -> Path:
-    """The corpus's own folder, given a part's: above after_catting and 1h where they are there."""
+    """Return the corpus's own folder, given a part's: above after_catting and 1h where they are there."""
     root = folder.parent if folder.name in PARTS else folder
     return root.parent if root.name == "after_catting" else root
 
 
 def child(folder: Path, name: str) -> Path | None:
-    """The subfolder called ``name`` in any case (some copies have text/ for Text/)."""
+    """Return the subfolder called ``name`` in any case (some copies have text/ for Text/)."""
     found = [entry for entry in _folders(folder) if entry.name.lower() == name]
     if len(found) > 1:
         raise RecipeError(f"{folder}: both {found[0].name}/ and {found[1].name}/ are there; keep one of them")
@@ -152,7 +153,7 @@ def _label_files(part: Part, text: Path) -> dict[str, list[Path]]:
 
 
 def _lies_in(part: Part, path: Path, folders: tuple[str, ...]) -> bool:
-    """Whether a label file is within the corpus: a link to somewhere else could bring any file into the manifests."""
+    """Return whether a label file is within the corpus: a link elsewhere could bring any file into the manifests."""
     real = os.path.realpath(path)
     within = any(os.path.commonpath([real, folder]) == folder for folder in folders)
     if not within:
@@ -169,7 +170,7 @@ def _stray_audio(part: Part, audio: Path) -> None:
 
 
 def _clips(part: Part, folders: Sequence[Path]) -> dict[str, str]:
-    """{id: path} of a speaker's clips. Of one id in several formats the first of EXTENSIONS is taken."""
+    """Return {id: path} of a speaker's clips. Of one id in several formats the first of EXTENSIONS is taken."""
     clips: dict[str, str] = {}
     by_format: dict[str, list[str]] = {extension: [] for extension in EXTENSIONS}
     for folder in folders:
@@ -189,11 +190,11 @@ def _clips(part: Part, folders: Sequence[Path]) -> dict[str, str]:
     return clips
 
 
-Labels = dict[str, list[Label]]  # by id; an id that stands twice has two
+Labels = dict[str, list[Label]]  # by id; a duplicate id has two
 
 
 def _labels(part: Part, files: list[Path]) -> tuple[Path, Labels, set[str]] | None:
-    """A speaker's first label file, all labels, and the ids on lines that are no labels. None if one is broken."""
+    """Return a speaker's first label file, all labels, and the ids of lines that are none. None if one is broken."""
     labels: Labels = {}
     named: set[str] = set()
     for file in files:
@@ -242,7 +243,7 @@ def _without_wav(part: Part, speaker: str, same: list[Label], labels: dict[str, 
 
 
 def _unambiguous(part: Part, same: list[Label]) -> bool:
-    """Whether the labels of one id agree. Where they do not, nobody knows which one was said, and all are left out."""
+    """Return whether the labels of one id agree. Where they do not, nobody knows which is right; all are left out."""
     agree = len({label.text for label in same}) == 1
     severity = WARNING if agree else ERROR
     for label in same[1:]:
@@ -264,3 +265,6 @@ def _make_keys_unique(part: Part) -> None:
             detail = f"{uses[clip.key]} speakers have this id: the key is {key}"
             part.problems.append(Problem(WARNING, "id of two speakers", clip.file, clip.line, clip.key, detail))
             part.clips[number] = clip._replace(key=key)
+
+
+CDSD = HomeCorpus("CDSD", "cdsd", SPLIT_FILES, read_parts)

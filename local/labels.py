@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +13,8 @@ from asr.preparation.corpus import tidy_name, unsafe_id
 from asr.preparation.problems import ERROR, NOTE, WARNING, Problem
 
 BOM = "\ufeff"
+# Something else than a blank between the id and the transcript; "S037T2，3E0…" is an id.
+_WRONG_SEPARATOR = re.compile("\\S+?([,，;；:：|])\\s*[\u2e80-\U0003ffff]")
 FIRST_HAN = "\u2e80"  # a short GBK word can be UTF-8 by chance, but not for characters from here on
 
 
@@ -35,19 +38,20 @@ class Label(NamedTuple):
 def read_label_file(path: Path) -> tuple[list[Label], list[Problem]]:
     """Read one label file; a line without a transcript, or with an id that may not be one, becomes a Problem.
 
-    Ids are in their plain form. An empty file, or bytes that are neither UTF-8 nor GB18030, are a LabelFileError that
-    names the file (and line).
+    Ids are in their plain form. An empty file, bytes that are neither UTF-8 nor GB18030, or most lines with something
+    else than a blank behind the id, are a LabelFileError that names the file (and line).
     """
     try:
         raw = path.read_bytes()
     except OSError as error:
         raise LabelFileError(path, None, f"cannot be read ({error.strerror})") from None
     lines, problems = _decode(path, raw)
+    _refuse_wrong_separator(path, lines)
     labels: list[Label] = []
     file, empty, marked = str(path), True, codecs.BOM_UTF8 in raw
     for number, line in enumerate(lines, 1):
         if marked and BOM in line:
-            problems.append(Problem(NOTE, "byte-order mark", file, number, "", "taken away"))
+            problems.append(Problem(NOTE, "byte-order mark", file, number, "", "removed"))
             line = line.replace(BOM, " ")
         utt, text = _parse(line)
         if not utt:
@@ -58,10 +62,29 @@ def read_label_file(path: Path) -> tuple[list[Label], list[Problem]]:
         elif text:
             labels.append(Label(utt, text, file, number))
         else:
-            problems.append(Problem(ERROR, "empty transcript", file, number, utt, "no words after the id"))
+            problems.append(Problem(ERROR, "empty transcript", file, number, utt, _why_empty(utt)))
     if empty:
         raise LabelFileError(path, None, "the label file is empty; restore it, or move this speaker's folders away")
     return labels, problems
+
+
+def _refuse_wrong_separator(path: Path, lines: Sequence[str]) -> None:
+    matches = [(number, line, _WRONG_SEPARATOR.match(line)) for number, line in enumerate(lines, 1)]
+    wrong = [(number, line, match[1]) for number, line, match in matches if match]
+    if 2 * len(wrong) > sum(map(bool, map(str.strip, lines))):
+        number, line, separator = wrong[0]
+        raise LabelFileError(
+            path,
+            number,
+            f"{separator!r} stands between id and transcript in {len(wrong):,} lines, first {line.strip()!r}; expected"
+            f" '<utt> <transcript>': replace the first {separator!r} of each line by a blank",
+        )
+
+
+def _why_empty(utt: str) -> str:
+    if _WRONG_SEPARATOR.match(utt):
+        return f"no blank in {utt!r}: expected '<utt> <transcript>'"
+    return "no words after the id"
 
 
 def _parse(line: str) -> tuple[str, str]:
@@ -70,7 +93,7 @@ def _parse(line: str) -> tuple[str, str]:
 
 
 def _decode(path: Path, raw: bytes) -> tuple[list[str], list[Problem]]:
-    """Lines as text: UTF-8, else GB18030 with a warning.
+    """Return lines as text: UTF-8, else GB18030 with a warning.
 
     GB18030 accepts almost any bytes, so a UTF-8 file with one damaged line would turn into nonsense as a whole. It is
     taken for GB18030 only where lines that are not UTF-8 outnumber those with Han characters in UTF-8.

@@ -12,30 +12,26 @@ split.yaml into --out.
 from __future__ import annotations
 
 import argparse
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
 from asr.core import errors
 from asr.core.errors import UsageError
-from asr.core.locks import alone
-from asr.core.made_by import STAGE1, mark
-from asr.core.processes import Helper
-from asr.preparation.data_files import check_summary, drawing, summary, write
-from asr.preparation.data_folder import refuse_theirs
-from asr.preparation.header_cache import HeaderCache
-from asr.preparation.prepare import MAX_UNKNOWN, Options, Prepared, convert_audio, prepare, refuse_if_strict
-from asr.preparation.problems import write_problems
+from asr.preparation import stage1
+from asr.preparation.prepare import MAX_UNKNOWN, Options
 from asr.preparation.splits import rules as split_rules
 from asr.preparation.splits.split_file import parse_ratios
-from cdsd import PARTS, read_parts
+from cdsd import CDSD
+from cdsd_facts import PARTS
+
+DEFAULTS = "CDSD's default splits: conf/split_cdsd_1h.yaml; conf/split_cdsd_10h.yaml for the 10h part alone."
 
 
 def _parser() -> argparse.ArgumentParser:
     rules = split_rules.__doc__.partition("\n\n")[2]
     parser = argparse.ArgumentParser(
         description=__doc__.splitlines()[0],
-        epilog=f"--split takes:\n\n{rules}",
+        epilog=f"--split takes:\n\n{rules}\n{DEFAULTS}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
@@ -75,11 +71,9 @@ def _options(arguments: argparse.Namespace) -> Options:
     if arguments.out is None and not arguments.check_only:
         raise UsageError("--out DIR is missing: where should the data go? (--check-only needs none)")
     request = split_rules.parse_request(arguments.split, _ratios(arguments.ratios), arguments.seed)
-    request = replace(request, is_cdsd=arguments.cdsd, speaker_table=arguments.speaker_table)
+    request = replace(request, is_home=arguments.cdsd, speaker_table=arguments.speaker_table)
     names = ("corpus", "out", "tokens", "max_seconds", "max_unknown", "check_audio", "check_only", "strict", "lhotse")
-    return Options(
-        parts=parts, request=request, read_parts=read_parts, **{name: getattr(arguments, name) for name in names}
-    )
+    return Options(parts=parts, request=request, home=CDSD, **{name: getattr(arguments, name) for name in names})
 
 
 def _ratios(text: str | None) -> tuple[float, ...] | None:
@@ -91,46 +85,9 @@ def _ratios(text: str | None) -> tuple[float, ...] | None:
         ) from None
 
 
-def _prepare(options: Options, headers: HeaderCache) -> Prepared:
-    prepared = prepare(options, headers)
-    if options.out:  # the corpus may begin above the folder that was named
-        refuse_theirs(options.out, prepared.root)
-    return prepared
-
-
-def _check(options: Options, prepared: Prepared) -> None:
-    file = options.out / "problems.tsv" if options.out else None
-    if file:
-        mark(options.out, STAGE1)
-        write_problems(file, prepared.problems)
-    print(check_summary(prepared, file))
-    if options.strict:
-        refuse_if_strict(prepared, "mend them, or leave --strict out")
-
-
-def _write(options: Options, prepared: Prepared, out: Path, draw: Helper) -> None:
-    if options.strict:
-        refuse_if_strict(prepared, "no data was written; --check-only lists them all")
-    audio = convert_audio(prepared, out)
-    written = write(prepared, out, draw, options.lhotse)
-    if audio:
-        from asr.audio.convert import prune
-
-        prune(audio, {item.source for utterances in prepared.splits.values() for item in utterances})
-    print(summary(prepared, out, written, audio))
-
-
 def main() -> None:
     """Prepare, or only check, the corpus that the command line names."""
-    options = _options(_parser().parse_args())
-    if options.out:
-        refuse_theirs(options.out, options.corpus)
-    with alone(options.out) if options.out else nullcontext(), HeaderCache(options.header_cache) as headers:
-        if options.check_only or options.out is None:
-            _check(options, _prepare(options, headers))
-            return
-        with drawing() as draw:
-            _write(options, _prepare(options, headers), options.out, draw)
+    stage1.run(_options(_parser().parse_args()))
 
 
 if __name__ == "__main__":

@@ -286,12 +286,12 @@ def an_id_with_an_escape(at: Place) -> Row:
 
 def a_byte_order_mark(at: Place) -> Row:
     at.edit_line(1, lambda line: "\ufeff" + line)
-    return "note", "byte-order mark", f"{at.speaker}_label.txt", "1", "", "taken away"
+    return "note", "byte-order mark", f"{at.speaker}_label.txt", "1", "", "removed"
 
 
 def a_byte_order_mark_inside(at: Place) -> Row:
     at.edit_line(3, lambda line: line.replace(" ", " \ufeff"))
-    return "note", "byte-order mark", f"{at.speaker}_label.txt", "3", "", "taken away"
+    return "note", "byte-order mark", f"{at.speaker}_label.txt", "3", "", "removed"
 
 
 def gbk(at: Place) -> Row:

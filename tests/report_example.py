@@ -1,4 +1,4 @@
-"""A scored run that never was, by a seed: score.json, per_utterance.tsv, clips and TensorBoard's record."""
+"""A scored run that never was, by a seed: score.json, per_utterance.tsv, clips and progress.jsonl."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ import numpy as np
 import soundfile
 
 from asr.core.files import write_json, write_text
+from asr.progress.record import ProgressFile, Records
+from asr.reporting.page import html_of
 from asr.scoring.verdict import verdict_note
-from score import CDSD_LINES
+from cdsd_facts import REFERENCE_LINES
 
 CHARACTERS = "今天气很好我们去公园看花吃饭喝水开门关灯打电话给妈爸请说慢一点再来次谢不客是的没有"
 SYSTEMS = ("baseline", "tuned")
@@ -22,7 +24,7 @@ INITIALS = ["∅", *re.findall("[zcs]h|[a-z]", "bpmfdtnlgkhjqxzhchshrzcs")]
 LENGTHS = (("1", 1, 1), ("2", 2, 2), ("3-5", 3, 5), ("6-10", 6, 10), ("11+", 11, 10**9))
 
 
-class Heard(NamedTuple):
+class Hypothesis(NamedTuple):
     """What one system made of an utterance."""
 
     status: str
@@ -46,16 +48,16 @@ class Line(NamedTuple):
     duration: float
     ref: str
     audio: str
-    heard: tuple[Heard, ...]
+    hypotheses: tuple[Hypothesis, ...]
 
 
-def heard(said: str, chance: float, draw: random.Random) -> Heard:
-    """``said`` with random errors, aligned."""
+def misrecognised(reference: str, chance: float, draw: random.Random) -> Hypothesis:
+    """Return ``reference`` with random errors, aligned."""
     if draw.random() < 0.004:
-        return Heard(draw.choice(("missing", "empty")), [["d", said]] if said else [], "")
+        return Hypothesis(draw.choice(("missing", "empty")), [["d", reference]] if reference else [], "")
     runs: list[list[str]] = []
     hyp = ""
-    for char in said:
+    for char in reference:
         dice = draw.random() / max(chance, 1e-9)
         run = ["=", char] if dice > 1 else ["s", char, draw.choice(CHARACTERS)] if dice > 0.3 else ["d", char]
         hyp += {"=": char, "d": ""}.get(run[0], run[-1])
@@ -63,7 +65,7 @@ def heard(said: str, chance: float, draw: random.Random) -> Heard:
         if draw.random() < chance / 12:
             runs.append(["i", draw.choice(CHARACTERS)])
             hyp += runs[-1][1]
-    return Heard("ok" if hyp else "empty", runs, hyp)
+    return Hypothesis("ok" if hyp else "empty", runs, hyp)
 
 
 def lines(count: int, speakers: Sequence[str], seed: int = 1, systems: Sequence[str] = SYSTEMS) -> list[Line]:
@@ -74,7 +76,7 @@ def lines(count: int, speakers: Sequence[str], seed: int = 1, systems: Sequence[
         ease = 0.6 + 0.8 * (speakers.index(speaker) / len(speakers))
         ref = "".join(draw.choice(CHARACTERS) for _ in range(min(40, 1 + int(draw.expovariate(1 / 5)))))
         chances = [ease * (0.45 if name == "baseline" else 0.2) for name in systems]
-        both = tuple(heard(ref, chance, draw) for chance in chances)
+        both = tuple(misrecognised(ref, chance, draw) for chance in chances)
         text = draw.choice(("seen", "unseen"))
         key = f"S{speaker}T010E000N{number:05d}"
         duration = round(0.4 + len(ref) * draw.uniform(0.25, 0.7), 3)
@@ -82,7 +84,7 @@ def lines(count: int, speakers: Sequence[str], seed: int = 1, systems: Sequence[
     return found
 
 
-def _count(items: Sequence[Heard], refs: Sequence[str]) -> dict[str, Any]:
+def _count(items: Sequence[Hypothesis], refs: Sequence[str]) -> dict[str, Any]:
     sums = {
         name: sum(item.count(mark) for item in items) for name, mark in zip(("sub", "del", "ins"), "sdi", strict=True)
     }
@@ -114,7 +116,7 @@ def _group(rows: Iterable[Line], systems: Sequence[str], *intervals: str) -> dic
         "ref_len": sum(map(len, refs)),
     }
     for place, name in enumerate(systems):
-        group[name] = _count([row.heard[place] for row in rows], refs) if rows else None
+        group[name] = _count([row.hypotheses[place] for row in rows], refs) if rows else None
         for interval in ("ci95", *intervals) if rows else ():
             group[name][interval] = _near(group[name]["cer"], 0.03)
     return group
@@ -125,7 +127,7 @@ def score(rows: Sequence[Line], systems: Sequence[str] = SYSTEMS, **changed: Any
     speakers = sorted({row.speaker for row in rows})
     table = {}
     for place, name in enumerate(systems):
-        count = _count([row.heard[place] for row in rows], [row.ref for row in rows])
+        count = _count([row.hypotheses[place] for row in rows], [row.ref for row in rows])
         few = len(speakers) < 4
         note = "3 speakers, at least 4 are needed" if few else f"over {len(speakers)} speakers by the jackknife"
         more = {"ci95": None if few else _near(count["cer"], 0.08), "ci95_note": note}
@@ -161,14 +163,14 @@ def score(rows: Sequence[Line], systems: Sequence[str] = SYSTEMS, **changed: Any
         "comparison_note": None if len(systems) > 1 else {"en": "No baseline was scored: …", "zh": "没有给基线打分：…"},
         "mandarin": {"note": "syllables by dictionary: an approximation", "systems": _mandarin(systems)},
         "speaker_note": {"en": f"{len(speakers)} speakers are few.", "zh": f"{len(speakers)} 位说话人不多。"},
-        "reference_lines": CDSD_LINES,
+        "reference_lines": REFERENCE_LINES,
     }
     return {**found, **changed}
 
 
 def _comparison(rows: Sequence[Line], table: Mapping[str, Any]) -> dict[str, Any]:
     before, after = (table[name]["cer"] for name in SYSTEMS)
-    change = [row.heard[1].errors - row.heard[0].errors for row in rows]
+    change = [row.hypotheses[1].errors - row.hypotheses[0].errors for row in rows]
     reduction = before - after
     relative = reduction / before if before else None
     found = {
@@ -197,8 +199,8 @@ def _comparison(rows: Sequence[Line], table: Mapping[str, Any]) -> dict[str, Any
 
 def _confusions(labels: Sequence[str], wrong: float, draw: random.Random) -> dict[str, Any]:
     matrix = [
-        [draw.randint(150, 300) if said == heard else int(draw.expovariate(1 / wrong)) for heard in range(len(labels))]
-        for said in range(len(labels))
+        [draw.randint(150, 300) if row == column else int(draw.expovariate(1 / wrong)) for column in range(len(labels))]
+        for row in range(len(labels))
     ]
     return {"labels": list(labels), "matrix": matrix}
 
@@ -234,11 +236,11 @@ def per_utterance(rows: Sequence[Line], systems: Sequence[str] = SYSTEMS) -> str
     table = [header]
     for row in rows:
         cells: list[object] = [row.key, row.speaker, row.text, f"{row.duration:.6f}", "1.000000", len(row.ref)]
-        for one in row.heard:
+        for one in row.hypotheses:
             rate = f"{one.errors / len(row.ref):.6f}" if row.ref else ""
             runs = json.dumps(one.runs, ensure_ascii=False, separators=(",", ":"))
             cells += [one.status, *(one.count(mark) for mark in "sdi="), rate, runs]
-        table.append([*cells, row.audio, row.ref, *(one.hyp for one in row.heard)])
+        table.append([*cells, row.audio, row.ref, *(one.hyp for one in row.hypotheses)])
     escapes = (("\\", "\\\\"), ("\t", "\\t"), ("\n", "\\n"), ("\r", "\\r"))
     text = ""
     for cells in table:
@@ -257,18 +259,16 @@ def clip(path: Path, seconds: float = 0.6) -> None:
     soundfile.write(path, wave.astype(np.float32), 16000)
 
 
-def training_record(exp: Path, steps: Iterable[int] = range(10, 400, 10), file: str = "") -> None:
-    """TensorBoard's record of a training that went well."""
-    from tensorboardX import SummaryWriter
-
-    writer = SummaryWriter(str(exp / "tensorboard"), filename_suffix=file)
+def training_record(exp: Path, steps: Iterable[int] = range(10, 400, 10)) -> None:
+    """Write progress.jsonl of a training that went well."""
+    exp.mkdir(parents=True, exist_ok=True)
+    file = ProgressFile(exp)
     for step in steps:
-        writer.add_scalar("train/loss", 4 * 0.99**step + 0.3, step)
-        writer.add_scalar("train/lr", min(step, 60) / 60e3, step)
+        file.add({"kind": "train", "total_step": step, "loss": 4 * 0.99**step + 0.3, "lr": min(step, 60) / 60e3})
         if step % 50 == 0:
-            writer.add_scalar("validation/loss", 4 * 0.99**step + 0.6, step)
-            writer.add_scalar("validation/cer", 0.6 * 0.995**step + 0.2, step)
-    writer.close()
+            values = {"loss": 4 * 0.99**step + 0.6, "cer": 0.6 * 0.995**step + 0.2}
+            file.add({"kind": "validation", "total_step": step, "checkpoint": f"model.pt.ep{step}", **values})
+    file.close()
 
 
 PROVENANCE = {
@@ -293,3 +293,8 @@ def run(
     if curves:
         training_record(exp)
     return exp
+
+
+def bare_page(score: Mapping[str, Any], provenance: Mapping[str, Any] | None = None) -> str:
+    """Return report.html of a score, without its utterances and pictures."""
+    return html_of("x", score, provenance or {}, Records(), {"embedded": False, "systems": [], "rows": []}, {})

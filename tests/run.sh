@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Everything CI runs, in this order: lint, format, shellcheck, shfmt, yamllint, unit, shell, e2e.
+# Everything CI runs, in this order: lint, format, types, shellcheck, shfmt, yamllint, unit, shell, e2e.
 #
 #   bash tests/run.sh [--quick] [--only STEP]... [--root DIR]
 #
@@ -8,6 +8,8 @@
 #   --root DIR   test another folder with this one's tools: for the test that proves these steps can fail
 #   --help       this text
 #
+# types is pyright on the sub-packages that pyproject.toml includes.
+#
 # The last line counts steps. A step whose tool is missing is skipped aloud; where CI is set it fails. The tools are
 # installed where they are missing (scripts/install.sh --dev), unless ASR_PYTHON names a Python that has them.
 set -Eeuo pipefail
@@ -15,7 +17,7 @@ shopt -s inherit_errexit
 
 repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 root=$repository
-all_steps=(lint format shellcheck shfmt yamllint unit shell e2e)
+all_steps=(lint format types shellcheck shfmt yamllint unit shell e2e)
 bats_version=1.13.0
 skip=77 # the status by which a step says that it did not run
 
@@ -94,6 +96,11 @@ step_lint() {
 
 step_format() {
   "$python" -m ruff format --check .
+}
+
+# Only the packages of `python` are known to it; the wrapper on PyPI holds pyright itself and runs it by node.
+step_types() {
+  PYRIGHT_PYTHON_IGNORE_WARNINGS=1 "$python" -m pyright --pythonpath "$(type -P "$python")"
 }
 
 step_shellcheck() {

@@ -60,5 +60,5 @@ def state(folder: Path) -> dict[str, bytes]:
 
 
 def beside(folder: Path) -> set[str]:
-    """What lies in a folder, but for stage 1's cache of headers and its lock."""
-    return {path.name for path in folder.iterdir() if not path.name.endswith((".headers.sqlite", ".lock"))}
+    """What lies in a folder, but for stage 1's lock."""
+    return {path.name for path in folder.iterdir() if not path.name.endswith(".lock")}

@@ -102,12 +102,17 @@ def draw_impairment(severity: str, pitch: float, formants: float, rng: random.Ra
 
 def impaired(wave: np.ndarray, syllables: int, impairment: Impairment, seed: int) -> np.ndarray:
     """`wave` float32 [samples] at 16 kHz of so many syllables, impaired; the same for the same seed."""
+    return synthesise(impaired_world(analyse(wave), syllables, impairment, seed))
+
+
+def impaired_world(world: World, syllables: int, impairment: Impairment, seed: int) -> World:
+    """A clip of so many syllables, taken apart, impaired; the same for the same seed."""
     rng = np.random.default_rng(seed)
-    voice = changed_voice(analyse(wave), impairment.pitch_shift, impairment.formant_shift, 1.0)
+    voice = changed_voice(world, impairment.pitch_shift, impairment.formant_shift, 1.0)
     articulated = weakened(blurred(voice, impairment), impairment)
     bounds = syllable_bounds(articulated, syllables)
     slow = slowed(articulated, bounds, impairment, rng)
-    return synthesise(unsteady(slow, impairment, rng))
+    return unsteady(slow, impairment, rng)
 
 
 def blurred(world: World, impairment: Impairment) -> World:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
-from voices import SAMPLE_RATE
+
+SAMPLE_RATE = 16000
 
 
 def utterance_id(speaker: str, number: int) -> str:

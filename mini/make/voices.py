@@ -20,11 +20,11 @@ import jieba
 import numpy as np
 import onnxruntime
 import soundfile
+from layout import SAMPLE_RATE
 from misaki.zh import ZHG2P
 from pypinyin import Style, lazy_pinyin
 from scipy.signal import resample_poly
 
-SAMPLE_RATE = 16000
 KOKORO_RATE = 24000
 PAD_SECONDS = 0.12
 TARGET_RMS = 0.06

@@ -8,8 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import pyworld
-from voices import SAMPLE_RATE
+from layout import SAMPLE_RATE
 
 FRAME_MS = 5.0
 FRAMES_PER_SECOND = 1000 / FRAME_MS
@@ -31,6 +30,8 @@ class World:
 
 def analyse(wave: np.ndarray) -> World:
     """`wave` float [samples] at 16 kHz, taken apart."""
+    import pyworld  # only where clips are made
+
     samples = wave.astype(np.float64)
     raw_f0, times = pyworld.dio(samples, SAMPLE_RATE, f0_floor=60.0, f0_ceil=500.0, frame_period=FRAME_MS)
     f0 = pyworld.stonemask(samples, raw_f0, times, SAMPLE_RATE)
@@ -40,6 +41,8 @@ def analyse(wave: np.ndarray) -> World:
 
 def synthesise(world: World) -> np.ndarray:
     """The wave of `world`, float32 [samples]."""
+    import pyworld
+
     envelope = np.ascontiguousarray(np.exp(world.log_envelope))
     aperiodicity = np.ascontiguousarray(np.clip(world.aperiodicity, 1e-3, 1.0))
     wave = pyworld.synthesize(np.ascontiguousarray(world.f0), envelope, aperiodicity, SAMPLE_RATE, FRAME_MS)

@@ -9,10 +9,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from asr.config.stage_files import read_decode_settings
 from asr.core import errors
 from asr.core.errors import UsageError
 from asr.core.files import sweep
-from asr.core.run_folder import read_stage_file
 from asr.decoding.run import DEFAULTS, check_model, check_run, run
 
 
@@ -36,8 +36,7 @@ def options() -> argparse.Namespace:
 
 def main() -> None:
     arguments = options()
-    given = read_stage_file(arguments.exp, "decode") if arguments.exp else {}
-    conf = {**DEFAULTS, **given.pop("decode_conf", {}), **given}
+    conf = read_decode_settings(arguments.exp).flat() if arguments.exp else dict(DEFAULTS)
     check_model(arguments.model)
     skipped = check_run(arguments.exp, arguments.model, arguments.manifest, conf) if arguments.exp else {}
     if arguments.batch_seconds:

@@ -110,7 +110,10 @@ UNCOMPARED = {
         "not of one scoring",
     ),
     "missing hypotheses": (other_set(drop("tuned")), "3 hypotheses of tuned are missing, first k000"),
-    "the same missing in both systems": (other_set(drop("tuned", "baseline")), "nothing is compared"),
+    "the same missing in both systems": (
+        other_set(drop("tuned", "baseline")),
+        "a decode that is not whole is not compared",
+    ),
     "edited counts of an utterance": (
         lambda folder: edit("per_utterance.tsv", r"(ok\t)[1-9](\t\d+\t\d+\t\d+)", r"\g<1>0\g<2>")(folder),
         "counts are not those of its alignment",

@@ -14,11 +14,11 @@ import pytest
 import soundfile
 import soxr
 
+from asr.audio.clip import Cut
 from asr.audio.convert import Failed, Job, convert, path_of, prune
 from asr.audio.reading import BLOCK, read_audio, resampled
 from asr.core.errors import RecipeError
 from asr.core.processes import children
-from asr.preparation.corpus import Cut
 from tests.patience import PATIENCE, wait_until
 from tests.stage1 import ROOT, environment, hear_ctrl_c
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from asr.audio.headers import AudioError, read_header
+from asr.audio.clip import UnreadableError
+from asr.audio.headers import read_header
 from asr.audio.reading import read_audio
 from tests import cdsd_tree
 
@@ -26,7 +27,7 @@ def whole(samples: int = 4000) -> bytes:
 
 
 def kind_of(path: str) -> str:
-    with pytest.raises(AudioError) as caught:
+    with pytest.raises(UnreadableError) as caught:
         read_header(path)
     return caught.value.kind
 
@@ -67,7 +68,7 @@ def test_sound_that_the_header_does_not_count_is_said_from_ten_milliseconds_on(t
 
 def test_a_length_that_was_never_written(tmp_path):
     path = file_of(tmp_path, cdsd_tree.wav_header(0) + b"\x80" * 8000)
-    with pytest.raises(AudioError, match="counts 0 samples, and 8,000 bytes follow") as caught:
+    with pytest.raises(UnreadableError, match="counts 0 samples, and 8,000 bytes follow") as caught:
         read_header(path)
     assert caught.value.kind == "header disagrees with size"
 

@@ -2,6 +2,7 @@
 
 import functools
 import os
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 import cdsd
 from asr.core.errors import RecipeError
 from asr.preparation.corpora.registry import open_corpus
+from cdsd import CDSD
 from labels import read_label_file
 from tests import cdsd_tree
 from tests.nobody import as_nobody, open_folder
@@ -341,10 +343,36 @@ def test_a_kaldi_set_that_cannot_be_read_is_named_and_other_folders_are_no_matte
             (root / name / "text").write_text(f"{name} 好\n")
             (root / name / "utt2spk").write_text(f"{name} s1\n")
         (root / "dev").chmod(0)
-        part = as_nobody(functools.partial(open_corpus, root, ("1h",)))[0]
+        part = as_nobody(functools.partial(open_corpus, root, ("1h",), CDSD))[0]
         assert [clip.key for clip in part.clips] == ["train"]
         assert ("unreadable folder", str(root / "dev")) in [(item.kind, item.file) for item in part.problems]
         (root / "dev").chmod(0o755)
         corpus = small_part(root / "corpus").parents[1]
         (corpus / "lost+found").mkdir(mode=0)
-        assert as_nobody(functools.partial(open_corpus, corpus, ("1h",)))[0].name == "1h"
+        assert as_nobody(functools.partial(open_corpus, corpus, ("1h",), CDSD))[0].name == "1h"
+
+
+@pytest.mark.parametrize("separator", [",", "，", ", ", ";", "|"])
+def test_a_label_file_with_another_separator_than_a_blank_is_named_in_one_row(tmp_path, separator):
+    path = tmp_path / "01_label.txt"
+    path.write_text("".join(f"S01_{n}{separator}今天 好\n" for n in range(3)) + "S01_3 好\n", encoding="utf-8")
+    says = f"01_label.txt:1: '{separator.strip()}' stands between id and transcript in 3 lines"
+    with pytest.raises(RecipeError, match=re.escape(says)) as error:
+        read_label_file(path)
+    assert f"first 'S01_0{separator}今天 好'; expected '<utt> <transcript>': replace the first" in str(error.value)
+    part = small_part(tmp_path / "corpus")
+    label_file = part / "Text/02_label.txt"
+    label_file.write_text(label_file.read_text("utf-8").replace(" ", separator), encoding="utf-8")
+    found = [(item.kind, item.file, item.line) for item in cdsd.read_part(part, "1h").problems]
+    assert found == [("broken label file", str(label_file), 1)]
+
+
+def test_one_line_without_a_blank_shows_itself_and_an_id_with_a_comma_is_no_separator(tmp_path):
+    path = tmp_path / "01_label.txt"
+    path.write_text("S01_0,今天好\nS01_1 今天，好\nS037T2，3E0 好\nS01_2\n", encoding="utf-8")
+    labels, problems = read_label_file(path)
+    assert [(label.utt, label.text) for label in labels] == [("S01_1", "今天，好"), ("S037T2，3E0", "好")]
+    assert [(item.line, item.detail) for item in problems] == [
+        (1, "no blank in 'S01_0,今天好': expected '<utt> <transcript>'"),
+        (4, "no words after the id"),
+    ]

@@ -1,14 +1,16 @@
 """The YAML a user edits: unknown keys stop, values are checked, each stage reads its own part."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from asr.config import keys
 from asr.config.load import flatten, resolve
 from asr.config.schema import Recipe
-from asr.config.stage_files import STAGE_FILES, stage_values, write_stage_files
+from asr.config.stage_files import STAGE_FILES, read_decode_settings, stage_values, write_stage_files
 from asr.core.errors import RecipeError, UsageError
 from asr.preparation.splits.split_file import read_split
 from asr.training.start import identity
@@ -185,3 +187,58 @@ def test_a_ranking_left_out_and_the_familys_first_written_out_are_one_run(tmp_pa
     tied = [identity({"digest": "0"}, values, {"train": "1", "val": "2"}) for values in runs]
     assert tied[0] == tied[1]
     assert tied[0]["ranking"] == "loss"
+
+
+def test_the_page_of_all_keys_is_what_the_command_prints():
+    page = (CONF.parent / "docs/configuration.md").read_text(encoding="utf-8")
+    assert page == keys.as_markdown() + "\n", "python -m asr.config --keys --markdown >docs/configuration.md"
+
+
+def test_every_key_is_listed_once_with_help_and_what_the_yaml_must_give_as_required():
+    listed = {name: (kind, default, text) for name, kind, default, text in keys.rows()}
+    assert len(listed) == len(list(keys.rows()))
+    assert all(kind and default and text.endswith(".") for kind, default, text in listed.values())
+    required = {name for name, (_, default, _) in listed.items() if default == "required"}
+    assert required == {"base", "family", "dataset_conf.batch_size", "train_conf.max_epoch", "optim_conf.lr"}
+    assert listed["lora_conf.dropout"][:2] == ("number ≥ 0, ≤ 0.9", "0.05")
+    assert listed["train_conf.avg_keep_nbest_models_type"][1].endswith("loss (nano), cer (sensevoice)")
+    table = keys.as_text().splitlines()
+    assert len({line.index(row[3]) for line, row in zip(table, [keys.HEAD, *keys.rows()], strict=True)}) == 1  # aligned
+
+
+def test_a_default_left_out_and_the_same_written_out_are_one_configuration(tmp_path):
+    path = write(tmp_path, GOOD)
+    whole = resolve(path, [])
+    words = [f"++{key}={json.dumps(value)}" for key, value in flatten(whole).items() if value != {}]
+    assert resolve(path, words) == whole
+
+
+def test_funasrs_samplers_sort_by_1024_clips_unless_told(tmp_path):
+    path = write(tmp_path, GOOD)
+    assert resolve(path, [])["dataset_conf"]["sort_size"] is None
+    assert resolve(path, ["++dataset_conf.batch_sampler=BatchSampler"])["dataset_conf"]["sort_size"] == 1024
+
+
+def test_stage_5_reads_the_familys_options_with_their_defaults(tmp_path):
+    conf = write(tmp_path, GOOD.replace("paraformer", "conformer") + "decode_conf:\n  method: joint\n")
+    write_stage_files(resolve(conf, []), tmp_path / "exp/conf")
+    settings = read_decode_settings(tmp_path / "exp")
+    decode = settings.decode_conf
+    assert (decode.method, decode.beam_size, decode.ctc_weight, decode.batch_seconds) == ("joint", 10, 0.3, 60)
+    assert (decode.language, settings.max_unreadable) == (None, 0.01)
+
+
+def test_an_override_that_mends_the_file_is_taken_and_one_that_spoils_it_is_named(tmp_path):
+    path = write(tmp_path, GOOD.replace("6000", "six"))
+    assert resolve(path, ["++dataset_conf.batch_size=6000"])["dataset_conf"]["batch_size"] == 6000
+    with pytest.raises(UsageError, match=r"'\+\+family\.x=1': 'family' is .*, not a word"):
+        resolve(write(tmp_path, GOOD), ["++family.x=1"])
+    with pytest.raises(UsageError, match=r"'\+\+optim_conf=\{lrr: 1\}': unknown key 'optim_conf\.lrr'"):
+        resolve(write(tmp_path, GOOD), ["++optim_conf={lrr: 1}"])
+
+
+def test_a_section_of_adapters_with_nothing_below_it_is_no_training_of_the_whole_model(tmp_path):
+    with pytest.raises(RecipeError, match=r"a\.yaml:9: 'lora_conf' is a section"):
+        resolve(write(tmp_path, GOOD + "lora_conf:\n"), [])
+    lora = resolve(write(tmp_path, GOOD + "lora_conf: {}\n"), [])["lora_conf"]
+    assert lora == {"rank": 8, "alpha": 16, "dropout": 0.05, "targets": list("qkvo"), "also_train": ["predictor"]}

@@ -243,5 +243,5 @@ def test_figures_alone_need_no_matplotlib():
     code = "import sys; from asr.preparation.statistics import collect, page; print(*sys.modules)"
     paths = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "local"), str(ROOT / "scripts")])}
     done = subprocess.run([sys.executable, "-c", code], env=paths, capture_output=True, text=True)
-    assert "statistics_page" in done.stdout.split(), done.stderr
+    assert "asr.preparation.statistics.page" in done.stdout.split(), done.stderr
     assert not {"matplotlib", "numpy"} & set(done.stdout.split())

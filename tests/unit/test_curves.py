@@ -1,4 +1,4 @@
-"""curves.png: what is drawn of a run, and that drawing it can neither fail nor hold up a training."""
+"""curves.png: what is drawn of a run, and that drawing it cannot end a training."""
 
 import json
 import math
@@ -12,9 +12,7 @@ from PIL import Image
 from asr.core.errors import RecipeError
 from asr.core.files import atomic_open
 from asr.pages import svg
-from asr.progress import drawer, record
-from asr.progress.curves import draw, marked, smoothed
-from asr.progress.drawer import Drawer, draw_last
+from asr.progress.curves import draw, draw_or_report, marked, smoothed
 from asr.progress.record import ProgressFile
 
 
@@ -118,7 +116,7 @@ def test_what_a_gpu_reserves_is_drawn_beside_what_it_allocates(tmp_path, drawn):
     assert labels(axis) == ["allocated", "reserved"]
 
 
-def test_steps_are_drawn_once_and_where_a_run_went_on_there_is_a_line(tmp_path, drawn):
+def test_steps_are_drawn_once_and_where_a_run_was_resumed_there_is_a_line(tmp_path, drawn):
     draw(record_run(tmp_path / "run", resumed_at=(8,)))
     axis = drawn("training loss")
     assert [step for step, _ in line(axis)] == list(range(1, 13))
@@ -175,65 +173,18 @@ def test_what_a_killed_process_left_is_swept_but_not_what_is_being_written(tmp_p
         assert (old.exists(), busy.exists()) == (False, True)
 
 
-def test_a_process_of_low_priority_draws_beside_the_training(tmp_path):
-    exp = record_run(tmp_path / "run")
-    told = []
-    beside = Drawer(exp, told.append)
-    beside.ask()
-    child = beside.child
-    assert child is not None
-    beside.ask()
-    assert beside.child is child  # one at a time
-    assert child.wait(120) == 0
-    assert (exp / "curves.png").is_file()
-    beside.ask()
-    assert beside.child is None  # and not twice within a minute
-    beside.close()
-    assert told == []
-
-
-def test_a_picture_that_cannot_be_drawn_is_told_once_and_ends_nothing(tmp_path, monkeypatch):
-    exp = tmp_path / "run"
-    exp.mkdir()
-    told = []
-    beside = Drawer(exp, told.append, every=0)
-    for _ in range(2):
-        beside.ask()
-        beside.child.wait(120)
-    beside.close()
-    assert told == [f"curves.png: could not be drawn (see {exp}/log/curves.log); training goes on"]
-    assert "no training is recorded" in (exp / "log" / "curves.log").read_text()
-    monkeypatch.setattr(sys, "executable", str(tmp_path / "no python"))
-    beside = Drawer(exp, told.append, every=0)
-    beside.ask(), beside.ask()
-    assert len(told) == 2
-    assert "No such file" in told[1]
-
-
-def test_what_is_being_drawn_ends_with_the_training(tmp_path, monkeypatch):
-    monkeypatch.setattr(drawer, "_command", lambda _: [sys.executable, "-c", "import time; time.sleep(600)"])
-    beside = Drawer(tmp_path, pytest.fail)
-    beside.ask()
-    child = beside.child
-    beside.close()
-    assert child.returncode == -9
-
-
-def test_at_the_end_a_fault_is_one_note(tmp_path, capsys):
-    draw_last(tmp_path)
-    assert capsys.readouterr().out == ""  # nothing was trained
-    (tmp_path / record.FILE).write_text("{}\n")
-    draw_last(tmp_path)
-    said = capsys.readouterr().out
-    assert said.startswith(f"note: {tmp_path}/curves.png could not be drawn: {tmp_path}/progress.jsonl: no training is")
-    assert said.count("\n") == 1
-    draw_last(record_run(tmp_path / "run"))
-    assert capsys.readouterr().out == ""
+def test_a_picture_that_cannot_be_drawn_is_one_line_and_no_error(tmp_path):
+    lines = []
+    assert draw_or_report(record_run(tmp_path / "run"), lines.append)
     assert (tmp_path / "run" / "curves.png").is_file()
+    assert lines == []
+    assert not draw_or_report(tmp_path, lines.append)
+    (line,) = lines
+    assert line.startswith(f"{tmp_path}/curves.png: could not be drawn ({tmp_path}/progress.jsonl: no training is")
 
 
 def test_drawing_loads_no_torch():
-    code = "import sys, asr.progress.curves, asr.progress.drawer, asr.progress.status;"
+    code = "import sys, asr.progress.curves, asr.progress.reporter, asr.progress.status;"
     code += " print('torch' in sys.modules, 'matplotlib' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]

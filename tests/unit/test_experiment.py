@@ -195,6 +195,7 @@ def test_every_speaker_is_tested_once_a_seed_and_a_failed_fold_leaves_its_settin
         "error: 1 of 12 runs failed, and nothing is pooled of their settings: some-slow-s7-f2;"
     )
     assert not (experiment.root / "exp/some/slow/score/score.json").exists()
+    assert not (experiment.root / "exp/some/slow/RESULTS.md").exists()
     result = experiment.json("exp/some/plain/score/score.json")
 
     (experiment.root / "fails").unlink()
@@ -204,6 +205,9 @@ def test_every_speaker_is_tested_once_a_seed_and_a_failed_fold_leaves_its_settin
     runs = [f"some-plain-s{seed}-f{fold}" for seed in (1, 7) for fold in (1, 2, 3)]
     assert result["pooled"]["runs"] == runs
     assert (result["pooled"]["folds"], result["pooled"]["seeds"]) == (3, [1, 7])
+    page = (experiment.root / "exp/some/plain/RESULTS.md").read_text(encoding="utf-8")
+    assert page.startswith("# Results of some/plain\n")
+    assert "Pooled over 3 folds and 2 seeds: every speaker is tested once a seed" in page
     # 24 clips of six speakers, once a seed; what each fold's models wrote, counted by hand from the manifests.
     reference, tuned = result["reference"], result["systems"]["tuned"]
     assert (reference["n_utt"], reference["n_speakers"]) == (48, 6)

@@ -75,7 +75,7 @@ def test_a_quote_in_a_table_with_tabs_is_a_character(tmp_path):
         ("id\tsex\n02\tf\n", "one must be 'speaker'"),
         ("speaker\tsex\tsex\n02\tf\tf\n", "each once"),
         ("speaker\tsex\n02\tf\n08\n", "t:3: 1 cells, the header has 2"),
-        ("speaker\tsex\n02\tf\n02\tm\n", "t:3: speaker 02 stands in an earlier line too"),
+        ("speaker\tsex\n02\tf\n02\tm\n", "t:3: duplicate speaker 02"),
         ("speaker\tsex\n2\tf\n", "knows none of the test set's speakers, e.g. 02"),
     ],
 )

@@ -3,22 +3,28 @@
 import base64
 import io
 import json
-import logging
 import re
 import xml.etree.ElementTree
 from collections import Counter
 
 import pytest
 import soundfile
+import yaml
 from fontTools.ttLib import TTFont
 
 from asr.core.errors import RecipeError
-from asr.core.files import write_text
+from asr.core.files import write_json, write_text
 from asr.pages.html import part
-from asr.pages.svg import FONT, PRINT
+from asr.pages.svg import FONT, PRINT, Pen
+from asr.pages.words import STRINGS
+from asr.progress import record as progress_file
+from asr.progress.record import ProgressFile
+from asr.reporting import figures
 from asr.reporting import page as html_report
-from asr.reporting.curves import read_curves
 from asr.reporting.page import FIGURES
+from asr.reporting.results_md import results
+from asr.reporting.view import plots
+from asr.reporting.write import write_report
 from tests import report_example as example
 from tests.unit.test_statistics_page import NAMESPACES, Sound
 
@@ -39,7 +45,7 @@ HOSTILE = [
 def page(exp, score=None, provenance=example.PROVENANCE, embed_audio=False):
     """report.html of a run, written."""
     score = score or json.loads((exp / "score" / "score.json").read_text(encoding="utf-8"))
-    html = html_report.page(exp, score, provenance, read_curves(exp), embed_audio)
+    html = html_report.page(exp, exp.name, score, provenance, embed_audio)
     write_text(exp / "report.html", html)
     return html
 
@@ -47,7 +53,7 @@ def page(exp, score=None, provenance=example.PROVENANCE, embed_audio=False):
 def everything(exp):
     """Page and figures as they are on disk, by name."""
     score = json.loads((exp / "score" / "score.json").read_text(encoding="utf-8"))
-    html_report.write_html(exp, score, example.PROVENANCE)
+    html_report.write_html(exp, exp.name, score, example.PROVENANCE)
     return {file.name: file.read_bytes() for file in (exp / "report.html", *(exp / "figures").iterdir())}
 
 
@@ -70,9 +76,14 @@ def hostile_run(folder):
     """Speakers, keys and texts that a page must survive."""
     rows = []
     for number, text in enumerate(HOSTILE):
-        heard = example.Heard("ok", [["=", text]], text), example.Heard("ok", [["s", text, text[::-1]]], text[::-1])
+        hypotheses = (
+            example.Hypothesis("ok", [["=", text]], text),
+            example.Hypothesis("ok", [["s", text, text[::-1]]], text[::-1]),
+        )
         rows.append(
-            example.Line(f"{text[:40]}-{number}", f"{text[:20]}{number}", "seen", 1.0, text, f"{text[:9]}.wav", heard)
+            example.Line(
+                f"{text[:40]}-{number}", f"{text[:20]}{number}", "seen", 1.0, text, f"{text[:9]}.wav", hypotheses
+            )
         )
     return example.run(folder, rows)
 
@@ -141,7 +152,7 @@ def test_pictures_of_simulated_speech_say_so_wherever_they_go(tmp_path, simulate
     """matplotlib names the text that it draws as outlines in a comment."""
     rows = example.lines(12, SPEAKERS)
     exp = example.run(tmp_path, rows)
-    html_report.write_html(exp, example.score(rows), {"corpus": {"name": "mini", "simulated": simulated}})
+    html_report.write_html(exp, exp.name, example.score(rows), {"corpus": {"name": "mini", "simulated": simulated}})
     pictures = {file.name: file.read_text(encoding="utf-8") for file in (exp / "figures").glob("*.svg")}
     assert len(pictures) >= 10
     for name, picture in pictures.items():
@@ -327,28 +338,76 @@ def test_a_table_of_another_kind_is_named_with_its_line(tmp_path, change, words)
         page(exp)
 
 
-def test_curves_of_a_run_that_was_stopped_and_went_on(tmp_path):
-    example.training_record(tmp_path, range(10, 210, 10), ".1")
-    for file in (tmp_path / "tensorboard").iterdir():  # the second part's file is the later one
-        file.rename(file.with_name("events.out.tfevents.1000000000.first"))
-    example.training_record(tmp_path, range(150, 400, 10), ".2")
-    curves = read_curves(tmp_path)
-    assert [step for step, _ in curves["train/loss"]] == list(range(10, 400, 10))
-    assert [step for step, _ in curves["validation/cer"]] == list(range(50, 400, 50))
+def training_figure(exp):
+    """The training figure's points, as (tone, steps, values) of every line."""
+    return figures.curves(progress_file.read(exp), Pen("en")).axes
 
 
-def test_a_record_cut_off_by_a_kill_is_read_as_far_as_it_goes(tmp_path, caplog):
+def test_curves_of_a_run_that_was_resumed_have_every_step_once(tmp_path):
     example.training_record(tmp_path, range(10, 210, 10))
-    (file,) = (tmp_path / "tensorboard").iterdir()
+    file = ProgressFile(tmp_path)
+    file.add({"kind": "start", "resumed_at": 140})
+    file.close()
+    example.training_record(tmp_path, range(150, 400, 10))
+    loss, cer, _ = training_figure(tmp_path)
+    assert list(loss.lines[0].get_xdata()) == list(range(10, 400, 10))
+    assert list(cer.lines[0].get_xdata()) == list(range(50, 400, 50))
+
+
+def test_a_record_cut_off_by_a_kill_is_read_as_far_as_it_goes(tmp_path):
+    example.training_record(tmp_path, range(10, 210, 10))
+    file = tmp_path / "progress.jsonl"
     file.write_bytes(file.read_bytes()[:-7])
-    with caplog.at_level(logging.WARNING):
-        curves = read_curves(tmp_path)
-    assert 10 <= len(curves["train/loss"]) <= 20
-    assert read_curves(tmp_path / "nowhere") == {}
+    assert list(training_figure(tmp_path)[0].lines[0].get_xdata()) == list(range(10, 210, 10))
+    assert "training" not in plots(example.score(example.lines(5, SPEAKERS)), progress_file.read(tmp_path / "nowhere"))
 
 
-def test_a_long_curve_is_thinned(tmp_path):
-    example.training_record(tmp_path, range(1, 2001))
-    curves = read_curves(tmp_path)
-    assert len(curves["train/loss"]) == 400
-    assert curves["train/loss"][-1][0] == 2000
+def test_a_long_curve_is_thinned():
+    line = figures.thinned([(step, float(step)) for step in range(1, 2001)])
+    assert len(line) == 400
+    assert line[-1] == (2000, 1998.0)  # the mean of its five steps
+
+
+def test_a_pooled_score_has_a_report_that_says_what_is_pooled(tmp_path):
+    rows = example.lines(12, SPEAKERS)
+    exp = example.run(tmp_path, rows)
+    pooled = {"folds": 3, "fold_by": None, "seeds": [1, 7], "runs": ["a", "b"], "cer_by_seed": {}}
+    score = example.score(rows, pooled=pooled)
+    score["groups"]["text"] = None
+    write_json(exp / "score" / "score.json", score)
+    for tag, split in (("a", "1" * 8), ("b", "2" * 8)):
+        corpus = {"name": "CDSD", "digest": "d" * 8, "split_digest": split}
+        write_json(tmp_path / tag / "provenance.json", {"commit": "0123abc", "corpus": corpus})
+    write_report(exp)
+    html, markdown = ((exp / name).read_text(encoding="utf-8") for name in ("report.html", "RESULTS.md"))
+    for text in (html, markdown):
+        assert "Pooled over 3 folds and 2 seeds: every speaker is tested once a seed" in text
+        assert "each fold has a training set of its own" in text
+        assert "0123abc" in text
+        assert "d" * 8 in text
+        assert "1" * 8 not in text
+        assert "not the same in all runs" in text
+    assert markdown.startswith("# Results of exp/made\n")
+    assert "No curves" not in html
+
+
+def test_warnings_of_the_scorer_are_on_both_pages(tmp_path):
+    warning = {"kind": "repeated_clips", "en": "2 of 9 clips <occur> more than once", "zh": "9 条录音中有 2 条重复"}
+    score = example.score(example.lines(12, SPEAKERS), warnings=[warning])
+    html = "".join(Sound(example.bare_page(score)).text)
+    results_md = results("x", score, {})
+    assert "Warning: 2 of 9 clips <occur> more than once." in html
+    assert "注意：9 条录音中有 2 条重复。" in html
+    assert "**Warning: 2 of 9 clips &lt;occur&gt; more than once.**" in results_md
+
+
+def test_every_phrase_has_both_languages_with_the_same_values():
+    strings = yaml.safe_load(STRINGS.read_text(encoding="utf-8"))
+    phrases = {**strings.pop("browser"), **strings}
+    for key, (english, chinese) in phrases.items():
+        assert set(re.findall(r"{\w+}", english)) == set(re.findall(r"{\w+}", chinese)), key
+        assert english, key
+        assert chinese, key
+    lines = STRINGS.read_text(encoding="utf-8").splitlines()
+    keys = [line.partition(":")[0] for line in lines if re.match(r"\w+:", line)]
+    assert len(keys) == len(set(keys))

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from asr.audio.clip import Cut
 from asr.core.errors import RecipeError
 from asr.core.manifest import Utterance
 from asr.core.names import plain_name
 from asr.preparation.corpora.kaldi import is_kaldi, read_kaldi, write_kaldi
-from asr.preparation.corpus import Cut
 from asr.preparation.joining import unsafe_path
 from tests.stage1 import ROOT
 

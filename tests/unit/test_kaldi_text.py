@@ -29,7 +29,7 @@ def test_round_trip(tmp_path_factory, texts):
 @pytest.mark.parametrize(
     ("raw", "message"),
     [
-        (b"a x\na y\n", "hyp.txt:2: key a occurs twice"),
+        (b"a x\na y\n", "hyp.txt:2: duplicate key a"),
         (b"a x\n\nb y\n", "hyp.txt:2: the line has no key"),
         (b"a x\n y\n", "hyp.txt:2: the line has no key"),
         (b"a x\nb \xff\n", "hyp.txt:2: not UTF-8"),

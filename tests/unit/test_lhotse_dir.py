@@ -11,11 +11,11 @@ import soundfile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from asr.audio.clip import Cut
 from asr.core.errors import RecipeError
 from asr.core.manifest import Utterance
-from asr.core.names import plain_name
+from asr.core.names import UNKNOWN_SPEAKER, plain_name
 from asr.preparation.corpora.lhotse import is_lhotse, lhotse_parts, read_lhotse, sampling_rate, write_lhotse
-from asr.preparation.corpus import UNKNOWN_SPEAKER, Cut
 from tests import cdsd_tree
 
 RECORDING = {
@@ -60,7 +60,7 @@ def test_what_lhotse_prepare_cdsd_writes_is_read_as_the_tree_itself_is(tmp_path)
         cdsd_tree.add_speaker(tree / "after_catting/10h", speaker, {f"{speaker}-x": "你好吗"})
     prepare_cdsd(tree, tmp_path / "m")
     assert is_lhotse(tmp_path / "m")
-    assert lhotse_parts(tmp_path / "m") == ["1h", "10h"]
+    assert lhotse_parts(tmp_path / "m", ("1h", "10h")) == ["1h", "10h"]
     for name in ("1h", "10h"):
         theirs = {clip.key: clip for clip in read_lhotse(tmp_path / "m", name).clips}
         ours = {clip.key: clip for clip in cdsd.read_part(tree / "after_catting" / name, name).clips}
@@ -326,7 +326,7 @@ def test_what_is_no_folder_of_lhotses(tmp_path):
     write(tmp_path / "m", [RECORDING], [SUPERVISION], "_1h")
     assert not is_lhotse(tmp_path)
     assert not is_lhotse(tmp_path / "m/x_recordings_1h.jsonl.gz")
-    assert lhotse_parts(tmp_path / "m") == ["1h"]
+    assert lhotse_parts(tmp_path / "m", ("1h", "10h")) == ["1h"]
     with pytest.raises(RecipeError, match=r"m: no recordings_10h.jsonl.gz with supervisions"):
         read_lhotse(tmp_path / "m", "10h")
     (tmp_path / "m/x_supervisions_1h.jsonl.gz").unlink()

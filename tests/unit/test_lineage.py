@@ -24,7 +24,7 @@ def written(folder):
 
 
 def clips_of(manifest):
-    return sorted(lineage.digests(read_manifest(manifest)))
+    return sorted(clip.digest for clip in lineage.identify(read_manifest(manifest)))
 
 
 def test_a_clip_has_one_digest_in_every_container(tmp_path):
@@ -40,7 +40,8 @@ def test_a_clip_has_one_digest_in_every_container(tmp_path):
     (tmp_path / "broken.wav").write_bytes(b"RIFF")
     names = ("16.wav", "24.wav", "float.wav", "stereo.flac", "other.wav", "silence.wav", "broken.wav", "none.wav")
     item = read_manifest(_one(tmp_path))[0]
-    found = lineage.digests(item._replace(source=str(tmp_path / name)) for name in names)
+    clips = lineage.identify(item._replace(source=str(tmp_path / name)) for name in names)
+    found = [clip and clip.digest for clip in clips]
     # By hand: the sha256 of the 16-bit samples, little-endian.
     import hashlib
 
@@ -78,6 +79,7 @@ def test_a_run_has_its_clips_and_its_bases_and_a_merge_has_all(make_run, tmp_pat
         "ancestors": ["base"],
         "not_known": ["base"],
         "clips": clips_of(train),
+        "fingerprints": sorted({clip.fingerprint for clip in lineage.identify(read_manifest(train))} - {""}),
         "texts": len({item.target for item in read_manifest(train)}),
     }
     text = (first / "model/lineage.json").read_text(encoding="utf-8")

@@ -231,15 +231,15 @@ def test_too_little_disk_names_the_place(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(machine, "gpu_line", lambda ngpu, cuda: "none")
     with pytest.raises(RecipeError, match=r"not-there-yet: .* GB free, about 1e\+09 GB are needed"):
         machine.check(0, 1e9, tmp_path / "not-there-yet")
-    assert "processor" in capsys.readouterr().out
+    assert "\ncpu " in capsys.readouterr().out
 
 
 def test_free_disk_of_a_folder_that_is_not_made_yet(tmp_path):
     assert machine.free_disk(tmp_path / "a" / "b") == pytest.approx(machine.free_disk(tmp_path), rel=0.1)
 
 
-def test_processor_and_memory_are_plausible():
-    assert f"{len(os.sched_getaffinity(0))} core" in machine.processor()
+def test_cpu_and_memory_are_plausible():
+    assert f"{len(os.sched_getaffinity(0))} core" in machine.cpu()
     assert 1e7 < machine.memory_available() < 1e14
 
 
@@ -250,9 +250,7 @@ def test_a_negative_number_of_gpus_is_wrong_usage():
 
 
 def test_torch_is_not_imported():
-    code = (
-        "import sys, asr.system.machine as m; m.torch_build(); m.processor(); raise SystemExit('torch' in sys.modules)"
-    )
+    code = "import sys, asr.system.machine as m; m.torch_build(); m.cpu(); raise SystemExit('torch' in sys.modules)"
     environment = {**os.environ, "PYTHONPATH": str(machine.ROOT / "scripts")}
     subprocess.run([sys.executable, "-c", code], check=True, env=environment)
 

@@ -40,7 +40,7 @@ def line(**changes) -> str:
         ("[1]", ":2: a manifest line must be a JSON object"),
         (line(key="a b"), ":2: key 'a b' is empty or holds whitespace"),
         (line(key=""), ":2: key '' is empty"),
-        (line(key="S001"), ":2: key S001 stands on line 1 too"),
+        (line(key="S001"), ":2: duplicate key S001, first on line 1"),
         (line(key="x", source_len=...), ":2: field 'source_len' is missing"),
         (line(key="x", source_len=1.5), ":2: field 'source_len' has the wrong type"),
         (line(key="x", target_len=True), ":2: field 'target_len' has the wrong type"),
@@ -61,7 +61,7 @@ def test_not_utf8_empty_and_missing(tmp_path):
     with pytest.raises(RecipeError, match=r"a\.jsonl:2: not UTF-8"):
         read_manifest(path)
     path.write_text("")
-    with pytest.raises(RecipeError, match="no utterance in it"):
+    with pytest.raises(RecipeError, match="holds no utterance"):
         read_manifest(path)
     with pytest.raises(RecipeError, match="no such manifest"):
         read_manifest(tmp_path / "none.jsonl")

@@ -18,10 +18,10 @@ from asr.core.names import UNKNOWN_SPEAKER, are_dummies, plain_name, visible
 from asr.preparation.corpora.jsonl import read_jsonl
 from asr.preparation.corpora.kaldi import read_kaldi
 from asr.preparation.corpora.lhotse import read_lhotse
-from asr.reporting.headline import top
 from asr.reporting.results_md import results
 from asr.scoring.compare import compare, read_runs
 from tests import cdsd_tree
+from tests.report_example import bare_page
 from tests.stage1 import prepare, problems, refused
 from tests.unit.test_scoring import result_of, run, write_hypotheses
 
@@ -213,7 +213,7 @@ def test_the_scorer_takes_dummies_for_nobody_whoever_made_the_manifest(tmp_path)
     assert "sign-flip" not in done.stdout
     assert "unknown speakers, 24 utterances" in done.stdout
     assert result["speaker_note"]["en"].startswith("Who speaks is not known")
-    page, html = results("x", result, {}), "\n".join(top("x", result, {}, embedded=False))
+    page, html = results("x", result, {}), bare_page(result)
     assert "No interval over speakers: not all speakers are known" in page
     assert "unknown speakers" in page
     assert "sign-flip" not in page

@@ -9,7 +9,7 @@ from asr.core.errors import RecipeError
 from asr.preparation.prepare import Options, prepare
 from asr.preparation.problems import Problem, tsv_field
 from asr.preparation.target_text import SUSPECT
-from cdsd import read_parts
+from cdsd import CDSD
 from tests import cdsd_tree, faults
 from tests.stage1 import ROOT, problems, refused
 from tests.stage1 import prepare as run_stage_1
@@ -26,7 +26,7 @@ def part(tmp_path) -> Path:
 
 
 def rows_of(part: Path, **more) -> list[tuple[str, ...]]:
-    options = Options(part.parents[1], ("1h",), None, read_parts, check_only=True, **more)
+    options = Options(part.parents[1], ("1h",), None, CDSD, check_only=True, **more)
     found = prepare(options).problems
     return [tuple(map(tsv_field, item)) for item in found]
 
@@ -62,7 +62,7 @@ def test_a_broken_label_file_stops_stage_1_and_is_one_of_many_for_check_only(par
     assert any(matches(row, wanted) for row in rows), rows
     assert {row[1] for row in rows} == {"broken label file", "truncated audio"}
     with pytest.raises(RecipeError, match=re.escape(wanted[5])):
-        prepare(Options(part.parents[1], ("1h",), part.parents[2] / "data", read_parts))
+        prepare(Options(part.parents[1], ("1h",), part.parents[2] / "data", CDSD))
 
 
 def test_all_at_once_are_all_listed_by_one_run_and_the_rest_of_the_corpus_goes_on(tmp_path):

@@ -12,20 +12,21 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboardX import SummaryWriter
 
-from asr.progress import drawer, reporter
 from asr.progress import record as progress_file
+from asr.progress import reporter
+from asr.progress.curves import draw_or_report
 from asr.progress.record import ProgressFile, clock
 from asr.progress.reporter import Progress, Step
 
 
 @pytest.fixture(autouse=True)
 def _no_pictures(monkeypatch):
-    """test_curves.py has them drawn."""
-    monkeypatch.setattr(drawer.Drawer, "ask", lambda self: None)
+    """test_curves.py draws them."""
+    monkeypatch.setattr(reporter, "draw_or_report", lambda *_: True)
 
 
 @pytest.fixture
-def told(caplog):
+def logged(caplog):
     caplog.set_level(logging.INFO, "asr.progress")
     return lambda: [record.getMessage() for record in caplog.records]
 
@@ -67,37 +68,37 @@ def scalars(exp):
     }
 
 
-def test_a_line_says_loss_speed_memory_waiting_and_padding(tmp_path, told, monkeypatch):
+def test_a_line_says_loss_speed_memory_waiting_and_padding(tmp_path, logged, monkeypatch):
     monkeypatch.setattr(reporter, "memory", lambda: {"memory_gb": 11.52, "reserved_gb": 15.7})
     now = iter((0.0, 10.0, 20.0))
     monkeypatch.setattr(reporter, "time", types.SimpleNamespace(monotonic=lambda: next(now), time=time.time))
     watched = Progress(5, 2, writer(tmp_path), world_size=3)
     for total in (1, 2):
         watched.update(step(total, 0.25, waited=1.0, padded_seconds=12.5))
-    assert told() == [
+    assert logged() == [
         "epoch 1/5 step 2/4 loss 0.250 acc 0.500 lr 1.00e-04 memory 11.5 GB (15.7 reserved) waiting 10 % padding 20 %"
         " audio 3 s/s left 0:03:00"
     ]
 
 
-def test_what_is_not_known_is_not_told(tmp_path, told, monkeypatch):
+def test_what_is_not_known_is_not_logged(tmp_path, logged, monkeypatch):
     monkeypatch.setattr(reporter, "memory", dict)
     watched = Progress(5, 1, writer(tmp_path))
     watched.update(step(1, accuracy=None))
     assert re.fullmatch(
-        r"epoch 1/5 step 1/4 loss 1\.000 lr 1\.00e-04 waiting 0 % audio \d+ s/s left 0:00:0\d", told()[0]
+        r"epoch 1/5 step 1/4 loss 1\.000 lr 1\.00e-04 waiting 0 % audio \d+ s/s left 0:00:0\d", logged()[0]
     )
     assert not {"train/accuracy", "train/memory_gb", "train/padding_share"} & scalars(tmp_path).keys()
 
 
-def test_on_the_processor_memory_is_what_is_resident():
+def test_on_the_cpu_memory_is_what_is_resident():
     kept = torch.ones(64 << 18)  # 64 MB
     used = reporter.memory()
     assert used.keys() == {"memory_gb"}
     assert kept.numel() * 4 / 2**30 < used["memory_gb"] < 64
 
 
-def test_a_loss_on_the_gpu_is_waited_for_only_where_it_is_told(tmp_path):
+def test_a_loss_on_the_gpu_is_read_only_where_it_is_logged(tmp_path):
     class Loss:
         asked = 0
 
@@ -152,7 +153,7 @@ def test_a_validation_that_a_resumed_run_has_not_come_to_again_does_not_count(tm
     assert [step for step, _ in scalars(tmp_path)["validation/cer"]] == [4, 8]
 
 
-def test_a_run_that_was_killed_before_it_saved_begins_anew(tmp_path):
+def test_a_run_that_was_killed_before_it_saved_is_restarted(tmp_path):
     run(tmp_path, range(1, 4), close=False)
     run(tmp_path, range(1, 3), losses=100.0)
     assert [step for step, _ in scalars(tmp_path)["train/loss"]] == [1, 2]
@@ -213,24 +214,44 @@ def test_a_value_that_is_no_number_is_null(tmp_path):
     }
 
 
-def test_a_progress_file_that_cannot_be_written_is_told_once_and_ends_nothing(tmp_path, told):
+def test_a_progress_file_that_cannot_be_written_is_reported_once_and_ends_nothing(tmp_path, logged):
     (tmp_path / progress_file.FILE).mkdir()
     run(tmp_path, range(1, 5))
-    assert [line for line in told() if "progress.jsonl" in line] == [
+    assert [line for line in logged() if "progress.jsonl" in line] == [
         "progress.jsonl: not written any more (Is a directory); training goes on"
     ]
     assert len(scalars(tmp_path)["train/loss"]) == 4
 
 
-def test_a_disk_that_fills_up_ends_nothing(tmp_path, told):
+def test_a_disk_that_fills_up_ends_nothing(tmp_path, logged):
     watched = Progress(5, 1, writer(tmp_path))
     watched.update(step(1))
     watched.file._stream.close()
     watched.file._stream = open("/dev/full", "wb")  # noqa: SIM115
     watched.update(step(2)), watched.update(step(3))
     watched.close()
-    assert sum("No space left" in line for line in told()) == 1
-    assert len(told()) == 4
+    assert sum("No space left" in line for line in logged()) == 1
+    assert len(logged()) == 4
+
+
+def test_curves_are_drawn_after_validations_but_not_twice_a_minute(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(reporter, "draw_or_report", lambda exp, _: drawn.append(exp) or True)
+    run(tmp_path, range(1, 13))
+    assert drawn == [tmp_path]
+    monkeypatch.setattr(reporter, "DRAW_EVERY", 0.0)
+    run(tmp_path, range(13, 21))
+    assert drawn == [tmp_path] * 3
+
+
+def test_curves_that_cannot_be_drawn_are_reported_once_and_end_nothing(tmp_path, logged, monkeypatch):
+    monkeypatch.setattr(reporter, "draw_or_report", draw_or_report)
+    monkeypatch.setattr(reporter, "DRAW_EVERY", 0.0)
+    (tmp_path / "curves.png").mkdir()
+    run(tmp_path, range(1, 9))
+    (line,) = [line for line in logged() if "curves.png" in line]
+    assert line.startswith(f"{tmp_path}/curves.png: could not be drawn (")
+    assert line.endswith("; training goes on")
 
 
 def test_other_ranks_write_nothing(tmp_path):

@@ -20,13 +20,13 @@ from asr.core.publishable_paths import REPOSITORY, public, public_command
 from asr.preparation.splits.rules import loso_split
 from asr.preparation.splits.split_file import Split
 from asr.reporting.page import write_html
-from asr.reporting.provenance_table import how_it_was_made
 from asr.reporting.results_md import results
-from asr.reporting.write import read_score
 from asr.scoring.compare import compare, read_runs, write
 from asr.scoring.files import read_table
 from asr.scoring.score import Request, score
+from asr.scoring.score_json import read_score
 from tests.patience import PATIENCE
+from tests.report_example import bare_page
 from tests.scored import systems_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -73,7 +73,7 @@ def test_no_part_of_a_path_elsewhere_is_shown(scored, path, text):
     record |= {"base": {"id": path}, "decode": {"tuned": {"inputs": {"method": f"read from {path}"}}}}
     shown = public(record)
     assert public(shown) == shown  # provenance.json is made public, and so are the pages made from it
-    pages = (json.dumps(shown, ensure_ascii=False), results("t", scored, record), how_it_was_made(scored, shown))
+    pages = (json.dumps(shown, ensure_ascii=False), results("t", scored, record), bare_page(scored, shown))
     for page in pages:
         assert not set(SECRET) & set(page)
     assert shown["command"][2:6] == [
@@ -185,7 +185,7 @@ def test_scores_and_figures_name_no_speaker_no_id_and_no_column_that_was_not_ask
     assert list(found["by_speaker"]) == ["05", "S2", "S3", "S4"]
     assert list(found["groups"]["speaker_table"]) == ["severity"]
     assert found["systems"]["tuned"]["n_missing"] == 1
-    write_html(exp, found, {})
+    write_html(exp, "t", found, {})
     (exp / "RESULTS.md").write_text(results("t", found, {}), encoding="utf-8")
     for path in (exp / "score/score.json", exp / "RESULTS.md", *(exp / "figures").iterdir()):
         text = path.read_bytes().decode("utf-8", "replace")

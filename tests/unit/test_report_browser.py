@@ -129,12 +129,12 @@ def test_filters_narrow_what_is_shown_and_count_it(look, run):
     seen = [row for row in rows if row.speaker == "16" and row.text == "seen"]
     assert view.locator(".count").inner_text() == f"{len(seen)} of 240 utterances"
     field(view, "kind").select_option("got worse")
-    worse = [row.key for row in seen if row.heard[1].errors > row.heard[0].errors]
+    worse = [row.key for row in seen if row.hypotheses[1].errors > row.hypotheses[0].errors]
     assert column(view, "key") == worse
     view.get_by_role("button", name="show all", exact=True).click()
     assert view.locator(".count").inner_text() == "240 of 240 utterances"
     field(view, "kind").select_option("missing or empty hypothesis")
-    lost = [row.key for row in rows if any(one.status != "ok" for one in row.heard)]
+    lost = [row.key for row in rows if any(one.status != "ok" for one in row.hypotheses)]
     assert column(view, "key") == lost
 
 
@@ -145,7 +145,7 @@ def test_search_finds_references_hypotheses_and_keys(look, run):
     search.fill("s08t010e000n00050")  # in any case
     assert column(view, "key") == ["S08T010E000N00050"]
     search.fill("谢")
-    found = [row for row in rows if "谢" in row.ref or any("谢" in one.hyp for one in row.heard)]
+    found = [row for row in rows if "谢" in row.ref or any("谢" in one.hyp for one in row.hypotheses)]
     assert view.locator(".count").inner_text() == f"{len(found)} of 240 utterances"
     search.fill("nothing has this")
     assert view.locator(".count").inner_text() == "0 of 240 utterances"
@@ -167,8 +167,8 @@ def test_the_address_keeps_what_is_shown(look, run):
 
 
 def test_the_alignment_marks_what_was_misheard_and_not_by_colour_alone(look, tmp_path):
-    tuned = example.Heard("ok", [["=", "今"], ["s", "天", "田"], ["d", "气"], ["i", "好"]], "今田好")
-    base = example.Heard("missing", [["d", "今天气"]], "")
+    tuned = example.Hypothesis("ok", [["=", "今"], ["s", "天", "田"], ["d", "气"], ["i", "好"]], "今田好")
+    base = example.Hypothesis("missing", [["d", "今天气"]], "")
     exp = example.run(tmp_path, [example.Line("a", "02", "seen", 1.0, "今天气", "", (base, tuned))])
     page(exp)
     view = look(exp)

@@ -10,15 +10,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import score as score_command
 from asr.core.made_by import STAGE1, mark
 from asr.core.manifest import Utterance, read_manifest, write_manifest
 from asr.core.text_tables import markdown_table, text_table
-from asr.reporting.headline import top
+from asr.reporting import provenance
 from asr.reporting.results_md import results
 from asr.scoring.score import Request, score, score_hypotheses, total
 from asr.scoring.speaker_note import speaker_note
 from asr.scoring.verdict import verdict
+from tests.attacked import call
 from tests.patience import PATIENCE
+from tests.report_example import bare_page
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -176,7 +179,9 @@ def test_a_missing_hypothesis_is_all_deletions_and_is_named(files):
     tuned = result_of(files)["systems"]["tuned"]
     assert '"a2"' not in (files / "score/score.json").read_text(encoding="utf-8")  # an id names its speaker
     assert (tuned["del"], tuned["ref_len"], tuned["n_missing"]) == (whole["del"] + 4, whole["ref_len"], 1)
-    assert f"warning: {files}/tuned.txt: no hypothesis for a2: counted as deletions" in done.stderr
+    assert (
+        f"warning: {files}/tuned.txt: no hypothesis of tuned for 1 of 6 clips, counted as deletions: a2" in done.stderr
+    )
     row = next(line for line in (files / "score/per_utterance.tsv").open(encoding="utf-8") if line.startswith("a2"))
     assert 'missing\t0\t4\t0\t0\t1.000000\t[["d","语音识别"]]' in row
 
@@ -258,7 +263,7 @@ def test_one_sentence_says_what_the_speakers_show(tmp_path, before, after, said,
     assert chinese in note["zh"]
     assert note["en"] in done.stdout
     assert f"**{note['en']}**" in results("x", result, {})
-    html = "\n".join(top("x", result, {}, embedded=False))
+    html = bare_page(result)
     assert note["en"] in html
     assert note["zh"] in html
     for page in (done.stdout, results("x", result, {}), html):
@@ -323,13 +328,13 @@ def test_a_model_gone_silent_is_named_wherever_its_cer_is(files, baseline, tuned
     assert done.returncode == 0, done.stderr
     note, score_ = result_of(files)["silence_note"], result_of(files)
     assert (note is None) == (said is None)
-    page, html = results("x", score_, {}), "\n".join(top("x", score_, {}, embedded=False))
+    page, html = results("x", score_, {}), bare_page(score_)
     if said is None:
         assert not any("writes too little" in text for text in (done.stdout, page, html))
         return
     assert said in note["en"]
     assert note["en"] in done.stdout
-    assert page.index(note["en"]) < page.index("uning ")
+    assert page.index(note["en"]) < page.index("uning")
     assert html.index(note["en"]) < html.index('class="lead"')
     assert note["zh"] in html
 
@@ -339,14 +344,14 @@ def test_an_empty_file_of_hypotheses_is_100_percent_and_no_crash(files):
     done = run(files)
     tuned = result_of(files)["systems"]["tuned"]
     assert (tuned["cer"], tuned["n_missing"], tuned["ser"]) == (1, 6, 1)
-    assert "no hypothesis for a1, a2, a3, b1, b2 and 1 more" in done.stderr
+    assert "no hypothesis of tuned for 6 of 6 clips, counted as deletions: a1, a2, a3, b1, b2 and 1 more" in done.stderr
 
 
 @pytest.mark.parametrize(
     ("texts", "message"),
     [
         ("a1 x\nzz y\nzy y\n", "tuned.txt:2: key zz (and 1 more keys) is not in the reference"),
-        ("a1 x\na1 x\n", "tuned.txt:2: key a1 occurs twice"),
+        ("a1 x\na1 x\n", "tuned.txt:2: duplicate key a1"),
         ("a1 x\n\n", "tuned.txt:2: the line has no key"),
     ],
 )
@@ -360,7 +365,7 @@ def test_files_that_are_not_there(files):
     (files / "tuned.txt").unlink()
     assert f"{files}/tuned.txt: no such file" in refused(run(files))
     (files / "ref.jsonl").write_text("")
-    assert f"{files}/ref.jsonl: no utterance in it" in refused(run(files))
+    assert f"{files}/ref.jsonl: holds no utterance" in refused(run(files))
 
 
 def test_an_empty_reference_counts_its_insertions(tmp_path):
@@ -448,16 +453,57 @@ def test_the_note_says_what_so_many_speakers_can_show():
 def test_clips_that_were_trained_on_are_refused_and_their_speakers_told(files):
     """The training manifest given for the test set; a clip of it under another key, and by another way."""
     train = files / "train.jsonl"
-    assert "speakers of" not in run(files, "--train", train).stdout
+    assert "warning" not in run(files, "--train", train).stderr
     done = run(files, "--train", files / "ref.jsonl")
     assert f"{files}/ref.jsonl: 6 of its 6 clips are in {files}/ref.jsonl too, first " in refused(done)
     others = [item._replace(speaker=REFERENCES[0].speaker) for item in read_manifest(train)]
     write_manifest(train, others)
-    told = f"note: 1 of the 2 speakers of {files}/ref.jsonl are in {train} too\n"
-    assert told in run(files, "--train", train).stdout
+    warning = f"warning: {files}/ref.jsonl: 1 of the 2 speakers are in the training set too\n"
+    assert warning in run(files, "--train", train).stderr
+    assert [warning["kind"] for warning in result_of(files)["warnings"]] == ["trained_speakers"]
     (files / "way").symlink_to("/audio")
     again = REFERENCES[2]._replace(key="again", source=f"{files}/way/{REFERENCES[2].key}.wav")
     write_manifest(train, [*others, again])
     assert f"1 of its 6 clips are in {train} too, first {REFERENCES[2].key}: " in refused(run(files, "--train", train))
     write_manifest(train, [*others, again._replace(key=REFERENCES[3].key, source="/elsewhere.wav")])
     assert f"first {REFERENCES[3].key}: " in refused(run(files, "--train", train))
+
+
+def test_warnings_stand_in_score_json_without_files_and_keys(files):
+    write_manifest(files / "ref.jsonl", [item._replace(source="/audio/one.wav") for item in REFERENCES])
+    write_hypotheses(files / "tuned.txt", {clip[0]: clip[4] for clip in CLIPS if clip[0] != "a2"})
+    done = run(files)
+    warnings = result_of(files)["warnings"]
+    assert [warning["kind"] for warning in warnings] == ["repeated_clips", "missing_hypotheses"]
+    for warning in warnings:
+        assert warning.keys() == {"kind", "en", "zh"}
+        assert f": {warning['en']}" in done.stderr
+        assert not any(word in " ".join(warning.values()) for word in ("a2", "/", ".jsonl", ".txt"))
+    assert result_of(files)["reference"]["clips_per_speaker"] == {"min": 3, "median": 3, "max": 3}
+
+
+def test_a_column_that_the_table_lacks_is_named_before_anything_is_decoded(tmp_path):
+    (tmp_path / "speakers.tsv").write_text("speaker\tsex\n02\tf\n")
+
+    def check(columns):
+        words = ["--check-table", "--speaker-table", tmp_path / "speakers.tsv", "--group-by", columns]
+        return call(score_command.main, *words)
+
+    assert (check("sex").status, check("sex").said) == (0, "")
+    assert check("age").said == f"error: {tmp_path}/speakers.tsv:1: has no column age to group by; it has sex\n"
+
+
+@pytest.mark.parametrize(
+    ("statistics", "name"),
+    [
+        ({"name": "CDSD of a friend", "cdsd": False}, "own corpus"),
+        ({"name": "corpus", "cdsd": True}, "CDSD"),
+        ({"name": "mini", "simulated": True}, "mini"),
+    ],
+)
+def test_a_corpus_is_cdsd_where_stage_1_was_told_so_not_by_its_folders_name(tmp_path, statistics, name):
+    mark(tmp_path, STAGE1)
+    for split in ("train", "val", "test"):
+        write_manifest(tmp_path / f"{split}.jsonl", REFERENCES)
+    (tmp_path / "statistics.json").write_text(json.dumps({"corpus": statistics}))
+    assert provenance.corpus(tmp_path)["name"] == name

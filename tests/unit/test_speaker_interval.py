@@ -64,6 +64,9 @@ speakers = st.lists(st.tuples(st.just(50), st.integers(0, 50), st.integers(0, 50
 @given(rows=speakers)
 def test_speakers_of_one_size_have_the_t_interval_of_a_mean(rows):
     each = np.array(rows)[:, 1] / 50
+    if len(set(each)) == 1:  # no spread: a point would claim certainty
+        assert interval(rows, rate(0)) is None
+        return
     low, high = interval(rows, rate(0))
     half = stats.t.ppf(0.975, len(rows) - 1) * each.std(ddof=1) / len(rows) ** 0.5
     assert (low, high) == (pytest.approx(each.mean() - half, abs=1e-9), pytest.approx(each.mean() + half, abs=1e-9))
@@ -71,11 +74,25 @@ def test_speakers_of_one_size_have_the_t_interval_of_a_mean(rows):
 
 @given(rows=speakers, chance=st.randoms())
 def test_neither_order_nor_scale_nor_a_speaker_who_said_nothing_changes_it(rows, chance):
-    found = interval(rows, reduction(0, 1))
+    ends = interval(rows, reduction(0, 1))
     other = [tuple(7 * value for value in row) for row in rows] + [(0, 0, 0)]
     chance.shuffle(other)
-    assert interval(other, reduction(0, 1)) == pytest.approx(found, abs=1e-9)
-    assert interval(rows, reduction(1, 0)) == pytest.approx([-found[1], -found[0]], abs=1e-9)
+    if len({before - after for _, before, after in rows}) == 1:
+        assert ends is interval(other, reduction(0, 1)) is interval(rows, reduction(1, 0)) is None
+        return
+    assert interval(other, reduction(0, 1)) == pytest.approx(ends, abs=1e-9)
+    assert interval(rows, reduction(1, 0)) == pytest.approx([-ends[1], -ends[0]], abs=1e-9)
+
+
+@given(sizes=st.lists(st.integers(1, 60), min_size=4, max_size=9), errors=st.integers(0, 12))
+def test_speakers_with_one_rate_have_no_interval_whatever_their_sizes(sizes, errors):
+    """Of 7 characters ``errors`` are wrong, with every speaker: that others are like that is not shown by it."""
+    rows = np.array([(7 * size, errors * size, 0) for size in sizes])
+    assert interval(rows, rate(0), 0.0) is None
+    assert interval(rows, reduction(0, 1)) is None
+    if max(sizes) < 30 and why_not(rows) is None:
+        rows[0, 1] += 1
+        assert interval(rows, rate(0), 0.0) is not None
 
 
 def test_where_there_is_none_the_reason_is_said():

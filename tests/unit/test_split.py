@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from asr.core.errors import RecipeError
 from asr.preparation.splits import rules, split_file
+from cdsd_facts import SPLIT_FILES
 from tests import cdsd_tree
 
 SPEAKERS = ["01", "02", "03", "04", "07"]
@@ -20,7 +21,7 @@ def read(tmp_path, text, speakers=SPEAKERS):
 
 def test_default_split_has_the_published_counts():
     counts = cdsd_tree.counts_1h()
-    default = rules.default_split(list(counts))
+    default = rules.read_for(SPLIT_FILES["1h"], list(counts), "default")
     assert default.speakers["val"] == ("07", "09", "15", "35")
     assert default.speakers["test"] == ("02", "08", "16", "18", "41")
     utterances = {name: sum(counts[speaker] for speaker in default.speakers[name]) for name in split_file.SPLITS}
@@ -30,9 +31,9 @@ def test_default_split_has_the_published_counts():
 
 def test_default_split_needs_all_of_its_speakers():
     names = sorted(cdsd_tree.counts_1h())
-    assert rules.default_split(names[:-1]) is None
-    assert rules.missing_from_default(names[:-1]) == ["44"]
-    assert rules.default_split([*names, "45"]).of_speaker().get("45") is None
+    with pytest.raises(RecipeError, match="the corpus has no speaker 44"):
+        rules.read_for(SPLIT_FILES["1h"], names[:-1])
+    assert rules.read_for(SPLIT_FILES["1h"], [*names, "45"]).of_speaker().get("45") is None
 
 
 def test_unquoted_speakers_are_not_numbers(tmp_path):
@@ -49,7 +50,7 @@ def test_unquoted_speakers_are_not_numbers(tmp_path):
         ("train: ['01', '01']\nval: ['02']\ntest: ['03']\n", r"s.yaml:1: speaker 01 \(train\) is here twice"),
         ("train: rest\nval: rest\ntest: ['01']\n", r"s.yaml:2: both train and val are 'rest'"),
         ("train: rest\nvalid: ['02']\ntest: ['01']\n", r"s.yaml:2: unknown key 'valid'; did you mean 'val'\?"),
-        ("train: rest\ntrain: rest\nval: ['02']\n", r"s.yaml:2: 'train' stands here a second time"),
+        ("train: rest\ntrain: rest\nval: ['02']\n", r"s.yaml:2: duplicate key 'train'"),
         ("train: rest\nval: ['02']\n", "s.yaml: no 'test' in it"),
         ("train: rest\nval: '02'\ntest: ['01']\n", r"s.yaml:2: 'val' must be a list of speakers or rest"),
         ("train: rest\nval: [['02']]\ntest: ['01']\n", r"s.yaml:2: 'val' must be a plain list"),

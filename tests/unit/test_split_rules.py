@@ -89,8 +89,8 @@ def test_a_speaker_dependent_split_names_speakers_or_takes_all():
 def test_a_speaker_in_two_splits_is_an_error_that_says_what_to_do():
     splits = {"train": {"a", "b"}, "val": {"c"}, "test": {"b", "a"}}
     with pytest.raises(RecipeError, match=r"speaker a and 1 more in both train and test.*own\+shared-speakers"):
-        refuse_shared_speakers(splits, "corpus", "unknown")
-    refuse_shared_speakers({"train": {"unknown"}, "val": {"c"}, "test": {"unknown"}}, "corpus", "unknown")
+        refuse_shared_speakers(splits, "corpus")
+    refuse_shared_speakers({"train": {"unknown"}, "val": {"c"}, "test": {"unknown"}}, "corpus")
 
 
 @pytest.mark.parametrize(

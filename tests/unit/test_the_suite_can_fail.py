@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 SOUND = {
     "good.py": '"""A module."""\n\nVALUE = 1\n',
+    "scripts/asr/config/good.py": '"""A module."""\n\nVALUE: int = 1\n',
     "good.sh": '#!/usr/bin/env bash\necho "$1"\n',
     "good.yaml": "key: value\n",
     "tests/unit/test_good.py": "def test_good():\n    assert True\n",
@@ -28,10 +29,11 @@ SOUND = {
     "tests/e2e/test_good.py": "def test_good():\n    assert True\n",
 }
 
-STEPS = ("lint", "format", "shellcheck", "shfmt", "yamllint", "unit", "shell", "e2e")
+STEPS = ("lint", "format", "types", "shellcheck", "shfmt", "yamllint", "unit", "shell", "e2e")
 FAULTS = [
     ("lint", "bad.py", "import os\n"),
     ("format", "bad.py", "VALUE = {  'a':1 }\n"),
+    ("types", "scripts/asr/config/bad.py", "VALUE: int = 'word'\n"),
     ("shellcheck", "bad.sh", "#!/usr/bin/env bash\necho $1\n"),
     ("shellcheck", ".ci/run", "#!/usr/bin/env bash\necho $1\n"),
     ("shfmt", "bad.sh", "#!/usr/bin/env bash\nif true; then\n        echo\nfi\n"),

@@ -10,22 +10,22 @@ leaves of one has a size that its header contradicts, and is made anew.
 
 from __future__ import annotations
 
-import contextlib
 import filecmp
 import hashlib
 import os
 import re
 import shutil
-import tempfile
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from asr.audio.headers import AudioError, read_header
+from asr.audio.clip import Cut, UnreadableError
+from asr.audio.headers import read_header
+from asr.audio.workers import map_in_processes
 from asr.core.errors import RecipeError
 from asr.core.manifest import MODEL_SAMPLE_RATE
-from asr.preparation.corpus import UNKNOWN_SPEAKER, Cut
-from asr.preparation.header_cache import stamp_of
+from asr.core.names import UNKNOWN_SPEAKER
 
 METHOD = "soxr-hq-1"  # changes with whatever changes the samples
 _MADE = re.compile(r".+-[0-9a-f]{16}\.wav", re.DOTALL)
@@ -61,38 +61,69 @@ class Failed(NamedTuple):
     detail: str
 
 
-def convert(jobs: Sequence[Job], folder: Path, workers: int | None = None) -> tuple[dict[str, Made], list[Failed]]:
-    """Convert what is not there yet, by several processes: what was made by key, and what could not be.
+def convert(
+    jobs: Sequence[Job], folder: Path, workers: int | None = None, advance: Callable[[int], object] = lambda _: None
+) -> tuple[dict[str, Made], list[Failed]]:
+    """Convert what is not there yet, by several processes; return what is there by key, and what could not be made.
 
-    Samples beyond full scale are cut off at it; how many there were is printed. RecipeError where the disk has too
-    little room, the folder cannot be written, or a process was killed; what was made so far is kept.
+    Samples beyond full scale are cut off at it; how many there were is printed. ``advance`` is called with the number
+    of clips that are done. RecipeError where the disk has too little room, the folder cannot be written, or a process
+    was killed; what was made so far is kept.
     """
     made: dict[str, Made] = {}
     failed: list[Failed] = []
     new: list[tuple[Job, str]] = []
     for job in jobs:
         path = path_of(job, folder)
-        samples = _samples_of(job, path)
-        if samples:
+        if samples := _samples_of(job, path):
             made[job.key] = Made(path, samples)
         else:
             new.append((job, path))
-    if new:
-        _check_room(folder, [job for job, _ in new])
-        _convert_all(new, workers, made, failed)
+    advance(len(made))
+    if not new:
+        return made, failed
+    _check_room(folder, [job for job, _ in new])
+    for parent in {os.path.dirname(path) for _, path in new}:
+        os.makedirs(parent, exist_ok=True)
+    import soundfile  # noqa: F401  # before the processes fork, so that they are loaded once
+    import soxr  # noqa: F401
+
+    beyond = []
+    results = map_in_processes(_work, new, lambda task: task[0].source, workers)
+    for (job, _), (result, over) in zip(new, results, strict=True):
+        if isinstance(result, Failed):
+            failed.append(result)
+        else:
+            made[job.key] = result
+        if over:
+            beyond.append(over)
+        advance(1)
+    if beyond:
+        print(
+            f"audio converted: {sum(beyond):,} samples of {len(beyond):,} clips were beyond full scale: cut off at it"
+        )
     return made, failed
 
 
+def _stamp(path: str) -> tuple[int, int, int] | None:
+    """Return a file's size and its times of modification and change in ns; None where there is no such file."""
+    try:
+        about = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return about.st_size, about.st_mtime_ns, about.st_ctime_ns
+
+
 def path_of(job: Job, folder: Path) -> str:
-    """Where the converted clip lies. A source that cannot be looked at has a name too; converting it then fails."""
-    stamp = (stamp_of(job.source) or ())[:2]
+    """Return the converted clip's path. A source that cannot be read has one too; converting it then fails."""
+    stamp = (_stamp(job.source) or ())[:2]
     identity = repr((METHOD, os.path.abspath(job.source), stamp, job.key, tuple(job.cut or ())))
     digest = hashlib.sha256(identity.encode("utf-8", "surrogateescape")).hexdigest()[:16]
     return os.path.join(folder, _name(job.speaker) or UNKNOWN_SPEAKER, f"{_name(job.key)}-{digest}.wav")
 
 
 def _name(text: str) -> str:
-    """A key or speaker as part of a path, of at most 200 bytes; what is longer ends in a digest of the whole."""
+    """Return a key or speaker as part of a path, of at most 200 bytes; what is longer ends in a digest of the whole."""
     text = text.replace("/", "_").replace("\0", "_")
     raw = text.encode("utf-8", "surrogateescape")
     if len(raw) > _LONGEST:
@@ -102,14 +133,14 @@ def _name(text: str) -> str:
 
 
 def _samples_of(job: Job, path: str) -> int:
-    """The samples of a converted clip that is there, whole and up to date, else 0."""
-    made, source = stamp_of(path), stamp_of(job.source)
-    # The change time, which cannot be set, tells of a source that was replaced with its old size and time kept.
+    """Return the samples of a converted clip that is there, whole and up to date, else 0."""
+    made, source = _stamp(path), _stamp(job.source)
+    # The change time, which cannot be set, shows a source that was replaced with its old size and time kept.
     if made is None or source is None or made[2] <= source[2]:
         return 0
     try:
         header = read_header(path)
-    except AudioError:
+    except UnreadableError:
         return 0
     whole = header[1:] == (MODEL_SAMPLE_RATE, 1, 0, False) and made[0] == _HEADER + 2 * header.num_samples
     return header.num_samples if whole else 0
@@ -118,9 +149,7 @@ def _samples_of(job: Job, path: str) -> int:
 def _check_room(folder: Path, jobs: Sequence[Job]) -> None:
     sizes = (_HEADER + 2 * MODEL_SAMPLE_RATE * job.seconds for job in jobs)
     need = sum(-(-size // _BLOCK) * _BLOCK for size in sizes)
-    there = folder.absolute()
-    while not there.exists():
-        there = there.parent
+    there = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
     free = shutil.disk_usage(there).free
     if need > free:
         raise RecipeError(
@@ -129,125 +158,72 @@ def _check_room(folder: Path, jobs: Sequence[Job]) -> None:
         )
 
 
-def _convert_all(
-    new: Sequence[tuple[Job, str]], workers: int | None, made: dict[str, Made], failed: list[Failed]
-) -> None:
-    import soundfile  # noqa: F401  # before the workers fork, so that they are loaded once
-    import soxr  # noqa: F401
-
-    from asr.preparation.workers import CHUNK, Progress, Workers
-
-    for parent in {os.path.dirname(path) for _, path in new}:
-        os.makedirs(parent, exist_ok=True)
-    beyond: list[int] = []
-    chunks = [new[at : at + CHUNK] for at in range(0, len(new), CHUNK)]
-    with Workers(_work, lambda item: item[0].source, workers) as pool, Progress("audio converted", len(new)) as bar:
-        for chunk, results in zip(chunks, pool.run(chunks), strict=True):
-            for (job, path), result in zip(chunk, results, strict=True):
-                if isinstance(result, Failed):
-                    failed.append(result)
-                    continue
-                samples, over = result
-                made[job.key] = Made(path, samples)
-                if over:
-                    beyond.append(over)
-            bar.update(len(chunk))
-    if beyond:
-        print(
-            f"audio converted: {sum(beyond):,} samples of {len(beyond):,} clips were beyond full scale: cut off at it"
-        )
-
-
-def _work(item: tuple[Job, str]) -> Failed | tuple[int, int]:
-    """In a worker: make one file. Its samples, and how many of them were beyond full scale; or why there is none."""
-    job, path = item
+def _work(task: tuple[Job, str]) -> tuple[Made | Failed, int]:
+    """In a process of its own: make one file, under a temporary name first; and count samples beyond full scale."""
+    job, path = task
+    partial = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.{os.getpid()}.part")
     try:
-        before = stamp_of(job.source)
-        _check(job)
-        handle, partial = tempfile.mkstemp(
-            prefix=f".{os.path.basename(path)[-48:]}.", suffix=".part", dir=os.path.dirname(path)
-        )
-        try:
-            with open(handle, "wb") as stream:
-                result = _write(job, stream)
-            if stamp_of(job.source) != before:
-                raise AudioError("unreadable audio", "it changed while it was being read; run it again")
-            _put(partial, path)
-        except BaseException:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(partial)
-            raise
-    except AudioError as error:
-        return Failed(job.key, job.source, error.kind, error.detail)
+        before = _stamp(job.source)
+        read_header(job.source)  # a header that is not a whole file's is an error, though it could be decoded
+        samples, beyond = _write(job, partial)
+        if _stamp(job.source) != before:
+            raise UnreadableError("it changed while it was being read; run it again")
+        _put(partial, path)
+    except UnreadableError as error:
+        return Failed(job.key, job.source, error.kind, str(error)), 0
     except OSError as error:
-        raise RecipeError(
-            f"{path}: cannot be written ({error.strerror or error}); what was made so far is kept"
-        ) from None
-    return result
+        why = error.strerror or error
+        raise RecipeError(f"{path}: cannot be written ({why}); what was made so far is kept") from None
+    finally:
+        with suppress(FileNotFoundError):
+            os.unlink(partial)
+    return Made(path, samples), beyond
+
+
+def _write(job: Job, path: str) -> tuple[int, int]:
+    """Write a clip as 16-kHz mono; return its samples, and how many of them were beyond full scale."""
+    import wave
+
+    import numpy as np
+
+    from asr.audio.reading import resampled
+
+    beyond = 0
+    with open(path, "wb") as stream, wave.open(stream, "wb") as out:
+        out.setparams((1, 2, MODEL_SAMPLE_RATE, 0, "NONE", ""))
+        for piece in resampled(job.source, job.cut):
+            scaled: Any = np.rint(piece * 32768)
+            beyond += int(((scaled > 32767) | (scaled < -32768)).sum())
+            out.writeframesraw(np.clip(scaled, -32768, 32767).astype("<i2").tobytes())
+        samples = out.tell()
+    return samples, beyond
 
 
 def _put(partial: str, path: str) -> None:
     """Give the file its name. Where the same is there already, its time stays: nothing that depends on it is stale."""
-    umask = os.umask(0)
-    os.umask(umask)
-    os.chmod(partial, 0o666 & ~umask)
-    with contextlib.suppress(FileNotFoundError):
+    with suppress(FileNotFoundError):
         if filecmp.cmp(partial, path, shallow=False):
             about = os.stat(path)
             os.utime(partial, ns=(about.st_atime_ns, about.st_mtime_ns))
     os.replace(partial, path)
 
 
-def _check(job: Job) -> None:
-    """AudioError where the header is that of no whole file, or the cut is not in it."""
-    header, cut = read_header(job.source), job.cut or Cut()
-    if not 0 <= (cut.channel or 0) < header.channels:
-        raise AudioError("cut beyond the end", f"channel {cut.channel} of a file that has {header.channels}")
-    end = cut.start + (cut.seconds or 0)
-    whole = header.num_samples / header.sample_rate
-    if (cut.start and cut.start >= whole) or end > whole + 0.0201:  # asr.audio.reading.TOLERATED, and half a sample
-        raise AudioError("cut beyond the end", f"{cut.start:.2f} s to {end:.2f} s of a file of {whole:.2f} s")
-
-
-def _write(job: Job, stream: Any) -> tuple[int, int]:
-    import wave
-
-    import numpy as np
-
-    from asr.audio.reading import UnreadableError, resampled
-
-    start, seconds, channel = job.cut or Cut()
-    beyond = 0
-    with wave.open(stream, "wb") as out:
-        out.setparams((1, 2, MODEL_SAMPLE_RATE, 0, "NONE", ""))
-        try:
-            for piece in resampled(job.source, start, seconds, channel):
-                scaled = np.rint(piece * 32768)
-                beyond += int(((scaled > 32767) | (scaled < -32768)).sum())
-                out.writeframesraw(np.clip(scaled, -32768, 32767).astype("<i2").tobytes())
-        except UnreadableError as error:
-            raise AudioError(error.kind, str(error)) from None
-        samples = out.tell()
-    return samples, beyond
-
-
 def prune(folder: Path, keep: Collection[str]) -> int:
-    """Remove converted clips that no manifest names, and what a killed run left half-written; how many there were.
+    """Remove converted clips that no manifest names, and what a killed run left half-written; return how many.
 
     Only files with names that this module makes are touched, and only in the folders of speakers.
     """
     removed = 0
-    with contextlib.suppress(FileNotFoundError):
-        for speaker in list(os.scandir(folder)):
-            if not speaker.is_dir(follow_symlinks=False):
-                continue
-            for entry in list(os.scandir(speaker.path)):
-                stale = _MADE.fullmatch(entry.name) and entry.path not in keep
-                if (stale or _PARTIAL.fullmatch(entry.name)) and entry.is_file(follow_symlinks=False):
-                    os.unlink(entry.path)
-                    removed += 1
-            with contextlib.suppress(OSError):  # somebody's own file is in it
-                os.rmdir(speaker.path)
-        with contextlib.suppress(OSError):
-            os.rmdir(folder)
+    for speaker in list(os.scandir(folder)) if folder.is_dir() else ():
+        if not speaker.is_dir(follow_symlinks=False):
+            continue
+        for entry in list(os.scandir(speaker.path)):
+            stale = _MADE.fullmatch(entry.name) and entry.path not in keep
+            if (stale or _PARTIAL.fullmatch(entry.name)) and entry.is_file(follow_symlinks=False):
+                os.unlink(entry.path)
+                removed += 1
+        with suppress(OSError):  # somebody's own file is in it
+            os.rmdir(speaker.path)
+    with suppress(OSError):
+        os.rmdir(folder)
     return removed

@@ -10,9 +10,10 @@ import os
 import struct
 from typing import NamedTuple
 
+from asr.audio.clip import UnreadableError, sound_error
+
 EXTENSIONS = (".wav", ".flac", ".ogg", ".opus")  # in order of preference where one id has several
 
-_USUAL = struct.Struct("<4s4x8sIHHI4xHH4sI")
 _FIXED_SIZE_CODECS = {1, 3, 6, 7}  # PCM, IEEE float, A-law, mu-law: every sample takes the same room
 _FLOAT, _EXTENSIBLE = 3, 0xFFFE
 _STREAMED = 0x7FFF0000  # encoders that write to a pipe leave a length near 2 or 4 GiB in the header
@@ -34,52 +35,26 @@ class Header(NamedTuple):
     floating: bool = False
 
 
-class AudioError(Exception):
-    """The clip cannot be used; ``kind`` is a row's kind in problems.tsv."""
-
-    def __init__(self, kind: str, detail: str) -> None:
-        super().__init__(detail)
-        self.kind = kind
-        self.detail = detail
-
-
 def read_header(path: str) -> Header:
-    """Read a clip's header. AudioError where it is unreadable, without sound, or shorter than its header says."""
-    return read_with_stat(path)[0]
-
-
-def read_with_stat(path: str) -> tuple[Header, os.stat_result]:
-    """``read_header``, and what the system says of the very file that was read."""
+    """Read a clip's header. UnreadableError where it is damaged, without sound, or shorter than its header says."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name, or a lone surrogate
-        raise AudioError("unreadable audio", getattr(error, "strerror", None) or str(error)) from None
+        raise UnreadableError(getattr(error, "strerror", None) or str(error)) from None
     try:
-        about = os.fstat(descriptor)
+        size = os.fstat(descriptor).st_size
         head = os.read(descriptor, 128)
         if not head:
-            raise AudioError("zero-length audio", "the file has 0 bytes")
-        header = _usual_header(descriptor, head, about.st_size) or _wav_header(descriptor, head, about.st_size)
+            raise UnreadableError("the file has 0 bytes", "zero-length audio")
+        header = _wav_header(descriptor, head, size)
     except OSError as error:
-        raise AudioError("unreadable audio", error.strerror or str(error)) from None
+        raise UnreadableError(error.strerror or str(error)) from None
     finally:
         os.close(descriptor)
     header = header or _any_header(path)
     if header.num_samples <= 0:
-        raise AudioError("zero-length audio", "the header counts 0 samples")
-    return header, about
-
-
-def _usual_header(descriptor: int, head: bytes, size: int) -> Header | None:
-    """The header of a file that begins with the 44 bytes that nearly all WAV files begin with; None for any other."""
-    if len(head) < _USUAL.size:
-        return None
-    riff, wave, size_of_fmt, codec, channels, rate, block, bits, data, length = _USUAL.unpack_from(head)
-    if riff != b"RIFF" or wave != b"WAVEfmt " or size_of_fmt != 16 or data != b"data":
-        return None
-    if codec not in _FIXED_SIZE_CODECS or not rate or not channels or block != channels * ((bits + 7) // 8):
-        return None
-    return _sized(descriptor, (rate, channels, block, codec == _FLOAT), length, _USUAL.size, size)
+        raise UnreadableError("the header counts 0 samples", "zero-length audio")
+    return header
 
 
 def _wav_header(descriptor: int, head: bytes, size: int) -> Header | None:
@@ -106,7 +81,7 @@ def _bytes(descriptor: int, head: bytes, position: int, count: int) -> bytes:
 
 
 def _layout(body: bytes) -> tuple[int, int, int, bool] | None:
-    """(sample rate, channels, bytes for one sample of all channels, floating point) of a ``fmt `` chunk."""
+    """Return (sample rate, channels, bytes for one sample of all channels, floating point) of a ``fmt `` chunk."""
     if len(body) < 16:
         return None
     codec, channels, rate, _, block, bits = struct.unpack_from("<HHIIHH", body)
@@ -125,7 +100,8 @@ def _sized(
     rate, channels, block, floating = layout
     there = size - start
     if length - there > start:  # more than the header itself, which telephones' recorders count as sound
-        raise AudioError("truncated audio", f"the header says {length:,} bytes of sound, the file has {there:,}")
+        detail = f"the header says {length:,} bytes of sound, the file has {there:,}"
+        raise UnreadableError(detail, "truncated audio")
     if length > there:
         return Header(there // block, rate, channels, there - length, floating)
     piece = block * max(rate // 100, 1)  # 10 ms: recorders pad
@@ -137,12 +113,12 @@ def _sized(
             f"the header counts 0 samples, and {unread:,} bytes follow: its length was never written; write the file"
             " anew (ffmpeg -i OLD.wav NEW.wav)"
         )
-        raise AudioError("header disagrees with size", detail)
+        raise UnreadableError(detail, "header disagrees with size")
     return Header(length // block, rate, channels, unread, floating)
 
 
 def _are_chunks(descriptor: int, position: int, size: int) -> bool:
-    """Whether what follows the sound is RIFF chunks: four printable characters and a length that fits, each."""
+    """Return whether what follows the sound is RIFF chunks: four printable characters and a length that fits, each."""
     for _ in range(_MAX_CHUNKS):
         if position + 8 > size:
             return True
@@ -160,8 +136,7 @@ def _any_header(path: str) -> Header:
     try:
         info = soundfile.info(path)
     except (soundfile.SoundFileError, RuntimeError) as error:
-        detail = str(getattr(error, "error_string", "") or error).removeprefix("Error : ").rstrip(". ")
-        raise AudioError("unreadable audio", detail) from None
+        raise UnreadableError(sound_error(error)) from None
     if info.frames > _MAX_SAMPLES or info.samplerate <= 0:
-        raise AudioError("unreadable audio", "the header does not say how long the clip is")
+        raise UnreadableError("the header does not say how long the clip is")
     return Header(info.frames, info.samplerate, info.channels, floating=info.subtype in ("FLOAT", "DOUBLE"))

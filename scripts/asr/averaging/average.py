@@ -156,7 +156,7 @@ def average_run(exp: Path, n: int | None) -> None:
     """Stage 4 of one run: average, package, say so."""
     sweep(exp)
     settings = trained(exp)["settings"]
-    n = n or read_stage_file(exp, "average").get("avg_nbest_model", 10)
+    n = n or read_stage_file(exp, "average")["avg_nbest_model"]
     lora, base = lora_merge.settings(merged_config(RunFolder(exp).base, settings)), None
     if "lora_conf" in settings:
         from asr.models.lora import merging

@@ -20,13 +20,14 @@ from typing import Any
 
 from asr.averaging.average import package, trained
 from asr.averaging.mean import write_mean
+from asr.config.stage_files import read_decode_settings
 from asr.core.errors import RecipeError, UsageError
 from asr.core.files import sweep
 from asr.core.made_by import claim
 from asr.core.manifest import Utterance, read_manifest, write_manifest
-from asr.core.run_folder import RunFolder, read_stage_file
+from asr.core.run_folder import RunFolder
 from asr.core.run_records import Average, RunRecord, read_average, write_average
-from asr.decoding.run import DEFAULTS, decode
+from asr.decoding.run import decode
 from asr.models import base_folder, lineage
 from asr.scoring.cer import ErrorCounts, align_all
 from asr.scoring.normalize import scoring_form
@@ -159,7 +160,7 @@ def _choose(
 ) -> tuple[list[int], list[dict[str, Any]], list[float]]:
     """The greedy choice by decoding: indices, attempts with the runs' names, and each run's own validation CER."""
     manifest, trial = RunFolder(out).manifests / "val.jsonl", out / TRIAL
-    seconds = read_stage_file(exps[0], "decode").get("decode_conf", {}).get("batch_seconds", DEFAULTS["batch_seconds"])
+    seconds = read_decode_settings(exps[0]).decode_conf.batch_seconds
 
     def cer_of(indices: list[int]) -> float:
         if len(indices) == 1:

@@ -25,7 +25,7 @@ class Section(BaseModel):
 
 def left_out(description: str) -> Any:
     """A key without a default of ours: where the YAML does not give it, the stages' files do not have it either."""
-    return Field(None, exclude_if=lambda value: value is None, description=description)
+    return Field(default=None, exclude_if=lambda value: value is None, description=description)
 
 
 Number = int | float
@@ -35,6 +35,8 @@ Positive = Annotated[Number, Field(gt=0)]
 NotNegative = Annotated[Number, Field(ge=0)]
 Share = Annotated[Number, Field(ge=0, le=1)]
 Speed = Annotated[Number, Field(ge=0.5, le=2)]
+Decibels = Annotated[Number, Field(ge=0, le=40)]
+Dropout = Annotated[Number, Field(ge=0, le=0.9)]
 Ranking = Literal["cer", "acc", "loss"]
 Block = dict[str, Any]
 
@@ -61,14 +63,15 @@ class OptimConf(Section):
 class SchedulerConf(Section):
     """Arguments of the schedule."""
 
-    warmup_steps: Positive = Field(25000, description="Steps over which the learning rate rises to its peak.")
+    warmup_steps: Positive = Field(default=25000, description="Steps over which the learning rate rises to its peak.")
 
 
 class DataConf(Section):
     """What stage 1 accepts."""
 
     max_unknown_characters: Share | None = Field(
-        None, description="Share of a set's characters that the base model may lack; unset: stage 1's own limit."
+        default=None,
+        description="Share of a set's characters that the base model may lack; unset: stage 1's own limit.",
     )
 
 
@@ -76,21 +79,22 @@ class DatasetConf(Section):
     """Which clips are trained on, how they are varied and put into batches. Frames are of 10 ms."""
 
     batch_sampler: Literal["ShuffledBatchSampler", "BatchSampler", "EspnetStyleBatchSampler"] = Field(
-        "ShuffledBatchSampler", description="The recipe's, with batches in a new order every epoch, or one of FunASR's."
+        default="ShuffledBatchSampler",
+        description="The recipe's, with batches in a new order every epoch, or one of FunASR's.",
     )
     batch_type: Literal["token", "example", "length"] = Field(
-        "token", description="What batch_size counts: padded frames (token), or clips (example)."
+        default="token", description="What batch_size counts: padded frames (token), or clips (example)."
     )
     batch_size: Count = Field(description="Size of a batch, in each process; memory grows with it.")
-    sort_size: Count | None = Field(None, description="Clips sorted by length together; unset: enough for 100 batches.")
-    data_split_num: Literal[1] = Field(1, description="Parts in which the manifest is read: all of it at once.")
-    num_workers: CountOrZero = Field(4, description="Processes that read audio and compute features.")
-    prefetch_factor: Count = Field(2, description="Batches that each of them prepares ahead.")
-    pin_memory: bool = Field(True, description="Page-locked memory for batches on their way to a GPU.")
-    max_source_length: Count | None = Field(None, description="Frames; longer clips are left out, by name.")
-    min_source_length: CountOrZero = Field(0, description="Frames; shorter clips are left out, by name.")
-    speed_perturb: list[Speed] | None = Field(None, description="Speeds of training clips, e.g. [0.9, 1.0, 1.1].")
-    gain_db: Annotated[Number, Field(ge=0, le=40)] | None = Field(0, description="Training clips' level, ± so many dB.")
+    sort_size: Count | None = Field(default=None, description="Clips sorted together; unset: enough for 100 batches.")
+    data_split_num: Literal[1] = Field(default=1, description="Parts in which the manifest is read: all of it at once.")
+    num_workers: CountOrZero = Field(default=4, description="Processes that read audio and compute features.")
+    prefetch_factor: Count = Field(default=2, description="Batches that each of them prepares ahead.")
+    pin_memory: bool = Field(default=True, description="Page-locked memory for batches on their way to a GPU.")
+    max_source_length: Count | None = Field(default=None, description="Frames; longer clips are left out, by name.")
+    min_source_length: CountOrZero = Field(default=0, description="Frames; shorter clips are left out, by name.")
+    speed_perturb: list[Speed] | None = Field(default=None, description="Training clips' speeds, e.g. [0.9, 1.0, 1.1].")
+    gain_db: Decibels | None = Field(default=0, description="Training clips' level is varied by up to ± this.")
 
     @model_validator(mode="after")
     def _sort_for_funasr(self) -> DatasetConf:
@@ -104,21 +108,27 @@ class TrainConf(Section):
     """How long to train, and what is kept of it."""
 
     max_epoch: Count = Field(description="Epochs to train.")
-    log_interval: Count = Field(50, description="Steps between lines of progress.")
-    resume: bool = Field(True, description="Resume from the newest checkpoint when the run is started again.")
-    validate_interval: Count = Field(5000, description="Steps between validations; an epoch's end is validated too.")
-    save_checkpoint_interval: Count = Field(5000, description="Steps between checkpoints, which a kill can cost.")
-    keep_nbest_models: Count = Field(10, description="Checkpoints kept on disk, the best of the ranking.")
-    avg_nbest_model: Count = Field(10, description="How many of them stage 4 averages.")
-    avg_keep_nbest_models_type: Ranking | None = Field(None, description="What checkpoints are ranked by.")
-    early_stopping_patience: CountOrZero = Field(0, description="Epochs without a better one, then stop; 0: never.")
-    accum_grad: Count = Field(1, description="Batches whose gradients make one update.")
-    grad_clip: NotNegative = Field(10.0, description="Largest norm of the gradient; 0: no clipping.")
-    use_bf16: Literal[True, False, "auto"] = Field(False, description="Compute in bfloat16; auto: if the GPU can.")
-    quick_step: bool = Field(True, description="The recipe's training step; false is FunASR's own.")
-    use_deepspeed: bool = Field(False, description="DeepSpeed in place of DDP: the optimizer's state is sharded.")
-    deepspeed_config: str = Field("", description=f"DeepSpeed's JSON: {deepspeed.FILES}.")
-    find_unused_parameters: bool = Field(False, description="DDP's, for a model with parts that get no gradient.")
+    log_interval: Count = Field(default=50, description="Steps between lines of progress.")
+    resume: bool = Field(default=True, description="Resume from the newest checkpoint when the run is started again.")
+    validate_interval: Count = Field(default=5000, description="Steps between validations, beside each epoch's end.")
+    save_checkpoint_interval: Count = Field(
+        default=5000, description="Steps between checkpoints: what a kill can cost."
+    )
+    keep_nbest_models: Count = Field(default=10, description="Checkpoints kept on disk, the best of the ranking.")
+    avg_nbest_model: Count = Field(default=10, description="How many of them stage 4 averages.")
+    avg_keep_nbest_models_type: Ranking | None = Field(default=None, description="What checkpoints are ranked by.")
+    early_stopping_patience: CountOrZero = Field(
+        default=0, description="Stop after so many epochs without a better one."
+    )
+    accum_grad: Count = Field(default=1, description="Batches whose gradients make one update.")
+    grad_clip: NotNegative = Field(default=10.0, description="Largest norm of the gradient; 0: no clipping.")
+    use_bf16: Literal[True, False, "auto"] = Field(
+        default=False, description="Compute in bfloat16; auto: if the GPU can."
+    )
+    quick_step: bool = Field(default=True, description="The recipe's training step; false is FunASR's own.")
+    use_deepspeed: bool = Field(default=False, description="DeepSpeed in place of DDP, with a sharded optimizer.")
+    deepspeed_config: str = Field(default="", description=f"DeepSpeed's JSON: {deepspeed.FILES}.")
+    find_unused_parameters: bool = Field(default=False, description="DDP's: some parts may get no gradient.")
 
     @model_validator(mode="after")
     def _check(self) -> TrainConf:
@@ -143,9 +153,9 @@ class TrainConf(Section):
 class DecodeConf(Section):
     """How stages 2 and 5 decode; an option of one family is an error for another."""
 
-    batch_seconds: Positive = Field(60, description="Padded audio in a batch: speed and memory, never the text.")
-    dither: NotNegative = Field(0, description="Noise in the filter bank; above 0 a clip's text may vary.")
-    cpu_processes: Count = Field(1, description="Processes that decode where there is no GPU; never the text.")
+    batch_seconds: Positive = Field(default=60, description="Padded audio in a batch; changes speed, never the text.")
+    dither: NotNegative = Field(default=0, description="Noise in the filter bank; above 0 a clip's text may vary.")
+    cpu_processes: Count = Field(default=1, description="Processes that decode where there is no GPU; never the text.")
     language: Literal["zh", "yue", "auto"] | None = left_out("Language that the model is told.")
     max_new_tokens: Count | None = left_out("Length at which a text is cut.")
     method: Literal["ctc", "attention", "joint"] | None = left_out("Greedy CTC, or beam search clip by clip.")
@@ -156,17 +166,17 @@ class DecodeConf(Section):
 class ReportConf(Section):
     """What is published."""
 
-    publish_columns: list[str] = Field([], description="Columns of speakers.tsv whose groups are published.")
+    publish_columns: list[str] = Field(default=[], description="Columns of speakers.tsv whose groups are published.")
 
 
 class LoraConf(Section):
     """Low-rank adapters; where the section is left out, the whole model is trained."""
 
-    rank: Count = Field(8, description="Columns of each adapter.")
-    alpha: Positive = Field(16, description="What an adapter adds is scaled by alpha / rank.")
-    dropout: Annotated[Number, Field(ge=0, le=0.9)] = Field(0.05, description="Dropout of the adapters' inputs.")
-    targets: list[str] | None = Field(None, description="Linear layers to adapt; unset: the family's.")
-    also_train: list[str] | None = Field(None, description="Parts trained whole beside them; unset: the family's.")
+    rank: Count = Field(default=8, description="Columns of each adapter.")
+    alpha: Positive = Field(default=16, description="What an adapter adds is scaled by alpha / rank.")
+    dropout: Dropout = Field(default=0.05, description="Dropout of the adapters' inputs.")
+    targets: list[str] | None = Field(default=None, description="Linear layers to adapt; unset: the family's.")
+    also_train: list[str] | None = Field(default=None, description="Parts trained whole; unset: the family's.")
 
 
 class Recipe(Section):
@@ -174,37 +184,37 @@ class Recipe(Section):
 
     base: str = Field(description="Base model: a ModelScope id or a folder.")
     family: str = Field(description=f"Kind of model: {FAMILIES}.")
-    from_scratch: bool = Field(False, description="Train from random weights; the base has none.")
-    ngpu: CountOrZero = Field(1, description="GPUs; 0 is the CPU.")
-    cpu_processes: Count = Field(1, description="Processes that train where there is no GPU.")
-    seed: CountOrZero = Field(0, description="Seed of batches, augmentation and dropout.")
-    max_unreadable: Share = Field(MAX_SHARE, description="Share of a set's clips that may be unreadable.")
-    freeze_param: list[str] = Field([], description="Parts of the model that are not trained.")
-    enable_tf32: bool = Field(True, description="TF32 in matrix products on a GPU.")
-    cudnn_benchmark: bool = Field(False, description="Let cuDNN time its algorithms; not reproducible.")
-    optim: Literal["adam", "adamw", "sgd"] = Field("adam", description="Optimizer.")
+    from_scratch: bool = Field(default=False, description="Train from random weights; the base has none.")
+    ngpu: CountOrZero = Field(default=1, description="GPUs; 0 is the CPU.")
+    cpu_processes: Count = Field(default=1, description="Processes that train where there is no GPU.")
+    seed: CountOrZero = Field(default=0, description="Seed of batches, augmentation and dropout.")
+    max_unreadable: Share = Field(default=MAX_SHARE, description="Share of a set's clips that may be unreadable.")
+    freeze_param: list[str] = Field(default=[], description="Parts of the model that are not trained.")
+    enable_tf32: bool = Field(default=True, description="TF32 in matrix products on a GPU.")
+    cudnn_benchmark: bool = Field(default=False, description="Let cuDNN time its algorithms; not reproducible.")
+    optim: Literal["adam", "adamw", "sgd"] = Field(default="adam", description="Optimizer.")
     optim_conf: OptimConf
-    scheduler: Literal["warmuplr"] = Field("warmuplr", description="Warm-up, then 1 / square root of the step.")
+    scheduler: Literal["warmuplr"] = Field(default="warmuplr", description="Warm-up, then 1 / square root of the step.")
     scheduler_conf: SchedulerConf = SchedulerConf()
     data_conf: DataConf = DataConf()
     dataset: Literal["RecipeAudioDataset", "AudioDataset"] = Field(
-        "RecipeAudioDataset", description="The recipe's dataset, or FunASR's, which varies no clip."
+        default="RecipeAudioDataset", description="The recipe's dataset, or FunASR's, which varies no clip."
     )
     dataset_conf: DatasetConf
     train_conf: TrainConf
     decode_conf: DecodeConf = DecodeConf()
     report_conf: ReportConf = ReportConf()
     lora_conf: LoraConf | None = left_out("Low-rank adapters.")
-    model_conf: Block = Field({}, description="Settings of the base's model class.")
-    encoder_conf: Block = Field({}, description="… of its encoder.")
-    decoder_conf: Block = Field({}, description="… of its decoder.")
-    predictor_conf: Block = Field({}, description="… of its predictor (paraformer).")
-    specaug_conf: Block = Field({}, description="… of SpecAugment.")
-    frontend_conf: Block = Field({}, description="… of the filter bank.")
-    ctc_conf: Block = Field({}, description="… of its CTC head.")
-    audio_encoder_conf: Block = Field({}, description="… of its audio encoder (nano).")
-    audio_adaptor_conf: Block = Field({}, description="… of its adaptor (nano).")
-    llm_conf: Block = Field({}, description="… of its language model (nano).")
+    model_conf: Block = Field(default={}, description="Settings of the base's model class.")
+    encoder_conf: Block = Field(default={}, description="… of its encoder.")
+    decoder_conf: Block = Field(default={}, description="… of its decoder.")
+    predictor_conf: Block = Field(default={}, description="… of its predictor (paraformer).")
+    specaug_conf: Block = Field(default={}, description="… of SpecAugment.")
+    frontend_conf: Block = Field(default={}, description="… of the filter bank.")
+    ctc_conf: Block = Field(default={}, description="… of its CTC head.")
+    audio_encoder_conf: Block = Field(default={}, description="… of its audio encoder (nano).")
+    audio_adaptor_conf: Block = Field(default={}, description="… of its adaptor (nano).")
+    llm_conf: Block = Field(default={}, description="… of its language model (nano).")
 
     @field_validator("family")
     @classmethod

@@ -39,6 +39,10 @@ class DecodeSettings(Section):
     decode_conf: DecodeConf = DecodeConf()
     max_unreadable: Share = MAX_SHARE
 
+    def flat(self) -> dict[str, Any]:
+        """Return all settings side by side, options of other families left out."""
+        return {**self.decode_conf.model_dump(), "max_unreadable": self.max_unreadable}
+
 
 def stage_values(values: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Return the configuration cut by the stage that reads it (STAGE_FILES)."""
@@ -57,6 +61,6 @@ def write_stage_files(values: Mapping[str, Any], out: str | os.PathLike[str]) ->
             write_text(path, text)
 
 
-def read_decode(exp: Path) -> DecodeSettings:
+def read_decode_settings(exp: Path) -> DecodeSettings:
     """Return exp/<tag>/conf/decode.yaml: what stages 2 and 5 decode by."""
     return DecodeSettings.model_validate(read_stage_file(exp, "decode"))

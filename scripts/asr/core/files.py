@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import re
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from asr.core.errors import RecipeError, at
+from asr.core.locks import lock
 
 SUFFIX = ".tmp"
 _OURS = re.compile(rf"\..+\.[a-z0-9_]{{8}}{re.escape(SUFFIX)}")  # as tempfile.mkstemp names them
@@ -44,11 +44,10 @@ def atomic_open(path: str | os.PathLike[str], mode: str = "w") -> Iterator[IO[An
 
 
 def _temporary(path: Path) -> tuple[int, str]:
-    """A new file beside ``path``, open and locked (until it is closed), so that ``sweep`` knows it is being written."""
+    """Return a new file beside ``path``, open and locked until it is closed: ``sweep`` leaves it alone."""
     while True:
         fd, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=SUFFIX, dir=path.parent)
-        with contextlib.suppress(OSError):  # a file system without locks, where nothing is swept
-            fcntl.flock(fd, fcntl.LOCK_EX)
+        lock(fd, wait=True)  # in vain on a file system without locks, where nothing is swept
         if os.fstat(fd).st_nlink:  # else it was swept before it was locked
             return fd, name
         os.close(fd)
@@ -62,8 +61,8 @@ def sweep(folder: Path) -> None:
     for path in folder.glob(f".*{SUFFIX}"):
         if _OURS.fullmatch(path.name):
             with contextlib.suppress(OSError), open(path, "r+b") as stream:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                path.unlink()
+                if lock(stream) is None:
+                    path.unlink()
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

@@ -12,7 +12,7 @@ from asr.core.files import atomic_open
 
 
 def read_text(path: str | os.PathLike[str]) -> dict[str, str]:
-    """Read a ``text`` file as {key: text}, in file order. A blank line, a key twice, or not UTF-8 is a RecipeError."""
+    """Return {key: text} in file order. RecipeError for a blank line, a duplicate key, and what is not UTF-8."""
     path = Path(path)
     if not path.is_file():
         raise RecipeError(f"{path}: no such file")
@@ -27,7 +27,7 @@ def read_text(path: str | os.PathLike[str]) -> dict[str, str]:
             if not key:
                 raise RecipeError(f"{at(path, number)}: the line has no key")
             if key in texts:
-                raise RecipeError(f"{at(path, number)}: key {key} occurs twice")
+                raise RecipeError(f"{at(path, number)}: duplicate key {key}")
             texts[key] = text
     return texts
 

@@ -44,7 +44,7 @@ class Utterance(NamedTuple):
     extra: Mapping[str, Any] = _NOTHING
 
     def as_dict(self) -> dict[str, Any]:
-        """The manifest line's object, known fields first."""
+        """Return the manifest line's object, the fields that every line has first."""
         return {**dict(zip(FIELDS, self, strict=False)), **self.extra}
 
 
@@ -62,7 +62,7 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
 
 
 def source_len(num_samples: int, sample_rate: int) -> int:
-    """10-ms frames of a clip once it is at 16 kHz: ``num_samples * 100 // sample_rate``."""
+    """Return the 10-ms frames of a clip once it is at 16 kHz."""
     return num_samples * FRAMES_PER_SECOND // sample_rate
 
 
@@ -83,7 +83,7 @@ def _parse(line: bytes, path: object, number: int) -> Utterance:
     if not value["key"] or value["key"].split() != [value["key"]]:
         raise RecipeError(f"{at(path, number)}: key {value['key']!r} is empty or holds whitespace")
     if not 0 <= value["duration"] < math.inf:
-        raise RecipeError(f"{at(path, number)}: duration {value['duration']} is no length of a clip; rerun stage 1")
+        raise RecipeError(f"{at(path, number)}: invalid duration {value['duration']}; rerun stage 1")
     if not value["speaker"].isprintable() or not value["target"].isprintable():
         _refuse_unprintable(value, path, number)
     if "text" in value:
@@ -97,13 +97,11 @@ def _refuse_unprintable(value: dict[str, Any], path: object, number: int) -> Non
     if any(unicodedata.category(char) in ("Cc", "Zl", "Zp", "Cs") for char in value["speaker"]):
         raise RecipeError(f"{at(path, number)}: speaker {value['speaker']!r} holds a control character or is not UTF-8")
     if any(unicodedata.category(char) == "Cs" for char in value["target"]):
-        raise RecipeError(
-            f"{at(path, number)}: field 'target' holds half a character (a lone surrogate); mend the text"
-        )
+        raise RecipeError(f"{at(path, number)}: field 'target' holds a lone surrogate, half a character; mend the text")
 
 
 def read_manifest(path: str | os.PathLike[str]) -> list[Utterance]:
-    """Read and check a manifest. A bad line, a key that occurs twice or an empty file is a RecipeError."""
+    """Return the utterances of a manifest. RecipeError for a bad line, a duplicate key and an empty file."""
     path = Path(path)
     if not path.is_file():
         raise RecipeError(f"{path}: no such manifest; run stage 1 first")
@@ -115,11 +113,13 @@ def read_manifest(path: str | os.PathLike[str]) -> list[Utterance]:
         for number, line in enumerate(stream, 1):
             utterance = _parse(line, path, number)
             if utterance.key in seen:
-                raise RecipeError(f"{at(path, number)}: key {utterance.key} stands on line {seen[utterance.key]} too")
+                raise RecipeError(
+                    f"{at(path, number)}: duplicate key {utterance.key}, first on line {seen[utterance.key]}"
+                )
             seen[utterance.key] = number
             utterances.append(utterance)
     if not utterances:
-        raise RecipeError(f"{path}: no utterance in it; see problems.tsv beside it, and rerun stage 1")
+        raise RecipeError(f"{path}: holds no utterance; see problems.tsv beside it, and rerun stage 1")
     return utterances
 
 
@@ -130,7 +130,7 @@ def write_manifest(path: str | os.PathLike[str], utterances: Iterable[Utterance]
 
 
 def _line(item: Utterance) -> str:
-    """What ``json.dumps(item.as_dict(), ensure_ascii=False)`` gives, and a line break, in a third of the time."""
+    """Return ``json.dumps(item.as_dict(), ensure_ascii=False)`` and a line break, in a third of the time."""
     more = f", {json.dumps(dict(item.extra), ensure_ascii=False)[1:-1]}" if item.extra else ""
     return (
         f'{{"key": {quoted(item.key)}, "source": {quoted(item.source)}, "target": {quoted(item.target)},'
@@ -140,12 +140,12 @@ def _line(item: Utterance) -> str:
 
 
 def corpus_digest(utterances: Iterable[Utterance]) -> str:
-    """sha256 over the sorted (key, target, sample count): the same corpus has the same digest on every machine."""
+    """Return the sha256 of the sorted (key, target, sample count): the same for a corpus on every machine."""
     rows = sorted([(item.key, item.target, item.num_samples) for item in utterances])
     return sha256_text("".join([f"{key}\t{target}\t{count}\n" for key, target, count in rows]))
 
 
 def split_digest(splits: Mapping[str, Iterable[Utterance]]) -> str:
-    """sha256 over the sorted (key, split): two runs with the same digest trained and tested on the same utterances."""
+    """Return the sha256 of the sorted (key, split): the same for runs that trained and tested on the same clips."""
     rows = sorted([f"{item.key}\t{name}\n" for name, utterances in splits.items() for item in utterances])
     return sha256_text("".join(rows))

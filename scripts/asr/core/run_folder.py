@@ -25,7 +25,7 @@ class RunFolder:
         # run.sh
         self.command = exp / "command"  # as it was last given, without the stages
         self.lock = exp / ".lock"  # holds the process id of the run.sh at work
-        self.conf = exp / "conf"  # base, train, decode, average and report.yaml: the resolved configuration
+        self.conf = exp / "conf"  # base, data, train, decode, average and report.yaml: the resolved configuration
         self.stamps = exp / "stamps"  # stage0 … stage5: what a stage was made from and made
         self.log = exp / "log"
         # stage 0

@@ -8,13 +8,13 @@ has no line, and is named in decode.json (asr.audio.unreadable).
 from __future__ import annotations
 
 import shlex
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from asr.audio.unreadable import MAX_SHARE, Unread, Unreadable, command
+from asr.config.stage_files import DecodeSettings
 from asr.core import kaldi_text
 from asr.core.digests import sha256_file
 from asr.core.errors import RecipeError
@@ -28,8 +28,9 @@ from asr.decoding.partial import Partial
 from asr.decoding.shards import Facts, Job, process_count
 from asr.models import families, lineage
 from asr.models.base_folder import digest
+from asr.progress.reporter import open_bar
 
-DEFAULTS = {"batch_seconds": 60.0, "dither": 0.0, "cpu_processes": 1}
+DEFAULTS = DecodeSettings().flat()
 NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
@@ -42,7 +43,7 @@ def decode(recogniser: Any, utterances: list[Utterance], batch_seconds: float) -
     hypotheses: dict[str, str] = {}
     unreadable = Unreadable("decoded", len(utterances), MAX_SHARE, print)
     planned = list(batches(utterances, batch_seconds))
-    with _bar(len(utterances)) as bar, Readers(recogniser) as readers:
+    with open_bar(len(utterances), unit="clip") as bar, Readers(recogniser) as readers:
         plan = [clips(batch) for batch in planned]
         for number, texts in Decoder(recogniser).run(plan, range(len(plan)), readers):
             hypotheses.update(readable(planned[number], texts, unreadable))
@@ -68,15 +69,6 @@ def in_order(utterances: list[Utterance], hypotheses: dict[str, str], unreadable
     if missing:
         raise RecipeError(f"decoding gave no result for {len(missing)} clips, first {missing[0]}")
     return {key: hypotheses[key] for key in asked}
-
-
-def _bar(total: int) -> Any:
-    from tqdm import tqdm
-
-    from asr.progress.reporter import open_terminal
-
-    stream = open_terminal() or sys.stderr
-    return tqdm(total=total, unit="clip", file=stream, leave=False, disable=not stream.isatty())
 
 
 def fingerprint(model: Path, manifest: Path, conf: dict[str, Any], model_digest: str | None = None) -> DecodeInputs:
@@ -135,7 +127,7 @@ def run(
         folder.partial.unlink(missing_ok=True)
         print(f"{folder.hypotheses}: of this model and these clips already; kept")
         return
-    unreadable = Unreadable("decoded", len(utterances), conf.get("max_unreadable", MAX_SHARE), print)
+    unreadable = Unreadable("decoded", len(utterances), conf["max_unreadable"], print)
     for utterance in utterances:
         if utterance.key in skipped:
             unreadable.add(utterance.key, utterance.source, skipped[utterance.key])
@@ -169,10 +161,10 @@ def decode_left(
     if not left:
         return Facts([], 0.0, 0.0), 0
     planned = list(batches(left, conf["batch_seconds"]))
-    processes = process_count(ngpu, conf.get("cpu_processes", DEFAULTS["cpu_processes"]), len(planned))
+    processes = process_count(ngpu, conf["cpu_processes"], len(planned))
     options = families.of_folder(model).options(conf)
     job = Job(model, ngpu, conf["dither"], list(map(clips, planned)), processes, options)
-    with _bar(len(left)) as bar:
+    with open_bar(len(left), unit="clip") as bar:
 
         def keep(number: int, texts: Sequence[str | Unread]) -> None:
             hypotheses = readable(planned[number], texts, unreadable)

@@ -28,7 +28,9 @@ from asr.config.schema import Count, CountOrZero, Recipe, Section
 from asr.core.errors import RecipeError, at
 from asr.core.locks import alone
 from asr.core.made_by import claim
+from asr.core.run_folder import RunFolder
 from asr.experiments import pooled
+from asr.reporting.write import write_report
 from asr.system import machine
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -212,10 +214,12 @@ def main() -> None:
         whole = [setting for setting in values["settings"] if setting not in {run.setting for run in failed}]
         for setting in values["settings"]:
             out = folder / setting / "score"
-            (out / "score.json").unlink(missing_ok=True)  # what it was pooled of may be done anew
+            for earlier in (out / "score.json", RunFolder(out.parent).results):  # what they are pooled of may be redone
+                earlier.unlink(missing_ok=True)
             if setting in whole:
                 result = pooled.write(out, [run for run in runs if run.setting == setting], values)
-                print(f"{out}: {pooled.line(result)}", flush=True)
+                write_report(out.parent)
+                print(f"{out}: {pooled.line(result)}; see {out.parent}/RESULTS.md", flush=True)
     if len(whole) > 1:
         print(f"to compare: python local/score.py --compare {shlex.join(str(folder / name) for name in whole)}")
     if failed:

@@ -18,6 +18,7 @@ from asr.core.names import known_speakers
 from asr.scoring.files import write_all
 from asr.scoring.groups import SpeakerTable, read_speaker_table
 from asr.scoring.score import SYSTEMS, Request, Scored, score, score_hypotheses, total
+from asr.scoring.score_warnings import about_references, clips_per_speaker
 from asr.scoring.tables import interval, percent, speakers_in
 from asr.scoring.verdict import verdict, verdict_note
 
@@ -47,7 +48,10 @@ def write(out: Path, runs: Sequence[Run], values: Mapping[str, Any]) -> dict[str
     references = [item.utterance for item in systems["tuned"]]
     lines = read_json(Path("exp", runs[0].tag, "score/score.json"), "run stage 5, which scores")["reference_lines"]
     # Seen or unseen in training was asked of each fold's own training set: none is given here.
-    result = score(references, systems, Request((), _table(values, references, runs[0].columns), reference_lines=lines))
+    request = Request((), _table(values, references, runs[0].columns), reference_lines=lines)
+    once = [one.utterance for one in next(iter(by_seed.values()))["tuned"]]  # each clip, of one seed
+    result = score(references, systems, request, about_references(out, once))
+    result["reference"]["clips_per_speaker"] = clips_per_speaker(once)
     result["pooled"] = {
         "folds": values["folds"],
         "fold_by": values.get("fold_by"),

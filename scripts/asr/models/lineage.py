@@ -1,10 +1,12 @@
 """lineage.json in a model folder: which clips the model and those it comes from were trained on. No ids, no paths.
 
-    {"schema_version": 1, "ancestors": [names], "not_known": [names], "clips": [sha256, …], "texts": 197}
+    {"schema_version": 1, "ancestors": [names], "not_known": [names], "clips": [sha256, …], "fingerprints": […],
+     "texts": 197}
 
-ancestors  the models that it was made from, oldest first; not_known: those whose clips nobody has recorded
-clips      sorted: ``digest`` of each clip that it or an ancestor was trained on
-texts      how many different texts its own training had; null where that is not known
+ancestors     the models that it was made from, oldest first; not_known: those whose clips nobody has recorded
+clips         sorted: ``digest`` of each clip that it or an ancestor was trained on
+fingerprints  sorted: asr.audio.fingerprint of each, which changed copies share; missing in older files
+texts         how many different texts its own training had; null where that is not known
 """
 
 from __future__ import annotations
@@ -15,10 +17,11 @@ import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from asr.audio.fingerprint import any_alike, fingerprint
 from asr.audio.reading import UnreadableError, resampled
 from asr.core.errors import RecipeError
 from asr.core.files import write_json
@@ -30,8 +33,15 @@ from asr.core.run_records import read_base
 LINEAGE, SCHEMA_VERSION = "lineage.json", 1
 
 
+class Clip(NamedTuple):
+    """What tells a clip from others: its samples, and its sound; both empty for silence."""
+
+    digest: str
+    fingerprint: str
+
+
 def digest(samples: np.ndarray) -> str:
-    """sha256 of [n] float32 samples at 16 kHz, as training reads them and before it varies them, in 16 bits.
+    """Return the sha256 of [n] float32 samples at 16 kHz, as training reads them and before it varies them, in 16 bits.
 
     So a clip has the same in every container that keeps its samples. Empty for silence, which is nobody's clip.
     """
@@ -39,24 +49,25 @@ def digest(samples: np.ndarray) -> str:
     return hashlib.sha256(rounded.tobytes()).hexdigest() if rounded.any() else ""
 
 
-def digests(utterances: Iterable[Utterance]) -> list[str | None]:
-    """``digest`` of each clip, in order, all of which are read.
+def identify(utterances: Iterable[Utterance]) -> list[Clip | None]:
+    """Read the clips and return what tells each from others, in order.
 
-    None of one that is gone; empty of one that is there and cannot be read, which training left out.
+    None for one that is gone; empty for one that is there and cannot be read, which training left out.
     """
 
-    def of(item: Utterance) -> str | None:
+    def of(utterance: Utterance) -> Clip | None:
         try:
-            return digest(np.concatenate(list(resampled(item.source))))
+            samples = np.concatenate(list(resampled(utterance.source)))
         except UnreadableError:
-            return "" if os.path.exists(item.source) else None
+            return Clip("", "") if os.path.exists(utterance.source) else None
+        return Clip(digest(samples), fingerprint(samples))
 
     with ThreadPoolExecutor(cores()) as pool:  # reading and hashing let go of Python's lock
         return list(pool.map(of, utterances))
 
 
 def name_of(base: str) -> str:
-    """What a base model is called: its hub's id; of exp/TAG/model the tag, of another path its last part."""
+    """Return what a base model is called: its hub's id; of exp/TAG/model the tag, of another path its last part."""
     if base.count("/") == 1 and not base.startswith((".", "/", "~")):
         return base
     path = Path(base).expanduser().resolve()
@@ -64,18 +75,18 @@ def name_of(base: str) -> str:
 
 
 def read(folder: Path, name: str) -> dict[str, Any]:
-    """The lineage of a model folder; where it has none, that the clips of ``name`` are not known."""
+    """Return the lineage of a model folder; where it has none, that the clips of ``name`` are not known."""
     path = folder / LINEAGE
     if not path.is_file():
-        return {"ancestors": [], "not_known": [name], "clips": [], "texts": None}
+        return {"ancestors": [], "not_known": [name], "clips": [], "fingerprints": [], "texts": None}
     record = json.loads(path.read_text(encoding="utf-8"))
     if record.get("schema_version") != SCHEMA_VERSION:
         raise RecipeError(f"{path}: is not of schema_version {SCHEMA_VERSION}; without it the clips are not known")
-    return record
+    return {"fingerprints": [], **record}
 
 
-def write(exp: Path, before: Sequence[dict[str, Any]], ancestors: Sequence[str], own: Sequence[str | None]) -> None:
-    """exp/lineage.json of a model that was made from ``before`` and trained on ``own`` besides."""
+def write(exp: Path, before: Sequence[dict[str, Any]], ancestors: Sequence[str], own: Sequence[Clip | None]) -> None:
+    """Write exp/lineage.json of a model that was made from ``before`` and trained on ``own`` besides."""
 
     def all_of(key: str) -> list[str]:
         return [value for record in before for value in record[key]]
@@ -84,29 +95,38 @@ def write(exp: Path, before: Sequence[dict[str, Any]], ancestors: Sequence[str],
         "schema_version": SCHEMA_VERSION,
         "ancestors": list(dict.fromkeys([*all_of("ancestors"), *ancestors])),
         "not_known": list(dict.fromkeys([*all_of("not_known"), *[exp.name] * (None in own)])),
-        "clips": sorted({*all_of("clips"), *filter(None, own)}),
-        "texts": len({item.target for item in read_manifest(RunFolder(exp).manifests / "train.jsonl")}),
+        "clips": sorted({*all_of("clips"), *(clip.digest for clip in own if clip and clip.digest)}),
+        "fingerprints": sorted({*all_of("fingerprints"), *(clip.fingerprint for clip in own if clip)} - {""}),
+        "texts": len({utterance.target for utterance in read_manifest(RunFolder(exp).manifests / "train.jsonl")}),
     }
     write_json(exp / LINEAGE, record)
 
 
 def write_of_run(exp: Path) -> None:
-    """exp/lineage.json of a run that has been trained. Reads its clips."""
+    """Write exp/lineage.json of a run that has been trained. Reads its clips."""
     base = read_base(exp)
     name = name_of(base["id"])
     before = [] if base.get("from_scratch") else [read(RunFolder(exp).base, name)]
-    write(exp, before, [name] * len(before), digests(read_manifest(RunFolder(exp).manifests / "train.jsonl")))
+    write(exp, before, [name] * len(before), identify(read_manifest(RunFolder(exp).manifests / "train.jsonl")))
 
 
 def refuse(folder: Path, name: str, manifest: Path) -> None:
-    """RecipeError where a clip of the manifest was trained on, in the model of ``folder`` or in one it comes from."""
+    """RecipeError where a clip of the manifest was trained on by the model of ``folder`` or by one it comes from.
+
+    So is a changed copy of such a clip.
+    """
     record, utterances = read(folder, name), read_manifest(manifest)
     if record["not_known"]:
         unknown = ", ".join(record["not_known"])
         print(f"note: what {unknown} was trained on is not known: test clips may be among it")
     trained = set(record["clips"])
-    found = digests(utterances) if trained else []
-    both = [item.key for item, clip in zip(utterances, found, strict=False) if clip in trained]
+    clips = [clip or Clip("", "") for clip in identify(utterances)] if trained else []
+    alike = any_alike([clip.fingerprint for clip in clips], record["fingerprints"])
+    both = [
+        utterance.key + ("" if clip.digest in trained else " (a copy of one, cut, louder, or coded anew)")
+        for utterance, clip, is_alike in zip(utterances, clips, alike, strict=False)
+        if clip.digest in trained or is_alike
+    ]
     if both:
         by = ", ".join([name, *record["ancestors"]])
         raise RecipeError(

@@ -2,8 +2,9 @@
 // so that 6,064 utterances scroll as well as 60. Texts come into the document as text alone, never as HTML.
 {
   const PAGE = 50, MOST_COLUMNS = 120, MOST_WRITTEN = 300;
-  const NAMES = { baseline: ["baseline", "未微调"], tuned: ["tuned", "微调后"] };
   const data = JSON.parse(document.getElementById("utterances").textContent);
+  // A phrase of strings.yaml in both languages, with its {names} filled in.
+  const phrase = (key, values = {}) => data.words[key].map((text) => text.replace(/{(\w+)}/g, (_, name) => values[name]));
   const [place, last] = [document.getElementById("browser"), data.systems.length - 1];
   const lines = data.rows.map(([key, speaker, text, duration, length, ref, clip, ...systems], at) => {
     const found = systems.map(([status, errors, runs, hyp]) => ({ status, errors, runs, hyp }));
@@ -16,28 +17,28 @@
 
   // What can be sorted by and filtered by.
   const COLUMNS = [
-    { id: "key", words: ["utterance", "语句"], of: (line) => line.key },
-    { id: "speaker", words: ["speaker", "说话人"], of: (line) => line.speaker },
-    { id: "text", words: ["text", "文本"], of: (line) => line.text },
-    { id: "duration", words: ["seconds", "秒"], of: (line) => line.duration },
-    { id: "length", words: ["characters", "字数"], of: (line) => line.length },
+    { id: "key", words: phrase("utterance"), of: (line) => line.key },
+    { id: "speaker", words: phrase("speaker"), of: (line) => line.speaker },
+    { id: "text", words: phrase("text"), of: (line) => line.text },
+    { id: "duration", words: phrase("seconds"), of: (line) => line.duration },
+    { id: "length", words: phrase("characters"), of: (line) => line.length },
     ...data.systems.map((name, at) => ({
-      id: name, words: [`errors, ${NAMES[name][0]}`, `${NAMES[name][1]}错误`], of: (line) => line.systems[at].errors,
+      id: name, words: phrase(`${name}_errors`), of: (line) => line.systems[at].errors,
     })),
-    ...(last ? [{ id: "change", words: ["change", "变化"], of: (line) => line.change }] : []),
+    ...(last ? [{ id: "change", words: phrase("change"), of: (line) => line.change }] : []),
   ];
   const KINDS = {
-    wrong: [["any error", "有错误"], (line) => line.systems.some((one) => one.errors)],
-    left: [["errors left in the last system", "微调后仍有错误"], wrong],
-    right: [["no error left", "微调后无错误"], (line) => !wrong(line)],
+    wrong: [phrase("any_error"), (line) => line.systems.some((one) => one.errors)],
+    left: [phrase("errors_left"), wrong],
+    right: [phrase("no_error_left"), (line) => !wrong(line)],
     ...(last ? {
-      better: [["got better", "变好"], (line) => line.change < 0],
-      worse: [["got worse", "变差"], (line) => line.change > 0],
-      same: [["stayed the same", "不变"], (line) => !line.change],
+      better: [phrase("better"), (line) => line.change < 0],
+      worse: [phrase("worse"), (line) => line.change > 0],
+      same: [phrase("same"), (line) => !line.change],
     } : {}),
-    lost: [["missing or empty hypothesis", "识别结果缺失或为空"], (line) => line.systems.some((one) => one.status !== "ok")],
+    lost: [phrase("missing_or_empty"), (line) => line.systems.some((one) => one.status !== "ok")],
   };
-  const TEXTS = { seen: ["seen", "见过"], unseen: ["unseen", "没见过"] };
+  const TEXTS = { seen: phrase("seen"), unseen: phrase("unseen") };
   const state = { sort: "", down: false, speaker: "", text: "", kind: "", words: "", page: 0, at: 0 };
   let shown = lines, whole = new Set();
 
@@ -64,7 +65,7 @@
   }
   function choice(id, label, options) {
     const select = make("select");
-    for (const [value, names] of [["", ["all", "全部"]], ...options]) {
+    for (const [value, names] of [["", phrase("all")], ...options]) {
       const option = Array.isArray(names) ? words("option", names) : make("option", "", names);
       option.value = value;
       select.append(option);
@@ -75,16 +76,16 @@
   function search() {
     const input = make("input");
     input.type = "search";
-    say(input, "text or key", "文本或编号", "hint");
+    say(input, ...phrase("text_or_key"), "hint");
     input.addEventListener("input", () => change({ words: input.value }));
-    field("words", ["search", "搜索"], input, "search");
+    field("words", phrase("search"), input, "search");
   }
   const speakers = [...new Set(lines.map((line) => line.speaker))].sort(order.compare);
-  choice("speaker", ["speaker", "说话人"], speakers.map((name) => [`=${name}`, name]));
-  if (lines.some((line) => line.text)) choice("text", ["text", "文本"], Object.entries(TEXTS));
-  choice("kind", ["kind", "类别"], Object.entries(KINDS).map(([id, [names]]) => [id, names]));
+  choice("speaker", phrase("speaker"), speakers.map((name) => [`=${name}`, name]));
+  if (lines.some((line) => line.text)) choice("text", phrase("text"), Object.entries(TEXTS));
+  choice("kind", phrase("kind"), Object.entries(KINDS).map(([id, [names]]) => [id, names]));
   search();
-  const reset = words("button", ["show all", "显示全部"]);
+  const reset = words("button", phrase("show_all"));
   reset.type = "button";
   reset.addEventListener("click", () => change({ speaker: "", text: "", kind: "", words: "" }));
   bar.append(reset);
@@ -95,7 +96,7 @@
   const top = make("tr");
   top.setAttribute("role", "row");
   const corner = make("th", "corner");
-  corner.append(words("span", ["play", "播放"], "unseen-words"));
+  corner.append(words("span", phrase("play"), "unseen-words"));
   corner.setAttribute("role", "columnheader");
   top.append(corner);
   for (const { id, words: names } of COLUMNS) {
@@ -113,14 +114,14 @@
   thead.setAttribute("role", "rowgroup");
   table.append(thead);
 
-  // Columns of what was said and what each system heard, from the systems' runs of operations on what was said.
+  // Columns of the reference and of each hypothesis beside it, from the systems' runs of operations on the reference.
   function aligned(line) {
-    const said = [], heard = line.systems.map(() => []), added = line.systems.map(() => [[]]);
+    const reference = [], hypotheses = line.systems.map(() => []), added = line.systems.map(() => [[]]);
     line.systems.forEach(({ runs }, system) => {
       let at = 0;
       const next = (char, operation, hypothesis) => {
-        said[at] ??= char;
-        heard[system][at++] = [operation, hypothesis];
+        reference[at] ??= char;
+        hypotheses[system][at++] = [operation, hypothesis];
         added[system][at] ??= [];
       };
       for (const [operation, one, two] of runs) {
@@ -132,11 +133,11 @@
       }
     });
     const columns = [];
-    for (let at = 0; at <= said.length; at++) {
+    for (let at = 0; at <= reference.length; at++) {
       const most = Math.max(0, ...added.map((one) => one[at]?.length ?? 0));
       for (let turn = 0; turn < most; turn++)
         columns.push(["", added.map((one) => (one[at]?.[turn] !== undefined ? ["i", one[at][turn]] : ["", ""]))]);
-      if (at < said.length) columns.push([said[at], heard.map((one) => one[at] ?? ["d", said[at]])]);
+      if (at < reference.length) columns.push([reference[at], hypotheses.map((one) => one[at] ?? ["d", reference[at]])]);
     }
     return columns;
   }
@@ -148,27 +149,27 @@
   }
   function alignment(line) {
     const box = make("div", "alignment"), columns = aligned(line);
-    const heads = [words("span", ["said", "应说"]), ...data.systems.map((name) => words("span", NAMES[name]))];
+    const heads = [words("span", phrase("reference")), ...data.systems.map((name) => words("span", phrase(name)))];
     box.setAttribute("aria-hidden", "true"); // read aloud is the text beside it, not a heap of letters
     box.append(stack(heads, "names"));
-    for (const [said, heard] of whole.has(line.at) ? columns : columns.slice(0, MOST_COLUMNS))
-      box.append(stack([make("bdi", "", said), ...heard.map(([operation, char]) => make("bdi", KIND[operation], char))], "column"));
-    if (!columns.length) box.append(words("span", ["no character", "没有字"], "empty"));
+    for (const [reference, hypotheses] of whole.has(line.at) ? columns : columns.slice(0, MOST_COLUMNS))
+      box.append(stack([make("bdi", "", reference), ...hypotheses.map(([operation, char]) => make("bdi", KIND[operation], char))], "column"));
+    if (!columns.length) box.append(words("span", phrase("no_character"), "empty"));
     return [box, columns.length];
   }
   const cut = (text, most) => (text.length > most ? [...text.slice(0, most + 1)].slice(0, -1).join("") + "…" : text);
   const joined = (runs, without) => runs.map(([operation, one, two]) => (operation === without ? "" : two ?? one)).join("");
-  const saidIn = (runs) => runs.map(([operation, one]) => (operation === "i" ? "" : one)).join("");
+  const referenceIn = (runs) => runs.map(([operation, one]) => (operation === "i" ? "" : one)).join("");
   // What was written and decoded, before normalisation: shown where it differs, and read aloud in any case.
   function texts(line) {
     const list = make("div", "written"), most = whole.has(line.at) ? Infinity : MOST_WRITTEN;
-    const rows = [[["said", "应说"], line.ref, saidIn(line.systems[0].runs)]];
-    line.systems.forEach(({ hyp, runs, status }, at) => rows.push([NAMES[data.systems[at]], hyp, joined(runs, "d"), status]));
+    const rows = [[phrase("reference"), line.ref, referenceIn(line.systems[0].runs)]];
+    line.systems.forEach(({ hyp, runs, status }, at) => rows.push([phrase(data.systems[at]), hyp, joined(runs, "d"), status]));
     for (const [names, text, normalised, status = "ok"] of rows) {
       const item = make("p", text === normalised && status === "ok" ? "unseen-words" : "");
       item.append(words("span", names, "who"), " ", make("bdi", "", cut(text, most)));
-      if (status === "missing") item.append(words("em", ["missing hypothesis", "识别结果缺失"]));
-      if (status === "empty") item.append(words("em", ["empty hypothesis", "识别结果为空"]));
+      if (status === "missing") item.append(words("em", phrase("missing")));
+      if (status === "empty") item.append(words("em", phrase("empty")));
       list.append(item);
     }
     return list;
@@ -190,10 +191,10 @@
     play.type = "button";
     play.tabIndex = turn === state.at ? 0 : -1;
     play.dataset.turn = turn;
-    if (line.clip) say(play, `play ${line.key}`, `播放 ${line.key}`, "label");
+    if (line.clip) say(play, ...phrase("play_clip", line), "label");
     else {
       play.setAttribute("aria-disabled", "true");
-      say(play, `${line.key}: no clip`, `${line.key}：没有音频`, "label");
+      say(play, ...phrase("no_clip", line), "label");
     }
     play.addEventListener("click", () => toggle(line));
     play.addEventListener("focus", () => step(turn, false));
@@ -218,7 +219,7 @@
   }
   function more(line, size) {
     const open = whole.has(line.at), named = number(size);
-    const button = words("button", open ? ["show less", "收起"] : [`show all ${named} characters`, `显示全部 ${named} 个字`], "more");
+    const button = words("button", open ? phrase("show_less") : phrase("show_all_characters", { count: named }), "more");
     button.type = "button";
     button.addEventListener("click", () => {
       open ? whole.delete(line.at) : whole.add(line.at);
@@ -252,7 +253,7 @@
     for (const [id, head] of Object.entries(heads))
       head.setAttribute("aria-sort", state.sort !== id ? "none" : state.down ? "descending" : "ascending");
     for (const [id, input] of Object.entries(inputs)) if (input.value !== state[id]) input.value = state[id];
-    say(count, `${number(shown.length)} of ${number(lines.length)} utterances`, `${number(lines.length)} 条语句中的 ${number(shown.length)} 条`);
+    say(count, ...phrase("count", { shown: number(shown.length), all: number(lines.length) }));
     for (const bar of pagers) bar.draw();
   }
   function change(news) {
@@ -273,12 +274,12 @@
       });
       return one;
     };
-    const [back, on] = [button(["‹ back", "‹ 上一页"], -1), button(["next ›", "下一页 ›"], 1)];
+    const [back, on] = [button(phrase("back"), -1), button(phrase("next"), 1)];
     box.append(back, where, on);
     pagers.push({ box, draw: () => {
       back.disabled = state.page === 0;
       on.disabled = state.page === pages() - 1;
-      say(where, `page ${number(state.page + 1)} of ${number(pages())}`, `第 ${number(state.page + 1)} / ${number(pages())} 页`);
+      say(where, ...phrase("page", { page: number(state.page + 1), pages: number(pages()) }));
       box.hidden = pages() === 1;
     } });
     return box;
@@ -374,18 +375,15 @@
   }
   for (const event of ["play", "pause", "ended"]) audio.addEventListener(event, mark);
   audio.addEventListener("error", () => {
-    if (playing) say(failed, "cannot be played: the clip is not where it was", "无法播放：音频已不在原处");
+    if (playing) say(failed, ...phrase("cannot_play"));
     delete failed.dataset.none;
   });
 
   // --- putting it together ----------------------------------------------------------------------------------------
   const legend = make("p", "key");
-  for (const [kind, sample, names] of [["sub", "字", ["substituted", "替换"]], ["del", "字", ["deleted (said, not heard)", "删除（说了没听到）"]], ["ins", "字", ["inserted (heard, not said)", "插入（没说却听到）"]]])
+  for (const [kind, sample, names] of [["sub", "字", phrase("substituted")], ["del", "字", phrase("deleted")], ["ins", "字", phrase("inserted")]])
     legend.append(make("span", "", make("b", kind, sample), words("span", names)));
-  const help = words("p", [
-    "Keys in the list: ↓ ↑ or j k move, Enter or space plays, Escape pauses, / searches. A click on a header sorts.",
-    "列表中的按键：↓ ↑ 或 j k 移动，回车或空格播放，Esc 暂停，/ 搜索。点击表头排序。",
-  ], "muted");
+  const help = words("p", phrase("keys"), "muted");
   place.append(help, legend, bar, make("div", "found", count, pager()), table, pager(), player);
   pagers.forEach((one, turn) => (one.box = place.querySelectorAll(".pager")[turn]));
   document.addEventListener("language", () => place.querySelectorAll("[data-text-zh]").forEach(translate));

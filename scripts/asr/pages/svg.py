@@ -19,14 +19,14 @@ from typing import Any
 
 from asr.core.files import atomic_open, write_text
 from asr.core.text_tables import width
-from asr.pages.html import Words
+from asr.pages.words import Words
 
 FONT = Path(__file__).resolve().parent / "fonts" / "RecipeCJK-Regular.otf"
 WIDTH = 680  # user units of every picture; its text is 12 of them high, speakers' names 11
 DPI = 200  # of a paper's PNG
 LONGEST_NAME = 12  # columns; longer names are cut, the page's tables have them whole
 
-# Print colours are the light looks of page.css, statistics_page.css and report.css.
+# Print colours are the light looks of page.css, statistics.css and report.css.
 PRINT = {
     "ink": "#1d2126",
     "muted": "#545b64",
@@ -70,9 +70,9 @@ class Pen:
         """The colour called ``name``."""
         return self.colours[name]
 
-    def words(self, axis: Any, x: float, y: float, words: Words, **look: Any) -> None:
+    def write(self, axis: Any, x: float, y: float, words: Words, **look: Any) -> None:
         """Write ``words`` in the figure's language; on a page both, of which the reader's is shown."""
-        for language, text in zip(("en", "zh"), words, strict=True):
+        for language, text in words._asdict().items():
             if self.language in (None, language):
                 gid = {} if self.language else {"gid": f"words-{language}"}
                 axis.text(x, y, text, parse_math=False, **gid, **look)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from asr.audio.clip import Cut
 from asr.core.names import UNKNOWN_SPEAKER as UNKNOWN_SPEAKER
 from asr.core.names import plain_name, visible
 from asr.preparation.problems import ERROR, NOTE, Problem
@@ -23,18 +24,6 @@ OWN_SPLITS = {  # what the sets of a corpus that comes split are called, and whi
     "test": "test",
     "eval": "test",
 }
-
-
-class Cut(NamedTuple):
-    """What of a file is the clip, where that is not the whole of it.
-
-    ``start`` and ``seconds`` are in seconds (``seconds`` None: to the end); ``channel`` counts from 0 (None: the mean
-    of all channels).
-    """
-
-    start: float = 0.0
-    seconds: float | None = None
-    channel: int | None = None
 
 
 class Clip(NamedTuple):
@@ -58,7 +47,8 @@ class Clip(NamedTuple):
 class Part:
     """What one part of a corpus holds: usable pairs so far (audio is not looked at yet), speakers, problems.
 
-    ``name`` is a part of CDSD, or empty; ``folder`` is where the part lies, ``root`` the corpus's own folder or file.
+    ``name`` is a part of the recipe's own corpus, or empty; ``folder`` is where the part lies, ``root`` the corpus's
+    own folder or file.
     ``faults`` are one-line errors with which nothing can be prepared, though the rest can still be checked.
     """
 
@@ -72,7 +62,7 @@ class Part:
 
 
 def subfolders(folder: Path, problems: list[Problem] | None = None) -> list[Path]:
-    """The folders in ``folder`` by name, hidden ones left out.
+    """Return the folders in ``folder`` by name, hidden ones left out.
 
     With ``problems``, one that cannot be looked into (its permissions, a link to itself) is left out and put there.
     """
@@ -94,7 +84,7 @@ def subfolders(folder: Path, problems: list[Problem] | None = None) -> list[Path
 
 
 def absolute(path: str | os.PathLike[str]) -> Path:
-    """An absolute path with symlinks left as the user wrote them, so that paths stay those the user knows."""
+    """Return an absolute path with symlinks left as the user wrote them, so that paths stay those the user knows."""
     tidy = os.path.abspath(path)  # collapses a/../b by the letter, which a symlinked `a` would make another folder
     if os.path.exists(path) and not (os.path.exists(tidy) and os.path.samefile(path, tidy)):
         return Path.cwd() / path
@@ -111,7 +101,7 @@ def tidy_name(problems: list[Problem], name: str, file: object, line: int | None
 
 
 def unsafe_name(name: str) -> str:
-    """Why ``name`` may not be an utterance id or a speaker, or an empty string.
+    """Return why ``name`` may not be an utterance id or a speaker, or an empty string.
 
     Ids become file names and the first word of a line: an id that could lead out of a folder or out of its line is
     refused, wherever it comes from.
@@ -133,5 +123,5 @@ def unsafe_name(name: str) -> str:
 
 
 def unsafe_id(key: str) -> str:
-    """Why ``key`` may not be an utterance id: what ``unsafe_name`` refuses, and blanks."""
+    """Return why ``key`` may not be an utterance id: what ``unsafe_name`` refuses, and blanks."""
     return "" if key.isascii() and key.isalnum() else unsafe_name(key) or "it holds a blank" * (key.split() != [key])

@@ -2,76 +2,45 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from asr.core.files import write_json, write_text
 from asr.core.made_by import STAGE1, mark, mark_of
 from asr.core.manifest import write_manifest
-from asr.core.processes import Helper, beside
 from asr.core.text_tables import text_table
 from asr.preparation.corpora import kaldi
 from asr.preparation.corpora import lhotse as lhotse_dir
 from asr.preparation.data_folder import write_folder
-from asr.preparation.prepare import MANY_UNKNOWN, Prepared, add_statistics, audio_elsewhere
+from asr.preparation.prepare import Prepared, add_statistics, audio_elsewhere
 from asr.preparation.problems import ERROR, NOTE, WARNING, Problem, count_kinds, tsv_field, write_problems
 from asr.preparation.splits.split_file import SPLITS, write_split
 from asr.preparation.statistics import collect
 from asr.preparation.statistics.page import page
 
 ELSEWHERE = "audio_elsewhere.txt"
-_FEW = 200_000  # utterances
+MANY_UNKNOWN = 0.01  # of a set's characters without a token: from here on it is warned of
 # The manifests, which later stages read, come last: see write_folder.
 OUTPUTS = (
-    *(
-        "problems.tsv",
-        "text_changes.tsv",
-        "split.yaml",
-        "statistics.json",
-        "data_statistics.txt",
-        "data_statistics.html",
-    ),
-    *(mark_of(STAGE1), ELSEWHERE, "lhotse", *SPLITS, "val.jsonl", "test.jsonl", "train.jsonl"),
+    *("problems.tsv", "text_changes.tsv", "split.yaml"),
+    *("statistics.json", "data_statistics.txt", "data_statistics.html"),
+    *(mark_of(STAGE1), ELSEWHERE, "lhotse", *SPLITS),
+    *("val.jsonl", "test.jsonl", "train.jsonl"),
 )
 
 
-def drawing() -> Helper:
-    """A process that loads matplotlib while the corpus is read, and then draws the page for ``write``."""
-    return Helper(_load_matplotlib, _draw)
-
-
-def _load_matplotlib() -> None:
-    from matplotlib.figure import Figure  # noqa: F401
-
-    from asr.preparation.statistics import charts  # noqa: F401
-
-
-def _draw(statistics: Mapping[str, Any], path: Path) -> None:
-    write_text(path, page(statistics))
-
-
-def write(prepared: Prepared, out: Path, draw: Helper, lhotse: bool = False) -> bool:
+def write(prepared: Prepared, out: Path, lhotse: bool = False) -> bool:
     """Write the data folder, as a whole or not at all; False where it is as it would be already."""
-    return write_folder(out, OUTPUTS, lambda folder: _write_files(prepared, folder, draw, lhotse))
+    return write_folder(out, OUTPUTS, lambda folder: _write_files(prepared, folder, lhotse))
 
 
-def _write_files(prepared: Prepared, folder: Path, draw: Helper, lhotse: bool) -> None:
+def _write_files(prepared: Prepared, folder: Path, lhotse: bool) -> None:
     mark(folder, STAGE1)
-    with contextlib.ExitStack() as stack:
-        # Another process writes the lists while this one counts, but not of so many that they fill the memory twice.
-        if few := sum(map(len, prepared.splits.values())) <= _FEW:
-            stack.enter_context(beside(_write_lists, prepared, folder, lhotse))
-        add_statistics(prepared)
-        draw.ask(prepared.statistics, folder / "data_statistics.html")
-        _write_reports(prepared, folder)
-        prepared.headers.commit()
-        if not few:
-            _write_lists(prepared, folder, lhotse)
-    draw.wait()
+    add_statistics(prepared)
+    _write_reports(prepared, folder)
+    _write_lists(prepared, folder, lhotse)
 
 
 def _write_lists(prepared: Prepared, folder: Path, lhotse: bool) -> None:
@@ -88,17 +57,18 @@ def _write_reports(prepared: Prepared, folder: Path) -> None:
     """What people read."""
     statistics, split = prepared.statistics, prepared.split
     comment = "The split as used by local/prepare_1h_dataset.py; its --split reads this file.\n"
-    about = f"{comment}Corpus {prepared.name}: {split.describe()}."
+    about = f"{comment}Corpus {prepared.about['name']}: {split.describe()}."
     write_split(folder / "split.yaml", split, about, statistics["split"]["digest"])
     write_problems(folder / "problems.tsv", prepared.problems)
     prepared.texts.write(folder / "text_changes.tsv")
     write_json(folder / "statistics.json", statistics)
     text = collect.render(statistics, prepared.differences, problem_lines(prepared.problems))
     write_text(folder / "data_statistics.txt", text)
+    write_text(folder / "data_statistics.html", page(statistics))
 
 
 def problem_lines(problems: Sequence[Problem]) -> list[str]:
-    """The problems counted by kind, as lines of a table; none where there is no problem."""
+    """Return the problems counted by kind, as lines of a table; none where there is no problem."""
     examples = {(item.severity, item.kind): item for item in reversed(problems)}
     rows = []
     for (severity, kind), count in count_kinds(problems).items():
@@ -126,7 +96,7 @@ def _head(prepared: Prepared) -> str:
     part = f", part {' and '.join(parts)}" if parts else ""
     split = prepared.split
     drawn = f"split drawn by seed {split.seed}, {split.note}\n" if split.note else ""
-    return f"{drawn}corpus  {prepared.name}{part}\nsplit   {split.describe()}"
+    return f"{drawn}corpus  {prepared.about['name']}{part}\nsplit   {split.describe()}"
 
 
 def _unknown(prepared: Prepared) -> list[str]:
@@ -138,7 +108,7 @@ def _unknown(prepared: Prepared) -> list[str]:
 
 
 def summary(prepared: Prepared, out: Path, written: bool, audio: Path | None) -> str:
-    """What a person sees at the end of stage 1."""
+    """Return what a person sees at the end of stage 1."""
     blocks = [_head(prepared), collect.split_table(prepared.statistics)]
     blocks += collect.manual_block(prepared.differences) + _unknown(prepared)
     blocks.append(_problems(prepared, f"; each one is in {out}/problems.tsv"))
@@ -154,7 +124,7 @@ def summary(prepared: Prepared, out: Path, written: bool, audio: Path | None) ->
 
 
 def check_summary(prepared: Prepared, file: Path | None) -> str:
-    """What a person sees at the end of --check-only."""
+    """Return what a person sees at the end of --check-only."""
     counts = [f"{name} {len(prepared.splits[name]):,}" for name in SPLITS]
     blocks = []
     if any(prepared.splits.values()):

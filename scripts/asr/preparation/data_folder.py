@@ -1,9 +1,8 @@
-"""A folder of files that changes as one: a killed run leaves the previous files or the new ones, never some of each."""
+"""A folder of files that changes as one: a stopped run leaves the previous files or the new, never some of each."""
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import filecmp
 import os
 import re
@@ -18,7 +17,6 @@ from asr.preparation.splits.split_file import SPLITS
 
 # What stage 1 puts into train, val, test and lhotse.
 _IN_FOLDERS = re.compile(r"wav\.scp|text|utt2spk|spk2utt|(recordings|supervisions)_\w+\.jsonl\.gz|\..+\.tmp")
-_AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # linux/fcntl.h, linux/fs.h
 
 
 def refuse_theirs(out: Path, corpus: Path) -> None:
@@ -38,7 +36,7 @@ def refuse_theirs(out: Path, corpus: Path) -> None:
 
 
 def audio_folder(out: Path) -> Path:
-    """Where the clips are that had to be converted: beside the data folder."""
+    """Return the folder of the clips that had to be converted, beside the data folder."""
     return out.absolute().with_name(f"{out.name}_audio")
 
 
@@ -46,12 +44,8 @@ def write_folder(out: Path, names: Sequence[str], fill: Callable[[Path], None]) 
     """Let ``fill`` write ``names`` (files and folders) into an empty folder beside ``out``, then put it in its place.
 
     False where ``out`` holds the same already: then nothing in it is touched. Of ``names``, what ``fill`` does not
-    write is taken away from ``out`` as well.
-
-    The two folders are exchanged in one step (renameat2), what else was in ``out`` being linked into the new one
-    before. Where that cannot be done (a file system without it, a subfolder of somebody's in ``out``) they are renamed
-    one by one in the order of ``names``, with signals held back: then only SIGKILL or a power cut within that
-    moment can leave a mixture.
+    write is removed from ``out`` as well. They are renamed in their order, with signals held back, so that only SIGKILL
+    or a power cut within that moment can leave a mixture.
     """
     out = Path(os.path.realpath(out))
     staging = (out if os.path.ismount(out) else out.parent) / f".{out.name}.tmp"
@@ -62,7 +56,7 @@ def write_folder(out: Path, names: Sequence[str], fill: Callable[[Path], None]) 
             os.rename(staging, out)
         elif all(_same(staging / name, out / name) for name in names):
             return False
-        elif not _exchanged(staging, out, names):
+        else:
             with _signals_held():
                 for name in names:
                     _replace(staging, out, name)
@@ -72,24 +66,13 @@ def write_folder(out: Path, names: Sequence[str], fill: Callable[[Path], None]) 
 
 
 def _same(one: Path, two: Path) -> bool:
-    """Whether two files, or two folders of files, hold the same bytes; also where neither is there."""
+    """Return whether two files, or two folders of files, hold the same bytes; also where neither is there."""
     if one.is_dir() and two.is_dir():
         names = os.listdir(one)
         return sorted(names) == sorted(os.listdir(two)) and all(_same(one / name, two / name) for name in names)
     if one.is_file() and two.is_file():
         return filecmp.cmp(one, two, shallow=False)
     return not one.exists() and not two.exists()
-
-
-def _exchanged(staging: Path, out: Path, names: Sequence[str]) -> bool:
-    try:
-        for name in set(os.listdir(out)) - set(names):
-            os.link(out / name, staging / name, follow_symlinks=False)
-        shutil.copymode(out, staging)
-        renameat2 = ctypes.CDLL(None).renameat2
-    except (OSError, AttributeError):
-        return False
-    return renameat2(_AT_FDCWD, os.fsencode(staging), _AT_FDCWD, os.fsencode(out), _RENAME_EXCHANGE) == 0
 
 
 def _replace(staging: Path, out: Path, name: str) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-from array import array
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -30,23 +29,23 @@ class Clips:
         self._speakers: dict[str, tuple[str, str]] = {}
 
     def speaker(self, name: str) -> str:
-        """The same name, as one string however often it stands (memory). It counts as one of the part's speakers."""
+        """Return the plain name, one string for all its uses (memory). It counts as one of the part's speakers."""
         return self._speaker(name)[0]
 
     def _speaker(self, name: str) -> tuple[str, str]:
-        """A speaker's name, and why it may not be one."""
+        """Return a speaker's name, and why it may not be one."""
         if name not in self._speakers:
             plain = tidy_name(self.part.problems, name, self.part.folder)
             self._speakers[name] = (plain, unsafe_name(plain))
         return self._speakers[name]
 
     def holds(self, key: str, file: str) -> bool:
-        """Whether there is a clip of this key from this file."""
+        """Return whether there is a clip of this key from this file."""
         clip = self._found.get(key)
         return clip is not None and clip.file == file
 
     def add(self, clip: Clip) -> None:
-        """Take a clip, or list why not: unsafe id or speaker, a key that stands twice, no transcript, a bad source."""
+        """Take a clip, or list why not: unsafe id or speaker, a duplicate key, no transcript, a bad source."""
         speaker, unsafe = self._speaker(clip.speaker)
         if not clip.key.isascii():
             clip = clip._replace(key=tidy_name(self.part.problems, clip.key, clip.file, clip.line))
@@ -65,10 +64,10 @@ class Clips:
             self._found[clip.key] = clip._replace(speaker=speaker)
 
     def _twice(self, clip: Clip) -> None:
-        """A key that stands twice is used once where all is the same; else nobody knows which one is right."""
+        """Use a duplicate key once where all is the same; else nobody knows which one is right, and it is left out."""
         first = self._found[clip.key]
         if first is None:
-            self._problem(ERROR, "duplicate id", clip, "it stands above too, and is left out")
+            self._problem(ERROR, "duplicate id", clip, "an earlier line has it too: the id is left out")
             return
         also = f"also in {os.path.join(*Path(first.file).parts[-2:])}:{first.line}"
         if first.split != clip.split:
@@ -86,7 +85,7 @@ class Clips:
         self.part.problems.append(Problem(severity, kind, clip.file, clip.line, clip.key, detail))
 
     def finish(self) -> Part:
-        """The part, with its clips and with all speakers that were named."""
+        """Return the part, with its clips and with all speakers that were named."""
         self.part.clips = [clip for clip in self._found.values() if clip is not None]
         self._found = {}
         self.part.speakers = sorted({name for name, unsafe in self._speakers.values() if not unsafe})
@@ -99,17 +98,17 @@ class Table(Generic[Value]):
     def __init__(self, part: Part, path: Path) -> None:
         self.part, self.path = part, path
         self.values: dict[str, Value | None] = {}
-        self._lines = array("I")  # one for each value, in their order
+        self._lines: dict[str, int] = {}
 
     def put(self, line: int, key: str, value: Value | None) -> None:
-        """Take a value (None: it was refused). A key twice: with the same value it is used, else left out."""
+        """Take a value (None: it was refused). A duplicate key is used where the value is the same, else left out."""
         if key not in self.values:
             self.values[key] = value
-            self._lines.append(line)
+            self._lines[key] = line
         elif value is not None and value == self.values[key]:
-            self.problem(WARNING, "duplicate id", line, key, "it stands above too, the same")
+            self.problem(WARNING, "duplicate id", line, key, "an earlier line says the same")
         else:
-            self.problem(ERROR, "duplicate id", line, key, "it stands above too, and differs: the id is left out")
+            self.problem(ERROR, "duplicate id", line, key, "an earlier line says something else: the id is left out")
             self.values[key] = None
 
     def problem(self, severity: str, kind: str, line: int | None, key: str, detail: str) -> None:
@@ -118,9 +117,9 @@ class Table(Generic[Value]):
 
     def list_unused(self, is_used: Callable[[str], bool], detail: str) -> None:
         """List the usable keys that were not used."""
-        for (key, value), line in zip(self.values.items(), self._lines, strict=True):
+        for key, value in self.values.items():
             if value is not None and not is_used(key):
-                self.problem(WARNING, "wav without transcript", line, key, detail)
+                self.problem(WARNING, "wav without transcript", self._lines[key], key, detail)
 
 
 def list_other(part: Part, kind: str, path: Path) -> None:
@@ -130,7 +129,7 @@ def list_other(part: Part, kind: str, path: Path) -> None:
 
 
 def lines_of(part: Part, path: Path) -> Iterator[tuple[int, str]]:
-    """(line number, text) of a UTF-8 file, one at a time; outer blanks are gone and blank lines passed over.
+    """Yield (line number, text) of a UTF-8 file, one at a time; outer blanks are gone and blank lines passed over.
 
     RecipeError for a missing file, and for bytes that are not UTF-8.
     """
@@ -147,16 +146,16 @@ def lines_of(part: Part, path: Path) -> Iterator[tuple[int, str]]:
 
 
 def decoded(part: Part, path: Path, number: int, raw: bytes) -> str:
-    """A line as text; a byte-order mark before it (files put together have several) is taken away with a note."""
+    """Return a line as text, without a byte-order mark (joined files have several), of which there is a note."""
     line = raw.decode("utf-8")
     if line.startswith(BOM):
-        part.problems.append(Problem(NOTE, "byte-order mark", str(path), number, "", "taken away"))
+        part.problems.append(Problem(NOTE, "byte-order mark", str(path), number, "", "removed"))
         line = line.lstrip(BOM)
     return line
 
 
 def json_object(line: str) -> dict[str, Any]:
-    """The JSON object of a line. ValueError says why it is none."""
+    """Return the JSON object of a line. ValueError says why it is none."""
     try:
         value = json.loads(line)
     except json.JSONDecodeError as error:
@@ -169,7 +168,7 @@ def json_object(line: str) -> dict[str, Any]:
 
 
 def audio_path(text: str, folder: Path, working_directory: bool = True) -> str:
-    """An absolute path. A relative one is meant from the working directory if it exists there, else from ``folder``."""
+    """Return an absolute path. A relative one is from the working directory if it is there, else from ``folder``."""
     if not os.path.isabs(text):
         here = os.path.abspath(text) if working_directory and "\0" not in text else ""
         text = here if here and os.path.exists(text) else os.path.join(folder, text)
@@ -177,7 +176,7 @@ def audio_path(text: str, folder: Path, working_directory: bool = True) -> str:
 
 
 def unsafe_path(path: str) -> str:
-    """Why audio may not have this path, or an empty string: a line of wav.scp must hold it, and be no command."""
+    """Return why audio may not have this path, or "": a line of wav.scp must hold it, and be no command."""
     if not path.isprintable() and (reason := unsafe_name(path.translate(_SLASHES_AND_DOTS))):
         return reason
     if path.strip() != path or not path:
@@ -186,7 +185,7 @@ def unsafe_path(path: str) -> str:
 
 
 def _encodable(text: str) -> bool:
-    """Whether ``text`` is Unicode: JSON's escapes can make halves of characters."""
+    """Return whether ``text`` is Unicode: JSON's escapes can make halves of characters."""
     try:
         text.encode()
     except UnicodeEncodeError:

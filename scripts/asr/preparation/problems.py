@@ -32,7 +32,7 @@ class Problem(NamedTuple):
 
 
 def tsv_field(value: object) -> str:
-    """A value as one TSV field: control and format characters and bytes that are not UTF-8 become visible.
+    """Return a value as one TSV field: control and format characters and bytes that are not UTF-8 become visible.
 
     So a name can neither break a line nor speak to the terminal that shows it.
     """
@@ -52,6 +52,6 @@ def write_problems(path: str | os.PathLike[str], problems: Iterable[Problem]) ->
 
 
 def count_kinds(problems: Iterable[Problem]) -> dict[tuple[str, str], int]:
-    """{(severity, kind): count}, the most severe and then the most frequent first."""
+    """Return {(severity, kind): count}, the most severe and then the most frequent first."""
     counts = Counter((problem.severity, problem.kind) for problem in problems)
     return dict(sorted(counts.items(), key=lambda item: (SEVERITIES.index(item[0][0]), -item[1], item[0][1])))

@@ -6,9 +6,10 @@ import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from asr.audio.clip import Cut
 from asr.core.manifest import Utterance
 from asr.core.names import DUMMIES, UNKNOWN_SPEAKER, known_speakers
-from asr.preparation.corpus import Cut, Part
+from asr.preparation.corpus import Part
 from asr.preparation.problems import WARNING, Problem
 from asr.preparation.splits.split_file import SPLITS
 from asr.preparation.utterances import Read
@@ -69,7 +70,7 @@ def same_audio(splits: Mapping[str, Sequence[Utterance]], cuts: Mapping[str, Cut
 
 
 def _marks(item: Utterance, cut: Cut | None, with_content: bool) -> list[object]:
-    """What only the same recording has: its file and cut, and bytes from the middle of a file unless they are silence.
+    """Return what only the same recording has: file and cut, and bytes from the middle of a file if not silent.
 
     Nothing of a file that cannot be read: that is said elsewhere.
     """

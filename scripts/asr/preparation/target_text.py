@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -51,7 +50,7 @@ class Change(NamedTuple):
 
 
 def changes(text: str, target: str) -> list[Change]:
-    """What was done to ``text``, character by character, to make ``target`` of it, in order."""
+    """Return what was done to ``text``, character by character, to make ``target`` of it, in order."""
     spoken = spelt_out(text)
     pieces = [(match[0], normalize(spoken[slice(*match.span())])) for match in _PIECE.finditer(text)]
     if "".join(piece for _, piece in pieces) != target.replace(" ", ""):
@@ -87,7 +86,7 @@ class TargetText:
         self.rows: dict[Change, _Row] = {}
 
     def target(self, clip: Clip, key: str, problems: list[Problem]) -> str:
-        """The training target of ``clip``, empty where no word is left; ``problems`` gets what should be known."""
+        """Return the training target of ``clip``, "" where no word is left; ``problems`` gets what to know."""
         target = normalize_target(clip.text)
         written = unicodedata.normalize("NFKC", clip.text)
         for kind, pattern, advice in SUSPECT:
@@ -117,13 +116,6 @@ class TargetText:
         detail = ", ".join(describe(change) for change in dict.fromkeys(made))
         problems.append(Problem(NOTE, kind, clip.file, clip.line, key, detail))
 
-    def add(self, rows: Mapping[Change, _Row]) -> None:
-        """Add the changes of texts that come after the ones so far."""
-        for change, row in rows.items():
-            mine = self.rows.setdefault(change, _Row(first=row.first))
-            mine.occurrences += row.occurrences
-            mine.utterances += row.utterances
-
     def write(self, path: str | os.PathLike[str]) -> None:
         """Write the table, the most frequent change first; only its header where nothing was changed."""
         ordered = sorted(self.rows.items(), key=lambda item: (-item[1].occurrences, item[0]))
@@ -141,7 +133,7 @@ def _name(old: str) -> str:
 
 
 def describe(change: Change) -> str:
-    """One change in words: ``， -> removed``, ``Ａ -> a``; what cannot be seen is named by its code point."""
+    """Return one change in words: ``， -> removed``, ``Ａ -> a``; what cannot be seen is named by its code point."""
     hidden = any(unicodedata.category(char)[0] in "CZ" for char in change.old)
     old = " ".join(f"U+{ord(char):04X}" for char in change.old) if hidden else change.old
     return f"{old} -> {_shown(change.new)}"

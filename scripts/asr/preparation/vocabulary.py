@@ -37,11 +37,11 @@ class Vocabulary:
         return frozenset(key for key, made in self.seg_dict.items() if len(key) == 1 and self.tokens.issuperset(made))
 
     def can_write(self, char: str) -> bool:
-        """Whether a character has a token of its own."""
+        """Return whether a character has a token of its own."""
         return char in self.characters
 
     def tokenize(self, text: str) -> list[tuple[str, str]]:
-        """(token, what it was made of) for ``text``; the token is ``<unk>`` where the model has none."""
+        """Return (token, what it was made of) for ``text``; the token is ``<unk>`` where the model has none."""
         if self.seg_dict is None:
             pairs = [(char, char) for char in text if char != " "]
         else:
@@ -63,7 +63,7 @@ class Vocabulary:
         return len(self.tokenize(text))
 
     def unknown(self, text: str) -> list[str]:
-        """What of ``text`` becomes ``<unk>``: characters, or whole words; each once, in order."""
+        """Return what of ``text`` becomes ``<unk>``: characters, or whole words; each once, in order."""
         if self.seg_dict is None and self.tokens.issuperset(text.replace(" ", "")):
             return []
         return list(dict.fromkeys(source for token, source in self.tokenize(text) if token == UNKNOWN))
@@ -76,11 +76,11 @@ class Pieces:
     can_write: Callable[[str], bool]
 
     def count(self, text: str) -> int:
-        """Characters of ``text``: tokens are counted when the family's own manifest is made."""
+        """Return the number of characters of ``text``: tokens are counted when the family's own manifest is made."""
         return len(text) - text.count(" ")
 
     def unknown(self, text: str) -> list[str]:
-        """The characters of ``text`` for which there is no piece and no bytes; each once, in order."""
+        """Return the characters of ``text`` for which there is no piece and no bytes; each once, in order."""
         return [char for char in dict.fromkeys(text) if char != " " and not self.can_write(char)]
 
 
@@ -95,7 +95,7 @@ def unknown_share(texts: Iterable[str], vocabulary: Vocabulary | Pieces) -> tupl
 
 
 def read_vocabulary(path: Path) -> Vocabulary | Pieces | None:
-    """The vocabulary of a token list (tokens.json, tokens.txt) or of a FunASR model folder.
+    """Return the vocabulary of a token list (tokens.json, tokens.txt) or of a FunASR model folder.
 
     None for a model folder with a tokenizer that is not known here. RecipeError where there is no token list, or it is
     not one.
@@ -117,7 +117,7 @@ def read_vocabulary(path: Path) -> Vocabulary | Pieces | None:
 
 
 def _sentencepiece(path: Path) -> Callable[[str], bool]:
-    """Tells whether a SentencePiece model writes a character as anything but <unk> (bytes will do)."""
+    """Return what tells whether a SentencePiece model writes a character as anything but <unk> (bytes will do)."""
     import sentencepiece
 
     if not path.is_file():
@@ -127,7 +127,7 @@ def _sentencepiece(path: Path) -> Callable[[str], bool]:
 
 
 def _hugging_face(folder: Path) -> Callable[[str], bool]:
-    """Tells whether the tokenizer of a language model in a sub-folder gives a character back as it was."""
+    """Return what tells whether a language model's tokenizer, in a sub-folder, gives a character back as it was."""
     import tokenizers
 
     found = [*sorted(folder.glob("*/tokenizer.json")), *sorted(folder.glob("*/merges.txt"))]

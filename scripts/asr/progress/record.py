@@ -1,12 +1,12 @@
 """exp/<tag>/progress.jsonl: what train.log says of a run, one JSON object a line, for curves.png and status.sh.
 
-{"kind": "start", "resumed_at": 40, "time": …, "pid": …, "host": …, "max_epoch": …}   a process begins, or goes on
+{"kind": "start", "resumed_at": 40, "time": …, "pid": …, "host": …, "max_epoch": …}   a process begins, or resumes
 {"kind": "train", "time": …, "epoch": 2, "step": 20, "total_step": 60, "loss": …, …}  at each line of the log
 {"kind": "validation", "time": …, "checkpoint": "model.pt.ep2", "total_step": 69, "loss": …, "cer": …, …}
 
 ``epoch`` and ``step`` count from 1, ``time`` is in seconds since 1970, a value that is no finite number is null. Lines
-are only ever added. A run that goes on from a checkpoint does the steps after it again: ``read`` drops what was written
-of them before. Without torch, so that it is read at once.
+are only ever added. A run that is resumed from a checkpoint does the steps after it again: ``read`` drops what was
+written of them before. Without torch, so that it is read at once.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,10 +22,11 @@ from typing import Any
 FILE = "progress.jsonl"
 
 Record = dict[str, Any]
+Points = list[tuple[int, float]]  # total step and value
 
 
 def clock(seconds: float) -> str:
-    """Seconds as h:mm:ss."""
+    """Return seconds as h:mm:ss."""
     minutes, second = divmod(int(max(seconds, 0)), 60)
     return f"{minutes // 60}:{minutes % 60:02d}:{second:02d}"
 
@@ -51,33 +53,38 @@ def _parsed(line: str) -> Record | None:
     return record if isinstance(step, int) else None
 
 
+def points(records: Sequence[Record], key: str, scale: float = 1.0) -> Points:
+    """Return total step and scaled value of the records that have a value under ``key``."""
+    return [(record["total_step"], scale * record[key]) for record in records if record.get(key) is not None]
+
+
 def read(exp: Path) -> Records:
-    """The records of a run that count; none where there is no file.
+    """Return the records of a run that count; none where there is no file.
 
     Of several of one step (and in validation, of one checkpoint) the last counts. A start drops what lies after it.
     """
     path = exp / FILE
-    found = Records()
+    records = Records()
     if not path.is_file():
-        return found
+        return records
     train: dict[int, Record] = {}
     validation: dict[tuple[int, str], Record] = {}
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         record = _parsed(line) if line.strip() else {"kind": "blank"}
         if record is None:
-            found.damaged += 1
+            records.damaged += 1
         elif record["kind"] == "start":
-            found.starts.append(record)
+            records.starts.append(record)
             at = record["resumed_at"]
-            train = {step: item for step, item in train.items() if step <= at}
-            validation = {key: item for key, item in validation.items() if key[0] <= at}
+            train = {step: earlier for step, earlier in train.items() if step <= at}
+            validation = {key: earlier for key, earlier in validation.items() if key[0] <= at}
         elif record["kind"] == "train":
             train[record["total_step"]] = record
         elif record["kind"] == "validation":
             validation[record["total_step"], str(record.get("checkpoint"))] = record
-    found.train = [train[step] for step in sorted(train)]
-    found.validation = [validation[key] for key in sorted(validation, key=lambda key: key[0])]
-    return found
+    records.train = [train[step] for step in sorted(train)]
+    records.validation = [validation[key] for key in sorted(validation, key=lambda key: key[0])]
+    return records
 
 
 class ProgressFile:
@@ -102,7 +109,7 @@ class ProgressFile:
 
 
 def _plain(value: Any) -> Any:
-    """A value as JSON has it: numbers of numpy and torch become Python's, and what is not finite null."""
+    """Return a value as JSON has it: numbers of numpy and torch become Python's, and what is not finite null."""
     if value is None or isinstance(value, (str, int)):
         return value
     number = float(value)

@@ -20,17 +20,18 @@ from typing import Any, TextIO
 
 from tqdm import tqdm
 
-from asr.progress.drawer import Drawer
+from asr.progress.curves import draw_or_report
 from asr.progress.record import ProgressFile, clock
 
 logger = logging.getLogger("asr.progress")
 
+DRAW_EVERY = 60.0  # seconds, at least, between two drawings of curves.png, each of which takes about one
 BAR_EVERY = 0.1  # seconds between two looks of the bar; its loss is the last line's, for a newer one is waited for
 GIB = 2.0**30
 
 
 def open_terminal() -> TextIO | None:
-    """The terminal of the person who watches, or None.
+    """Return the terminal of the person who watches, or None.
 
     run.sh names it in ASR_TTY: its own output goes through tee into a log, and torchrun's workers have a session of
     their own, for which there is no /dev/tty.
@@ -44,10 +45,21 @@ def open_terminal() -> TextIO | None:
         return None
 
 
-def memory() -> dict[str, float]:
-    """GB of this process: of its GPU the most allocated and the most reserved so far, else what is resident now.
+def open_bar(total: int, **look: Any) -> tqdm:
+    """Return a bar for the person who watches: on the terminal that run.sh names, or on stderr where that is one.
 
-    ``{"memory_gb": …, "reserved_gb": …}``, without the latter on the processor, empty where it cannot be known.
+    Its ``disable`` is true where nobody watches. ``look`` is tqdm's.
+    """
+    terminal = open_terminal()
+    stream = terminal or sys.stderr
+    off = terminal is None and not stream.isatty()
+    return tqdm(total=total, file=stream, leave=False, dynamic_ncols=True, disable=off, **look)
+
+
+def memory() -> dict[str, float]:
+    """Return GB of this process: of its GPU the most allocated and reserved so far, else what is resident now.
+
+    ``{"memory_gb": …, "reserved_gb": …}``, without the latter on the CPU, empty where it cannot be known.
     """
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
@@ -66,7 +78,7 @@ def memory() -> dict[str, float]:
 class Step:
     """One training step. ``audio_seconds`` counts real, unpadded audio on this rank.
 
-    ``loss`` and ``accuracy`` may be tensors of one number: they are read only where they are told. ``waited`` is the
+    ``loss`` and ``accuracy`` may be tensors of one number: they are read only where they are logged. ``waited`` is the
     seconds that the step waited for its data, ``padded_seconds`` the audio with its padding, 0 where it is not known.
     """
 
@@ -84,7 +96,7 @@ class Step:
 
 @dataclass
 class Window:
-    """What was done since the last line."""
+    """What was done since the last line: when it began, audio and padded audio in seconds, seconds of waiting."""
 
     began: float
     audio: float = 0.0
@@ -92,7 +104,7 @@ class Window:
     waited: float = 0.0
 
     def shares(self, now: float) -> dict[str, float | None]:
-        """Audio seconds a second, and the shares of waiting and of padding."""
+        """Return audio seconds a second, and the shares of waiting and of padding."""
         seconds = max(now - self.began, 1e-9)
         return {
             "audio_s_per_s": self.audio / seconds,
@@ -102,7 +114,7 @@ class Window:
 
 
 class Progress:
-    """Counts steps and tells: a line every ``log_interval`` steps and at the end of every epoch, however short.
+    """Counts steps and logs: a line every ``log_interval`` steps and at the end of every epoch, however short.
 
     Args:
         max_epoch: epochs in the whole run.
@@ -120,24 +132,19 @@ class Progress:
         self.writer, self.world_size = writer, world_size
         self.exp = Path(writer.logdir).parent if shown and writer is not None else None
         self.file: ProgressFile | None = None
-        self.drawer = Drawer(self.exp, logger.info) if self.exp else None
+        self.drawn = -math.inf  # when curves.png was drawn last
         self.began = self.last_step = time.monotonic()
         self.first_progress: float | None = None
         self.resumed_at: int | None = None
         self.audio = 0.0
         self.window = Window(self.began)
-        self.bar = self._bar() if shown else None
-        self.bar_shown, self.told = -math.inf, ""  # the last line's loss and accuracy
-
-    def _bar(self) -> Any:
-        terminal = open_terminal()
-        if terminal is None:
-            return None
         shape = "{l_bar}{bar}| {elapsed}<{remaining} {postfix}"
-        return tqdm(total=self.max_epoch, file=terminal, bar_format=shape, dynamic_ncols=True, leave=False)
+        bar = open_bar(max_epoch, bar_format=shape) if shown else None
+        self.bar = None if bar is None or bar.disable else bar
+        self.bar_shown, self.logged = -math.inf, ""  # the last line's loss and accuracy
 
     def _begin(self, resumed_at: int) -> None:
-        """Before the first word: what an earlier process wrote of steps after ``resumed_at`` no longer counts."""
+        """On the first log, discard what an earlier process recorded of steps after ``resumed_at``."""
         if self.resumed_at is not None:
             return
         self.resumed_at = resumed_at
@@ -152,7 +159,7 @@ class Progress:
 
     @contextlib.contextmanager
     def _kept(self) -> Any:
-        """What is only watched must not end a training: a file that cannot be written is told once and left."""
+        """Suppress an OSError: progress.jsonl must not end a training. It is reported once, and the file given up."""
         try:
             yield
         except OSError as error:
@@ -165,7 +172,7 @@ class Progress:
                 self.file.add({"kind": kind, "time": round(time.time(), 3), **values})
 
     def update(self, step: Step, force: bool = False) -> None:
-        """Take one step in; say something if it is time to, or if ``force``."""
+        """Take one step in; log a line if it is time to, or if ``force``."""
         now = self.last_step = time.monotonic()
         self._begin(step.total_steps - 1)
         self.audio += step.audio_seconds * self.world_size
@@ -179,7 +186,7 @@ class Progress:
         last_of_epoch = step.step >= step.steps_in_epoch
         if step.step % self.log_interval == 0 or last_of_epoch or force:
             left = (now - self.began) / max(done - self.first_progress, 1e-9) * (self.max_epoch - done)
-            self._tell(step, self.window.shares(now), left)
+            self._log(step, self.window.shares(now), left)
             self.window = Window(now)
         if self.bar is not None and (last_of_epoch or now - self.bar_shown >= BAR_EVERY):
             self._show(step, done, now)
@@ -189,13 +196,13 @@ class Progress:
         self.bar.n = min(done, self.max_epoch)
         self.bar.set_description_str(f"epoch {step.epoch + 1}/{self.max_epoch}", refresh=False)
         self.bar.set_postfix_str(
-            f"step {step.step}/{step.steps_in_epoch}{self.told} lr {step.lr:.1e}"
+            f"step {step.step}/{step.steps_in_epoch}{self.logged} lr {step.lr:.1e}"
             f" audio {self.audio / max(now - self.began, 1e-9):.0f} s/s"
         )
 
-    def _tell(self, step: Step, window: dict[str, float | None], left: float) -> None:
+    def _log(self, step: Step, window: dict[str, float | None], left: float) -> None:
         loss, accuracy = float(step.loss), None if step.accuracy is None else float(step.accuracy)
-        self.told = f" loss {loss:.3f}" + ("" if accuracy is None else f" acc {accuracy:.2f}")
+        self.logged = f" loss {loss:.3f}" + ("" if accuracy is None else f" acc {accuracy:.2f}")
         used = memory()
         parts = [f"epoch {step.epoch + 1}/{self.max_epoch} step {step.step}/{step.steps_in_epoch} loss {loss:.3f}"]
         parts += [] if accuracy is None else [f"acc {accuracy:.3f}"]
@@ -221,17 +228,22 @@ class Progress:
                 self.writer.add_scalar(name, value, step)
 
     def validated(self, name: str, values: dict[str, float | None], total_steps: int) -> None:
-        """Say what validation measured on checkpoint ``name``, and have curves.png drawn anew."""
+        """Log what validation measured on checkpoint ``name``, and draw curves.png again."""
         self._begin(total_steps)
         shown = "  ".join(f"{key} {value:.4f}" for key, value in values.items() if value is not None)
         logger.info(f"validation of {name}: {shown}")
         self._record("validation", checkpoint=name, total_step=total_steps, **values)
         self.scalars({f"validation/{key}": value for key, value in values.items()}, total_steps)
+        self._draw()
         now = time.monotonic()
         self.window.began += now - self.last_step  # the speed of training is without it
         self.last_step = now
-        if self.drawer is not None:
-            self.drawer.ask()
+
+    def _draw(self) -> None:
+        """Draw curves.png, unless that was done a moment ago; after an error no more."""
+        if self.exp is not None and self.last_step - self.drawn >= DRAW_EVERY:
+            drawn = draw_or_report(self.exp, lambda line: logger.info(f"{line}; training goes on"))
+            self.drawn = self.last_step if drawn else math.inf
 
     def close(self) -> None:
         """Take the bar away and write the last scalars."""
@@ -242,5 +254,3 @@ class Progress:
         if self.file is not None:
             self.file.close()
             self.file = None
-        if self.drawer is not None:
-            self.drawer.close()

@@ -6,7 +6,6 @@ done here is one whose input and output files are as its stamp has them.
 
 from __future__ import annotations
 
-import fcntl
 import re
 import time
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from asr.core.digests import sha256_file
 from asr.core.errors import RecipeError
+from asr.core.locks import lock
 from asr.core.run_folder import RunFolder, read_stage_file
 
 STAGES = ("set up", "prepare", "baseline", "fine-tune", "average", "evaluate")
@@ -68,15 +68,14 @@ def lock_holder(exp: Path) -> str | None:
     try:
         with open(RunFolder(exp).lock, encoding="utf-8", errors="replace") as stream:
             try:
-                fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)  # for a moment: run.sh waits two seconds for it
+                if lock(stream, shared=True) is None:  # for a moment: run.sh waits two seconds for it
+                    return None
             except BlockingIOError:
                 return (stream.read().split() or [""])[-1]
-            except OSError:  # a file system without locks: is the last one that wrote its number there?
-                holder = (stream.read().split() or ["-"])[-1]
-                return holder if b"run.sh" in Path("/proc", holder, "cmdline").read_bytes() else None
+            holder = (stream.read().split() or ["-"])[-1]  # no locks here: is the process alive that wrote its id last?
+            return holder if b"run.sh" in Path("/proc", holder, "cmdline").read_bytes() else None
     except OSError:
-        pass
-    return None
+        return None
 
 
 def ending(log: Path) -> tuple[str, str]:

@@ -1,22 +1,23 @@
 """The figures of report.html: rates with their intervals, confusions, and training curves.
 
-Every one is drawn by one function for the page and for a paper (asr.pages.svg.Pen), from score.json alone or from the
-training curves.
+Every one is drawn by one function for the page and for a paper (asr.pages.svg.Pen), from score.json alone or from
+progress.jsonl.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from asr.core.text_tables import width
-from asr.pages.html import Words
 from asr.pages.svg import WIDTH, Pen, bars, new_figure, shown
+from asr.pages.words import Words, words
+from asr.progress.record import Points, Records, points
 
 MOST_NAMED = 60  # rows that have room for a name each
-SYSTEMS = {"baseline": ("baseline", "未微调"), "tuned": ("tuned", "微调后")}
-OTHER_CLIPS: Words = ("other clips, other listeners", "片段不同，听者不同")
-_CER: Words = ("CER, %", "字错率（%）")
+MOST_POINTS = 400  # of a curve; more are averaged by stretches, which no eye can tell
+SYSTEMS = ("baseline", "tuned")
 _LIFT = {"baseline": -0.17, "tuned": 0.17}
 
 
@@ -28,9 +29,10 @@ class Row(NamedTuple):
     rates: Mapping[str, tuple[float, Sequence[float] | None]]
 
 
-def group_rows(groups: Mapping[str, Any], interval: str, names: Mapping[str, Words] | None = None) -> list[Row]:
-    """Rows of score.json's groups that hold an utterance; ``interval`` names the field that has the interval."""
+def group_rows(groups: Mapping[str, Any], interval: str) -> list[Row]:
+    """Return rows of score.json's groups that hold an utterance; ``interval`` names the field that has the interval."""
     rows = []
+    texts = {name: words(name) for name in ("seen", "unseen")}
     for name, group in groups.items():
         counts = {system: group.get(system) for system in SYSTEMS}
         rates = {
@@ -39,13 +41,13 @@ def group_rows(groups: Mapping[str, Any], interval: str, names: Mapping[str, Wor
             if count and count["cer"] is not None
         }
         if rates:
-            label = (names or {}).get(name, (shown(name), shown(name)))
+            label = texts.get(name) or Words(shown(name), shown(name))
             rows.append(Row(label, group["n_utt"], rates))
     return rows
 
 
 def rates(rows: Sequence[Row], pen: Pen, lines: Sequence[Mapping[str, Any]] = ()) -> Any:
-    """CER by row, baseline above tuned, each with its interval; ``lines`` are score.json's reference lines."""
+    """Draw the CER by row, baseline above tuned, each with its interval; ``lines`` are score.json's reference lines."""
     named = len(rows) <= MOST_NAMED
     if not named:
         rows = sorted(rows, key=lambda row: -max(rate for rate, _ in row.rates.values()))
@@ -65,7 +67,7 @@ def rates(rows: Sequence[Row], pen: Pen, lines: Sequence[Mapping[str, Any]] = ()
     if named:
         _row_names(axis, rows, left, pen)
     inner = height - 42 - top  # what is left of it for the axes
-    pen.words(axis, 0.5, -32 / inner, _CER, transform=axis.transAxes, ha="center", va="center")
+    pen.write(axis, 0.5, -32 / inner, words("cer_axis"), transform=axis.transAxes, ha="center", va="center")
     _reference_lines(axis, lines, inner, pen)
     if pen.language is not None:
         _legend(figure, [name for name in SYSTEMS if any(name in row.rates for row in rows)], pen, height)
@@ -104,10 +106,10 @@ def _row_names(axis: Any, rows: Sequence[Row], left: float, pen: Pen) -> None:
         if one:
             axis.text(-10 / inner, place, row.name[0], ha="right", parse_math=False, **look)
         else:
-            pen.words(axis, -10 / inner, place, row.name, ha="right", **look)
+            pen.write(axis, -10 / inner, place, row.name, ha="right", **look)
         axis.text(1 + 58 / inner, place, f"{row.utterances:,}", ha="right", color=pen["muted"], fontsize=11, **look)
     look = {"transform": axis.transAxes, "ha": "right", "va": "center", "fontsize": 11, "color": pen["muted"]}
-    pen.words(axis, 1 + 58 / inner, 1 + 8 / (28 * len(rows)), ("utterances", "语句数"), **look)
+    pen.write(axis, 1 + 58 / inner, 1 + 8 / (28 * len(rows)), words("utterance_count"), **look)
 
 
 def _reference_lines(axis: Any, lines: Sequence[Mapping[str, Any]], inner: float, pen: Pen) -> None:
@@ -118,15 +120,15 @@ def _reference_lines(axis: Any, lines: Sequence[Mapping[str, Any]], inner: float
         at = 100 * line["cer"]
         up = 1 + (24 + 16 * place) / inner
         axis.plot([at, at], [0, up], transform=axis.get_xaxis_transform(), color=pen["muted"], clip_on=False, lw=0.9)
-        words = (_line_words(line, "name", "note", ":"), _line_words(line, "name_zh", "note_zh", "："))
+        label = Words(_line_words(line, "name", "note", ":"), _line_words(line, "name_zh", "note_zh", "："))
         look = {"transform": axis.get_xaxis_transform(), "va": "center", "fontsize": 11, "color": pen["muted"]}
         shift = -0.006 if late else 0.006
-        pen.words(axis, at + shift * right, up, words, ha="right" if late else "left", **look)
+        pen.write(axis, at + shift * right, up, label, ha="right" if late else "left", **look)
 
 
 def _line_words(line: Mapping[str, Any], name: str, note: str, colon: str) -> str:
-    """A reference line's name, rate, and of its note what comes before the details."""
-    short = str(line.get(note) or OTHER_CLIPS[note == "note_zh"]).split(colon)[0]
+    """Return a reference line's name, rate, and of its note what comes before the details."""
+    short = str(line.get(note) or words("other_clips")[note == "note_zh"]).split(colon)[0]
     return f"{line[name]}: {100 * line['cer']:g} % ({short})"
 
 
@@ -141,24 +143,24 @@ def _legend(figure: Any, systems: Sequence[str], pen: Pen, height: float) -> Non
         face = pen["card"] if system == "baseline" else pen[system]
         mark = {"marker": "o" if system == "baseline" else "D", "markersize": 7 if system == "baseline" else 6}
         axis.plot([at], [9], **mark, markerfacecolor=face, markeredgecolor=pen[system], markeredgewidth=1.8)
-        pen.words(axis, at + 12, 9, SYSTEMS[system], va="center")
+        pen.write(axis, at + 12, 9, words(system), va="center")
 
 
-def confusions(found: Mapping[str, Mapping[str, Any]], pen: Pen) -> Any:
-    """Heat maps of confusions by system, side by side: rows said, columns heard, the shade is the share of the row."""
+def confusions(tables: Mapping[str, Mapping[str, Any]], pen: Pen) -> Any:
+    """Draw confusions by system side by side: rows are references, columns hypotheses, shades the share of the row."""
     from matplotlib.figure import Figure
 
-    size = max(len(table["labels"]) for table in found.values())
+    size = max(len(table["labels"]) for table in tables.values())
     gap, top, left = 44, 40, 40
-    cell = min(40.0, 580 / size, (WIDTH - (left + 12) * len(found) - gap * (len(found) - 1)) / (size * len(found)))
+    cell = min(40.0, 580 / size, (WIDTH - (left + 12) * len(tables) - gap * (len(tables) - 1)) / (size * len(tables)))
     height = top + cell * size + 40
     figure = Figure(figsize=(WIDTH / 72, height / 72))
     block = left + cell * size + 12
-    start = (WIDTH - block * len(found) - gap * (len(found) - 1)) / 2
-    for place, (system, table) in enumerate(found.items()):
+    start = (WIDTH - block * len(tables) - gap * (len(tables) - 1)) / 2
+    for place, (system, table) in enumerate(tables.items()):
         corner = start + place * (block + gap) + left
         box = (corner / WIDTH, 40 / height, cell * size / WIDTH, cell * size / height)
-        _heat_map(figure.add_axes(box), table, cell, SYSTEMS[system], pen)
+        _heat_map(figure.add_axes(box), table, cell, words(system), pen)
     return figure
 
 
@@ -187,36 +189,43 @@ def _heat_map(axis: Any, table: Mapping[str, Any], cell: float, name: Words, pen
         turn = {"rotation": 90} if cell < 24 and len(label) > 1 else {}
         axis.text(place + 0.5, -4 / cell, label, ha="center", va="bottom", **turn, **small)
     middle = {"ha": "center", "va": "center"}
-    pen.words(axis, size / 2, size + 12 / cell, name, **middle)
+    pen.write(axis, size / 2, size + 12 / cell, name, **middle)
     note = {**middle, "fontsize": 10, "color": pen["muted"]}
-    pen.words(axis, size / 2, size + 28 / cell, ("rows: said; columns: heard", "行：应说；列：听成"), **note)
+    pen.write(axis, size / 2, size + 28 / cell, words("confusion_axes"), **note)
 
 
-def curves(found: Mapping[str, Sequence[tuple[int, float]]], pen: Pen) -> Any:
-    """Training curves over steps: loss in training and validation, CER of validation, learning rate."""
+def curves(records: Records, pen: Pen) -> Any:
+    """Draw training curves over steps: loss in training and validation, CER of validation, learning rate."""
+    losses = [("several", points(records.train, "loss")), ("tuned", points(records.validation, "loss"))]
     panels = [
-        (("loss", "损失"), (("train/loss", "several"), ("validation/loss", "tuned")), 1),
-        (("validation CER, %", "验证集字错率（%）"), (("validation/cer", "tuned"),), 100),
-        (("learning rate", "学习率"), (("train/lr", "several"),), 1),
+        (words("loss_axis"), losses),
+        (words("validation_cer_axis"), [("tuned", points(records.validation, "cer", 100))]),
+        (words("lr_axis"), [("several", points(records.train, "lr"))]),
     ]
-    panels = [panel for panel in panels if any(found.get(tag) for tag, _ in panel[1])]
+    panels = [panel for panel in panels if any(line for _, line in panel[1])]
     height = 140 * len(panels) + 48
     figure, axes = new_figure(height, left=72, bottom=40, rows=len(panels), top=20)
     figure.subplots_adjust(hspace=0.28)
-    for axis, (name, lines, scale) in zip(axes, panels, strict=True):
-        for tag, tone in lines:
-            points = found.get(tag) or []
-            few = len(points) <= 80 and tag.startswith("validation")
-            look = {"color": pen[tone], "linewidth": 1.6, "marker": "o" if few else None, "markersize": 3.5}
-            axis.plot([step for step, _ in points], [scale * value for _, value in points], **look)
+    for axis, (name, lines) in zip(axes, panels, strict=True):
+        for tone, line in lines:
+            dots = {"marker": "o", "markersize": 3.5} if tone == "tuned" and len(line) <= 80 else {}
+            if line:
+                axis.plot(*zip(*thinned(line), strict=True), color=pen[tone], linewidth=1.6, **dots)
         axis.set_ylim(bottom=0)
-        axis.yaxis.set_major_formatter(lambda value, _place: f"{value:,.6g}")
-        pen.words(axis, 0, 1.03, name, transform=axis.transAxes, va="bottom", fontsize=11)
-    axes[-1].xaxis.set_major_formatter(lambda value, _place: f"{value:,.10g}")
+        axis.yaxis.set_major_formatter(lambda value, _: f"{value:,.6g}")
+        pen.write(axis, 0, 1.03, name, transform=axis.transAxes, va="bottom", fontsize=11)
+    axes[-1].xaxis.set_major_formatter(lambda value, _: f"{value:,.10g}")
     look = {"transform": axes[-1].transAxes, "ha": "center", "va": "center"}
-    pen.words(axes[-1], 0.5, -32 / (axes[-1].get_position().height * height), ("training steps", "训练步数"), **look)
-    if pen.language is not None and found.get("train/loss") and found.get("validation/loss"):
-        for place, (tone, words) in enumerate((("several", ("training", "训练")), ("tuned", ("validation", "验证")))):
+    pen.write(axes[-1], 0.5, -32 / (axes[-1].get_position().height * height), words("steps_axis"), **look)
+    if pen.language is not None and all(line for _, line in losses):
+        for place, (tone, name) in enumerate((("several", words("train_curve")), ("tuned", words("validation_curve")))):
             look = {"transform": axes[0].transAxes, "ha": "right", "va": "bottom", "fontsize": 11, "color": pen[tone]}
-            pen.words(axes[0], 1 - 0.14 * (1 - place), 1.03, words, **look)
+            pen.write(axes[0], 1 - 0.14 * (1 - place), 1.03, name, **look)
     return figure
+
+
+def thinned(line: Points) -> Points:
+    """Return at most ``MOST_POINTS`` points, each the mean of its stretch at the stretch's last step."""
+    stretch = math.ceil(len(line) / MOST_POINTS)
+    parts = [line[at : at + stretch] for at in range(0, len(line), stretch)]
+    return [(part[-1][0], sum(value for _, value in part) / len(part)) for part in parts]

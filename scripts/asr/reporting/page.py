@@ -1,85 +1,178 @@
-"""report.html of a run and its figures, made from score.json, per_utterance.tsv, provenance.json and TensorBoard.
+"""report.html of a run and its figures, made from score.json, per_utterance.tsv, provenance.json and progress.jsonl.
 
 The page is one file that opens from disk, asks the network for nothing, and holds no figure of its own. Unlike
-RESULTS.md it holds transcripts and, with ``embed_audio``, the clips themselves.
+RESULTS.md it holds transcripts and, with ``embed_audio``, the clips themselves. The page itself is
+asr/pages/templates/report.html.j2; view.py says what it shows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from asr.core.files import write_text
 from asr.core.publishable_paths import public
 from asr.core.run_folder import RunFolder
-from asr.pages.html import both, document, heading, part
-from asr.pages.svg import Pen, drawing, save_for_paper
-from asr.reporting.curves import Curves, read_curves
-from asr.reporting.headline import top
-from asr.reporting.provenance_table import how_it_was_made
-from asr.reporting.rows import as_script, browser_data
-from asr.reporting.sections import Plot, plots, sections
+from asr.pages.html import Card, as_script, render, trusted
+from asr.pages.svg import Pen, drawing, save_for_paper, svg
+from asr.pages.words import Words, browser_words, words
+from asr.progress import record as progress_file
+from asr.progress.record import Records, points
+from asr.reporting import view
+from asr.reporting.facts import command, configuration, facts
+from asr.reporting.rows import browser_data
 from asr.scoring.files import with_names
+from asr.scoring.headline import headline
+from asr.scoring.tables import percent
 
 FIGURES = ("speakers", "text", "length", "duration", "rate", "tone", "initial_baseline", "initial_tuned", "training")
-SIMULATED_SPEECH = {"en": "simulated speech", "zh": "模拟语音"}
+Score = Mapping[str, Any]
 
 
-def write_html(exp: Path, score: Mapping[str, Any], provenance: Mapping[str, Any], embed_audio: bool = False) -> None:
+def write_html(exp: Path, title: str, score: Score, provenance: Mapping[str, Any], embed_audio: bool = False) -> None:
     """Write ``exp``/report.html and ``exp``/figures/NAME.LANGUAGE.{svg,png}.
 
     ``score`` is score.json (schema_version 3), ``provenance`` may lack any field. Clips are linked by paths relative to
     the page; with ``embed_audio`` they are in it, as MP3. RecipeError where per_utterance.tsv or a clip is not as it
     should be.
     """
-    curves = read_curves(exp)
-    html = page(exp, score, provenance, curves, embed_audio)
+    records = progress_file.read(exp)
+    html = page(exp, title, score, provenance, embed_audio)
     simulated = (provenance.get("corpus") or {}).get("simulated") is True
-    write_figures(exp / "figures", plots(score, curves), simulated)
+    write_figures(exp / "figures", view.plots(score, records), simulated)
     write_text(RunFolder(exp).report, html)
 
 
-def page(
-    exp: Path, score: Mapping[str, Any], provenance: Mapping[str, Any], curves: Curves, embed_audio: bool = False
-) -> str:
-    """report.html, the same bytes for the same run."""
+def page(exp: Path, title: str, score: Score, provenance: Mapping[str, Any], embed_audio: bool = False) -> str:
+    """Return report.html, the same bytes for the same run."""
     data = browser_data(exp, exp / "score" / "per_utterance.tsv", list(score["systems"]), embed_audio)
-    tag = exp.resolve().name
+    named, records = with_names(score, exp / "score"), progress_file.read(exp)
+    with drawing(Pen()):
+        drawn = {name: svg(plot(Pen()), f"picture-{name}") for name, plot in view.plots(named, records).items()}
+    return html_of(title, named, provenance, records, data, drawn)
+
+
+def html_of(
+    title: str,
+    score: Score,
+    provenance: Mapping[str, Any],
+    records: Records,
+    data: Mapping[str, Any],
+    drawn: Mapping[str, str],
+) -> str:
+    """Return the page of a score; ``data`` is the error browser's, ``drawn`` the pictures by name, as SVG."""
     provenance = public(dict(provenance))
-    body = [
-        *top(tag, score, provenance.get("corpus") or {}, embed_audio),
-        *sections(with_names(score, exp / "score"), curves),
-    ]
-    body += [_browser(data), how_it_was_made(score, provenance)]
-    script = part("report.js") + part("report_browser.js")
-    title = (f"Results: {tag}", f"结果：{tag}")
-    return document(title, body, style=part("report.css"), script=script, policy="media-src 'self' file: data:")
+    corpus, groups = provenance.get("corpus") or {}, score.get("groups") or {}
+    sounds = view.sound_systems(score)
+    last = list(sounds)[-1] if sounds else ""
+    return render(
+        "report.html.j2",
+        words("results_of", name=title),
+        ["report.css"],
+        ["report.js", "report_browser.js"],
+        policy="media-src 'self' file: data:",
+        corpus=corpus,
+        pooled=view.pooled_note(score) if score.get("pooled") else None,
+        headline=_both_languages(headline(score)),
+        cards=_cards(score),
+        holds=_holds(corpus, data["embedded"]),
+        systems=view.systems(score),
+        certainty=view.certainty(score),
+        legend=[(name, words(name)) for name in score["systems"]],
+        pictures={name: trusted(picture) for name, picture in drawn.items()},
+        reference_lines=view.reference_lines(score),
+        many_speakers=len(score["by_speaker"]) > view.figures.MOST_NAMED,
+        group_table=lambda first, rows: view.group_table(score, first, rows),
+        by_speaker=score["by_speaker"],
+        groups={"speaker_table": None, **dict.fromkeys(("text", *view.GROUPS)), **groups},
+        sounds_note=_sounds_note(score),
+        sounds=view.sound_rates(sounds) if sounds else None,
+        confusions=view.frequent_confusions(sounds[last]) if sounds else None,
+        last_system=last,
+        lowest_cer=_lowest_cer(records),
+        data=as_script({**data, "words": browser_words()}),
+        facts=facts(score, provenance),
+        unknown=view.unknown(score),
+        split_sizes=view.split_sizes(provenance),
+        command=command(provenance),
+        configuration=configuration(provenance),
+    )
 
 
-def write_figures(folder: Path, found: Mapping[str, Plot], simulated: bool = False) -> None:
-    """Every figure for a paper, in English and in Chinese; an earlier run's that this one has not is removed.
+def write_figures(folder: Path, plots: Mapping[str, Callable[[Pen], Any]], simulated: bool = False) -> None:
+    """Write every figure for a paper, in English and in Chinese; remove an earlier run's that this one has not.
 
     What is ``simulated`` says so in each picture, which goes where its caption does not.
     """
     for name in FIGURES:
         for file in folder.glob(f"{name}.??.*"):
-            if name not in found:
+            if name not in plots:
                 file.unlink()
     for language in ("en", "zh"):
         pen = Pen(language)
         with drawing(pen):
-            for name, plot in found.items():
+            for name, plot in plots.items():
                 figure = plot(pen)
                 if simulated:
-                    figure.text(0.99, 0.01, SIMULATED_SPEECH[language], ha="right", va="bottom", fontsize=11)
+                    note = getattr(words("simulated_speech"), language)
+                    figure.text(0.99, 0.01, note, ha="right", va="bottom", fontsize=11)
                 save_for_paper(figure, folder / f"{name}.{language}")
 
 
-def _browser(data: Mapping[str, Any]) -> str:
-    words = ("The utterances are shown by a script.", "语句列表由脚本显示。")
-    return (
-        f"{heading('Utterances', '逐句查看')}\n<noscript><p>{both(*words)}</p></noscript>\n"
-        '<section id="browser" aria-label="Utterances" data-label-en="Utterances" data-label-zh="逐句查看"></section>\n'
-        f'<script type="application/json" id="utterances">{as_script(data)}</script>'
-    )
+def _both_languages(found: Any) -> dict[str, Any]:
+    """Return a headline with its notes as Words."""
+    notes = {name: [Words(**note) for note in getattr(found, name)] for name in ("warnings", "tests", "about")}
+    return {**notes, "finding": Words(**found.finding), "speakers": found.speakers and Words(**found.speakers)}
+
+
+def _cards(score: Score) -> list[Card]:
+    names = {"baseline": words("cer_before"), "tuned": words("cer_after")}
+    cards = [
+        Card(names[system], _rate(row["cer"]), _interval(row.get("ci95")), system)
+        for system, row in score["systems"].items()
+    ]
+    comparison = score.get("comparison")
+    if comparison and comparison["absolute_reduction"] is not None:
+        relative = _interval(comparison.get("relative_ci95"), 1)
+        cards.append(Card(words("relative_reduction"), _rate(comparison["relative_reduction"], 1), relative))
+        better, worse, same = (f"{comparison[f'utterances_{kind}']:,}" for kind in ("better", "worse", "same"))
+        cards.append(Card(words("utterances_better"), better, words("worse_same", worse=worse, same=same)))
+    reference, row = score["reference"], next(iter(score["systems"].values()))
+    size = words("test_size", utterances=f"{reference['n_utt']:,}", characters=f"{row['ref_len']:,}")
+    speakers = f"{reference['n_speakers']:,}" if reference["n_speakers"] else words("not_known")
+    return [*cards, Card(words("test_speakers"), speakers, size)]
+
+
+def _rate(rate: float | None, digits: int = 2) -> str:
+    return view.NO_VALUE if rate is None else f"{view.signed(rate, digits)} %"
+
+
+def _interval(ci95: Any, digits: int = 2) -> Words:
+    if not ci95:
+        return words("no_interval")
+    low, high = (view.signed(end, digits) for end in ci95)
+    return words("interval_is", interval=f"{low} – {high}")
+
+
+def _holds(corpus: Mapping[str, Any], embedded: bool) -> list[Words]:
+    """Return what the page holds, and whose terms apply to it."""
+    terms = "terms_cdsd" if "cdsd" in str(corpus.get("name", "CDSD")).lower() else "terms_own"
+    if corpus.get("simulated"):
+        terms = "terms_simulated"
+    return [words("holds_audio" if embedded else "holds_audio_links"), words(terms)]
+
+
+def _sounds_note(score: Score) -> Words | None:
+    mandarin = score.get("mandarin") or {}
+    note = mandarin.get("note")
+    return Words(note, mandarin.get("note_zh") or note) if note else None
+
+
+def _lowest_cer(records: Records) -> list[Words]:
+    """Return the lowest CER of validation and its step in a sentence; none where CER was not validated."""
+    rates = points(records.validation, "cer")
+    if not rates:
+        return []
+    step, rate = min(rates, key=lambda point: point[1])
+    return [words("lowest_cer", cer=percent(rate), step=f"{step:,}")]

@@ -63,9 +63,10 @@ def times(exp: Path) -> dict[str, int]:
 
 
 def _corpus_name(about: dict[str, Any]) -> str:
-    """What a corpus may be called: its folder's name may be anybody's."""
-    name = str(about.get("name", ""))
-    return "CDSD" if "cdsd" in name.lower() else name if about.get("simulated") else "own corpus"
+    """Return what a corpus may be called: its folder's name may be anybody's, or claim to be CDSD."""
+    if about.get("cdsd") is True:  # as stage 1 was told by --cdsd
+        return "CDSD"
+    return str(about.get("name", "")) if about.get("simulated") else "own corpus"
 
 
 def corpus(data: Path) -> dict[str, Any]:
@@ -111,7 +112,7 @@ def gather(exp: Path, data: Path, conf: str, ngpu: int) -> dict[str, Any]:
         "base": {"id": base.get("id", "unknown"), "digest": base.get("digest")},
         "average": load(RunFolder(exp).average),
         "decode": {name: decode(exp / name) for name in ("baseline", "tuned")},
-        "processor": machine.processor(),
+        "processor": machine.cpu(),
         "gpu": ", ".join(item.name for item in gpus) or None,
         "python": platform.python_version(),
         "times": times(exp),

@@ -83,9 +83,3 @@ def _mp3(file: Path) -> str:
         reason = "no such file" if not file.exists() else str(error).splitlines()[0]
         raise RecipeError(f"{file}: {reason}; without --embed-audio the page only links to clips") from None
     return f"data:audio/mpeg;base64,{base64.b64encode(stream.getvalue()).decode()}"
-
-
-def as_script(value: Any) -> str:
-    """``value`` as JSON that may stand inside a ``<script>`` element: nothing in it ends one or begins a comment."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    return text.replace("<", "\\u003c").encode("utf-8", "replace").decode("utf-8")

@@ -2,8 +2,8 @@
 
     python -m asr.report --exp exp/TAG [--embed-audio]
 
-RESULTS.md (results.py) holds no transcript. report.html (html_report.py) holds all of them, and links to the clips;
-with --embed-audio it holds the clips too.
+RESULTS.md (results_md.py) holds no transcript. report.html (page.py) holds all of them, and links to the clips; with
+--embed-audio it holds the clips too. DIR may be exp/NAME/SETTING of an experiment, whose score is pooled.
 """
 
 from __future__ import annotations
@@ -12,39 +12,46 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from asr.core.errors import RecipeError
 from asr.core.files import read_json, write_text
 from asr.core.made_by import claim
-from asr.core.run_folder import RunFolder, rerun
+from asr.core.run_folder import RunFolder
+from asr.reporting.facts import in_common
 from asr.reporting.results_md import results
+from asr.scoring.score_json import read_score
 
-SCHEMA_VERSION = 3
+
+def title_of(exp: Path, score: dict[str, Any]) -> str:
+    """Return what a run is called: its tag; the setting of an experiment with the experiment's name before it."""
+    folder = exp.resolve()
+    return f"{folder.parent.name}/{folder.name}" if score.get("pooled") else folder.name
 
 
-def read_score(folder: Path) -> dict[str, Any]:
-    """The score.json of a score folder. RecipeError where there is none of this version."""
-    path = folder / "score.json"
-    score = read_json(path, "run stage 5, which scores, first")
-    version = score.get("schema_version")
-    if version != SCHEMA_VERSION:
-        again = rerun(folder.resolve().parent, 5)
-        raise RecipeError(f"{path}: schema_version {version}, not {SCHEMA_VERSION}: score again: {again}")
-    return score
+def provenance_of(exp: Path, score: dict[str, Any]) -> dict[str, Any]:
+    """Return the run's provenance.json, or what those of all the runs that are pooled have in common."""
+    if score.get("pooled"):
+        files = [RunFolder(exp.resolve().parents[1] / tag).provenance for tag in score["pooled"]["runs"]]
+    else:
+        files = [RunFolder(exp).provenance]
+    records = [read_json(file, "remove it or run stage 5 again") for file in files if file.exists()]
+    return in_common(records) if records else {}
+
+
+def write_report(exp: Path, embed_audio: bool = False) -> None:
+    """Write RESULTS.md, report.html and figures/ of a run, or of an experiment's setting, that is scored."""
+    from asr.reporting.page import write_html
+
+    score = read_score(RunFolder(exp).score)
+    title, provenance = title_of(exp, score), provenance_of(exp, score)
+    claim(exp, "report", ["RESULTS.md", "report.html", "figures/*"])
+    write_text(RunFolder(exp).results, results(title, score, provenance))
+    write_html(exp, title, score, provenance, embed_audio)
 
 
 def main() -> None:
     """Write the report of the run that the command line names."""
-    from asr.reporting.page import write_html
-
     parser = argparse.ArgumentParser(prog="python -m asr.report", description=__doc__.splitlines()[0])
     parser.add_argument("--exp", type=Path, required=True, metavar="DIR", help="the run's folder, exp/TAG")
     parser.add_argument("--embed-audio", action="store_true", help="copy the clips into the page: it may be given away")
     arguments = parser.parse_args()
-    exp: Path = arguments.exp
-    score = read_score(RunFolder(exp).score)
-    recorded = RunFolder(exp).provenance
-    provenance = read_json(recorded, "remove it or run stage 5 again") if recorded.exists() else {}
-    claim(exp, "report", ["RESULTS.md", "report.html", "figures/*"])
-    write_text(RunFolder(exp).results, results(exp.resolve().name, score, provenance))
-    write_html(exp, score, provenance, arguments.embed_audio)
-    print(f"written to {exp}: RESULTS.md, report.html, figures/")
+    write_report(arguments.exp, arguments.embed_audio)
+    print(f"written to {arguments.exp}: RESULTS.md, report.html, figures/")

@@ -49,12 +49,12 @@ class ErrorCounts:
 
     @classmethod
     def total(cls, counts: Iterable[ErrorCounts]) -> ErrorCounts:
-        """The sum: ``sum(counts, ErrorCounts())`` in a tenth of the time."""
-        rows = [(item.sub, item.del_, item.ins, item.hits) for item in counts]
+        """Return the sum: ``sum(counts, ErrorCounts())`` in a tenth of the time."""
+        rows = [(one.sub, one.del_, one.ins, one.hits) for one in counts]
         return cls(*map(sum, zip(*rows, strict=True)))
 
     def as_dict(self) -> dict[str, Any]:
-        """The fields of score.json."""
+        """Return the fields of score.json."""
         return {
             "cer": self.cer,
             "sub": self.sub,
@@ -88,65 +88,65 @@ def align(reference: str, hypothesis: str) -> Alignment:
     SpeechColab and meeteval decide so among equals.
     """
     chunks = []
-    for kind, steps in itertools.groupby(_steps(reference, hypothesis), key=lambda step: step[0]):
-        _, said, heard = map("".join, zip(*steps, strict=True))
-        chunks.append(Chunk(kind, said, heard))
-    return Alignment(counted(chunks), tuple(chunks))
+    for operation, steps in itertools.groupby(_steps(reference, hypothesis), key=lambda step: step[0]):
+        _, *texts = map("".join, zip(*steps, strict=True))
+        chunks.append(Chunk(operation, *texts))
+    return Alignment(count_errors(chunks), tuple(chunks))
 
 
-def counted(chunks: Iterable[Chunk]) -> ErrorCounts:
-    """The errors and hits of an alignment."""
+def count_errors(chunks: Iterable[Chunk]) -> ErrorCounts:
+    """Return the errors and hits of an alignment."""
     size = dict.fromkeys(("substitute", "delete", "insert", "equal"), 0)
-    for kind, said, heard in chunks:
-        size[kind] += max(len(said), len(heard))
+    for operation, reference, hypothesis in chunks:
+        size[operation] += max(len(reference), len(hypothesis))
     return ErrorCounts(*size.values())
 
 
 def align_all(pairs: Iterable[tuple[str, str]]) -> list[Alignment]:
-    """``align`` of many pairs (reference, hypothesis), in their order. Equal pairs are aligned once."""
-    found: dict[tuple[str, str], Alignment] = {}
-    return [found.get(pair) or found.setdefault(pair, align(*pair)) for pair in pairs]
+    """Return ``align`` of each pair (reference, hypothesis), in order. Equal pairs are aligned once."""
+    aligned: dict[tuple[str, str], Alignment] = {}
+    return [aligned.get(pair) or aligned.setdefault(pair, align(*pair)) for pair in pairs]
 
 
 def _steps(reference: str, hypothesis: str) -> Iterator[tuple[str, str, str]]:
-    """(operation, reference character, hypothesis character) from left to right; "" where one side has none."""
-    left = _alike(reference, hypothesis)
-    right = _alike(reference[left:][::-1], hypothesis[left:][::-1])
+    """Yield (operation, reference character, hypothesis character) from left to right; "" where one side has none."""
+    left = _common_prefix(reference, hypothesis)
+    right = _common_prefix(reference[left:][::-1], hypothesis[left:][::-1])
     yield from (("equal", char, char) for char in reference[:left])
-    yield from _between(reference[left : len(reference) - right], hypothesis[left : len(hypothesis) - right])
+    yield from _middle(reference[left : len(reference) - right], hypothesis[left : len(hypothesis) - right])
     yield from (("equal", char, char) for char in reference[len(reference) - right :])
 
 
-def _alike(one: str, two: str) -> int:
-    """Characters with which both begin."""
+def _common_prefix(one: str, two: str) -> int:
+    """Return the number of characters with which both begin."""
     return next((n for n, (a, b) in enumerate(zip(one, two, strict=False)) if a != b), min(len(one), len(two)))
 
 
-def _between(reference: str, hypothesis: str) -> list[tuple[str, str, str]]:
-    """``_steps`` of two texts that begin and end differently.
+def _middle(reference: str, hypothesis: str) -> list[tuple[str, str, str]]:
+    """Return ``_steps`` of two texts that begin and end differently.
 
     By Wagner and Fischer's table of least costs, a row at a time. A gap costs ``unit`` and a substitution one more:
     no number of substitutions adds up to another error.
     """
     i, j = len(reference), len(hypothesis)
     unit = min(i, j) + 1
-    heard, gaps = np.fromiter(map(ord, hypothesis), np.int64, j), np.arange(j + 1) * unit
+    codes, gaps = np.fromiter(map(ord, hypothesis), np.int64, j), np.arange(j + 1) * unit
     table = np.empty((i + 1, j + 1), np.int64)
     table[0] = gaps
     for number, char in enumerate(reference):
         row = table[number] + unit
-        np.minimum(row[1:], table[number, :-1] + (heard != ord(char)) * (unit + 1), out=row[1:])
+        np.minimum(row[1:], table[number, :-1] + (codes != ord(char)) * (unit + 1), out=row[1:])
         table[number + 1] = np.minimum.accumulate(row - gaps) + gaps
     steps = []
     while i or j:
-        said, written = reference[i - 1 : i], hypothesis[j - 1 : j]
+        ref, hyp = reference[i - 1 : i], hypothesis[j - 1 : j]
         if i and table[i, j] == table[i - 1, j] + unit:
-            steps.append(("delete", said, ""))
+            steps.append(("delete", ref, ""))
             i -= 1
         elif j and table[i, j] == table[i, j - 1] + unit:
-            steps.append(("insert", "", written))
+            steps.append(("insert", "", hyp))
             j -= 1
         else:
-            steps.append(("equal" if said == written else "substitute", said, written))
+            steps.append(("equal" if ref == hyp else "substitute", ref, hyp))
             i, j = i - 1, j - 1
     return steps[::-1]

@@ -1,4 +1,4 @@
-"""What was gained, and how sure that is: intervals, tests, and a sentence on what the speakers can show."""
+"""The intervals of score.json and its comparison: what was gained, and how sure that is."""
 
 from __future__ import annotations
 
@@ -10,7 +10,15 @@ import numpy as np
 from asr.core.names import NOT_ALL_KNOWN, UNKNOWN_SPEAKER
 from asr.scoring import bootstrap, significance
 from asr.scoring.groups import SEEN, UNSEEN
-from asr.scoring.speaker_interval import interval, rate, reduction, relative_reduction, speaker_sums, why_not
+from asr.scoring.speaker_interval import (
+    NO_SPREAD,
+    interval,
+    rate,
+    reduction,
+    relative_reduction,
+    speaker_sums,
+    why_not,
+)
 from asr.scoring.verdict import verdict, verdict_note
 
 if TYPE_CHECKING:
@@ -42,63 +50,61 @@ class Sums:
 
 
 def _table(systems: Mapping[str, Sequence[Scored]]) -> np.ndarray:
-    """int [utterances, 2 x (1 + systems)]: characters and errors of each system; the same again, 0 where not seen."""
-    scored = next(iter(systems.values()))
-    columns = [[item.counts.ref_len for item in scored]]
-    columns += [[item.counts.errors for item in system] for system in systems.values()]
+    """Return int [utterances, 2 x (1 + systems)]: characters, errors of each system; again, with 0 where not seen."""
+    first = next(iter(systems.values()))
+    columns = [[one.counts.ref_len for one in first]]
+    columns += [[one.counts.errors for one in scored] for scored in systems.values()]
     table = np.array(columns, dtype=np.int64).T
-    seen = np.array([item.text == SEEN for item in scored])[:, None]
+    seen = np.array([one.text == SEEN for one in first])[:, None]
     return np.hstack([table, table * seen])
 
 
 def add_intervals(result: dict[str, Any], systems: Mapping[str, Sequence[Scored]], seed: int, count: int) -> None:
     """Fill in every interval and the comparison of ``result``, which is score.json."""
-    names = list(systems)
-    scored = systems[names[0]]
-    speakers = np.array([item.utterance.speaker for item in scored])
-    table = _table(systems)
+    names, table = list(systems), _table(systems)
+    speakers = np.array([one.utterance.speaker for one in systems[names[0]]])
 
     def over_utterances_of(rows: np.ndarray) -> Sums:
         return Sums(bootstrap.resample_utterances(rows, seed, count), names, bootstrap.interval)
 
     over_utterances = over_utterances_of(table)
     no_character = None if table[:, 0].any() else NO_CHARACTER
-    unknown = NOT_ALL_KNOWN if UNKNOWN_SPEAKER in speakers else None
     by_speaker = speaker_sums(table, speakers)
-    reason = unknown or no_character or why_not(by_speaker)
+    reason = (NOT_ALL_KNOWN if UNKNOWN_SPEAKER in speakers else None) or no_character or why_not(by_speaker)
     over_speakers = None if reason else Sums(by_speaker, names, interval)
+    for name, row in result["systems"].items():
+        row["ci95"] = over_speakers and over_speakers.interval(name)
+        how = f"over {len(by_speaker)} speakers by the jackknife with Student's t"
+        row["ci95_note"] = reason or (how if row["ci95"] else NO_SPREAD)
+        row["ci95_utterance"] = over_utterances.interval(name)
     for speaker, row in result["by_speaker"].items():
         own = over_utterances_of(table[speakers == speaker])
         for name in names:
             row[name]["ci95_utterance"] = own.interval(name)
-    note = reason or f"over {len(by_speaker)} speakers by the jackknife with Student's t"
-    for name in names:
-        row = result["systems"][name]
-        row |= {"ci95": over_speakers and over_speakers.interval(name), "ci95_note": note}
-        row["ci95_utterance"] = over_utterances.interval(name)
     for text, row in (result["groups"]["text"] or {}).items():
         for name in names:
             if row[name]:
                 row[name]["ci95_utterance"] = over_utterances.interval(name, text)
-    result["comparison_note"] = _why_none(result, names, no_character)
+    result["comparison_note"] = _why_none(result, no_character)
     if result["comparison_note"] is None:
         result["comparison"] = _comparison(result, systems, over_speakers, over_utterances, seed)
 
 
-def _why_none(result: dict[str, Any], names: list[str], no_character: str | None) -> dict[str, str] | None:
-    """Why there is no comparison; None where there is one.
+def _why_none(result: Mapping[str, Any], no_character: str | None) -> dict[str, str] | None:
+    """Return why there is no comparison; None where there is one.
 
     Missing hypotheses count as deletions, but a hypothesis that invents text costs more than its deletion: without it a
     system may look better. So nothing is concluded from a decode that is not whole, unless both lack the same clips, as
     they do those that cannot be read (asr.audio.unreadable): these count alike.
     """
-    if FROM not in names or TO not in names:
+    rows = result["systems"]
+    if FROM not in rows or TO not in rows:
         return {"en": "No baseline was scored: there is nothing to compare with.", "zh": "没有给基线打分，无从比较。"}
     if no_character:
         return {"en": f"Nothing is compared: {no_character}.", "zh": "没有比较：参考文本中没有字。"}
-    if result["systems"][FROM]["missing"] == result["systems"][TO]["missing"]:
+    if rows[FROM]["missing"] == rows[TO]["missing"]:
         return None
-    missing = {name: result["systems"][name]["n_missing"] for name in names if result["systems"][name]["n_missing"]}
+    missing = {name: row["n_missing"] for name, row in rows.items() if row["n_missing"]}
     english = " and ".join(f"{count:,} hypotheses of {name}" for name, count in missing.items())
     chinese = "，".join(f"{name} 缺 {count:,} 条" for name, count in missing.items())
     return {
@@ -128,7 +134,7 @@ def _comparison(
     )
     absolute, relative = over_speakers.reductions() if over_speakers else (None, None)
     absolute_utterance, relative_utterance = over_utterances.reductions()
-    found = {
+    compared = {
         "from": FROM,
         "to": TO,
         "verdict": verdict(absolute, absolute_utterance),
@@ -144,13 +150,13 @@ def _comparison(
         "utterances_same": sum(new.counts.errors == old.counts.errors for old, new in pairs),
         "text": _texts(result["groups"]["text"], over_speakers),
     }
-    return found | {"verdict_note": verdict_note(found, result["reference"]["n_speakers"])}
+    return compared | {"verdict_note": verdict_note(compared, result["reference"]["n_speakers"])}
 
 
 def _speakers(rows: Mapping[str, Any], seed: int) -> dict[str, Any]:
-    """How many speakers gained, and the sign-flip test over them."""
-    found = [_reduction(row[FROM]["cer"], row[TO]["cer"])["absolute_reduction"] for row in rows.values()]
-    differences = [value for value in found if value is not None]
+    """Return how many speakers gained, and the sign-flip test over them."""
+    reductions = [_reduction(row[FROM]["cer"], row[TO]["cer"])["absolute_reduction"] for row in rows.values()]
+    differences = [value for value in reductions if value is not None]
     p, least = significance.sign_flip(differences, seed)
     return {
         "better": sum(value > 0 for value in differences),
@@ -162,10 +168,10 @@ def _speakers(rows: Mapping[str, Any], seed: int) -> dict[str, Any]:
 
 
 def _texts(groups: Mapping[str, Any] | None, over_speakers: Sums | None) -> dict[str, Any]:
-    found: dict[str, Any] = dict.fromkeys((SEEN, UNSEEN))
+    texts: dict[str, Any] = dict.fromkeys((SEEN, UNSEEN))
     for text, row in (groups or {}).items():
         if row[FROM] and row[TO]:
             absolute, relative = over_speakers.reductions(text) if over_speakers else (None, None)
-            found[text] = _reduction(row[FROM]["cer"], row[TO]["cer"])
-            found[text] |= {"absolute_ci95": absolute, "relative_ci95": relative}
-    return found
+            texts[text] = _reduction(row[FROM]["cer"], row[TO]["cer"])
+            texts[text] |= {"absolute_ci95": absolute, "relative_ci95": relative}
+    return texts

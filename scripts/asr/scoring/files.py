@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import functools
+import itertools
 import json
 import os
 import re
@@ -24,6 +24,8 @@ from asr.scoring.score import Scored, System
 COUNTS = ("sub", "del", "ins", "hits")
 _MARKS = {"equal": "=", "substitute": "s", "delete": "d", "insert": "i"}
 _ESCAPES = (("\\", "\\\\"), ("\t", "\\t"), ("\n", "\\n"), ("\r", "\\r"))
+_UNESCAPED = {escaped: char for char, escaped in _ESCAPES}
+_ESCAPE = re.compile(r"\\.?", re.DOTALL)
 _ODD = re.compile(r"[\\\t\n\r\ud800-\udfff]")
 
 
@@ -43,25 +45,25 @@ def _write_tsv(path: str | os.PathLike[str], header: Sequence[str], rows: Iterab
 
 
 def runs(chunks: Sequence[Chunk]) -> str:
-    """An alignment as per_utterance.tsv has it: JSON, [["=", both], ["s", said, heard], ["d", said], ["i", heard]]."""
+    """Return an alignment as per_utterance.tsv has it: JSON, [["=", both], ["s", ref, hyp], ["d", ref], ["i", hyp]]."""
     parts = []
-    for kind, said, heard in chunks:
-        texts = f"{quoted(said)},{quoted(heard)}" if kind == "substitute" else quoted(said or heard)
-        parts.append(f'["{_MARKS[kind]}",{texts}]')
+    for operation, ref, hyp in chunks:
+        texts = f"{quoted(ref)},{quoted(hyp)}" if operation == "substitute" else quoted(ref or hyp)
+        parts.append(f'["{_MARKS[operation]}",{texts}]')
     return f"[{','.join(parts)}]"
 
 
 def parse_runs(text: str) -> tuple[Chunk, ...]:
-    """``runs`` back again. ValueError where it is none."""
-    kinds = {mark: kind for kind, mark in _MARKS.items()}
+    """Return the alignment that ``runs`` has written. ValueError where it is none."""
+    operations = {mark: operation for operation, mark in _MARKS.items()}
     chunks = []
     for mark, *texts in json.loads(text):
-        kind = kinds.get(mark)
-        if kind is None or len(texts) != 1 + (kind == "substitute"):
+        operation = operations.get(mark)
+        if operation is None or len(texts) != 1 + (operation == "substitute"):
             raise ValueError(f"no run of an alignment: {mark!r}")
-        said = "" if kind == "insert" else texts[0]
-        heard = "" if kind == "delete" else texts[-1]
-        chunks.append(Chunk(kind, said, heard))
+        ref = "" if operation == "insert" else texts[0]
+        hyp = "" if operation == "delete" else texts[-1]
+        chunks.append(Chunk(operation, ref, hyp))
     return tuple(chunks)
 
 
@@ -69,7 +71,7 @@ def write_all(folder: Path, systems: Mapping[str, System], result: Mapping[str, 
     """Write every file of a score folder, score.json last."""
     mark_folder(folder, "score")
     write_per_utterance(folder / "per_utterance.tsv", systems)
-    speakers = {item.utterance.speaker for item in next(iter(systems.values()))}
+    speakers = {one.utterance.speaker for one in next(iter(systems.values()))}
     write_per_speaker(folder / "per_speaker.tsv", result, speakers)
     write_confusions(folder / "confusions.tsv", systems, result)
     write_trn(folder, systems)
@@ -83,35 +85,25 @@ def write_per_utterance(path: str | os.PathLike[str], systems: Mapping[str, Syst
     header += [f"{name}_{column}" for name in systems for column in columns]
     header += ["audio", "ref", *(f"{name}_hyp" for name in systems)]
     folder = os.path.abspath(Path(path).parent)
-    _write_tsv(path, header, (_utterance(items, folder) for items in zip(*systems.values(), strict=True)))
+    _write_tsv(path, header, (_utterance(both, folder) for both in zip(*systems.values(), strict=True)))
 
 
-def _utterance(items: Sequence[Scored], folder: str) -> list[object]:
-    first, utterance = items[0], items[0].utterance
+def _utterance(systems: Sequence[Scored], folder: str) -> list[object]:
+    first, utterance = systems[0], systems[0].utterance
     length = first.counts.ref_len
     row: list[object] = [utterance.key, utterance.speaker, first.text, utterance.duration]
     row += [rate(length, utterance.duration), length]
-    for item in items:
-        counts = item.counts
-        row += [item.status, counts.sub, counts.del_, counts.ins, counts.hits, counts.cer]
-        row.append(runs(item.alignment.chunks))
+    for one in systems:
+        counts = one.counts
+        row += [one.status, counts.sub, counts.del_, counts.ins, counts.hits, counts.cer]
+        row.append(runs(one.alignment.chunks))
     written = utterance.extra.get("transcript", utterance.target)
-    audio = _way(utterance.source, folder) if os.path.exists(utterance.source) else ""
-    return [*row, audio, written, *(item.hypothesis for item in items)]
-
-
-def _way(path: str, folder: str) -> str:
-    parent, name = os.path.split(path)
-    return os.path.join(_way_of_folder(parent, folder), name)
-
-
-@functools.lru_cache(maxsize=4096)
-def _way_of_folder(parent: str, folder: str) -> str:
-    return os.path.relpath(parent, folder)
+    audio = os.path.relpath(utterance.source, folder) if os.path.exists(utterance.source) else ""
+    return [*row, audio, written, *(one.decoded for one in systems)]
 
 
 def read_table(path: Path) -> list[dict[str, str]]:
-    """The rows of a table that this module has written, by column. RecipeError where it is none."""
+    """Return the rows of a table that this module has written, by column. RecipeError where it is none."""
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
     except FileNotFoundError:
@@ -130,13 +122,7 @@ def read_table(path: Path) -> list[dict[str, str]]:
 def _unescaped(text: str) -> str:
     if "\\" not in text:
         return text
-    found, chars = "", iter(text)
-    for char in chars:
-        if char == "\\":
-            follower = next(chars, "")
-            char = {"t": "\t", "n": "\n", "r": "\r", "\\": "\\"}.get(follower, char + follower)
-        found += char
-    return found
+    return _ESCAPE.sub(lambda match: _UNESCAPED.get(match[0], match[0]), text)
 
 
 def write_per_speaker(path: str | os.PathLike[str], result: Mapping[str, Any], speakers: Iterable[str]) -> None:
@@ -159,45 +145,35 @@ def write_per_speaker(path: str | os.PathLike[str], result: Mapping[str, Any], s
 
 
 def with_names(score: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """score.json with the speakers' own names, by the per_speaker.tsv beside it where there is one; not to publish."""
+    """Return score.json with the speakers' own names, if per_speaker.tsv is beside it; not to publish."""
     path = folder / "per_speaker.tsv"
     names = {row["published"]: row["speaker"] for row in read_table(path)} if path.is_file() else {}
     return {**score, "by_speaker": {names.get(name, name): row for name, row in score["by_speaker"].items()}}
 
 
 def write_confusions(path: str | os.PathLike[str], systems: Mapping[str, System], result: Mapping[str, Any]) -> None:
-    """What was taken for what, how often: system, kind (character, tone, initial, final), said, heard, count.
+    """Write how often what was taken for what, by system and kind (character, tone, initial, final).
 
-    An empty ``said`` is an insertion, an empty ``heard`` a deletion. What was right is counted for sounds only.
+    ``said`` is of the reference, empty for an insertion; ``heard`` of the hypothesis, empty for a deletion. What was
+    right is counted for sounds only.
     """
     _write_tsv(path, ("system", "kind", "said", "heard", "count"), _confusions(systems, result))
 
 
 def _confusions(systems: Mapping[str, System], result: Mapping[str, Any]) -> Iterator[Sequence[object]]:
     for name, scored in systems.items():
-        counts = mandarin.character_confusions((item.said, item.heard) for item in scored)
-        for (said, heard), count in _ordered(counts):
-            yield name, "character", said, heard, count
+        tables = {"character": mandarin.character_confusions((one.reference, one.hypothesis) for one in scored)}
         for kind, table in result["mandarin"]["systems"][name]["confusions"].items():
-            labels = table["labels"]
-            cells = Counter(
-                {
-                    (said, heard): count
-                    for said, row in zip(labels, table["matrix"], strict=True)
-                    for heard, count in zip(labels, row, strict=True)
-                    if count
-                }
-            )
-            for (said, heard), count in _ordered(cells):
-                yield name, kind, said, heard, count
-
-
-def _ordered(counts: Counter[tuple[str, str]]) -> list[tuple[tuple[str, str], int]]:
-    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+            pairs = itertools.product(table["labels"], repeat=2)
+            counts = zip(pairs, itertools.chain.from_iterable(table["matrix"]), strict=True)
+            tables[kind] = Counter({pair: count for pair, count in counts if count})
+        for kind, table in tables.items():
+            for (ref, hyp), count in sorted(table.items(), key=lambda cell: (-cell[1], cell[0])):
+                yield name, kind, ref, hyp, count
 
 
 def write_trn(folder: Path, systems: Mapping[str, System]) -> None:
-    """ref.trn and a file for each system: normalised text, a blank between characters, ``(speaker_key)`` behind it.
+    """Write ref.trn and a file for each system: normalised text, a blank between characters, and ``(speaker_key)``.
 
     As sclite reads them (``sclite -r ref.trn trn -h tuned.trn trn -i rm -e utf-8``); its totals are those of
     score.json. What stands before the first ``_`` or ``-`` of an id is the speaker to sclite; in a speaker's name
@@ -206,19 +182,19 @@ def write_trn(folder: Path, systems: Mapping[str, System]) -> None:
     for old in folder.glob("*.trn"):
         old.unlink()
     first = next(iter(systems.values()))
-    _write_one_trn(folder / "ref.trn", [(item, item.said) for item in first])
+    _write_one_trn(folder / "ref.trn", [(one, one.reference) for one in first])
     for name, scored in systems.items():
-        _write_one_trn(folder / f"{name}.trn", [(item, item.heard) for item in scored])
+        _write_one_trn(folder / f"{name}.trn", [(one, one.hypothesis) for one in scored])
 
 
 def _write_one_trn(path: Path, rows: Sequence[tuple[Scored, str]]) -> None:
     with atomic_open(path) as stream:
-        for item, text in rows:
+        for one, text in rows:
             words = " ".join(text).encode("utf-8", "replace").decode("utf-8")
-            name = f"{_plain(item.utterance.speaker, '_-')}_{_plain(item.utterance.key)}"
+            name = f"{_plain(one.utterance.speaker, '_-')}_{_plain(one.utterance.key)}"
             stream.write(f"{words} ({name})\n".lstrip(" "))
 
 
 def _plain(name: str, more: str = "") -> str:
     """Return ``name`` with what would end an id (brackets, blanks, and of ``more``) in per cent: ids stay unique."""
-    return re.sub(rf"[%()\s{more}]", lambda found: "".join(f"%{byte:02X}" for byte in found[0].encode()), name)
+    return re.sub(rf"[%()\s{more}]", lambda match: "".join(f"%{byte:02X}" for byte in match[0].encode()), name)

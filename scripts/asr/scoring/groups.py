@@ -26,41 +26,41 @@ _MOST_NUMBERS = 4  # a column with more different numbers is halved at its media
 
 
 def length_group(ref_len: int) -> str:
-    """The group of a reference of so many normalised characters."""
+    """Return the group of a reference of so many normalised characters."""
     return next(name for name, low, high in LENGTHS if ref_len >= low and (high is None or ref_len <= high))
 
 
 @functools.cache
 def names_between(bounds: tuple[float, ...]) -> tuple[str, ...]:
-    """What the groups between ``bounds`` are called: ``0-1``, ``1-2``, …, ``8+``; each holds its lower bound."""
+    """Return the names of the groups between ``bounds``: ``0-1``, ``1-2``, …, ``8+``; each holds its lower bound."""
     edges = [f"{bound:g}" for bound in (0, *bounds)]
     return (*(f"{low}-{high}" for low, high in itertools.pairwise(edges)), f"{edges[-1]}+")
 
 
 def between(value: float, bounds: tuple[float, ...]) -> str:
-    """The name of the group that ``value`` is in."""
+    """Return the name of the group that ``value`` is in."""
     return names_between(bounds)[bisect.bisect_right(bounds, value)]
 
 
 def rate(ref_len: int, seconds: float) -> float | None:
-    """Characters per second; None where the clip has no length."""
+    """Return characters per second; None where the clip has no length."""
     return ref_len / seconds if seconds > 0 else None
 
 
 class SpeakerTable:
-    """What a user's table says of the speakers: ``columns`` is {column: {speaker: value}}; ``others`` are not taken."""
+    """A user's table of the speakers: ``columns`` is {column: {speaker: value}}; ``others`` are not used."""
 
     def __init__(self, columns: Mapping[str, Mapping[str, str]], others: Collection[str] = ()) -> None:
         self.columns, self.others = columns, others
 
     def value(self, column: str, speaker: str) -> str:
-        """A speaker's value, empty cells and speakers that are missing as ``UNKNOWN``."""
+        """Return a speaker's value; ``UNKNOWN`` for an empty cell and a speaker that the table lacks."""
         return self.columns[column].get(speaker, UNKNOWN)
 
     def values(self, column: str, speakers: Iterable[str]) -> list[str]:
-        """The values of ``speakers``, each once, in order: halves from low to high, ``UNKNOWN`` last."""
-        found = {self.value(column, speaker) for speaker in speakers}
-        return sorted(found, key=lambda value: (value == UNKNOWN, value.startswith("above "), _order(value)))
+        """Return the values of ``speakers``, each once, in order: halves from low to high, ``UNKNOWN`` last."""
+        values = {self.value(column, speaker) for speaker in speakers}
+        return sorted(values, key=lambda value: (value == UNKNOWN, value.startswith("above "), _order(value)))
 
 
 def _order(value: str) -> tuple[float, str]:
@@ -83,37 +83,41 @@ def read_speaker_table(path: str | os.PathLike[str], speakers: Collection[str], 
     of more than four different numbers (an age) is made ``up to`` and ``above`` its median over these speakers. A
     RecipeError names file and line where the table is no table.
     """
-    there, found = _by_speaker(Path(path), wanted)
-    if not found.keys() & set(speakers):
+    columns, rows = _by_speaker(Path(path), wanted)
+    tested = {speaker: row for speaker, row in rows.items() if speaker in speakers}
+    if not tested:
         raise RecipeError(f"{path}: knows none of the test set's speakers, e.g. {min(speakers, default='none')}")
-    known = {speaker: row for speaker, row in found.items() if speaker in speakers}
-    return SpeakerTable(
-        {name: _halved({key: row[name] for key, row in known.items()}) for name in wanted}, set(there) - set(wanted)
-    )
+    taken = {name: _halved({speaker: row[name] for speaker, row in tested.items()}) for name in wanted}
+    return SpeakerTable(taken, set(columns) - set(wanted))
 
 
 def read_column(path: str | os.PathLike[str], column: str) -> dict[str, str]:
-    """One column of such a table, as it is written, numbers too: {speaker: value}, an empty cell as ``UNKNOWN``."""
+    """Return one column of such a table as it is written: {speaker: value}, an empty cell as ``UNKNOWN``."""
     return {speaker: row[column] for speaker, row in _by_speaker(Path(path), [column])[1].items()}
 
 
+def check_columns(path: str | os.PathLike[str], wanted: Sequence[str]) -> None:
+    """RecipeError where the file is no table of speakers, or has not all of the ``wanted`` columns."""
+    _by_speaker(Path(path), wanted)
+
+
 def _by_speaker(path: Path, wanted: Sequence[str]) -> tuple[list[str], dict[str, dict[str, str]]]:
-    """The names of the columns beside ``speaker``, and {speaker: {column: value}}."""
+    """Return the names of the columns beside ``speaker``, and {speaker: {column: value}}."""
     header, rows = _cells(path)
-    there = [name for name in header if name and name != "speaker"]
+    columns = [name for name in header if name and name != "speaker"]
     for name in wanted:
-        if name not in there:
-            raise RecipeError(f"{path}:1: has no column {name} to group by; it has {', '.join(there)}")
-    found: dict[str, dict[str, str]] = {}
+        if name not in columns:
+            raise RecipeError(f"{path}:1: has no column {name} to group by; it has {', '.join(columns)}")
+    by_speaker: dict[str, dict[str, str]] = {}
     for line, row in rows:
         if len(row) != len(header):
             raise RecipeError(f"{at(path, line)}: {len(row)} cells, the header has {len(header)}")
         values = {name: _cell(cell) for name, cell in zip(header, row, strict=True)}
         values["speaker"] = plain_name(values["speaker"])
-        if values["speaker"] in found:
-            raise RecipeError(f"{at(path, line)}: speaker {values['speaker']} stands in an earlier line too")
-        found[values["speaker"]] = values
-    return there, found
+        if values["speaker"] in by_speaker:
+            raise RecipeError(f"{at(path, line)}: duplicate speaker {values['speaker']}")
+        by_speaker[values["speaker"]] = values
+    return columns, by_speaker
 
 
 def _cells(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
@@ -158,7 +162,7 @@ def _halved(values: Mapping[str, str]) -> dict[str, str]:
 
 
 def seen_in(train: Iterable[Utterance] | None, form: Callable[[str], str]) -> Callable[[str], str]:
-    """Tells whether a text, in its scoring form, is exactly a text of ``train``; an empty string without ``train``."""
+    """Return a function that tells SEEN texts of ``train``, in scoring form, from UNSEEN ones; "" without ``train``."""
     if train is None:
         return lambda _: ""
     texts = {form(item.target) for item in train}

@@ -109,3 +109,16 @@ def holm(values: Sequence[float | None]) -> list[float | None]:
         largest = max(largest, min(1.0, (len(order) - rank) * values[index]))
         adjusted[index] = largest
     return adjusted
+
+
+def p_value(p: float | None) -> str:
+    """Return a p value in three digits, ``< 0.0001`` below that, ``n/a`` where there is none."""
+    if p is None:
+        return "n/a"
+    return "< 0.0001" if p < 0.0001 else f"{p:.3g}"
+
+
+def p_equals(p: float | None) -> str:
+    """Return ``p = 0.125``, ``p < 0.0001``, ``p n/a``."""
+    value = p_value(p)
+    return f"p {value}" if value.startswith(("<", "n")) else f"p = {value}"

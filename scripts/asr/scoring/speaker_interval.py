@@ -3,8 +3,10 @@
 The standard error is that of the delete-one jackknife (Efron and Tibshirani 1993, chapter 11), a speaker being the
 unit: utterances of one speaker are alike. Student's t takes the place of the normal distribution; its degrees of
 freedom are the effective number of speakers less one, 1 / sum of squared shares of the characters - 1 (Kish 1965): a
-speaker with much of the test set counts for few others. How often that
-holds the truth: benchmarks/interval_coverage.py.
+speaker with much of the test set counts for few others. How often it holds the truth: benchmarks/interval_coverage.py.
+
+Where every speaker has the same figure (nobody errs in a group of one-character clips) the standard error would be 0
+and the interval a point. That is no certainty: speakers do differ, these are too few to show how much. There is none.
 
 A statistic takes sums [..., 1 + systems] (reference characters, then the errors of each system) and gives [...]; nan
 where there is no value.
@@ -19,6 +21,8 @@ from numpy.typing import ArrayLike
 
 MIN_SPEAKERS = 4
 ONE_SPEAKER = "one speaker has most of the characters"
+NO_SPREAD = "all speakers have the same rate: their spread cannot be estimated"
+_LEAST_SPREAD = 1e-12  # of a fraction; below it is rounding
 
 Statistic = Callable[[np.ndarray], np.ndarray]
 
@@ -50,7 +54,7 @@ def reduction(before: int, after: int) -> Statistic:
 
 
 def relative_reduction(before: int, after: int) -> Statistic:
-    """Return the statistic: that as a share of the rate of ``before``."""
+    """Return the statistic: that reduction as a share of the rate of ``before``."""
     return lambda sums: _over(sums[..., 1 + before] - sums[..., 1 + after], sums[..., 1 + before])
 
 
@@ -65,8 +69,9 @@ def speaker_sums(table: np.ndarray, speakers: Sequence[str]) -> np.ndarray:
 def interval(sums: ArrayLike, statistic: Statistic, lowest: float = -np.inf) -> list[float] | None:
     """Return the 95 % interval of ``statistic`` over speakers, whose sums are [speakers, 1 + systems].
 
-    None where ``why_not`` says so, and where the statistic has no value without one of them. It is symmetric about the
-    statistic, but ends at ``lowest``: 0 for a rate, which cannot be below.
+    None where ``why_not`` says so, where the statistic has no value without one of them, and where all speakers have
+    the same (``NO_SPREAD``). It is symmetric about the statistic, but ends at ``lowest``: 0 for a rate, which cannot be
+    below.
     """
     sums = np.asarray(sums)
     sums = sums[sums.any(axis=1)]  # of this text or group some speakers may have said nothing
@@ -74,7 +79,10 @@ def interval(sums: ArrayLike, statistic: Statistic, lowest: float = -np.inf) -> 
         return None
     count, total = len(sums), sums.sum(axis=0)
     value, without = statistic(total), statistic(total - sums)
+    error = np.sqrt((count - 1) / count * np.square(without - value).sum())
+    if not error > _LEAST_SPREAD:  # nan too
+        return None
     from scipy.special import stdtrit  # half a second that only an interval costs
 
-    half = stdtrit(_freedom(sums), 0.975) * np.sqrt((count - 1) / count * np.square(without - value).sum())
-    return [max(float(value - half), lowest), float(value + half)] if np.isfinite(half) else None
+    half = float(stdtrit(_freedom(sums), 0.975) * error)
+    return [max(float(value) - half, lowest), float(value) + half]

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from asr.core.text_tables import text_table
+from asr.scoring.headline import headline, speakers
 
 HEADER = ("", "CER %", "95 % interval", "sub", "del", "ins", "SER %", "empty", "missing", "length ratio", "raw CER %")
 
@@ -21,8 +22,8 @@ def interval(ci95: Sequence[float] | None, digits: int = 2) -> str:
 
 
 def speakers_in(reference: Mapping[str, Any]) -> str:
-    """``5 speakers``, of score.json's ``reference``; ``unknown speakers`` where nobody knows them."""
-    return f"{reference['n_speakers'] or 'unknown'} speakers"
+    """Return ``5 speakers (130 to 410 clips each, median 210)`` of score.json's ``reference``."""
+    return speakers(reference)[0]
 
 
 def speaker_count(group: Mapping[str, Any]) -> str:
@@ -38,18 +39,15 @@ def screen_table(result: Mapping[str, Any]) -> str:
         ratio = "n/a" if row["length_ratio"] is None else f"{row['length_ratio']:.2f}"
         others = (percent(row["ser"]), row["n_empty"], row["n_missing"], ratio, percent(row["raw_cer"]))
         rows.append((name, percent(row["cer"]), interval(row["ci95"]), *counts, *others))
-    reference, any_row = result["reference"], next(iter(result["systems"].values()))
-    size = f"{speakers_in(reference)}, {reference['n_utt']:,} utterances, {any_row['ref_len']:,} characters"
-    size += f", normaliser {result['normalizer']}"
-    if reference["n_empty_ref"]:
-        size += f"; {reference['n_empty_ref']:,} references are empty"
-    blocks = [size, text_table(HEADER, rows)]
+    found = headline(result)
+    size = found.about[0]["en"].removesuffix(".")
+    blocks = [f"{size}, normaliser {result['normalizer']}", text_table(HEADER, rows)]
     touched = [f"{name} {row['n_number_readings']:,}" for name, row in result["systems"].items()]
     blocks.append(f"utterances with a number in digits that counts by another listed reading: {', '.join(touched)}")
-    if not any_row["ci95"]:
-        blocks.append(f"no interval over speakers: {any_row['ci95_note']}")
+    reasons = dict.fromkeys(row["ci95_note"] for row in result["systems"].values() if not row["ci95"])
+    blocks += [f"no interval over speakers: {reason}" for reason in reasons]
     blocks += [result["silence_note"]["en"]] if result.get("silence_note") else []
-    blocks += _gain(result)
+    blocks.append("\n".join(note["en"] for note in (found.finding, *found.tests)))
     groups = [(f"speaker {name}", row) for name, row in result["by_speaker"].items()]
     groups += [(f"{name} text", row) for name, row in (result["groups"]["text"] or {}).items()]
     systems = list(result["systems"])
@@ -64,37 +62,6 @@ def screen_table(result: Mapping[str, Any]) -> str:
     if lines:
         blocks.append("\n".join(["for reference, never a test passed:", *(f"  {line}" for line in lines)]))
     return "\n\n".join(blocks)
-
-
-def _gain(result: Mapping[str, Any]) -> list[str]:
-    comparison = result["comparison"]
-    if not comparison:
-        return [result["comparison_note"]["en"]]
-    lines = [comparison["verdict_note"]["en"]]
-    speakers = comparison["speakers"]
-    if speakers["p"] is not None:
-        lines.append(
-            f"speakers: {speakers['better']} better, {speakers['worse']} worse, {speakers['same']} the same,"
-            f" sign-flip {p_equals(speakers['p'])} (it cannot be below {p_value(speakers['smallest_p'])})"
-        )
-    if comparison["mapsswe"]:
-        lines.append(
-            f"MAPSSWE over {comparison['mapsswe']['segments']:,} segments: {p_equals(comparison['mapsswe']['p'])}"
-        )
-    return ["\n".join(lines)]
-
-
-def p_value(p: float | None) -> str:
-    """A p value in three digits, ``< 0.0001`` below that, ``n/a`` where there is none."""
-    if p is None:
-        return "n/a"
-    return "< 0.0001" if p < 0.0001 else f"{p:.3g}"
-
-
-def p_equals(p: float | None) -> str:
-    """``p = 0.125``, ``p < 0.0001``, ``p n/a``."""
-    value = p_value(p)
-    return f"p {value}" if value.startswith(("<", "n")) else f"p = {value}"
 
 
 def _sounds(systems: Mapping[str, Any]) -> str:

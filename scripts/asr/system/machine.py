@@ -1,4 +1,4 @@
-"""The machine a run stands on: Python, the pinned packages, processor, memory, disk, GPU and its driver.
+"""The machine a run stands on: Python, the pinned packages, CPU, memory, disk, GPU and its driver.
 
 Stage 0 calls ``python -m asr.machine``, which prints a short table and stops with one line if the run cannot work
 here; provenance calls the functions. torch is not imported: the answer comes in well under a second.
@@ -18,6 +18,7 @@ from importlib import metadata
 from pathlib import Path
 
 from asr.core.errors import RecipeError, UsageError
+from asr.core.processes import cores
 
 GB = 1e9
 PYTHONS = ((3, 10), (3, 12))
@@ -46,7 +47,7 @@ class Gpu:
 
 
 def query_gpus(timeout: float = 20.0) -> tuple[list[Gpu], str | None]:
-    """The GPUs that a run may use, and where there are none, why: (GPUs, reason).
+    """Return (GPUs that a run may use, why there are none or None).
 
     Asks nvidia-smi; ``CUDA_VISIBLE_DEVICES`` hides GPUs here as it does from torch.
     """
@@ -60,17 +61,17 @@ def query_gpus(timeout: float = 20.0) -> tuple[list[Gpu], str | None]:
     except OSError as error:
         return [], f"nvidia-smi cannot be run: {error.strerror}"
     if answer.returncode != 0:
-        said = " ".join((answer.stdout + " " + answer.stderr).split())[:200]
-        return [], f"nvidia-smi failed with status {answer.returncode}: {said or 'it says nothing'}"
-    found = [gpu for line in answer.stdout.splitlines() if (gpu := _parse_gpu(line))]
-    if not found:
+        output = " ".join((answer.stdout + " " + answer.stderr).split())[:200]
+        return [], f"nvidia-smi failed with status {answer.returncode}: {output or 'without a message'}"
+    listed = [gpu for line in answer.stdout.splitlines() if (gpu := _parse_gpu(line))]
+    if not listed:
         return [], "nvidia-smi lists no GPU"
-    shown = visible(found, os.environ.get("CUDA_VISIBLE_DEVICES"))
-    return shown, None if shown else f"CUDA_VISIBLE_DEVICES hides all {len(found)}"
+    usable = visible(listed, os.environ.get("CUDA_VISIBLE_DEVICES"))
+    return usable, None if usable else f"CUDA_VISIBLE_DEVICES hides all {len(listed)}"
 
 
 def gpus(timeout: float = 20.0) -> list[Gpu]:
-    """The NVIDIA GPUs that a run may use; none where nvidia-smi is missing, fails or hangs (see query_gpus)."""
+    """Return the NVIDIA GPUs that a run may use; none where nvidia-smi is missing, fails or hangs (see query_gpus)."""
     return query_gpus(timeout)[0]
 
 
@@ -83,42 +84,42 @@ def _parse_gpu(line: str) -> Gpu | None:
     return Gpu(name, int(memory) if memory.isdigit() else 0, driver, int(index), uuid)
 
 
-def visible(found: list[Gpu], setting: str | None) -> list[Gpu]:
-    """The GPUs that a value of CUDA_VISIBLE_DEVICES leaves, in its order; all where it is not set.
+def visible(listed: list[Gpu], setting: str | None) -> list[Gpu]:
+    """Return the GPUs that a value of CUDA_VISIBLE_DEVICES leaves, in its order; all where it is not set.
 
     As in CUDA, an entry that names no GPU ends the list.
     """
     if setting is None:
-        return found
-    shown: list[Gpu] = []
+        return listed
+    usable: list[Gpu] = []
     for entry in (part.strip() for part in setting.split(",")):
-        by_uuid = [gpu for gpu in found if entry.startswith("GPU-") and gpu.uuid.startswith(entry)]
-        by_index = [gpu for gpu in found if entry == str(gpu.index)]
+        by_uuid = [gpu for gpu in listed if entry.startswith("GPU-") and gpu.uuid.startswith(entry)]
+        by_index = [gpu for gpu in listed if entry == str(gpu.index)]
         if not by_uuid and not by_index:
             break
-        shown += by_uuid[:1] or by_index
-    return shown
+        usable += by_uuid[:1] or by_index
+    return usable
 
 
-def driver_problem(found: list[Gpu], torch_cuda_version: str | None) -> str | None:
-    """One line that says why this driver cannot run torch's CUDA build (``13.0``; None: a CPU build), or None."""
-    if not found:
+def driver_problem(gpus: list[Gpu], torch_cuda_version: str | None) -> str | None:
+    """Return why this driver cannot run torch's CUDA build (``13.0``; None: a CPU build), in a line; else None."""
+    if not gpus:
         return None
     if torch_cuda_version is None:
-        return f"torch is a build without CUDA, which cannot use the {found[0].name}: reinstall with {INSTALL}"
+        return f"torch is a build without CUDA, which cannot use the {gpus[0].name}: reinstall with {INSTALL}"
     major = int(torch_cuda_version.split(".")[0])
     need = OLDEST_DRIVER.get(major, max(OLDEST_DRIVER.values()))
-    have = re.match(r"\d+", found[0].driver)
+    have = re.match(r"\d+", gpus[0].driver)
     if have is None or int(have.group()) >= need:
         return None
-    problem = f"torch's build for CUDA {major} needs NVIDIA driver {need} or newer; this machine has {found[0].driver}"
+    problem = f"torch's build for CUDA {major} needs NVIDIA driver {need} or newer; this machine has {gpus[0].driver}"
     if major > 12 and int(have.group()) >= OLDEST_DRIVER[12]:
         return f"{problem}: update the driver, or install the CUDA 12 build by {INSTALL} --cuda12"
     return f"{problem}: update the driver"
 
 
 def torch_build() -> tuple[str | None, str | None]:
-    """torch's version and the CUDA version it was built for, read from torch/version.py without importing it."""
+    """Return torch's version and the CUDA version it was built for, from torch/version.py, without importing it."""
     try:
         installed = metadata.distribution("torch")
     except metadata.PackageNotFoundError:
@@ -131,21 +132,20 @@ def torch_build() -> tuple[str | None, str | None]:
     return installed.version, cuda.group(1) if cuda else None
 
 
-def processor() -> str:
-    """Model name of the processor and the cores that this process may use."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    name = platform.processor() or platform.machine() or "unknown processor"
+def cpu() -> str:
+    """Return the CPU's model name and the number of cores that this process may use."""
+    name, count = platform.processor() or platform.machine() or "unknown CPU", cores()
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
         text = ""
     if model := re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE):
         name = " ".join(model.group(1).split())
-    return f"{name}, {cores} core{'s' if cores > 1 else ''}"
+    return f"{name}, {count} core{'s' if count > 1 else ''}"
 
 
 def memory_available() -> int:
-    """Bytes of memory that a run may still take: the kernel's estimate, or less where a container limits it."""
+    """Return the bytes of memory that a run may still take: the kernel's estimate, or less in a container."""
     pages = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     try:
         text = Path("/proc/meminfo").read_text(encoding="ascii")
@@ -161,25 +161,25 @@ def memory_available() -> int:
 
 
 def memory_of(ngpu: int) -> float:
-    """GB (2^30 bytes) of the first GPU's memory; where ``ngpu`` is 0, of the machine's that a run may still take."""
+    """Return the first GPU's memory in units of 2^30 bytes; where ``ngpu`` is 0, the machine's that is available."""
     if ngpu == 0:
         return memory_available() / 2**30
-    found = visible(gpus(), os.environ.get("CUDA_VISIBLE_DEVICES"))
-    if not found or not found[0].memory_mb:
-        raise RecipeError("no GPU whose memory nvidia-smi can tell; give --memory-gb, or --ngpu 0 for the processor")
-    return found[0].memory_mb / 1024
+    usable = gpus()
+    if not usable or not usable[0].memory_mb:
+        raise RecipeError("no GPU whose memory nvidia-smi reports; give --memory-gb, or --ngpu 0 for the CPU")
+    return usable[0].memory_mb / 1024
 
 
 def free_disk(path: str | os.PathLike[str]) -> int:
-    """Free bytes for this user on the disk that holds ``path``, or will once it is made."""
-    place = Path(path).absolute()
-    while not place.exists():
-        place = place.parent
-    return shutil.disk_usage(place).free
+    """Return the free bytes, for this user, on the disk that holds ``path``, or will once it is made."""
+    folder = Path(path).absolute()
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free
 
 
 def package_problems(requirements: Path = REQUIREMENTS) -> tuple[list[str], list[str]]:
-    """Compare what is installed with base.txt: (what stops a run, what is only worth a line).
+    """Compare what is installed with base.txt; return (what stops a run, what is only worth a note).
 
     A missing package stops a run, and so does another version of one that base.in names. Another version of what
     those merely need is left to the user, whose own environment this may be.
@@ -233,19 +233,19 @@ def check_packages() -> list[str]:
 
 
 def gpu_line(ngpu: int, cuda: str | None) -> str:
-    """What to print about GPUs; stops where ``ngpu`` of them are asked for and cannot be had."""
-    found, why_none = query_gpus()
+    """Return the table's line about GPUs. RecipeError where ``ngpu`` of them are asked for and cannot be had."""
+    usable, why_none = query_gpus()
     if ngpu == 0:
-        if not found:
+        if not usable:
             return f"none ({why_none}); the run uses the CPU"
-        return f"{'; '.join(map(str, found))}: NOT USED, the run uses the CPU (--ngpu 0)"
-    if len(found) < ngpu:
-        if not found:
+        return f"{'; '.join(map(str, usable))}: NOT USED, the run uses the CPU (--ngpu 0)"
+    if len(usable) < ngpu:
+        if not usable:
             raise RecipeError(f"--ngpu {ngpu}, but no GPU can be used: {why_none}; --ngpu 0 runs on the CPU, slowly")
-        raise RecipeError(f"--ngpu {ngpu}, but this machine offers {len(found)}: --ngpu {len(found)}")
-    if problem := driver_problem(found, cuda):
-        raise RecipeError(f"the {found[0].name} cannot be used: {problem}")
-    return "; ".join(map(str, found[:ngpu]))
+        raise RecipeError(f"--ngpu {ngpu}, but this machine offers {len(usable)}: --ngpu {len(usable)}")
+    if problem := driver_problem(usable, cuda):
+        raise RecipeError(f"the {usable[0].name} cannot be used: {problem}")
+    return "; ".join(map(str, usable[:ngpu]))
 
 
 def shared_memory_note(ngpu: int, where: str = "/dev/shm") -> list[str]:
@@ -260,14 +260,14 @@ def shared_memory_note(ngpu: int, where: str = "/dev/shm") -> list[str]:
 
 
 def check(ngpu: int, need_disk_gb: float, directory: Path) -> None:
-    """Print the table; stop at the first thing that a run cannot do without."""
+    """Print the table. RecipeError at the first thing that a run cannot do without."""
     check_python()
     print(f"python      {platform.python_version()}  {sys.prefix}")
     notes = check_packages()
     torch_version, cuda = torch_build()
     print(f"torch       {torch_version} ({f'CUDA {cuda}' if cuda else 'no CUDA'})")
     print(f"funasr      {metadata.version('funasr')}")
-    print(f"processor   {processor()}")
+    print(f"cpu         {cpu()}")
     print(f"memory      {memory_available() / GB:.1f} GB available")
     free = free_disk(directory) / GB
     print(f"disk        {free:.1f} GB free at {directory}")

@@ -24,7 +24,8 @@ from asr.core.out_of_memory import CPU_SIGNS, EXCHANGING, SIGNS, TOO_LARGE, all_
 from asr.core.run_folder import read_stage_file
 from asr.core.run_records import read_base
 from asr.data.manifests import dataset_conf, prepare, warn_of_warm_up
-from asr.progress.drawer import draw_last
+from asr.progress.curves import draw_or_report
+from asr.progress.record import FILE as PROGRESS
 from asr.training.checkpoints.save_list import RANKING, SAVES, drop_missing_of_finished, has_saves
 from asr.training.distributed import several_nodes
 from asr.training.status_file import SAVED, STOPPED, StatusFile
@@ -143,8 +144,8 @@ def run(exp: Path, team: several_nodes.Machines, processes: int, values: dict[st
         print(f"{status.error}\nrestarted from the newest checkpoint, with smaller parts", flush=True)
     if os.environ.get("ASR_TRACEBACK"):
         print(log.read_text(encoding="utf-8", errors="replace"), file=sys.stderr)
-    if not team.rank:
-        draw_last(exp)
+    if not team.rank and (exp / PROGRESS).is_file():
+        draw_or_report(exp, lambda line: print(f"note: {line}", flush=True))
     if status.is_stopped or (code and status.state == SAVED):
         say_stopped(exp, status)
         raise KeyboardInterrupt

@@ -20,7 +20,7 @@ _LHOTSE = ("recordings", "supervisions", "cuts")
 
 
 def is_jsonl(path: Path) -> bool:
-    """Whether ``path`` is a .jsonl file, or a folder that holds one which is none of lhotse's."""
+    """Return whether ``path`` is a .jsonl file, or a folder that holds one which is none of lhotse's."""
     return bool(_files(path))
 
 
@@ -89,7 +89,7 @@ def _clip(part: Part, raw: bytes, path: Path, number: int, split: str) -> Clip:
 
 
 def _transcript(value: Mapping[str, Any], key: str) -> str:
-    """The target, or what it was normalised from (our own manifests keep that) as long as the two belong together."""
+    """Return the target, or what it was normalised from (our own manifests keep that) while the two still agree."""
     target = _word(value, key, "target", "text")
     written = value.get("transcript")
     same = isinstance(written, str) and written != target and normalize_target(written) == target
@@ -97,7 +97,7 @@ def _transcript(value: Mapping[str, Any], key: str) -> str:
 
 
 def _word(value: Mapping[str, Any], key: str, *names: str) -> str:
-    """The string under the first of ``names`` that is there."""
+    """Return the string under the first of ``names`` that is there."""
     for name in names:
         if name in value:
             if not isinstance(value[name], str):

@@ -19,11 +19,12 @@ from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple
 
+from asr.audio.clip import Cut
 from asr.core.errors import RecipeError
 from asr.core.files import atomic_open
 from asr.core.manifest import Utterance
 from asr.core.names import plain_name
-from asr.preparation.corpus import OWN_SPLITS, Clip, Cut, Part, subfolders, tidy_name
+from asr.preparation.corpus import OWN_SPLITS, Clip, Part, subfolders, tidy_name
 from asr.preparation.joining import Clips, Table, audio_path, lines_of, list_other, unsafe_path
 from asr.preparation.problems import ERROR, NOTE, Problem
 
@@ -36,12 +37,12 @@ class _Segment(NamedTuple):
 
 
 def is_kaldi(path: Path) -> bool:
-    """Whether ``path`` is a folder with a wav.scp, or with subfolders for train, val or test that have one."""
+    """Return whether ``path`` is a folder with a wav.scp, or with subfolders for train, val or test that have one."""
     return (path / "wav.scp").is_file() or any(folder.name.lower() in OWN_SPLITS for folder in _sets(path))
 
 
 def _sets(path: Path, problems: list[Problem] | None = None) -> list[Path]:
-    """The folders within ``path`` that have a wav.scp; one that cannot be looked into is put into ``problems``."""
+    """Return the folders in ``path`` that have a wav.scp; one that cannot be read is put into ``problems``."""
     if not path.is_dir():
         return []
     return [folder for folder in subfolders(path, problems) if os.path.isfile(folder / "wav.scp")]
@@ -96,7 +97,7 @@ def _read_set(clips: Clips, folder: Path, split: str) -> None:
 
 
 def _entries(part: Part, path: Path) -> Iterator[tuple[int, str, str]]:
-    """(line number, key, value) of a file's lines; the value may be empty. Keys are shared by all files (memory)."""
+    """Yield (line number, key, value) of a file's lines; the value may be "". Keys are shared by all files (memory)."""
     for number, line in lines_of(part, path):
         key, *value = line.split(None, 1)
         yield number, sys.intern(tidy_name(part.problems, key, path, number)), value[0] if value else ""
@@ -119,7 +120,7 @@ def _recordings(part: Part, folder: Path) -> Table[str]:
 
 
 def _refused(value: str) -> tuple[str, str] | None:
-    """Kind and detail of the problem with an entry of wav.scp that is not a file's path."""
+    """Return kind and detail of the problem with an entry of wav.scp that is not a file's path."""
     if not value:
         return "line without value", "expected <key> <path>"
     if value.endswith("|") or value.startswith("|") or value == "-":
@@ -171,7 +172,7 @@ def _audio(recording: str, wavs: Table[str]) -> str:
 
 
 def _cut(words: list[str]) -> Cut | None:
-    """The cut that a line of segments tells, None where that is the whole recording. ValueError says what is wrong."""
+    """Return the cut of a line of segments, None where that is the whole recording. ValueError says what is wrong."""
     said = " ".join(words)
     try:
         start, end, *rest = map(float, words)

@@ -14,20 +14,20 @@ import json
 import math
 import re
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from asr.audio.clip import Cut
 from asr.core.errors import RecipeError, at
 from asr.core.files import atomic_open
 from asr.core.manifest import Utterance
 from asr.core.names import plain_name
-from asr.preparation.corpus import OWN_SPLITS, UNKNOWN_SPEAKER, Clip, Cut, Part, tidy_name
+from asr.preparation.corpus import OWN_SPLITS, UNKNOWN_SPEAKER, Clip, Part, tidy_name
 from asr.preparation.joining import Clips, Table, audio_path, decoded, json_object, list_other
 from asr.preparation.problems import ERROR, NOTE, Problem
 
 _NAME = re.compile(r"([^.].*)?recordings(.*)\.jsonl(\.gz)?")
-_PARTS = ("1h", "10h")
 _SAME = 0.01  # seconds by which a supervision may miss its recording's end and still be the whole of it
 _BEFORE = 0.001  # seconds by which rounding may put a start before 0; lhotse bears as much
 _encode = json.JSONEncoder(ensure_ascii=False).encode
@@ -53,7 +53,7 @@ class _RefusedError(Exception):
 
 
 def _pairs(path: Path, alone: list[Path] | None = None) -> list[_Pair]:
-    """The pairs in a folder; files for which there is no other half are put into ``alone``."""
+    """Return the pairs in a folder; files for which there is no other half are put into ``alone``."""
     pairs: dict[str, _Pair] = {}
     for recordings in sorted(path.iterdir(), reverse=True) if path.is_dir() else ():  # .gz, then the same without
         if match := _NAME.fullmatch(recordings.name):
@@ -67,13 +67,13 @@ def _pairs(path: Path, alone: list[Path] | None = None) -> list[_Pair]:
 
 
 def is_lhotse(path: Path) -> bool:
-    """Whether ``path`` is a folder with recordings and the supervisions that belong to them."""
+    """Return whether ``path`` is a folder with recordings and the supervisions that belong to them."""
     return bool(_pairs(path))
 
 
-def lhotse_parts(path: Path) -> list[str]:
-    """Which parts of CDSD there are, as ``lhotse prepare cdsd`` names its files."""
-    return [part for part in _PARTS if part in {pair.suffix for pair in _pairs(path)}]
+def lhotse_parts(path: Path, names: Sequence[str]) -> list[str]:
+    """Return which of the parts ``names`` there are, by the ends of the files' names."""
+    return [part for part in names if part in {pair.suffix for pair in _pairs(path)}]
 
 
 def read_lhotse(path: Path, part: str = "") -> Part:
@@ -123,7 +123,7 @@ def _read_pair(clips: Clips, pair: _Pair, split: str) -> None:
 
 
 def _word(value: Mapping[str, Any], name: str) -> str:
-    """A field that is a string, or null or missing, which is an empty one."""
+    """Return a field that is a string, or null or missing, which is an empty one."""
     word = value.get(name)
     if not isinstance(word, str | None):
         raise ValueError(f"'{name}' is {word!r}, not a string")
@@ -132,11 +132,10 @@ def _word(value: Mapping[str, Any], name: str) -> str:
 
 def _recordings(part: Part, path: Path) -> Table[_Recording]:
     table: Table[_Recording] = Table(part, path)
-    shared: dict[Channels, Channels] = {}  # one tuple for all recordings with these channels (memory)
     for number, value in _objects(part, path):
         key, recording = plain_name(str(value.get("id", ""))), None
         try:
-            recording = _recording(value, path.parent, shared)
+            recording = _recording(value, path.parent)
         except ValueError as error:
             table.problem(ERROR, "bad JSONL line", number, key, str(error))
         except _RefusedError as error:
@@ -146,7 +145,7 @@ def _recordings(part: Part, path: Path) -> Table[_Recording]:
     return table
 
 
-def _recording(value: Mapping[str, Any], folder: Path, shared: dict[Channels, Channels]) -> _Recording:
+def _recording(value: Mapping[str, Any], folder: Path) -> _Recording:
     sources, seconds = value.get("sources"), _seconds(value, "duration")
     if not isinstance(sources, list) or not sources or not all(isinstance(source, dict) for source in sources):
         raise ValueError(f"'sources' is {sources!r}, not a list of files")
@@ -157,8 +156,7 @@ def _recording(value: Mapping[str, Any], folder: Path, shared: dict[Channels, Ch
         kind, name = source.get("type"), source.get("source")
         if kind != "file" or not isinstance(name, str) or "://" in name:
             raise _RefusedError(f"a source of type {kind}, {name!r}; only files are read")
-        channels = _channels(source.get("channels"))
-        files.append((audio_path(name, folder), shared.setdefault(channels, channels)))
+        files.append((audio_path(name, folder), _channels(source.get("channels"))))
     return _Recording(tuple(files), seconds)
 
 
@@ -177,7 +175,7 @@ def _channels(value: Any) -> Channels:
 
 
 def _place(recording: _Recording, supervision: Mapping[str, Any]) -> tuple[str, Cut | None]:
-    """The file of a supervision, and the cut where it is not the whole of it. ValueError says what is wrong."""
+    """Return the file of a supervision, and the cut where it is not the whole of it. ValueError says what is wrong."""
     start, seconds = _seconds(supervision, "start"), _seconds(supervision, "duration")
     if start < -_BEFORE or seconds <= 0:
         raise ValueError(f"start {start:g}, duration {seconds:g}: must start at 0 or later, and last")
@@ -195,7 +193,7 @@ def _place(recording: _Recording, supervision: Mapping[str, Any]) -> tuple[str, 
 
 
 def _objects(part: Part, path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(line number, object) of a manifest, plain or gzipped, one at a time."""
+    """Yield (line number, object) of a manifest, plain or gzipped, one at a time."""
     number = 0
     try:
         with gzip.open(path, "rb") if path.suffix == ".gz" else open(path, "rb") as stream:
@@ -228,7 +226,7 @@ def write_lhotse(
 
 
 def sampling_rate(item: Utterance) -> int:
-    """Samples a second, from their count and a duration that is rounded to microseconds.
+    """Return samples a second, from their count and a duration that is rounded to microseconds.
 
     For a short clip that leaves some doubt; then it is the multiple of 25 (8000, 11025, 44100, …) that fits.
     """

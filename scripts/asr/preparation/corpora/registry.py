@@ -1,30 +1,24 @@
-"""Which reader a corpus is for: a Kaldi data folder, JSONL manifests, lhotse's manifests, or what the caller reads."""
+"""Which reader a corpus is for: a Kaldi data folder, JSONL or lhotse manifests, or the layout of the recipe's own."""
 
 from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from asr.core.errors import RecipeError
 from asr.preparation.corpora import jsonl, kaldi, lhotse
 from asr.preparation.corpus import Part, absolute
+from asr.preparation.home_corpus import HomeCorpus
 
 OTHER_LAYOUTS = (
     "a folder with wav.scp, text and utt2spk (Kaldi), with *.jsonl, or with lhotse's recordings and supervisions"
 )
 
 
-ReadParts = Callable[[Path, Sequence[str]], list[Part]]
-
-
-def open_corpus(path: Path, parts: Sequence[str], read_parts: ReadParts) -> list[Part]:
-    """Read the corpus at ``path``; ``parts`` (1h, 10h) matter where it is CDSD, on disk or as lhotse prepares it.
-
-    A folder of none of the layouts known here is read by ``read_parts(root, parts)``, which raises RecipeError where it
-    is none of its own either.
-    """
+def open_corpus(path: Path, parts: Sequence[str], home: HomeCorpus) -> list[Part]:
+    """Read the corpus at ``path``; ``parts`` matter where it is the home corpus, on disk or as lhotse prepares it."""
     root = absolute(path)
     if "\n" in str(root) or "\r" in str(root):
         raise RecipeError(f"{str(root)!r}: the corpus's path holds a line break; move the corpus or link to it")
@@ -32,7 +26,7 @@ def open_corpus(path: Path, parts: Sequence[str], read_parts: ReadParts) -> list
     if kaldi.is_kaldi(root) and ((root / "wav.scp").is_file() or not jsonl.is_jsonl(root)):
         return [kaldi.read_kaldi(root)]
     if lhotse.is_lhotse(root):
-        there = lhotse.lhotse_parts(root)
+        there = lhotse.lhotse_parts(root, home.parts)
         missing = [name for name in parts if name not in there]
         if there and missing:
             raise RecipeError(
@@ -42,13 +36,15 @@ def open_corpus(path: Path, parts: Sequence[str], read_parts: ReadParts) -> list
     if jsonl.is_jsonl(root):
         return [jsonl.read_jsonl(root)]
     if root.is_file():
-        raise RecipeError(f"{root}: is a file, and not one called *.jsonl; --corpus takes a folder laid out as CDSD is,"
-                          f" {OTHER_LAYOUTS}, or a .jsonl file")  # fmt: skip
-    return read_parts(root, parts)
+        raise RecipeError(
+            f"{root}: is a file, and not one called *.jsonl; --corpus takes a folder laid out as {home.name} is,"
+            f" {OTHER_LAYOUTS}, or a .jsonl file"
+        )
+    return home.read_parts(root, parts)
 
 
 def is_simulated(root: Path) -> bool:
-    """Whether the corpus says of itself, in the ``kind`` column of its speakers.tsv, that its speech is simulated."""
+    """Return whether the corpus says that its speech is simulated, in the ``kind`` column of its speakers.tsv."""
     table = root / "speakers.tsv"
     if not table.is_file():
         return False
@@ -57,6 +53,5 @@ def is_simulated(root: Path) -> bool:
 
 
 def within(path: str, root: Path) -> bool:
-    """Whether ``path``, by the letter, lies below ``root``."""
-    folder = str(root)
-    return path.startswith(folder + os.sep)
+    """Return whether ``path``, by the letter, lies below ``root``."""
+    return path.startswith(f"{root}{os.sep}")

@@ -45,7 +45,7 @@ def divide_texts(counts: Counts, ratios: Sequence[float], seed: int) -> dict[str
     chosen: dict[str, str] = {}
 
     def cost(name: str, said: Sequence[tuple[str, int]]) -> tuple[int, float]:
-        """What a text more in set ``name`` changes: sets filled, counted down, and the sum of squares."""
+        """Return what a text more in set ``name`` changes: sets filled, counted down, and the sum of squares."""
         filled = sum(not have[speaker][name] for speaker, _ in said)
         squares = sum(count * (2 * (have[who][name] - wanted[who][name]) + count) for who, count in said)
         return -filled, round(squares, 6)

@@ -1,7 +1,7 @@
-"""What --split takes: a file, or a rule by name; and which split an utterance falls into by it.
+"""What --split takes, a file or a rule by name, and the split of speakers that it makes.
 
-    FILE                             a YAML of speakers (split.py)
-    default                          CDSD's: conf/split_cdsd_1h.yaml; conf/split_cdsd_10h.yaml for the 10h part alone
+    FILE                             a YAML of speakers
+    default                          the one of the recipe's own corpus; each of its parts has one in conf/
     own                              the one that the corpus comes with
     seeded                           speakers drawn by --ratios and --seed
     loso:SPEAKER                     leave one speaker out: that one is the test set, some others validate
@@ -16,6 +16,7 @@ be in two splits of a corpus that comes split so.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import math
 import re
 from collections import Counter
@@ -24,8 +25,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from asr.core.errors import RecipeError, UsageError
-from asr.core.names import plain_name
-from asr.preparation.splits.split_file import DEFAULTS, SPLITS, Split, read_split
+from asr.core.names import UNKNOWN_SPEAKER, plain_name
+from asr.preparation.splits.split_file import SPLITS, Split, read_split
 
 DEFAULT_RATIOS = (8.0, 1.0, 1.0)
 DEFAULT_SEED = 2024
@@ -44,20 +45,16 @@ class Request:
     seed: int = DEFAULT_SEED
     text_disjoint: bool = False
     shared_speakers: bool = False
-    is_cdsd: bool = False  # then its default split is not given up for a drawn one
+    is_home: bool = False  # the recipe's own corpus: its default split is not given up for a drawn one
     speaker_table: Path | None = None  # that folds:K/N@COLUMN reads; the corpus's speakers.tsv where none is given
 
 
 def parse_request(text: str, ratios: tuple[float, ...] | None = None, seed: int | None = None) -> Request:
-    """The value of --split. UsageError for a rule without its argument, or one that takes none."""
-    text_disjoint = shared = False
-    while True:
-        if text.endswith(TEXT_DISJOINT):
-            text, text_disjoint = text.removesuffix(TEXT_DISJOINT), True
-        elif text.endswith(SHARED_SPEAKERS):
-            text, shared = text.removesuffix(SHARED_SPEAKERS), True
-        else:
-            break
+    """Parse --split. UsageError for a rule without its argument, or with one that it does not take."""
+    wanted = set()
+    while flag := next(filter(text.endswith, (TEXT_DISJOINT, SHARED_SPEAKERS)), ""):
+        text = text.removesuffix(flag)
+        wanted.add(flag)
     rule, colon, argument = text.partition(":")
     argument = plain_name(argument)
     if rule not in RULES and text:
@@ -72,8 +69,9 @@ def parse_request(text: str, ratios: tuple[float, ...] | None = None, seed: int 
         rule = "seeded"
     if ratios and rule not in ("seeded", "loso", "speaker-dependent"):
         raise UsageError(f"--ratios goes with --split seeded, loso or speaker-dependent, not with {text}")
-    drawn = DEFAULT_SEED if seed is None else seed
-    return Request(rule, argument, ratios or DEFAULT_RATIOS, drawn, text_disjoint, shared)
+    drawn_by = DEFAULT_SEED if seed is None else seed
+    flags = (TEXT_DISJOINT in wanted, SHARED_SPEAKERS in wanted)
+    return Request(rule, argument, ratios or DEFAULT_RATIOS, drawn_by, *flags)
 
 
 def parse_fold(argument: str) -> tuple[int, int, str]:
@@ -86,16 +84,6 @@ def parse_fold(argument: str) -> tuple[int, int, str]:
             " folds:3/8@family by a column of speakers.tsv"
         )
     return number, count, found[3] or ""
-
-
-def missing_from_default(speakers: Collection[str], part: str = "1h") -> list[str]:
-    """Speakers that CDSD's default split of a part names and that are not among ``speakers``."""
-    return sorted(set(read_split(DEFAULTS[part], None).of_speaker()) - set(speakers))
-
-
-def default_split(speakers: Collection[str], part: str = "1h") -> Split | None:
-    """CDSD's default split of a part, where every speaker that it names is among ``speakers``; else None."""
-    return None if missing_from_default(speakers, part) else read_for(DEFAULTS[part], speakers, "default")
 
 
 def place(seed: int, name: str) -> str:
@@ -183,30 +171,24 @@ def dependent_split(
 
 
 def some(speakers: Collection[str], most: int = 12) -> str:
-    """The first names, and how many more there are."""
+    """Return the first names, and how many more there are."""
     names = sorted(speakers)
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
-def own_split(speakers: dict[str, set[str]]) -> Split:
-    """The split that a corpus comes with, from {split: speakers}."""
-    return Split({name: tuple(sorted(speakers.get(name, ()))) for name in SPLITS}, "own", method="own")
-
-
-def refuse_shared_speakers(splits: dict[str, set[str]], where: object, unknown: str) -> None:
+def refuse_shared_speakers(splits: Mapping[str, Collection[str]], where: object) -> None:
     """RecipeError where a speaker is in two splits: the scores would not be of unseen speakers."""
-    for number, first in enumerate(SPLITS):
-        for second in SPLITS[number + 1 :]:
-            if shared := sorted((splits[first] & splits[second]) - {unknown}):
-                more = f" and {len(shared) - 1} more" if len(shared) > 1 else ""
-                raise RecipeError(
-                    f"{where}: speaker {shared[0]}{more} in both {first} and {second}: not disjoint by speaker; draw"
-                    " anew with --split seeded, or keep it with --split own+shared-speakers"
-                )
+    for first, second in itertools.combinations(SPLITS, 2):
+        if shared := sorted(set(splits[first]) & set(splits[second]) - {UNKNOWN_SPEAKER}):
+            more = f" and {len(shared) - 1} more" if len(shared) > 1 else ""
+            raise RecipeError(
+                f"{where}: speaker {shared[0]}{more} in both {first} and {second}: not disjoint by speaker; draw anew"
+                " with --split seeded, or keep it with --split own+shared-speakers"
+            )
 
 
 def read_for(path: Path, speakers: Collection[str], origin: str = "file") -> Split:
-    """The split of a file; a speaker-dependent one that names no speakers is of all of them."""
+    """Read a split file; a speaker-dependent one that names no speakers is of all of them."""
     found = read_split(path, speakers, origin)
     if found.method != "speaker-dependent":
         return found

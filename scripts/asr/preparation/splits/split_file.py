@@ -18,7 +18,6 @@ from asr.core.names import is_code, plain_name
 SPLITS = ("train", "val", "test")
 REST = "rest"
 METHODS = ("speakers", "speaker-dependent", "own")
-DEFAULTS = {part: Path(__file__).resolve().parents[4] / "conf" / f"split_cdsd_{part}.yaml" for part in ("1h", "10h")}
 _WRITTEN = ("origin", "file", "digest")  # what write_split adds, so that its file can be given back
 _SETTINGS = ("method", "speakers", "seed", "ratios", "text_disjoint")
 
@@ -38,35 +37,35 @@ class Split:
     seed: int | None = None
     ratios: tuple[float, ...] | None = None
     expected: Mapping[str, int] = field(default_factory=dict)  # labelled utterances by speaker, where published
+    default_of: str = ""  # the corpus and part whose default it is
     note: str = ""
     method: str = "speakers"
     text_disjoint: bool = False
 
     def of_speaker(self) -> dict[str, str]:
-        """{speaker: split}, for a split by speakers."""
+        """Return {speaker: split}, for a split by speakers."""
         return {speaker: split for split in SPLITS for speaker in self.speakers[split]}
 
     def describe(self, published: bool = False) -> str:
-        """One phrase for the screen and the statistics; ``published``: without a file's and a person's name."""
+        """Return one phrase for the screen and the statistics; ``published``: without a file's and a person's name."""
         ratios = ":".join(f"{ratio:g}" for ratio in self.ratios or ())
         left_out = [name if is_code(name) or not published else "a speaker" for name in self.speakers["test"]]
-        words = {
+        name = "a file of speakers" if published and self.origin == "file" else os.path.basename(self.file or "")
+        dependent = f"speaker-dependent, by text, {ratios}, seed {self.seed}"
+        phrase = {
+            "file": f"{name} (given)",
+            "corpus": f"{name} (the corpus's own)",
+            "default": f"{name} (default for {self.default_of})",
             "seeded": f"drawn by speaker, {ratios}, seed {self.seed}",
             "loso": f"leave one speaker out ({', '.join(left_out)}), validation drawn by seed {self.seed}",
             "folds": f"speakers drawn into folds by seed {self.seed}",
-            "speaker-dependent": f"speaker-dependent, by text, {ratios}, seed {self.seed}",
+            "speaker-dependent": dependent,
             "own": "the corpus's own sets",
-        }
-        name = "a file of speakers" if published and self.origin == "file" else os.path.basename(self.file or "")
-        part = "10h" if name == DEFAULTS["10h"].name else "1h"
-        sources = {"file": "given", "corpus": "the corpus's own", "default": f"default for CDSD {part}"}
-        if self.origin in sources:
-            said = f"{name} ({sources[self.origin]})"
-            said += f": {words['speaker-dependent']}" if self.method == "speaker-dependent" else ""
-        else:
-            said = words[self.origin]
-        said += "; train without the test set's texts" if self.text_disjoint else ""
-        return said + (f"; {self.note}" if self.note else "")
+        }[self.origin]
+        if self.method == "speaker-dependent" and self.origin != "speaker-dependent":
+            phrase += f": {dependent}"
+        phrase += "; train without the test set's texts" if self.text_disjoint else ""
+        return phrase + (f"; {self.note}" if self.note else "")
 
 
 class _Document:
@@ -90,7 +89,7 @@ class _Document:
         self.fields: dict[str, yaml.Node] = {}
         for key, value in node.value:
             if key.value in self.fields:
-                raise self.error(key, f"'{key.value}' stands here a second time")
+                raise self.error(key, f"duplicate key '{key.value}'")
             self._known(key)
             self.fields[key.value] = value
 
@@ -105,7 +104,7 @@ class _Document:
             raise self.error(key, f"unknown key '{key.value}'; {hint}")
 
     def word(self, name: str) -> str | None:
-        """A scalar's text, or None where the key is not there."""
+        """Return a scalar's text, or None where the key is not there."""
         node = self.fields.get(name)
         if node is not None and not isinstance(node, yaml.ScalarNode):
             raise self.error(node, f"'{name}' must be one word or number")
@@ -115,8 +114,8 @@ class _Document:
 def read_split(path: Path, speakers: Collection[str] | None, origin: str = "file") -> Split:
     """Read a split file for a corpus of ``speakers`` (None: whatever it names is right).
 
-    Anything wrong in it is a RecipeError naming file and line: a speaker that the corpus does not have, one that stands
-    twice, a missing split, an unknown key.
+    Anything wrong in it is a RecipeError naming file and line: a speaker that the corpus does not have, a duplicate
+    speaker, a missing split, an unknown key.
     """
     document = _Document(path)
     method = document.word("method") or METHODS[0]
@@ -169,7 +168,7 @@ def parse_ratios(words: Iterable[str]) -> tuple[float, ...]:
 
 
 def _same_everywhere(document: _Document, speakers: Collection[str] | None) -> dict[str, tuple[str, ...]]:
-    """The speakers of a speaker-dependent split: those under ``speakers``, else none, which means all."""
+    """Return the speakers of a speaker-dependent split: those under ``speakers``, else none, which means all."""
     for name in SPLITS:
         if name in document.fields:
             node = document.fields[name]

@@ -1,7 +1,7 @@
 """The pictures of data_statistics.html.
 
 What is written in a picture is numbers and names only, so that one picture serves both languages; titles, axes and
-legends are the page's (statistics_pictures).
+legends are the page's (page.py). Every chart is a function from statistics.json to a matplotlib figure.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from asr.core.text_tables import width
-from asr.pages.svg import PAGE, WIDTH, bars, new_figure, shown, svg, write_below
+from asr.pages.svg import PAGE, WIDTH, bars, new_figure, shown, write_below
 from asr.preparation.splits.split_file import SPLITS
 from asr.preparation.statistics.text import bin_names, by_split
 
@@ -64,7 +64,7 @@ def _in_order(rows: Sequence[tuple[str, Mapping[str, Any]]], key: Any) -> list[A
     return sorted(rows, key=lambda item: (tones.index(_tone(item[1])), -key(item[1]), item[0]))
 
 
-def speakers(statistics: Mapping[str, Any], name: str) -> str:
+def speakers(statistics: Mapping[str, Any]) -> Any:
     """Utterances (above) and minutes (below) of every speaker, in the splits' colours."""
     rows = by_split(statistics["by_speaker"])
     bottom = _room_for_names([speaker for speaker, _ in rows])
@@ -81,7 +81,7 @@ def speakers(statistics: Mapping[str, Any], name: str) -> str:
         _top(axis, max(below))
         axis.yaxis.set_major_formatter(_number)
     _names_below(axes[1], [speaker for speaker, _ in ordered], places)
-    return svg(figure, name)
+    return figure
 
 
 def _number(value: float, _place: int) -> str:
@@ -101,17 +101,17 @@ def _by_bin(axis: Any, found: Mapping[str, Any]) -> None:
     _top(axis, highest)
 
 
-def lengths(statistics: Mapping[str, Any], name: str) -> str:
+def lengths(statistics: Mapping[str, Any]) -> Any:
     """How long transcripts are: per cent of each split's utterances by number of characters."""
     found = statistics["histograms"]["length"]
     figure, (axis,) = new_figure(240)
     _by_bin(axis, found)
     labels = [label.split("-")[0] + "–" if "-" in label else label for label in bin_names(found["from"], True)]
     write_below(axis, range(len(labels)), labels)
-    return svg(figure, name)
+    return figure
 
 
-def durations(statistics: Mapping[str, Any], name: str) -> str:
+def durations(statistics: Mapping[str, Any]) -> Any:
     """How long clips are, with FunASR's limit as a line. From 10 s on a column is a second, not half of one."""
     found = statistics["histograms"]["seconds"]
     edges = found["from"]
@@ -124,10 +124,10 @@ def durations(statistics: Mapping[str, Any], name: str) -> str:
     axis.text(limit - 0.3, height, "20.48 s", ha="right", va="top", color=BAD)
     places = [at for at, edge in enumerate(edges[:-1]) if edge == int(edge) and (edge < 10 or edge % 2 == 0)]
     write_below(axis, [at - 0.5 for at in places], [f"{edges[at]:g}" for at in places])
-    return svg(figure, name)
+    return figure
 
 
-def rates(statistics: Mapping[str, Any], name: str) -> str:
+def rates(statistics: Mapping[str, Any]) -> Any:
     """Characters per second of every speaker, slowest first: median, and a bar from the 5th to the 95th percentile."""
     rows = sorted(statistics["by_speaker"].items(), key=lambda item: (item[1]["rate"]["median"], item[0]))
     names, bottom = [speaker for speaker, _ in rows], _room_for_names([speaker for speaker, _ in rows])
@@ -144,10 +144,10 @@ def rates(statistics: Mapping[str, Any], name: str) -> str:
         bars(axis, [(at - half, value - thick, at + half, value + thick) for at, value in chosen], colour)
     _top(axis, highest)
     _names_below(axis, names, list(range(len(rows))))
-    return svg(figure, name)
+    return figure
 
 
-def overlap(statistics: Mapping[str, Any], name: str) -> str:
+def overlap(statistics: Mapping[str, Any]) -> Any:
     """Val and test speakers: per cent of utterances whose text is in train, and of their characters (a line)."""
     rows = [(speaker, row) for speaker, row in by_split(statistics["by_speaker"]) if row["in_train"]]
     rows = _in_order(rows, lambda row: row["in_train"]["share"])
@@ -165,10 +165,10 @@ def overlap(statistics: Mapping[str, Any], name: str) -> str:
     axis.set_ylim(0, 103)
     axis.set_yticks(range(0, 101, 20))
     _names_below(axis, names, places)
-    return svg(figure, name)
+    return figure
 
 
-def characters(statistics: Mapping[str, Any], name: str) -> str:
+def characters(statistics: Mapping[str, Any]) -> Any:
     """Different characters of each split: known, not in train (pale), without a token (red)."""
     figure, (axis,) = new_figure(150, left=56)
     vocabulary, most = (
@@ -191,10 +191,10 @@ def characters(statistics: Mapping[str, Any], name: str) -> str:
     axis.set_xlim(0, most * 1.12 or 1)
     axis.grid(False)
     axis.xaxis.set_major_formatter(_number)
-    return svg(figure, name)
+    return figure
 
 
-def uncovered(statistics: Mapping[str, Any], name: str) -> str:
+def uncovered(statistics: Mapping[str, Any]) -> Any:
     """The most frequent characters that the base model has no token for, by split."""
     rows = statistics["vocabulary"]["uncovered"][:MOST_LETTERS]
     figure, (axis,) = new_figure(200)
@@ -210,4 +210,7 @@ def uncovered(statistics: Mapping[str, Any], name: str) -> str:
     write_below(axis, range(len(rows)), letters, size=13)
     axis.locator_params(axis="y", integer=True, nbins=6)
     axis.yaxis.set_major_formatter(_number)
-    return svg(figure, name)
+    return figure
+
+
+CHARTS = (speakers, lengths, durations, rates, overlap, characters, uncovered)  # in the page's order

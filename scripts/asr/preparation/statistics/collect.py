@@ -6,6 +6,7 @@ are compared in the scorer's form (asr.scoring.normalize), characters are counte
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from bisect import bisect_right
@@ -31,14 +32,14 @@ FRAME_BINS = (*range(0, 1000, 50), *range(1000, 2001, 100), DEFAULT_LIMIT + 1)  
 
 
 def spread(values: Iterable[float]) -> dict[str, float]:
-    """Smallest, median, mean, 95th percentile (nearest rank) and largest of ``values``."""
+    """Return the smallest, median, mean, 95th percentile (nearest rank) and largest of ``values``."""
     ranked = sorted(values)
     mean = round(sum(ranked) / len(ranked), 3)
     return {"min": ranked[0], "median": rank(ranked, 0.5), "mean": mean, "p95": rank(ranked, 0.95), "max": ranked[-1]}
 
 
 def rank(ranked: Sequence[float], share: float) -> float:
-    """A percentile by nearest rank of ``ranked``, which is sorted."""
+    """Return a percentile by nearest rank of ``ranked``, which is sorted."""
     return ranked[max(0, math.ceil(share * len(ranked)) - 1)]
 
 
@@ -73,7 +74,7 @@ class Tally:
             self.seen[name] = _plus(self.seen.get(name, (0, 0)), pair)
 
     def totals(self, texts: int) -> dict[str, Any]:
-        """What every table begins with; ``texts`` is the number of different texts."""
+        """Return what every table begins with; ``texts`` is the number of different texts."""
         return {
             "speakers": self.speakers,
             "utterances": self.utterances,
@@ -106,15 +107,16 @@ def tally(utterances: Sequence[Utterance], texts: Sequence[str], others: Mapping
 def collect(
     about: Mapping[str, Any], splits: Splits, split: Split, vocabulary: Collection[str] | None = None
 ) -> dict[str, Any]:
-    """All the figures, ``about`` the corpus (its name, parts, …) first. ``vocabulary``: the base model's characters."""
-    texts = {name: {scoring_form(item.target) for item in splits[name]} for name in SPLITS}
+    """Return all figures, ``about`` the corpus (name, parts, …) first. ``vocabulary``: the base model's characters."""
+    form = functools.cache(scoring_form)  # many say the same
+    texts = {name: {form(item.target) for item in splits[name]} for name in SPLITS}
     sums = {name: Tally() for name in SPLITS}
     by_speaker: dict[str, Any] = {}
     for speaker, parts in sorted(_by_speaker(splits).items()):
         own: set[str] = set()
         found = {}
         for name, utterances in parts.items():
-            said = [scoring_form(item.target) for item in utterances]
+            said = [form(item.target) for item in utterances]
             found[name] = tally(utterances, said, {other: texts[other] for other in SPLITS if other != name})
             sums[name].add(found[name])
             own.update(said)
@@ -151,7 +153,7 @@ def collect(
 
 
 def _by_speaker(splits: Splits) -> dict[str, dict[str, list[Utterance]]]:
-    """Utterances by speaker and split; a speaker may be in several splits."""
+    """Return the utterances by speaker and split; a speaker may be in several splits."""
     groups: dict[str, dict[str, list[Utterance]]] = {}
     for name in SPLITS:
         for item in splits[name]:
@@ -195,7 +197,7 @@ def _split_row(name: str, found: Tally, texts: int, known: Mapping[str, int]) ->
 
 
 def _speaker(parts: Mapping[str, Tally], texts: int) -> dict[str, Any]:
-    """One speaker's row. What others say too is counted in the speaker's val and test utterances only."""
+    """Return one speaker's row. What others say too is counted in the speaker's val and test utterances only."""
     whole = Tally()
     for part in parts.values():
         whole.add(part)
@@ -223,7 +225,7 @@ def _speaker(parts: Mapping[str, Tally], texts: int) -> dict[str, Any]:
 
 
 def _rate(found: Tally) -> dict[str, float]:
-    """Characters per second of audio, pauses and silent ends included: of all audio, and over utterances."""
+    """Return characters per second of audio, pauses and silent ends included: of all audio, and over utterances."""
     rates = sorted(
         length / seconds for length, seconds in zip(found.lengths, found.durations, strict=True) if seconds > 0
     ) or [0.0]
@@ -233,7 +235,7 @@ def _rate(found: Tally) -> dict[str, float]:
 
 
 def _histograms(sums: Mapping[str, Tally]) -> dict[str, Any]:
-    """Utterances by length and by duration; ``from`` is the lower end of each bin, and the last one is open."""
+    """Return the utterances by length and by duration, binned; ``from`` is each bin's lower end, the last is open."""
     lengths = {name: _binned(Counter(sums[name].lengths), LENGTH_BINS) for name in SPLITS}
     frames = {name: _binned(sums[name].frames, FRAME_BINS) for name in SPLITS}
     seconds = [edge / FRAMES_PER_SECOND for edge in (*FRAME_BINS[:-1], DEFAULT_LIMIT)]
@@ -241,7 +243,7 @@ def _histograms(sums: Mapping[str, Tally]) -> dict[str, Any]:
 
 
 def _binned(counts: Mapping[int, int], edges: Sequence[int]) -> list[int]:
-    """How many lie in each bin; what is below the first edge (no prepared utterance is) counts in the first."""
+    """Return how many lie in each bin; what is below the first edge (no prepared utterance is) counts in the first."""
     bins = [0] * len(edges)
     for value, count in counts.items():
         bins[max(0, bisect_right(edges, value) - 1)] += count
@@ -249,7 +251,7 @@ def _binned(counts: Mapping[int, int], edges: Sequence[int]) -> list[int]:
 
 
 def coverage(sums: Mapping[str, Tally], vocabulary: frozenset[str]) -> dict[str, Any]:
-    """Which characters the base model has a token for, by split, and the most frequent ones that it has not."""
+    """Return which characters the base model has a token for, by split, and the most frequent ones that it has not."""
     uncovered: Counter[str] = Counter()
     by_split: dict[str, Any] = {}
     for name in SPLITS:
@@ -278,7 +280,7 @@ def coverage(sums: Mapping[str, Tally], vocabulary: frozenset[str]) -> dict[str,
 
 
 def compare_with_expected(counts: Mapping[str, int], split: Split) -> list[str] | None:
-    """Lines that say by how much, and for which speakers, ``counts`` differ from the published ones.
+    """Return lines that say by how much, and for which speakers, ``counts`` differ from the published ones.
 
     Empty where they agree; None where nothing is published for this split.
     """

@@ -14,18 +14,18 @@ NAMED = 20  # characters without a token that are listed
 
 
 def percent(share: float) -> str:
-    """A fraction as per cent with one decimal."""
+    """Return a fraction as per cent with one decimal."""
     return f"{100 * share:.1f} %"
 
 
 def title(corpus: Mapping[str, Any]) -> str:
-    """The corpus's name and parts in one phrase."""
+    """Return the corpus's name and parts in one phrase."""
     parts = f", part {' and '.join(corpus['parts'])}" if corpus.get("parts") else ""
     return f"{corpus['name']}{parts}"
 
 
 def manual_block(differences: list[str] | None) -> list[str]:
-    """One block that compares with the manual's counts of the 1h part, or none."""
+    """Return one block that compares with the manual's counts of the 1h part, or none."""
     if differences is None:
         return []
     if not differences:
@@ -34,7 +34,7 @@ def manual_block(differences: list[str] | None) -> list[str]:
 
 
 def split_table(statistics: Mapping[str, Any]) -> str:
-    """The manual's table: speakers and utterances by split, with hours and characters beside them."""
+    """Return the manual's table: speakers and utterances by split, with hours and characters beside them."""
     rows = [(name, statistics["splits"][name]) for name in SPLITS] + [("total", statistics["total"])]
     return text_table(
         ("split", "speakers", "utterances", "hours", "characters"),
@@ -64,7 +64,7 @@ def _indent(lines: Sequence[str]) -> list[str]:
 
 
 def _nearness(statistics: Mapping[str, Any]) -> list[str]:
-    """How near a speaker-dependent split brings each speaker to the ratios that were asked for."""
+    """Return how near a speaker-dependent split brings each speaker to the ratios that were asked for."""
     ratios = statistics["split"].get("ratios")
     if statistics["split"].get("method") != "speaker-dependent" or not ratios:
         return []

@@ -1,0 +1,47 @@
+"""The pages' words, all of strings.yaml: one entry a phrase, in English and in Chinese."""
+
+from __future__ import annotations
+
+import functools
+from html import escape
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+STRINGS = Path(__file__).resolve().parent / "strings.yaml"
+BROWSER = "browser"  # the section whose words go to the script of report.html's error browser
+
+
+class Words(NamedTuple):
+    """A text in both languages. In a template it becomes HTML of which the page shows the reader's language."""
+
+    en: str
+    zh: str
+
+    def __html__(self) -> str:
+        english, chinese = escape(self.en), escape(self.zh)
+        return f'<span class="en" lang="en">{english}</span><span class="zh" lang="zh-Hans">{chinese}</span>'
+
+
+@functools.cache
+def _strings() -> dict[str, Any]:
+    return yaml.load(STRINGS.read_text(encoding="utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+
+
+def words(key: str, **values: object) -> Words:
+    """Return the phrase ``key`` with its ``{names}`` filled in; a value may be Words. KeyError where there is none."""
+    english = {name: value.en if isinstance(value, Words) else value for name, value in values.items()}
+    chinese = {name: value.zh if isinstance(value, Words) else value for name, value in values.items()}
+    en, zh = _strings()[key]
+    return Words(en.format(**english), zh.format(**chinese))
+
+
+def browser_words() -> dict[str, list[str]]:
+    """Return the phrases of the error browser, which its script fills in."""
+    return _strings()[BROWSER]
+
+
+def sentences(*parts: Words) -> Words:
+    """Return sentences as one text: with a blank between English ones, without one between Chinese ones."""
+    return Words(" ".join(part.en for part in parts), "".join(part.zh for part in parts))
