@@ -159,15 +159,15 @@ class OurStepper(Stepper):
         super().__init__(model, ngpu, memory_gb)
         from asr.models.loading import quiet
         from asr.models.paraformer.training import quicken
-        from asr.training.trainer import RecipeTrainer
+        from asr.training.trainer import Trainer
 
         torch = self.torch
         assert quicken(self.model)
         self.bf16 = bool(ngpu) and torch.cuda.is_bf16_supported(including_emulation=False)
         with quiet():
-            self.trainer = RecipeTrainer(
+            self.trainer = Trainer(
                 device=self.device,
-                processor=not ngpu,
+                cpu=not ngpu,
                 output_dir=tempfile.mkdtemp(),
                 use_bf16=self.bf16,
                 rank=0,
@@ -182,24 +182,24 @@ class OurStepper(Stepper):
 
     def optimise(self) -> None:
         """Fused, as the YAMLs for a GPU have it."""
-        from asr.training.resume import Parts
-
         if not hasattr(self, "trainer"):  # called by Stepper's, before the step is ours
             return
-        self.trainer.processor, self.trainer.device = self.device == "cpu", self.device
+        self.trainer.engine.device = self.device
         self.optim = self.torch.optim.Adam(self.model.parameters(), lr=1e-5, fused=True)
         schedule = self.torch.optim.lr_scheduler.ConstantLR(self.optim, 1.0, 1)
-        self.trainer.parts = Parts(self.model, self.optim, schedule, None)
+        self.trainer.engine.attach(self.model, self.optim, schedule)
 
     def step(self, batch: dict[str, Any]) -> None:
         """One step, launched; what is read of it is waited for."""
         trainer = self.trainer
-        here = {"epoch": 0, "batch_idx": self.done, "step_in_epoch": self.done + 1, "batch_num_epoch": 10**9}
-        trainer.train_batch(batch, here)
-        trainer.update_step(*trainer.parts, loss_dict=here)
+        trainer.position.advance()
+        loss, stats = trainer.accumulator.add(batch, True)
+        if trainer.gradients.accepts_later(trainer.engine.step(), loss, str(trainer.position)):
+            trainer.engine.scheduler.step()
+        self.optim.zero_grad(set_to_none=True)
         self.done += 1
         if self.done % READ_EVERY == 0:
-            float(here["loss"]), float(here["stats"]["acc"])
+            float(loss), float(stats["acc"])
 
 
 def measure(who: str, model: Path, batch_size: int, ngpu: int, memory_gb: float, steps: int) -> dict[str, Any]:

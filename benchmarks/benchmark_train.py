@@ -123,7 +123,8 @@ def measure(who: str, launch: Path) -> dict[str, Any]:
     from funasr.train_utils import trainer_ds
 
     from asr.models.loading import quiet
-    from asr.training.worker import plug_in, set_up_logging, training_kwargs
+    from asr.training.building import plug_in, training_kwargs
+    from asr.training.worker import set_up_logging
 
     plan = json.loads(launch.read_text(encoding="utf-8"))
     with tempfile.TemporaryDirectory() as exp:
@@ -141,7 +142,7 @@ def measure(who: str, launch: Path) -> dict[str, Any]:
         if who == "stock":
             kwargs["dataset"] = STOCK["dataset"]
             kwargs["dataset_conf"]["dataloader"] = STOCK["dataloader"]
-            for key in ("ranking", "lfr_n", "processor", "seed", "patience"):
+            for key in ("ranking", "lfr_n", "cpu", "seed", "patience"):
                 kwargs["train_conf"].pop(key)
 
             class OnProcessor(trainer_ds.Trainer):

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from asr.models import families
-from asr.training.worker import checked_model, training_kwargs
+from asr.training.building import checked_model, training_kwargs
 from tests import tiny, tiny_conformer, tiny_nano, tiny_paraformer, tiny_sensevoice
 
 CHARACTERS = tiny.TOKENS[3:-1]

@@ -24,8 +24,8 @@ def stop_and_go_on(recipe, name: str, tag: str, first: int) -> str:
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     done = recipe.run(*given)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    assert f"going on with this run: train_conf.max_epoch {first} -> " in done.stdout
-    assert f"going on from {tag}/model.pt.ep{first} at epoch {first + 1}" in done.stdout
+    assert f"resuming this run: train_conf.max_epoch {first} -> " in done.stdout
+    assert f"resumed from {tag}/model.pt.ep{first} at epoch {first + 1}" in done.stdout
     return done.stdout
 
 

@@ -30,14 +30,14 @@ def test_ctrl_c_in_training_is_one_message_and_the_same_command_goes_on(recipe, 
     words = ("--tag", "stopped", *SHORT, "--stage", "3", "--stop-stage", "3")
     status, said = recipe.run_and_stop(*words, when=(tag / "model.pt").is_file, how=signal.SIGINT)
     assert status == 130, said
-    assert "the same command goes on from the newest checkpoint" in said
+    assert "the same command resumes from the newest checkpoint" in said
     assert "stage 3 (fine-tune: torchrun on FunASR's train_ds) was interrupted" in said
     assert "Traceback" not in said
     assert not list(tag.glob(".*.tmp"))
     done = recipe.run(*words)
     assert done.returncode == 0, done.stdout + done.stderr
     # Within an epoch: saved by the stop, not at the end of the epoch before.
-    assert re.search(r"going on from stopped/model\.pt\.ep\d+\.\d+ at epoch \d+, step \d+", done.stdout), done.stdout
+    assert re.search(r"resumed from stopped/model\.pt\.ep\d+\.\d+ at epoch \d+, step \d+", done.stdout), done.stdout
     ranking = recipe.json("exp/stopped/checkpoints.json")
     assert ranking["finished"]
     assert len(ranking["checkpoints"]) == 5
@@ -56,7 +56,7 @@ def test_a_signal_to_run_sh_alone_stops_training_with_a_save(recipe, tag, how):
     child.send_signal(how)
     said = child.communicate()[0]
     assert child.returncode == 130, said
-    assert "stopped; the same command goes on from the newest checkpoint" in said
+    assert "stopped; the same command resumes from the newest checkpoint" in said
     assert "stage 3 (fine-tune: torchrun on FunASR's train_ds) was interrupted" in said
     assert "Traceback" not in said
     save = recipe.json("exp/stopped/saves.json")[0]["weights"]
@@ -69,7 +69,7 @@ def test_a_killed_training_goes_on(recipe, tag):
     assert status == -signal.SIGKILL, said
     done = recipe.run(*words)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "going on from stopped/model.pt.ep" in done.stdout
+    assert "resumed from stopped/model.pt.ep" in done.stdout
     assert len(recipe.json("exp/stopped/checkpoints.json")["checkpoints"]) == 7
 
 

@@ -134,8 +134,8 @@ def test_a_changed_value_continues_and_reruns_only_what_depends_on_it(recipe, mi
     more = ["--tag", "changed", last, "++optim_conf.lr=0.0003", "++dataset_conf.batch_size=1500"]
     done = recipe.run(*more)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "going on with this run: dataset_conf.batch_size 2000 -> 1500; optim_conf.lr 0.001 -> 0.0003" in done.stdout
-    assert f"going on from changed/model.pt.ep{epochs} at epoch {epochs + 1}" in done.stdout
+    assert "resuming this run: dataset_conf.batch_size 2000 -> 1500; optim_conf.lr 0.001 -> 0.0003" in done.stdout
+    assert f"resumed from changed/model.pt.ep{epochs} at epoch {epochs + 1}" in done.stdout
     # The learning rate is the new one, on the new schedule, not the checkpoint's: FunASR's own resume keeps the old.
     lines = [line for line in done.stdout.splitlines() if line.startswith(f"epoch {epochs + 1}/{epochs + 1}")]
     rates = [float(line.split(" lr ")[1].split()[0]) for line in lines]

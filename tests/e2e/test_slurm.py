@@ -87,13 +87,13 @@ def test_a_job_whose_time_is_up_saves_is_requeued_and_goes_on(tmp_path, nodes):
         time.sleep(0.02)
     job.send_signal(signal.SIGTERM)  # Slurm's --signal=B:TERM is the script's alone
     assert job.wait(timeout=PATIENCE) == 143, cluster.said()
-    assert "stopped; the same command goes on from the newest checkpoint" in cluster.said()
+    assert "stopped; the same command resumes from the newest checkpoint" in cluster.said()
     assert (cluster.root / "requeued").read_text().split() == [str(os.getpid())]
     assert read_saves(exp)[0].damage(exp) is None
     assert not (exp / "stamps/stage3").exists()
     job = cluster.submit(nodes, *words, restarts=1)
     assert job.wait(timeout=PATIENCE) == 0, cluster.said()
-    assert "going on from job/model.pt.ep" in cluster.said()
+    assert "resumed from job/model.pt.ep" in cluster.said()
     assert (exp / "RESULTS.md").is_file()
 
 

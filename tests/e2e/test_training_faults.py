@@ -27,7 +27,7 @@ from asr.core.errors import RecipeError
 from asr.core.manifest import read_manifest
 from asr.training.checkpoints.checkpoint import read_ranking
 from asr.training.checkpoints.save_list import Save, read_saves
-from asr.training.updates import MOST_NOT_FINITE
+from asr.training.gradients import MOST_SKIPPED
 from tests import tiny
 from tests.patience import PATIENCE
 
@@ -140,7 +140,7 @@ def error(lines: list[str]) -> str:
 
 def gone_on(lines: list[str]) -> str:
     """The save that was gone on from."""
-    found = [re.search(r"going on from exp/(\S+) at epoch", line) for line in lines]
+    found = [re.search(r"resumed from exp/(\S+) at epoch", line) for line in lines]
     return next((match[1] for match in found if match), "")
 
 
@@ -174,7 +174,7 @@ def test_a_disk_that_is_full_during_a_save_is_one_line(training):
     assert gone_on(lines) == before
     assert re.fullmatch(
         rf"error: {training.exp}/state\.pt\.ep[\d.]+: could not be written \(.*File too large.*; \d+ MB free\); make"
-        " room and give the same command again: training goes on from the checkpoint before",
+        " room and give the same command again: training is resumed from the checkpoint before",
         error(lines),
     )
     assert (training.exp / "saves.json").read_bytes() == saves
@@ -188,8 +188,8 @@ def test_a_data_worker_that_is_killed_is_one_line(training):
     lines = training.ended(1)
     assert gone_on(lines) == before
     assert error(lines) == (
-        "error: training: a data worker was killed, most likely for want of memory: close what else needs it, or lower"
-        " dataset_conf.num_workers (now 1); the same command goes on from the newest checkpoint"
+        "error: training: a data worker was killed, most likely out of memory: close other programs that use it, or"
+        " lower dataset_conf.num_workers (now 1); the same command resumes from the newest checkpoint"
     )
 
 
@@ -218,7 +218,7 @@ def test_a_stop_in_validation_or_in_a_save_is_saved(training, place):
     before = training.newest()
     lines = training.stopped_at(place)
     assert gone_on(lines) == before
-    assert "stopped; the same command goes on from the newest checkpoint" in lines
+    assert "stopped; the same command resumes from the newest checkpoint" in lines
     assert training.newest() != before
 
 
@@ -230,7 +230,7 @@ def test_one_of_two_processes_that_is_killed_is_one_line(training):
     lines = training.ended(1)
     assert gone_on(lines) == before
     assert re.fullmatch(
-        "error: a training process was killed, most likely for want of memory; the same command goes on from the newest"
+        "error: a training process was killed, most likely out of memory; the same command resumes from the newest"
         r" checkpoint; see \S+/log/torchrun\.log",
         error(lines),
     )
@@ -239,7 +239,9 @@ def test_one_of_two_processes_that_is_killed_is_one_line(training):
 def test_weights_of_another_model_and_lost_files_are_named(training, capsys):
     newest, older = training.two_saves()[0].weights, training.two_saves()[1]
     ranked = [item["file"] for item in read_ranking(training.exp)["checkpoints"]]
-    before = torch.load(training.exp / older.state, weights_only=False)["saved_ckpts"]  # at most one came in since
+    before = torch.load(training.exp / older.state, weights_only=False)["ranking"][
+        "ranked"
+    ]  # at most one came in since
     lost = next(name for name in ranked if name in before and name not in (newest, older.weights))
     for name in (newest, lost, "model.pt"):
         (training.exp / name).unlink()  # model.pt is the same file as the newest
@@ -249,10 +251,10 @@ def test_weights_of_another_model_and_lost_files_are_named(training, capsys):
         average(training.exp, 99)
     assert f"{lost}: file missing; averaged without it\n" in capsys.readouterr().out
     lines = training.stopped_at("train 30")
-    damaged = rf"{newest} is damaged \({other.stat().st_size:,} bytes, another sha256 than when it was written\)"
+    damaged = rf"{newest}: damaged \({other.stat().st_size:,} bytes, another sha256 than when it was written\)"
     assert any(re.match(damaged, line) for line in lines)
     assert gone_on(lines) == older.weights
-    assert f"{lost} is gone: it is ranked no more" in lines
+    assert f"{lost}: file missing; removed from the ranking" in lines
     assert os.path.samefile(training.exp / "model.pt", training.exp / training.newest())
     assert average(training.exp, 3)["checkpoints"]
 
@@ -261,7 +263,7 @@ def test_a_lost_state_file_is_named_and_the_save_before_gone_on_from(training):
     newest, older = training.two_saves()
     (training.exp / newest.state).unlink()
     lines = training.stopped_at("train 30")
-    assert f"{newest.state} is gone: looking for the save before" in lines
+    assert f"{newest.state}: file missing; trying the checkpoint before" in lines
     assert gone_on(lines) == older.weights
 
 
@@ -270,10 +272,10 @@ def test_a_training_that_diverges_goes_on_from_before_it_did(training):
     training.configure("++optim_conf.lr=1e30", "++train_conf.validate_interval=300")
     training.start()
     lines = training.ended(1)  # which sees to it that no save is left with a weight that is no number
-    assert len([line for line in lines if line.endswith("step left out")]) == MOST_NOT_FINITE, lines
-    steps = rf"no finite gradient in {MOST_NOT_FINITE} steps up to epoch \d+ step \d+"
+    assert len([line for line in lines if line.endswith("step skipped")]) == MOST_SKIPPED, lines
+    steps = rf"no finite gradient in {MOST_SKIPPED} steps up to epoch \d+ step \d+"
     then = r"lower optim_conf\.lr, or look for damaged clips \(stage 1 with --check-audio\)"
-    assert re.fullmatch(rf"error: training: {steps}; {then}; the same command goes on from {before}", error(lines))
+    assert re.fullmatch(rf"error: training: {steps}; {then}; the same command resumes from {before}", error(lines))
     assert training.newest() == before
 
 

@@ -51,29 +51,29 @@ def watch(dataset: object) -> None:
     kind.__getitem__ = watched
 
 
-def limit(epoch: object) -> None:
+def limit(engine: object) -> None:
     """Have backward passes run out of memory."""
-    kind = epoch.EpochTrainer  # type: ignore[attr-defined]
-    forward, backward = kind.forward_step, kind.backward_step
+    kind = engine.TorchEngine  # type: ignore[attr-defined]
+    forward, backward = kind.forward, kind.backward
 
-    def remembering(self, model, batch, loss_dict=None):
-        self.last_size = epoch.padded_frames(batch)  # type: ignore[attr-defined]
-        forward(self, model, batch, loss_dict=loss_dict)
+    def remembering(self, batch):
+        self.last_size = len(batch["speech_lengths"]) * int(batch["speech_lengths"].max())
+        return forward(self, batch)
 
-    def limited(self, model, scaler, loss_dict=None):
-        backward(self, model, scaler, loss_dict=loss_dict)
+    def limited(self, loss):
+        backward(self, loss)
         room = FOLDER / "room"
         if room.exists() and self.last_size > int(room.read_text()):
-            raise epoch.torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")  # type: ignore
+            raise engine.torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")  # type: ignore
 
-    kind.forward_step, kind.backward_step = remembering, limited
+    kind.forward, kind.backward = remembering, limited
 
 
-WATCHED = {"asr.data.dataset": watch, "asr.training.epoch": limit}
+WATCHED = {"asr.data.dataset": watch, "asr.training.engine": limit}
 
 
 class Watcher(importlib.abc.MetaPathFinder):
-    """Calls ``watch`` with asr.data.dataset, and ``limit`` with asr.training.epoch, as soon as they are imported."""
+    """Calls ``watch`` with asr.data.dataset, and ``limit`` with asr.training.engine, as soon as they are imported."""
 
     def find_spec(self, name, path=None, target=None):
         if name not in WATCHED:

@@ -10,8 +10,7 @@ from tests.patience import PATIENCE
 PROGRAM = """
 import copy, json, os, sys, torch
 import torch.distributed as dist
-from asr.resume import Parts
-from asr.trainer import RecipeTrainer
+from asr.training.trainer import Trainer
 
 dist.init_process_group("gloo")
 rank, folder = dist.get_rank(), sys.argv[1]
@@ -31,26 +30,25 @@ class Normed(torch.nn.Module):
         return loss, {"loss": loss.detach()}, torch.tensor(1)
 
 
-trainer = RecipeTrainer(
-    device="cpu", processor=True, output_dir=folder, rank=rank, world_size=2, use_ddp=True, grad_clip=5, accum_grad=1
-)
+trainer = Trainer(output_dir=folder, rank=rank, world_size=2, grad_clip=5)
 model = trainer.warp_model(Normed())
 optim = torch.optim.SGD(model.parameters(), lr=0.1)
 schedule = torch.optim.lr_scheduler.ConstantLR(optim, 1.0, 1)
-trainer.parts = Parts(model, optim, schedule, None)
+trainer.engine.attach(model, optim, schedule)
 torch.manual_seed(rank)
 for number in range(4):
     speech = torch.randn(8, 3, 4)
-    loss_dict = {"epoch": 0, "batch_idx": number, "step_in_epoch": number + 1, "batch_num_epoch": 10}
-    trainer.train_batch({"speech": speech, "speech_lengths": torch.full((8,), 3)}, loss_dict)
-    trainer.update_step(model, optim, schedule, None, loss_dict=loss_dict)
+    trainer.accumulator.add({"speech": speech, "speech_lengths": torch.full((8,), 3)}, True)
+    trainer.engine.step()
+    optim.zero_grad()
 own = model.module.norm.running_mean.clone()
-trainer.share_buffers(model)
+trainer.engine.share_buffers()
 state = torch.cat([value.flatten().double() for value in model.state_dict().values()])
 states = [torch.empty_like(state) for _ in range(2)]
 dist.all_gather(states, state)
 if rank == 0:
-    print(json.dumps([trainer.splits, torch.equal(*states), torch.equal(own, model.module.norm.running_mean)]))
+    kept = torch.equal(own, model.module.norm.running_mean)
+    print(json.dumps([trainer.accumulator.splits, torch.equal(*states), kept]))
 dist.barrier()
 os._exit(0)
 """

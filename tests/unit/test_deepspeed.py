@@ -151,18 +151,18 @@ def test_a_stopped_training_goes_on_exactly_and_only_with_as_many_processes(tmp_
         fewer = trained.start(trained.lay_out(tmp_path, "fewer", cpu_processes=1, train_conf=long))
         refused = fewer.communicate(timeout=PATIENCE)[0]
         assert fewer.returncode == 1, refused
-        assert "error: training: saved by DeepSpeed on 2 processes, and there are 1; go on with as many" in refused
-    assert "going on from stopped/model.pt.ep" in trained.train(exp)
+        assert "error: training: saved by DeepSpeed on 2 processes, and there are 1; resume with as many" in refused
+    assert "resumed from stopped/model.pt.ep" in trained.train(exp)
     assert furthest(whole / "model.pt", exp / "model.pt") == 0
 
 
 @needs_deepspeed
 @pytest.mark.slow
-def test_a_gradient_that_is_no_number_is_left_out_and_told(tmp_path):
+def test_a_non_finite_gradient_is_skipped_and_reported(tmp_path):
     exp = trained.lay_out(tmp_path, train_conf=by(1), optim_conf={"lr": 1e30})
     child = trained.start(exp)
     said = child.communicate(timeout=PATIENCE)[0]
-    assert "the gradient is no number (loss nan): step left out" in said
+    assert "non-finite gradient (loss nan): step skipped" in said
     assert "Traceback" not in said
 
 

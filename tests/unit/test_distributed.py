@@ -143,8 +143,8 @@ def test_a_process_that_dies_is_started_anew_and_the_weights_are_those_of_an_und
     os.kill(rank_process(exp, 1), signal.SIGKILL)
     said = child.communicate(timeout=PATIENCE)[0]
     assert child.returncode == 0, said
-    assert "a training process died: all are started anew (restart 1 of 1)" in said
-    assert "going on from killed/model.pt.ep" in said
+    assert "a training process died: all are restarted (restart 1 of 1)" in said
+    assert "resumed from killed/model.pt.ep" in said
     assert "trained: 3 checkpoints" in said
     assert "Traceback" not in said
     assert same(undisturbed / "model.pt", exp / "model.pt")
@@ -205,8 +205,8 @@ def test_a_stop_on_one_machine_saves_and_stops_on_both_and_both_go_on(undisturbe
     exp = trained.lay_out(undisturbed.parent, "several", train_conf=LONG)
     for status, words in both(exp, stop_when=(exp / "saves.json").exists):
         assert status == 130, words
-        assert "stopped; the same command goes on from the newest checkpoint" in words
-        assert "started anew" not in words
+        assert "stopped; the same command resumes from the newest checkpoint" in words
+        assert "restarted" not in words
     assert read_saves(exp)[0].damage(exp) is None
     for status, words in both(exp):
         assert status == 0, words
@@ -231,7 +231,7 @@ def test_a_machine_that_joins_is_trained_with_and_its_leaving_is_survived(tmp_pa
     other.communicate(timeout=PATIENCE)
     words = first.communicate(timeout=PATIENCE)[0]
     assert first.returncode == 0, words
-    assert words.count("going on from grows/model.pt.ep") == 2, words
+    assert words.count("resumed from grows/model.pt.ep") == 2, words
     assert "stopped" not in words
     assert "trained: 3 checkpoints" in words
 
@@ -243,10 +243,10 @@ def test_memory_that_runs_out_while_gradients_are_exchanged_is_survived(undistur
     (tmp_path / "room").write_text("60")  # padded frames of features, which a batch of four has 32 to 112 of
     said = trained.train(exp, **watched(tmp_path))
     lines = said.splitlines()
-    assert sum(line.startswith("begun anew from the newest checkpoint, with smaller parts") for line in lines) >= 1
-    told = [line for line in lines if line.startswith("error: ")]
-    assert told
-    assert all("out of memory while gradients were exchanged" in line for line in told), told
+    restarts = lines.count("restarted from the newest checkpoint, with smaller parts")
+    assert restarts >= 1
+    assert sum("out of memory while gradients were exchanged" in line for line in lines) == restarts
+    assert not [line for line in lines if line.startswith("error: ")]
     assert "trained: 3 checkpoints" in said
     assert "Traceback" not in said
-    assert all_too_large(exp)["processor"].padded_frames <= 112
+    assert all_too_large(exp)["CPU"].padded_frames <= 112

@@ -14,7 +14,9 @@ from asr.core.errors import RecipeError
 from asr.core.out_of_memory import TOO_LARGE, TooLarge, all_too_large, keep_too_large, ran_out_of_memory
 from asr.models.loading import load
 from asr.models.paraformer.training import quicken
-from asr.training.epoch import EpochTrainer, normaliser, padded_frames, parts_of
+from asr.training.batch_parts import normaliser, padded_frames, parts_of
+from asr.training.engine import TorchEngine
+from asr.training.trainer import Trainer
 from tests import tiny
 from tests.unit.test_paraformer_training import batch, without_chance
 from tests.unit.test_resume import Scheduler
@@ -31,55 +33,90 @@ class Loader(list):
         self.epoch = epoch
 
 
-class Trainer(EpochTrainer):
-    """On the processor, with a memory that holds ``room`` padded frames in a forward or backward pass."""
+class Limited(TorchEngine):
+    """On the CPU, with a memory that holds ``room`` padded frames in a forward or backward pass."""
 
-    room = None
-    where = "forward"
+    room, where = None, "forward"
 
-    def __init__(self, folder, **more):
-        super().__init__(output_dir=str(folder), device="cpu", grad_clip=0, **more)
-        self.writer, self.logged, self.tried = None, [], []
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.tried = []
 
-    def log(self, loss_dict, tag="train"):
-        self.logged.append((loss_dict["batch_total"], float(loss_dict["loss"]), float(loss_dict["stats"]["acc"])))
-
-    def forward_step(self, model, batch, loss_dict=None):
+    def forward(self, batch):
         self.tried.append(len(batch["text"]))
         self.full = self.room is not None and padded_frames(batch) > self.room
         if self.full and self.where == "forward":
             raise torch.OutOfMemoryError("CUDA out of memory")
-        super().forward_step(model, batch, loss_dict=loss_dict)
+        return super().forward(batch)
 
-    def backward_step(self, model, scaler, loss_dict=None):
-        super().backward_step(model, scaler, loss_dict=loss_dict)
+    def backward(self, loss):
+        super().backward(loss)
         if self.full:
             raise torch.OutOfMemoryError("CUDA out of memory")
 
 
-class Validated(EpochTrainer):
-    """Validated and saved after every second step; asked to stop at a place: ("step", 4) or ("validation", 4)."""
+class OneOfSeveral(Limited):
+    """One of several processes, which meet no others here."""
 
-    def __init__(self, folder, stop=None):
-        often = {"validate_interval": 2, "save_checkpoint_interval": 2, "keep_nbest_models": 10}
-        super().__init__(output_dir=str(folder), device="cpu", grad_clip=5, rank=0, **often)
-        self.writer, self.stop, self.done = None, stop, []
+    where = "backward"
 
-    def log(self, *_, **__):
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.several = True
+
+    def exchange(self, now):
+        return contextlib.nullcontext()
+
+
+class Log:
+    """Keeps what is told of steps and validations."""
+
+    bar = None
+
+    def __init__(self):
+        self.steps, self.validations = [], []
+
+    def update(self, step):
+        self.steps.append((step.total_steps, float(step.loss), float(step.accuracy or 0)))
+
+    def validated(self, name, values, total_steps):
+        self.validations.append(name)
+
+
+def trainer_of(folder, engine=Limited, **more):
+    made = Trainer(engine=engine, output_dir=str(folder), **{"grad_clip": 0, "keep_nbest_models": 10, **more})
+    made.progress = Log()
+    return made
+
+
+class Validator:
+    """Measures the weights; asked to stop at the validation of a step."""
+
+    def __init__(self, trainer, stop):
+        self.trainer, self.stop = trainer, stop
+
+    def run(self, loader, epoch):
+        if self.stop == ("validation", self.trainer.position.step_in_epoch):
+            processes.stop_asked.set()
+        self.trainer.before_validation_batch({}, True)
+        return {"loss": 1.0, "accuracy": None, "cer": float(self.trainer.engine.model.l.weight.detach().abs().sum())}
+
+
+class Stopping(list):
+    """Batches; before one of them is trained on a stop is asked for."""
+
+    def __init__(self, batches, first, stop):
+        super().__init__(batches)
+        self.first, self.stop, self.batch_sampler = first, stop, self
+
+    def set_epoch(self, epoch):
         pass
 
-    def heard(self, batch):
-        if self.stop == ("step", self.step_in_epoch):
-            processes.stop_asked.set()
-
-    def validate_epoch(self, model=None, dataloader_val=None, epoch=None, step_in_epoch=None, **_):
-        if self.stop == ("validation", step_in_epoch):
-            processes.stop_asked.set()
-        self.stop_in_validation()
-        name = f"model.pt.ep{epoch}.{step_in_epoch}"
-        self.done.append(name)
-        self.val_acc_step_or_epoch[name] = 1 / (1 + float(model.l.weight.detach().abs().sum()))
-        self.validations.append(-self.val_acc_step_or_epoch[name])
+    def __iter__(self):
+        for number, data in enumerate(super().__iter__(), self.first + 1):
+            if self.stop == ("step", number):
+                processes.stop_asked.set()
+            yield data
 
 
 class Small(torch.nn.Module):
@@ -94,15 +131,16 @@ class Small(torch.nn.Module):
 
 
 def validated(folder, stop=None):
-    """Six steps, from where the run in ``folder`` is."""
-    trainer, model = Validated(folder, stop), Small()
+    """Six steps, validated and saved after every second, from where the run in ``folder`` is."""
+    often = {"validate_interval": 2, "save_checkpoint_interval": 2, "grad_clip": 5}
+    trainer, model = trainer_of(folder, TorchEngine, **often), Small()
+    trainer.validator = Validator(trainer, stop)
     optim = torch.optim.Adam(model.parameters(), lr=0.01)
-    parts = {"model": model, "optim": optim, "scheduler": Scheduler(optim), "scaler": None}
-    trainer.resume_checkpoint(**parts)
+    trainer.resume_checkpoint(model, optim, Scheduler(optim))
     batches = [{"speech": torch.ones(1, 3, 4) * n, "speech_lengths": torch.tensor([3])} for n in range(1, 7)]
-    left = Loader(batches[trainer.start_step :])
+    first = trainer.start_step.step if trainer.start_step else 0
     try:
-        trainer.train_epoch(*parts.values(), left, 0, start_step=trainer.start_step)
+        trainer.train_epoch(Stopping(batches[first:], first, stop), 0)
     except KeyboardInterrupt:
         assert stop is not None
     finally:
@@ -114,9 +152,10 @@ def validated(folder, stop=None):
 def test_a_stop_where_a_validation_is_due_loses_no_validation_and_no_rank(tmp_path, stop):
     whole = validated(tmp_path / "whole")
     first, second = validated(tmp_path / "stopped", stop), validated(tmp_path / "stopped")
-    assert first.done + second.done == whole.done == [f"model.pt.ep0.{step}" for step in (2, 4, 6)]
-    assert second.validations == whole.validations
-    assert second.saved_ckpts == whole.saved_ckpts
+    done = [trainer.progress.validations for trainer in (first, second, whole)]
+    assert done[0] + done[1] == done[2] == [f"model.pt.ep0.{step}" for step in (2, 4, 6)]
+    assert second.ranking.validated == whole.ranking.validated
+    assert second.ranking.ranked == whole.ranking.ranked
     rankings = [(tmp_path / name / "checkpoints.json").read_text() for name in ("whole", "stopped")]
     assert rankings[0] == rankings[1]
 
@@ -131,7 +170,8 @@ def model(tmp_path_factory):
 def train(trainer, model, batches):
     model = copy.deepcopy(model)
     optim = torch.optim.SGD(model.parameters(), lr=0.1)
-    trainer.train_epoch(model, optim, Scheduler(optim), None, Loader(batches), 0)
+    trainer.engine.attach(model, optim, Scheduler(optim))
+    trainer.train_epoch(Loader(batches), 0)
     return torch.cat([value.flatten() for value in model.state_dict().values()])
 
 
@@ -139,73 +179,63 @@ def train(trainer, model, batches):
 @pytest.mark.parametrize("where", ["forward", "backward"])
 def test_a_step_that_does_not_fit_is_split_and_ends_with_the_same_weights(tmp_path, model, caplog, where, accum_grad):
     batches = [batch(seed, 7) for seed in range(4)]
-    whole = Trainer(tmp_path, accum_grad=accum_grad)
+    whole = trainer_of(tmp_path, accum_grad=accum_grad)
     expected = train(whole, model, batches)
-    trainer = Trainer(tmp_path, accum_grad=accum_grad)
-    trainer.room, trainer.where = 2 * 30, where
+    trainer = trainer_of(tmp_path, accum_grad=accum_grad)
+    trainer.engine.room, trainer.engine.where = 2 * 30, where
     with caplog.at_level(logging.INFO, "asr.progress"):
         found = train(trainer, model, batches)
     assert (expected - torch.cat([v.flatten() for v in model.state_dict().values()])).norm() > 1e-3
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
-    assert trainer.splits > 0
-    for one, other in zip(trainer.logged, whole.logged, strict=True):
+    assert trainer.accumulator.splits > 0
+    for one, other in zip(trainer.progress.steps, whole.progress.steps, strict=True):
         assert one == pytest.approx(other, rel=1e-4)
     first = (
-        "out of memory in epoch 1 step 1 with 7 clips, 2 s with padding: begun again in 2 parts (1 so far in this run)"
+        "out of memory in epoch 1 step 1 with 7 clips, 2 s with padding: computed again in 2 parts (1 so far in this"
+        " run)"
     )
     assert caplog.messages[0].startswith(first)
     # What did not fit once is not tried as a whole again.
-    assert trainer.tried.count(7) == 1
+    assert trainer.engine.tried.count(7) == 1
 
 
 def test_batches_left_over_at_an_epochs_end_are_trained_on_too(tmp_path, model):
     batches = [batch(seed, 7) for seed in range(3)]
-    left_over = train(Trainer(tmp_path, accum_grad=2), model, batches)
-    dropped = train(Trainer(tmp_path, accum_grad=2), model, batches[:2])
+    left_over = train(trainer_of(tmp_path, accum_grad=2), model, batches)
+    dropped = train(trainer_of(tmp_path, accum_grad=2), model, batches[:2])
     assert (left_over - dropped).norm() > 1e-3
-    alone = Trainer(tmp_path, accum_grad=2)
-    alone.room = 60
+    alone = trainer_of(tmp_path, accum_grad=2)
+    alone.engine.room = 60
     torch.testing.assert_close(train(alone, model, batches), left_over, atol=1e-5, rtol=1e-4)
 
 
 def test_a_clip_that_does_not_fit_alone_is_an_error_that_says_how_long_it_is(tmp_path, model):
-    trainer = Trainer(tmp_path)
-    trainer.room = 10
+    trainer = trainer_of(tmp_path)
+    trainer.engine.room = 10
     with pytest.raises(RecipeError, match=r"step 1: one clip of 0\.3 s does not fit in memory .CUDA .*max_source"):
         train(trainer, model, [batch(0, 3)])
 
 
-def test_another_error_is_no_want_of_memory(tmp_path, model):
-    trainer = Trainer(tmp_path)
+def test_another_error_is_not_taken_for_out_of_memory(tmp_path, model):
+    trainer = trainer_of(tmp_path)
     broken = batch(0, 3)
     broken["text"] = broken["text"][:2]
     with pytest.raises((RuntimeError, IndexError)):
         train(trainer, model, [broken])
-    assert trainer.splits == 0
+    assert trainer.accumulator.splits == 0
 
 
-class Together(Trainer):
-    """One of several processes: those that come after it know what did not fit."""
-
-    def __init__(self, folder, **more):
-        super().__init__(folder, **more)
-        self.use_ddp, self.where = True, "backward"
-
-    def _sends_gradients(self, model, sends):
-        return contextlib.nullcontext()
-
-
-def test_where_gradients_were_being_exchanged_the_run_begins_anew_in_smaller_parts(tmp_path, model):
-    expected = train(Trainer(tmp_path / "whole"), model, [batch(0, 7)])
-    first = Together(tmp_path)
-    first.room = 60
-    with pytest.raises(RecipeError, match=r"while gradients were exchanged.*batches as large are begun in parts"):
+def test_where_gradients_were_being_exchanged_the_run_is_restarted_in_smaller_parts(tmp_path, model):
+    expected = train(trainer_of(tmp_path / "whole"), model, [batch(0, 7)])
+    first = trainer_of(tmp_path, OneOfSeveral)
+    first.engine.room = 60
+    with pytest.raises(RecipeError, match=r"while gradients were exchanged.*batches as large are computed in parts"):
         train(first, model, [batch(0, 7)])
     for splits, tried in ((1, [3, 1, 2, 2, 2]), (0, [1, 2, 2, 2])):  # of three clips nothing is sent
-        again = Together(tmp_path)
-        again.room = 60
+        again = trainer_of(tmp_path, OneOfSeveral)
+        again.engine.room = 60
         torch.testing.assert_close(train(again, model, [batch(0, 7)]), expected, atol=1e-5, rtol=1e-4)
-        assert (again.splits, again.tried) == (splits, tried)
+        assert (again.accumulator.splits, again.engine.tried) == (splits, tried)
 
 
 def test_what_did_not_fit_becomes_less_with_every_beginning(tmp_path, model):
@@ -214,39 +244,45 @@ def test_what_did_not_fit_becomes_less_with_every_beginning(tmp_path, model):
     data["speech_lengths"][:] = 29  # an odd number of frames, as a batch may have
     data["speech"] = data["speech"][:, :29]
     for _ in range(8):
-        trainer = Together(tmp_path)
-        trainer.room = 60
+        trainer = trainer_of(tmp_path, OneOfSeveral)
+        trainer.engine.room = 60
         with contextlib.suppress(RecipeError):
             train(trainer, model, [data])
             break
-        found.append(all_too_large(tmp_path)["processor"].padded_frames)
+        found.append(all_too_large(tmp_path)["CPU"].padded_frames)
     assert found == sorted(set(found), reverse=True)
     assert len(found) < 8
 
 
 def test_what_did_not_fit_before_is_told_and_tried_again_in_the_next_epoch(tmp_path, model, caplog):
     """Another program may have had the memory. Where processes exchange gradients, a try could end them all."""
-    keep_too_large(tmp_path, "processor", TooLarge(100, "2026-01-02 03:04:05"))
-    for kind, again in ((Trainer, [1, 2, 2, 2, 7]), (Together, [1, 2, 2, 2, 1, 2, 2, 2])):
-        trainer = kind(tmp_path)
+    keep_too_large(tmp_path, "CPU", TooLarge(100, "2026-01-02 03:04:05"))
+    for kind, again in ((Limited, [1, 2, 2, 2, 7]), (OneOfSeveral, [1, 2, 2, 2, 1, 2, 2, 2])):
+        trainer = trainer_of(tmp_path, kind)
         caplog.clear()
         with caplog.at_level(logging.INFO, "asr.progress"):
             for _ in range(2):
                 train(trainer, model, [batch(0, 7)])
-        assert trainer.tried == again
-        told = [line for line in caplog.messages if "are begun in parts: they did not fit" in line]
+        assert trainer.engine.tried == again
+        told = [line for line in caplog.messages if "are computed in parts: they did not fit" in line]
         assert len(told) == 1
-        assert "(processor, 2026-01-02 03:04:05; too_large.json)" in told[0]
+        assert "(CPU, 2026-01-02 03:04:05; too_large.json)" in told[0]
+
+
+def remembered(folder):
+    accumulator = trainer_of(folder).accumulator
+    accumulator.begin_epoch()
+    return accumulator.too_large
 
 
 def test_what_did_not_fit_on_one_card_is_tried_on_another(tmp_path):
     keep_too_large(tmp_path, "a card of 24 GB", TooLarge(300, "then"))
-    assert Trainer(tmp_path).too_large is None
+    assert remembered(tmp_path) is None
     for size in (400, 350, 500):  # another process may have found a smaller one
-        keep_too_large(tmp_path, "processor", TooLarge(size, "now"))
-    assert all_too_large(tmp_path) == {"a card of 24 GB": (300, "then"), "processor": (350, "now")}
-    assert Trainer(tmp_path).too_large == (350, "now")
-    for text in ("{", "[]", '{"processor": 350}', '{"processor": {"padded_frames": "x", "made": ""}}', '{"a": {}}'):
+        keep_too_large(tmp_path, "CPU", TooLarge(size, "now"))
+    assert all_too_large(tmp_path) == {"a card of 24 GB": (300, "then"), "CPU": (350, "now")}
+    assert remembered(tmp_path) == (350, "now")
+    for text in ("{", "[]", '{"CPU": 350}', '{"CPU": {"padded_frames": "x", "made": ""}}', '{"a": {}}'):
         (tmp_path / TOO_LARGE).write_text(text)
         assert all_too_large(tmp_path) == {}
 
@@ -289,29 +325,28 @@ def test_the_normaliser_is_what_funasr_divides_by(model):
 SCARCE = """
 import resource, sys, torch
 from pathlib import Path
-from asr.training.epoch import padded_frames
-from asr.funasr_model import load
+from asr.models.loading import load
 from tests import tiny
-from tests.unit.test_epoch import Trainer, train
+from tests.unit.test_epoch import train, trainer_of
 torch.set_num_threads(1)
 model = load(tiny.make_model(Path(sys.argv[1]) / "base")).model.train()
 def data(clips):
     lengths, counts = torch.full((clips, 1), 300), torch.full((clips, 1), 5)
     return {"speech": torch.randn(clips, 300, 560), "speech_lengths": lengths,
             "text": torch.randint(3, 13, (clips, 5)), "text_lengths": counts}
-trainer = Trainer(sys.argv[1])
+trainer = trainer_of(sys.argv[1])
 train(trainer, model, [data(2)])
-assert trainer.splits == 0
+assert trainer.accumulator.splits == 0
 large = data(64)  # attention alone is 4 heads x 64 x 300 x 300 x 4 bytes = 92 MB a tensor
 used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + 250 * 2**20, -1))
 train(trainer, model, [large])
 resource.setrlimit(resource.RLIMIT_AS, (-1, -1))  # what ends with the program begins a thread for it
-print("splits", trainer.splits)
+print("splits", trainer.accumulator.splits)
 """
 
 
-def test_real_want_of_memory_is_survived(tmp_path):
+def test_running_out_of_real_memory_is_survived(tmp_path):
     done = subprocess.run([sys.executable, "-c", SCARCE, str(tmp_path)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     assert int(done.stdout.split("splits ")[1]) > 0

@@ -15,12 +15,13 @@ import pytest
 import torch
 
 from asr.core.errors import RecipeError
-from asr.core.out_of_memory import TooLarge
+from asr.core.out_of_memory import TooLarge, keep_too_large
 from asr.decoding.batches import Clip, Decoder
 from asr.models.loading import load
 from asr.scoring.cer import ErrorCounts
-from asr.training.epoch import EpochTrainer, normaliser
-from asr.training.trainer import RecipeTrainer
+from asr.training.batch_parts import normaliser
+from asr.training.engine import TorchEngine
+from asr.training.trainer import Trainer
 from tests import tiny_batches
 from tests.patience import PATIENCE
 from tests.unit.test_epoch import Loader
@@ -66,35 +67,37 @@ class Card:
         return self.hooks.__exit__(*what)
 
 
-class Trainer(EpochTrainer):
+class Watched(TorchEngine):
     """Keeps the gradients of each update, and what is alive when a forward pass begins."""
 
-    def __init__(self, folder, card=None, **more):
-        super().__init__(output_dir=str(folder), device="cpu", grad_clip=0, **more)
-        self.writer, self.card, self.alive, self.clips, self.gradients = None, card, [], [], []
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.card, self.alive, self.clips, self.gradients = None, [], [], []
 
-    def log(self, loss_dict, tag="train"):
-        pass
-
-    def forward_step(self, model, batch, loss_dict=None):
+    def forward(self, batch):
         self.clips.append(len(batch["text"]))
         if self.card is not None:
             self.alive.append(len(self.card.alive))
-        super().forward_step(model, batch, loss_dict=loss_dict)
+        return super().forward(batch)
 
-    def update_step(self, model, optim, scheduler, scaler, loss_dict=None):
-        if self.completes_update(loss_dict):
-            named = getattr(model, "module", model).named_parameters()
-            self.gradients.append({name: value.grad.clone() for name, value in named if value.grad is not None})
-        super().update_step(model, optim, scheduler, scaler, loss_dict=loss_dict)
+    def step(self):
+        named = self.plain_model.named_parameters()
+        self.gradients.append({name: value.grad.clone() for name, value in named if value.grad is not None})
+        return super().step()
+
+
+def trainer_of(folder, card=None, **more):
+    made = Trainer(engine=Watched, output_dir=str(folder), grad_clip=0, **more)
+    made.engine.card, made.log = card, lambda *_: None
+    return made
 
 
 def epoch(trainer, model, batches, wrap=None):
     """An epoch in which the weights do not move; the gradients of its updates."""
     optim = torch.optim.SGD(model.parameters(), lr=0.0)
-    model = wrap(model) if wrap else model
-    trainer.train_epoch(model, optim, Scheduler(optim), None, Loader(batches), 0)
-    return trainer.gradients
+    trainer.engine.attach(wrap(model) if wrap else model, optim, Scheduler(optim))
+    trainer.train_epoch(Loader(batches), 0)
+    return trainer.engine.gradients
 
 
 def layers(model, batch):
@@ -181,29 +184,29 @@ UNEVEN = ([48], [64, 56, 80, 72, 40], [44, 52])
 def test_accumulated_gradients_are_those_of_one_batch(kind, tmp_path):
     model, batch = kind
     batches = [batch(frames, seed) for seed, frames in enumerate(UNEVEN)]
-    found = epoch(Trainer(tmp_path, accum_grad=3), model, batches)
-    assert_same(found[0], epoch(Trainer(tmp_path), model, [joined(batches)])[0])
+    found = epoch(trainer_of(tmp_path, accum_grad=3), model, batches)
+    assert_same(found[0], epoch(trainer_of(tmp_path), model, [joined(batches)])[0])
 
 
 def test_a_last_group_of_an_epoch_that_is_smaller_is_weighted_by_what_is_in_it(paraformer, tmp_path):
     model, batch = paraformer
     batches = [batch(frames, seed) for seed, frames in enumerate((*UNEVEN, [60, 60], [76]))]
-    found = epoch(Trainer(tmp_path, accum_grad=3), model, batches)
+    found = epoch(trainer_of(tmp_path, accum_grad=3), model, batches)
     assert len(found) == 2
-    assert_same(found[1], epoch(Trainer(tmp_path), model, [joined(batches[3:])])[0])
+    assert_same(found[1], epoch(trainer_of(tmp_path), model, [joined(batches[3:])])[0])
 
 
 @pytest.mark.parametrize("depth", ["first", "middle", "last"])
 def test_nothing_of_a_failed_attempt_is_alive_when_the_next_begins_and_no_gradient_counts_twice(kind, tmp_path, depth):
     model, batch = kind
     data = batch([48, 64, 56, 80])
-    expected = epoch(Trainer(tmp_path / "whole"), model, [data])
-    trainer = Trainer(tmp_path, Card())
-    with trainer.card, full_in(layers(model, data)[depth]) as failed:
+    expected = epoch(trainer_of(tmp_path / "whole"), model, [data])
+    trainer = trainer_of(tmp_path, Card())
+    with trainer.engine.card, full_in(layers(model, data)[depth]) as failed:
         found = epoch(trainer, model, [data])
     assert failed
-    assert trainer.clips == [4, 2, 2]
-    assert trainer.alive == [0, 0, 0]
+    assert trainer.engine.clips == [4, 2, 2]
+    assert trainer.engine.alive == [0, 0, 0]
     assert_same(found[0], expected[0])
 
 
@@ -214,27 +217,27 @@ def test_what_is_larger_than_the_card_is_computed_in_parts_on_it(paraformer, tmp
     with Card() as card:
         model(**batch([60] * 9))
     data = batch([60] * clips)
-    trainer = Trainer(tmp_path, Card(room=card.peak))
+    trainer = trainer_of(tmp_path, Card(room=card.peak))
 
     def crowded(_):
-        if trainer.card.used > 5 / 9 * card.peak:
+        if trainer.engine.card.used > 5 / 9 * card.peak:
             raise torch.OutOfMemoryError(FULL)
 
     last = layers(model, data)["last"]
     handle = last.register_forward_hook(lambda _, __, output: (output.register_hook(crowded), None)[1])
-    with trainer.card:
+    with trainer.engine.card:
         found = epoch(trainer, model, [data])
     handle.remove()
-    assert trainer.clips.count(4) == clips // 4
-    assert min(trainer.clips) == 4
-    assert_same(found[0], epoch(Trainer(tmp_path), model, [data])[0])
+    assert trainer.engine.clips.count(4) == clips // 4
+    assert min(trainer.engine.clips) == 4
+    assert_same(found[0], epoch(trainer_of(tmp_path), model, [data])[0])
 
 
 def test_a_batch_of_the_group_that_fails_later_is_split_further_whatever_the_newest_one_is(paraformer, tmp_path):
     """The newest batch has two clips; that the four before it fail then does not mean that one clip does not fit."""
     model, batch = paraformer
     batches = [batch([20, 18, 20, 16]), batch([80, 80], 1)]
-    trainer = Trainer(tmp_path, accum_grad=2)
+    trainer = trainer_of(tmp_path, accum_grad=2)
     passes = []
 
     def sometimes(*_):
@@ -247,8 +250,8 @@ def test_a_batch_of_the_group_that_fails_later_is_split_further_whatever_the_new
         found = epoch(trainer, model, batches)
     finally:
         handle.remove()
-    assert trainer.clips == [4, 2, 4, 2, 2, 1, 1]
-    assert_same(found[0], epoch(Trainer(tmp_path), model, [joined(batches)])[0])
+    assert trainer.engine.clips == [4, 2, 4, 2, 2, 1, 1]
+    assert_same(found[0], epoch(trainer_of(tmp_path), model, [joined(batches)])[0])
 
 
 def test_one_clip_that_does_not_fit_is_named_with_what_the_card_said(paraformer, tmp_path):
@@ -257,8 +260,8 @@ def test_one_clip_that_does_not_fit_is_named_with_what_the_card_said(paraformer,
         lambda _, given, __: torch.zeros(10**18) if len(given[0]) == 1 and given[0].size(1) == 50 else None
     )
     data = batch([80, 50])
-    trainer = Trainer(tmp_path)
-    trainer.too_large = TooLarge(10, "today")
+    trainer = trainer_of(tmp_path)
+    keep_too_large(tmp_path, "CPU", TooLarge(10, "today"))
     try:
         with pytest.raises(
             RecipeError, match=r"one clip of 0\.5 s does not fit in memory \(.*can't allocate memory"
@@ -273,7 +276,7 @@ RANKS = """
 import os, sys, torch, torch.distributed as dist
 from pathlib import Path
 from tests import tiny_batches
-from tests.unit.test_gradients import Trainer, Card, assert_same, epoch, full_in, joined, layers
+from tests.unit.test_gradients import trainer_of, Card, assert_same, epoch, full_in, joined, layers
 torch.set_num_threads(1)
 folder, rank = Path(sys.argv[1]), int(sys.argv[2])
 DDP = torch.nn.parallel.DistributedDataParallel
@@ -285,15 +288,16 @@ for kind in tiny_batches.KINDS:
     models[kind] = model = tiny_batches.without_chance(made.model)
     each = [[tiny_batches.batch(made, kind, frames, 2 * one + n) for n, frames in enumerate(OF[one])] for one in (0, 1)]
     batches[kind] = each[rank]
-    whole[kind] = epoch(Trainer(folder / f"whole{rank}"), model, [joined([*each[0], *each[1]])])
+    whole[kind] = epoch(trainer_of(folder / f"whole{rank}"), model, [joined([*each[0], *each[1]])])
 dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
 for kind, model in models.items():
-    trainer = Trainer(folder / f"{kind}{rank}", Card(), accum_grad=2, use_ddp=True, world_size=2, rank=rank)
+    trainer = trainer_of(folder / f"{kind}{rank}", Card(), accum_grad=2, world_size=2, rank=rank)
     middle = layers(model, batches[kind][0])["middle"]
-    with trainer.card, full_in(middle, times=rank) as failed:  # before anything is sent, on the second process
+    with trainer.engine.card, full_in(middle, times=rank) as failed:  # before anything is sent, on the second process
         found = epoch(trainer, model, batches[kind], wrap)
-    assert len(failed) == rank and trainer.clips == [[1, 5], [4, 2, 2, 1]][rank], (kind, failed, trainer.clips)
-    assert not any(trainer.alive), (kind, trainer.alive)
+    clips = trainer.engine.clips
+    assert len(failed) == rank and clips == [[1, 5], [4, 2, 2, 1]][rank], (kind, failed, clips)
+    assert not any(trainer.engine.alive), (kind, trainer.engine.alive)
     assert_same(found[0], whole[kind][0])
     print("same", kind, flush=True)
 os._exit(0)  # gloo's destructor may wait for ever
@@ -331,26 +335,27 @@ def full_above(model, clips):
 def test_a_batch_that_does_not_fit_in_validation_is_validated_in_halves(paraformer, folder, tmp_path):
     model, batch = paraformer
     data = {**batch([48, 64, 56, 80, 72]), "target": ["一", "二三", "四", "五五五", "六"]}
-    trainer = RecipeTrainer(device="cpu", output_dir=str(tmp_path), max_epoch=1)
-    trainer.tokenizer = load(folder / "paraformer").tokenizer
-    trainer.validating = True
+    trainer = trainer_of(tmp_path, max_epoch=1)
+    trainer.engine.attach(model, None, None)
+    validator = trainer.validator
+    validator.tokenizer = load(folder / "paraformer").tokenizer
     model.eval()
     found = []
     try:
         for most in (5, 2):
             made, handle = full_above(model, most)
-            trainer.errors, loss_dict = ErrorCounts(), {"epoch": 0, "batch_idx": 0}
+            validator.errors = ErrorCounts()
             with torch.no_grad():
-                trainer.forward_step(model, data, loss_dict)
+                loss, stats = validator.batch(data, 0)
             handle.remove()
-            found.append((trainer.errors, loss_dict["loss"], loss_dict["stats"]["acc"]))
+            found.append((validator.errors, loss, stats["acc"]))
         assert len(made) == 2
         torch.testing.assert_close(found[0][1:], found[1][1:])
         assert found[0][0] == found[1][0]
         assert found[0][0].ref_len == 8
         _, handle = full_above(model, 0)
         with pytest.raises(RecipeError, match=r"a clip of 0\.5 s does not fit in memory, in a batch of its own \(CUDA"):
-            trainer.forward_step(model, data, loss_dict)
+            validator.batch(data, 0)
         handle.remove()
     finally:
         model.train()

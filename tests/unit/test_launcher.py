@@ -1,159 +1,139 @@
-"""torchrun over the workers: what of their words is shown, and a stop that leaves them the time to save."""
+"""torchrun over the workers: their words, their errors, and a stop that leaves them the time to save."""
 
 import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from asr.core.processes import children
-from asr.training.distributed.several_nodes import BEGUN, SAVED, STOPPED
-from asr.training.torchrun import Ending, show, stop_once
+from asr.training.status_file import FAILED, RUNNING, SAVED, STOPPED, StatusFile
+from asr.training.torchrun import Stopper
 from tests.patience import PATIENCE, wait_until
 
-
-def test_what_workers_say_is_shown_without_tracebacks_though_its_log_finds_no_room(tmp_path, capsys):
-    said = (
-        "model: 1 M\\n[rank1]: Traceback (most recent call last):\\n  File x\\nerror: a\\nerror: a\\nerror: b\\nmore\\n"
-    )
-    child = subprocess.Popen(["printf", said], stdout=subprocess.PIPE, text=True)
-    assert show(child, Path("/dev/full"), tmp_path / "mark").error == "error: b\n"
-    assert capsys.readouterr().out == "model: 1 M\nerror: a\nerror: b\n"
-    child = subprocess.Popen(["printf", "trained\\n"], stdout=subprocess.PIPE, text=True)
-    assert show(child, tmp_path / "log", tmp_path / "mark") == Ending()
-    assert (tmp_path / "log").read_text() == "trained\n"
-
-
-def said(tmp_path, words):
-    child = subprocess.Popen(["printf", "%s", words], stdout=subprocess.PIPE, text=True)
-    return show(child, tmp_path / "log", tmp_path / "mark")
-
-
-@pytest.mark.parametrize(
-    ("words", "ending"),
-    [
-        (f"{SAVED}\n", Ending(saved=True)),
-        (f"{SAVED}\n{BEGUN}\n", Ending()),
-        (f"{STOPPED}\n", Ending(saved=True)),
-        (f"error: a\n{BEGUN}\n", Ending()),
-        ("error: a\nerror: b\n", Ending(error="error: b\n")),
-        (f"{SAVED}\nerror: a\n", Ending(error="error: a\n")),
-    ],
-)
-def test_the_last_word_of_the_workers_is_known(tmp_path, words, ending):
-    assert said(tmp_path, words) == ending
-    assert (tmp_path / "mark").exists() == (STOPPED in words)
-
-
-def test_a_notice_of_torchruns_hides_no_more_than_itself_and_a_new_beginning_ends_the_account_of_a_failure(
-    tmp_path, capsys
-):
-    notice = "W1127 10:00:00.1 7 torch/distributed/elastic/multiprocessing/api.py:9] closing signal SIGTERM\n"
-    said(tmp_path, f"epoch 1\n{notice}epoch 2\nTraceback (most recent call last)\n  x\n{BEGUN}\nepoch 3\n")
-    assert capsys.readouterr().out == "epoch 1\nepoch 2\nepoch 3\n"
-
-
-RESTARTING = """
-import signal, subprocess, sys
-worker, stopping = None, False
-def stop(*_):
-    global stopping
-    stopping = True
-    if worker:
-        worker.kill()
-signal.signal(signal.SIGTERM, stop)
-for _ in range(2):  # PET_MAX_RESTARTS
-    worker = subprocess.Popen([sys.executable, "-c", sys.argv[1]])
-    if stopping:  # since it was begun
-        worker.kill()
-    if worker.wait() == 0:
-        sys.exit(0)
-    if stopping:
-        break
-sys.exit(1)
-"""
-FAILING = """
+BEGIN = """
 import os, signal, sys, time
+from pathlib import Path
+from asr.training.status_file import FAILED, RUNNING, SAVED, STOPPED, StatusFile
+status = StatusFile(Path(sys.argv[2]))
+"""
+PARENT = """
+import sys
+from pathlib import Path
+from asr.training.status_file import StatusFile
+from asr.training.torchrun import torchrun
+folder = Path(sys.argv[1])
+status = StatusFile(folder / "worker.json")
+code = torchrun(folder / "launch.json", int(sys.argv[2]), status, folder / "torchrun.log", module="pretended")
+try:
+    print(bool(code), status.state, status.error, status.stop.exists(), flush=True)
+except BrokenPipeError:
+    (folder / "end").write_text(f"{status.state} {status.stop.exists()}")
+"""
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Starts torchrun over a worker of these lines, in a process of its own, as its signal handlers stay."""
+
+    def started(lines, processes=1, **more):
+        (tmp_path / "pretended.py").write_text(BEGIN + lines)
+        path = os.pathsep.join([str(tmp_path), *sys.path])
+        command = [sys.executable, "-c", PARENT, str(tmp_path), str(processes)]
+        environment = {**os.environ, "PYTHONPATH": path, **more}
+        return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    return started
+
+
+def test_words_are_shown_and_of_several_errors_the_first_is_kept_without_tracebacks(start, tmp_path):
+    lines = """
+print("epoch 1", flush=True)
+if os.environ["RANK"] == "1":
+    while not status.error:
+        time.sleep(0.01)
+status.write(FAILED, f"the disk of {os.environ['RANK']} is full")
+raise ZeroDivisionError
+"""
+    words = start(lines, 2).communicate(timeout=PATIENCE)[0]
+    assert words == "epoch 1\nepoch 1\nTrue failed the disk of 0 is full False\n"
+    assert "ZeroDivisionError" in (tmp_path / "torchrun.log").read_text()
+
+
+def test_the_state_is_what_was_written_last(tmp_path):
+    status = StatusFile(tmp_path / "worker.json")
+    assert (status.state, status.error, status.is_stopped) == ("", "", False)
+    for state, stopped in ((RUNNING, False), (SAVED, False), (STOPPED, True)):
+        status.write(state)
+        assert (status.state, status.is_stopped) == (state, stopped)
+    status.write(FAILED, "a")
+    status.write(FAILED, "b")
+    assert (status.state, status.error) == (FAILED, "a")
+    status.write(RUNNING)
+    assert (status.state, status.error) == (RUNNING, "")
+    status.clear()
+    assert list(tmp_path.iterdir()) == []
+
+
+FAILING = """
 def save(*_):
-    print("error: the disk is full", flush=True)
+    status.write(FAILED, "the disk is full")
     os._exit(1)
 signal.signal(signal.SIGINT, save)
-print("%s", flush=True)
 print("model: ready", flush=True)
-time.sleep(60)
+time.sleep(600)
 """
 
 
-def test_a_stop_whose_save_fails_is_no_reason_to_begin_anew(tmp_path):
-    program = f"""
-import subprocess, sys
-from pathlib import Path
-from asr.launcher import show, stop_once
-words = [sys.executable, "-c", {RESTARTING!r}, {FAILING % BEGUN!r}]
-child = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
-mark = Path({str(tmp_path / "mark")!r})
-stop_once(child, mark)
-ending = show(child, Path({str(tmp_path / "log")!r}), mark)
-print(child.wait(), mark.exists())
-"""
-    stopped = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
-    assert stopped.stdout.readline() == "model: ready\n"
-    stopped.send_signal(signal.SIGTERM)
-    assert stopped.communicate(timeout=PATIENCE)[0] == "error: the disk is full\n1 True\n"
+def test_a_stop_whose_save_fails_is_no_reason_to_restart(start):
+    parent = start(FAILING, PET_MAX_RESTARTS="3")
+    assert parent.stdout.readline() == "model: ready\n"
+    parent.send_signal(signal.SIGTERM)
+    assert (
+        parent.communicate(timeout=PATIENCE)[0].replace("model: ready\n", "") == "True failed the disk is full True\n"
+    )
 
 
-# In place of torchrun, which kills its workers half a minute after a SIGTERM: this one does at once.
-AGENT = """
-import signal, subprocess, sys
-worker = subprocess.Popen([sys.executable, "-c", sys.argv[1]])
-signal.signal(signal.SIGTERM, lambda *_: worker.kill())
-worker.wait()
-"""
-WORKER = """
-import signal, time
+SAVING = """
 def save(*_):
     time.sleep(1)
-    print("%s", flush=True)
-    raise SystemExit
+    status.write(STOPPED)
+    os._exit(130)
 signal.signal(signal.SIGINT, save)
 print("model: ready", flush=True)
-time.sleep(60)
+time.sleep(600)
 """
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_a_stop_waits_for_the_save_and_goes_to_the_workers_alone(tmp_path, number):
-    """In a process of its own, as the handlers stay."""
-    program = f"""
-import subprocess, sys
-from pathlib import Path
-from asr.launcher import show, stop_once
-child = subprocess.Popen([sys.executable, "-c", {AGENT!r}, {WORKER % STOPPED!r}], stdout=subprocess.PIPE, text=True)
-mark = Path({str(tmp_path / "mark")!r})
-stop_once(child, mark)
-ending = show(child, Path({str(tmp_path / "log")!r}), mark)
-child.wait()
-print(ending.saved, mark.exists())
-"""
-    stopped = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
-    assert stopped.stdout.readline() == "model: ready\n"
-    stopped.send_signal(number)
-    assert stopped.communicate(timeout=PATIENCE)[0] == "True True\n"
+def test_a_stop_waits_for_the_save_and_goes_to_the_workers_alone(start, number):
+    parent = start(SAVING)
+    assert parent.stdout.readline() == "model: ready\n"
+    parent.send_signal(number)
+    assert parent.communicate(timeout=PATIENCE)[0] == "True stopped  True\n"
+
+
+def test_workers_that_were_stopped_from_another_machine_are_not_restarted(start):
+    lines = 'status.write(STOPPED)\nprint("saved", flush=True)\nos._exit(130)\n'
+    words = start(lines, PET_MAX_RESTARTS="99").communicate(timeout=PATIENCE)[0].splitlines()
+    assert words[-1] == "True stopped  False"
+    assert words.count("saved") < 50
 
 
 def test_a_stop_before_there_are_workers_ends_torchrun(tmp_path):
     child = subprocess.Popen([sys.executable, "-c", "import time; print('up', flush=True); time.sleep(60)"])
-    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = [signal.getsignal(number) for number in numbers]
     try:
-        stop_once(child, tmp_path / "mark")
+        status = StatusFile(tmp_path / "worker.json")
+        stopper = Stopper(child, status)
         os.kill(os.getpid(), signal.SIGTERM)
-        assert child.wait(timeout=PATIENCE) == -signal.SIGTERM
+        assert stopper.wait() == -signal.SIGTERM
     finally:
-        for number, handler in zip((signal.SIGINT, signal.SIGTERM), before, strict=True):
+        for number, handler in zip(numbers, before, strict=True):
             signal.signal(number, handler)
-    assert (tmp_path / "mark").exists()
+    assert status.is_stopped
 
 
 def test_children_are_those_that_are_there():
@@ -165,34 +145,22 @@ def test_children_are_those_that_are_there():
 
 
 CHATTY = """
-import signal, time
-def save(*_):
-    time.sleep(0.5)
-    print("%s", flush=True)
-    raise SystemExit
-signal.signal(signal.SIGINT, save)
+import logging
+from asr.training.worker import Screen
+signal.signal(signal.SIGINT, lambda *_: (status.write(STOPPED), os._exit(130)))
+logger = logging.getLogger("asr.progress")
+logger.setLevel("INFO")
+logger.addHandler(Screen(sys.stdout))
 while True:
-    print(0, flush=True)
+    logger.info("0")
     time.sleep(0.1)
 """
 
 
-def test_where_nobody_reads_any_more_training_is_stopped_with_a_save(tmp_path):
+def test_where_nobody_reads_any_more_training_is_stopped_with_a_save(start, tmp_path):
     """A connection without a terminal that ends sends no signal: the next line that is printed finds it out."""
-    program = f"""
-import subprocess, sys
-from pathlib import Path
-from asr.launcher import show, stop_once
-child = subprocess.Popen([sys.executable, "-c", {AGENT!r}, {CHATTY % STOPPED!r}], stdout=subprocess.PIPE, text=True)
-mark = Path({str(tmp_path / "mark")!r})
-stop_once(child, mark)
-ending = show(child, Path({str(tmp_path / "log")!r}), mark)
-child.wait()
-print("to nobody", flush=True)
-Path({str(tmp_path / "end")!r}).write_text(f"{{ending.saved}} {{mark.exists()}}")
-"""
-    stopped = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
-    assert stopped.stdout.readline() == "0\n"
-    stopped.stdout.close()
-    assert stopped.wait(timeout=PATIENCE) == 0  # of itself it would print for ever
-    assert (tmp_path / "end").read_text() == "True True"
+    parent = start(CHATTY)
+    assert parent.stdout.readline() == "0\n"
+    parent.stdout.close()
+    assert parent.wait(timeout=PATIENCE) == 0  # of itself it would print for ever
+    assert (tmp_path / "end").read_text() == "stopped False"

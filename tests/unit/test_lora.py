@@ -205,7 +205,7 @@ def test_a_run_that_went_on_ends_as_one_that_was_never_stopped_and_stage_4_merge
     parted = lay_out(tmp_path, "parted", clips=8, train_conf={"max_epoch": 2}, **conf)
     train(parted)
     lay_out(tmp_path, "parted", clips=8, train_conf={"max_epoch": 3}, **conf)
-    assert "going on with this run" in train(parted)
+    assert "resuming this run" in train(parted)
     ours, theirs = weights(whole / "model.pt.ep3"), weights(parted / "model.pt.ep3")
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[key], theirs[key]) for key in ours)

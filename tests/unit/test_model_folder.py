@@ -15,7 +15,7 @@ from asr.models.loading import check_loaded, compose, load
 from asr.models.model_folder import named_files, read_config, read_metas
 from asr.models.package import package
 from asr.preparation.vocabulary import read_vocabulary
-from asr.training.worker import training_kwargs
+from asr.training.building import training_kwargs
 from tests import tiny, tiny_nano, tiny_sensevoice
 from tests.tiny import TOKENS
 

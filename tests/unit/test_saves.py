@@ -55,7 +55,7 @@ def test_a_damaged_save_is_named_and_the_one_before_is_taken(tmp_path, name, how
         path.write_bytes(raw[:400] + bytes([raw[400] ^ 1]) + raw[401:])
     found, weights, state = resume_points.newest_whole(tmp_path, said.append)
     assert (found.weights, weights["epoch"], state["epoch"]) == ("model.pt.ep1", 1, 1)
-    assert said == [f"{name} is gone: looking for the save before"] or f"{name} is damaged" in said[0]
+    assert said == [f"{name}: file missing; trying the checkpoint before"] or f"{name}: damaged" in said[0]
 
 
 def test_no_whole_save_is_one_line_and_none_at_all_is_none(tmp_path):
@@ -64,7 +64,7 @@ def test_no_whole_save_is_one_line_and_none_at_all_is_none(tmp_path):
     add(tmp_path, 1)
     (tmp_path / "model.pt.ep1").unlink()
     with pytest.raises(
-        RecipeError, match=r"no save is whole \(model\.pt\.ep1 is gone\); put the files back, or give --re"
+        RecipeError, match=r"no checkpoint is whole \(model\.pt\.ep1: file missing\); put the files back, or --re"
     ):
         resume_points.newest_whole(tmp_path, lambda _: None)
 
@@ -96,7 +96,7 @@ def test_another_models_weights_in_place_of_the_newest_are_not_taken(tmp_path):
     torch.save({"state_dict": {"w": torch.full((4,), 9.0)}, "epoch": 2}, tmp_path / "model.pt.ep2")  # the same shapes
     said = []
     assert resume_points.newest_whole(tmp_path, said.append)[0].weights == "model.pt.ep1"
-    assert "model.pt.ep2 is damaged" in said[0]
+    assert "model.pt.ep2: damaged" in said[0]
     assert "another sha256" in said[0]
 
 
@@ -120,13 +120,13 @@ def test_all_ranks_go_on_from_what_the_first_finds_whole(tmp_path, monkeypatch):
     assert (save.weights, state["epoch"]) == ("model.pt.ep1", 1)
     assert torch.equal(weights["state_dict"]["w"], torch.load(tmp_path / "model.pt.ep1")["state_dict"]["w"])
     (tmp_path / "model.pt.ep1").unlink()
-    with pytest.raises(RecipeError, match=r"model\.pt\.ep1 is gone here and whole on the first machine"):
+    with pytest.raises(RecipeError, match=r"model\.pt\.ep1: file missing here, and whole on the first machine"):
         resume_points.agreed(tmp_path, told.append, 1, None)
     said.clear()
     (tmp_path / read_saves(tmp_path)[0].state).unlink()
-    with pytest.raises(RecipeError, match="no save is whole"):
+    with pytest.raises(RecipeError, match="no checkpoint is whole"):
         resume_points.agreed(tmp_path, told.append, 0, None)
-    with pytest.raises(RecipeError, match="no save is whole"):  # where it would find one as well
+    with pytest.raises(RecipeError, match="no checkpoint is whole"):  # where it would find one as well
         resume_points.agreed(tmp_path, told.append, 1, None)
 
 

@@ -193,7 +193,7 @@ def test_a_model_from_scratch_skips_its_baseline(exp):
             "error: clip.wav: cannot be read",
         ),
         (
-            "$ fine_tune 0\nstopped; the same command goes on from the newest checkpoint\ninterrupted\n",
+            "$ fine_tune 0\nstopped; the same command resumes from the newest checkpoint\ninterrupted\n",
             "interrupted",
             "",
         ),

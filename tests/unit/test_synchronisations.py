@@ -10,6 +10,7 @@ state, tables of positions.
 prints the counts of a case of tests/families.py, with the lines that ask.
 """
 
+import dataclasses
 import itertools
 import sys
 import tempfile
@@ -86,14 +87,16 @@ def steps(folder, name, *overrides):
     plan = {"exp": str(exp), "base": str(base), "ngpu": 0, "values": values, "memory_gb": 1000}
     bench = Bench({**plan, "dataset_conf": dataset_conf(values, manifests)})
     trainer, batches = bench.trainer, [bench.load(torch.tensor(batch).numpy()) for batch in BATCHES]
-    trainer.processor, trainer.device, model = False, "gpu:0", on_gpu(bench.model)
+    trainer.settings = dataclasses.replace(trainer.settings, cpu=False)
+    trainer.device, model = "gpu:0", on_gpu(bench.model)
     with counted() as counts:
         optim = torch.optim.Adam([value for value in model.parameters() if value.requires_grad], lr=1e-5, fused=True)
         loader = Loader(batches, counts)
-        trainer.train_epoch(model, optim, torch.optim.lr_scheduler.ConstantLR(optim, 1.0, 1), None, loader, 0)
+        trainer.engine.attach(model, optim, torch.optim.lr_scheduler.ConstantLR(optim, 1.0, 1))
+        trainer.train_epoch(loader, 0)
     saves_on_stop.clear()
-    assert trainer.batch_total == len(BATCHES)
-    assert trainer.not_finite == trainer.splits == 0
+    assert trainer.position.total_steps == len(BATCHES)
+    assert trainer.gradients.skipped == trainer.accumulator.splits == 0
     seen = loader.seen[SET_UP:]
     return [after.since(before) for before, after in itertools.pairwise(seen)]
 

@@ -11,9 +11,8 @@ from asr.audio.unreadable import Unreadable, check_folder, remedy
 from asr.core.errors import RecipeError
 from asr.core.manifest import read_manifest
 from asr.models.loading import load
-from asr.scoring.cer import ErrorCounts
-from asr.training.epoch import normaliser
-from asr.training.trainer import RecipeTrainer
+from asr.training.batch_parts import normaliser
+from asr.training.trainer import Trainer
 from tests import tiny, trained
 from tests.patience import PATIENCE
 from tests.trained import NO_CHANCE
@@ -94,11 +93,11 @@ def test_training_goes_on_without_them_and_resumes_exactly(tmp_path):
     for item, _ in spoilt:
         assert said.count(f"{item.source}: utterance {item.key}: ") >= 1
     assert "clips of the training set so far" in said
-    assert "no number" not in said  # no gradient of a batch, which would have been left out as a whole
+    assert "non-finite" not in said  # no gradient of a batch, which would have been skipped as a whole
     parts = trained.lay_out(tmp_path, "parts", train_conf={"max_epoch": 1}, **blocks)
     trained.train(parts)
     trained.lay_out(tmp_path, "parts", train_conf={"max_epoch": 2}, **blocks)
-    assert "going on from" in trained.train(parts)
+    assert "resumed from" in trained.train(parts)
     one, two = (trained.weights(path / "model.pt") for path in (exp, parts))
     assert all(torch.equal(one[name], two[name]) for name in one)
 
@@ -154,18 +153,24 @@ def test_more_than_the_limit_end_the_training_in_one_line(tmp_path):
 def test_a_batch_of_which_nothing_could_be_read_weighs_nothing(tmp_path, validating):
     loaded = load(tiny.make_model(tmp_path / "model"))
     model = loaded.model.train()
-    trainer = RecipeTrainer(device="cpu", output_dir=str(tmp_path), log_interval=1)
-    trainer.validating, trainer.parts, trainer.errors = validating, None, ErrorCounts()
-    made, trainer.tokenizer = {**batch(clips=1), "target": ["一二三"]}, loaded.tokenizer
+    trainer = Trainer(output_dir=str(tmp_path), log_interval=1)
+    trainer.engine.attach(model, None, None)
+    trainer.validator.tokenizer = loaded.tokenizer
+    made = {**batch(clips=1), "target": ["一二三"]}
     lost = {"unreadable": [(400, "k1", "/c/1.wav", "is broken")], "blank": True}
     for more, weight in (({}, 1), (lost, 0)):
-        here = {"epoch": 0, "batch_idx": 0}
-        trainer.forward_step(model, {**made, **more}, loss_dict=here)
+        data = {**made, **more}
         model.zero_grad()
-        here["loss"].backward()
+        if validating:
+            trainer.before_validation_batch(data, True)
+            loss, _ = trainer.validator.batch(data, 0)
+            loss.backward()
+        else:
+            trainer.before_training_batch(data)
+            loss, _ = trainer.accumulator.add(data, True)
         moved = sum(float(value.grad.abs().sum()) for value in model.parameters() if value.grad is not None)
-        assert (float(here["loss"]) > 0, moved > 0) == (weight == 1, weight == 1)
-    assert trainer.errors.ref_len == (3 if validating else 0)  # of the first alone
+        assert (float(loss) > 0, moved > 0) == (weight == 1, weight == 1)
+    assert trainer.validator.errors.ref_len == (3 if validating else 0)  # of the first alone
     assert normaliser(model, {**made, **lost}) == 0
     assert {name: found.found for name, found in trainer.unreadable.items()} == {
         "validation" if validating else "training": {"k1": "is broken"}

@@ -4,7 +4,6 @@ import json
 import shutil
 import subprocess
 import sys
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -18,7 +17,7 @@ from asr.models.package import package
 from asr.models.training_step import accuracy, count_unknown
 from asr.scoring.cer import ErrorCounts, align
 from asr.scoring.normalize import normalize
-from asr.training.trainer import RecipeTrainer
+from asr.training.validation import count_errors
 from tests import tiny, trained
 from tests.families import CASES
 from tests.stage1 import ROOT, environment
@@ -60,13 +59,13 @@ def test_errors_are_those_of_the_decoded_texts(tmp_path, name):
     said = batch.pop("target")
     assert said == [item.target for item in items]
     assert not set("".join(said)) <= set(KNOWN)
-    trainer = SimpleNamespace(family=family, hearing=family.options({}), tokenizer=recogniser.tokenizer)
-    found = RecipeTrainer._decode(trainer, recogniser.model, {**batch, "target": said})
+    counted = family, recogniser.tokenizer, recogniser.model, {**batch, "target": said}
+    found = count_errors(*counted)
     texts = decode(recogniser, items, 60.0)
     assert found == ErrorCounts.total(align(item.target, normalize(texts[item.key])).counts for item in items)
     assert found.ref_len == sum(item.target_len for item in items)
     assert not any("unk" in text for text in texts.values())
-    diverged = RecipeTrainer._decode(trainer, recogniser.model, {**batch, "target": said}, finite=False)
+    diverged = count_errors(*counted, finite=False)
     assert diverged == ErrorCounts(del_=found.ref_len)
 
 

@@ -47,7 +47,6 @@ class RunFolder:
         self.curves = exp / "curves.png"
         self.train_log = exp / "train.log"
         self.tensorboard = exp / "tensorboard"
-        self.interrupted = exp / "interrupted"
         self.batch_plan = exp / "plan.json"  # of python -m asr.plan
         # stage 4
         self.average = exp / "avg.json"

@@ -59,9 +59,9 @@ class ResumePoint:
         for name, digest in ((self.weights, self.weights_sha256), (self.state, self.state_sha256)):
             path = exp / name
             if not path.is_file():
-                return f"{name} is gone"
+                return f"{name}: file missing"
             if sha256_file(path) != digest:
-                return f"{name} is damaged ({path.stat().st_size:,} bytes, another sha256 than when it was written)"
+                return f"{name}: damaged ({path.stat().st_size:,} bytes, another sha256 than when it was written)"
         return None
 
 

@@ -4,8 +4,9 @@ Registered with FunASR as ``RecipeDataloader``. FunASR's own forks new workers i
 that live on have a copy of the dataset as it was in the first epoch, so every index carries its own. It works with our
 samplers and FunASR's, and with our dataset and FunASR's.
 
-A checkpoint in the middle of an epoch keeps ``loader.batch_sampler.position(step)``, and ``resume_at`` is given it
-before the next epoch is built: then the rest of the epoch is exact, also under another batch size or number of ranks.
+A checkpoint in the middle of an epoch keeps ``loader.batch_sampler.position(step)``. On resume the trainer's
+``start_step``, which ``train_ds.main`` passes to ``build_iter``, is an EpochStart that holds it: then the rest of the
+epoch is exact, also under another batch size or number of ranks.
 
 Batches come from the workers through pipes, not through /dev/shm: Docker gives that 64 MB, and a batch that does not
 fit is lost by torch without an error, so that the training waits for it for ever. Nothing waits in silence: a worker
@@ -22,6 +23,7 @@ import signal
 import threading
 import traceback
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -31,19 +33,21 @@ from funasr.register import tables
 from torch.utils.data import DataLoader, Sampler
 
 from asr.core.processes import die_with_parent
-from asr.data.batches import Part, saved_parts
+from asr.data.batches import saved_parts
 from asr.data.dataset import EpochIndex, RecipeAudioDataset
 
 DEFAULT_SAMPLER = "ShuffledBatchSampler"
 FUNASR_SORT_SIZE = 1024
 WAITING = 600.0  # seconds without a batch, after which the log says what is waited for
-_resumed: list[Part] = []
 logger = logging.getLogger("asr.progress")
 
 
-def resume_at(position: list[list[Any]] | None) -> None:
-    """The place in its epoch that the run goes on from: a checkpoint's ``position``, None at the start of an epoch."""
-    _resumed[:] = saved_parts(position or [])
+@dataclass(frozen=True)
+class EpochStart:
+    """Where an epoch is resumed: after ``step`` steps, and the sampler's ``position`` there, if it has one."""
+
+    step: int
+    position: list[list[Any]] | None = None
 
 
 class _Sent(dict):
@@ -163,23 +167,20 @@ class RecipeDataloader:
             )
             self.batches[training] = EpochBatches()
 
-    def build_iter(self, epoch: int = 0, data_split_i: int = 0, start_step: int = 0, **_: Any) -> tuple[Loader, Loader]:
-        """The loaders of an epoch, for training and validation: each is the same object in every epoch."""
-        passed, own = self._passed(start_step)
-        self.datasets[True].epoch = epoch
-        for training in (True, False):
-            place = {"start_step": own, "passed": passed} if training else {}
-            self._prepare(training, place, epoch)
-        return self.loaders[True], self.loaders[False]
+    def build_iter(
+        self, epoch: int = 0, data_split_i: int = 0, start_step: EpochStart | int = 0, **_: Any
+    ) -> tuple[Loader, Loader]:
+        """Return the loaders of an epoch, for training and validation: each is the same object in every epoch.
 
-    def _passed(self, start_step: int) -> tuple[list[Part], int]:
-        """Parts of the epoch that were trained before, and the steps under the settings of now."""
-        parts = list(_resumed)
-        _resumed.clear()
-        ours = self.conf.get("batch_sampler", DEFAULT_SAMPLER) == DEFAULT_SAMPLER
-        if not ours or sum(steps for _, steps in parts) != start_step:
-            return [], start_step  # a checkpoint that kept no position: the settings are taken to be unchanged
-        return parts, 0
+        ``start_step``: 0 for a whole epoch.
+        """
+        start = start_step or EpochStart(0)
+        parts = saved_parts(start.position or [])
+        self.datasets[True].epoch = epoch
+        # Parts know their own settings; a checkpoint without them was made under those of now.
+        self._prepare(True, {"passed": parts, "start_step": 0 if parts else start.step}, epoch)
+        self._prepare(False, {}, epoch)
+        return self.loaders[True], self.loaders[False]
 
     def _sort_size(self) -> int | None:
         return None if self.conf.get("batch_sampler", DEFAULT_SAMPLER) == DEFAULT_SAMPLER else FUNASR_SORT_SIZE

@@ -54,12 +54,12 @@ Measure = Callable[[int], dict[str, Any]]
 
 
 def rounded(size: float) -> int:
-    """``size`` as a multiple of STEP, downwards."""
+    """Return ``size`` as a multiple of STEP, downwards."""
     return max(int(size) // STEP, 1) * STEP
 
 
 def search(measure: Measure, first: int, least: int, most: int) -> list[dict[str, Any]]:
-    """What ``measure`` said of each size tried, by size: doubled while it fits, halved until it does, then bisected.
+    """Return what ``measure`` says of each size: doubled while it fits, halved until it does, then bisected.
 
     Args:
         measure: of a batch_size gives at least {"batch_size", "fits"}.
@@ -98,7 +98,7 @@ def search(measure: Measure, first: int, least: int, most: int) -> list[dict[str
 
 
 def scaled(values: dict[str, Any], batch_size: int) -> dict[str, Any]:
-    """The overrides that go with another batch_size, by the rule that the module states."""
+    """Return the overrides that go with another batch_size, by the rule that the module states."""
     ratio = batch_size / values["dataset_conf"]["batch_size"]
     optimizer = values.get("optim", "adam")
     rate = values["optim_conf"]["lr"] * (ratio if optimizer == "sgd" else ratio**0.5)
@@ -110,13 +110,13 @@ def scaled(values: dict[str, Any], batch_size: int) -> dict[str, Any]:
     }
 
 
-def updates(found: dict[str, Any], values: dict[str, Any], processes: int) -> int:
-    """Updates of the weights an epoch."""
-    return found["steps"] // (processes * values["train_conf"].get("accum_grad", 1))
+def updates(row: dict[str, Any], values: dict[str, Any], processes: int) -> int:
+    """Return the updates of the weights an epoch."""
+    return row["steps"] // (processes * values["train_conf"].get("accum_grad", 1))
 
 
 def choose(tried: list[dict[str, Any]], values: dict[str, Any], processes: int = 1) -> tuple[dict[str, Any], str]:
-    """The measured size to use, and why: of those that fit, the fastest that is not too large to train well.
+    """Return the measured size to use, and why: of those that fit, the fastest that is not too large to train well.
 
     Too large is a batch above the YAML's that makes fewer than UPDATES updates an epoch, or by ``scaled`` more than
     FASTER times the learning rate. Among those nearly as fast (AS_FAST) it is the one nearest to the YAML's. Without
@@ -125,23 +125,23 @@ def choose(tried: list[dict[str, Any]], values: dict[str, Any], processes: int =
     own, rate = values["dataset_conf"]["batch_size"], values["optim_conf"]["lr"]
     workers = values["dataset_conf"].get("num_workers", 4)
     refused = {}
-    for found in (fitting := [found for found in tried if found["fits"]]):
-        count, faster = updates(found, values, processes), scaled(values, found["batch_size"])["optim_conf.lr"] / rate
-        if found["batch_size"] > own and count < UPDATES:
-            refused[found["batch_size"]] = f"{count} updates an epoch, fewer than {UPDATES}"
+    for row in (fitting := [row for row in tried if row["fits"]]):
+        count, faster = updates(row, values, processes), scaled(values, row["batch_size"])["optim_conf.lr"] / rate
+        if row["batch_size"] > own and count < UPDATES:
+            refused[row["batch_size"]] = f"{count} updates an epoch, fewer than {UPDATES}"
         elif faster > FASTER * 1.01:  # rounded
-            refused[found["batch_size"]] = f"it takes {faster:.1f} x the YAML's learning rate, more than {FASTER} x"
-    left = [found for found in fitting if found["batch_size"] not in refused]
+            refused[row["batch_size"]] = f"it takes {faster:.1f} x the YAML's learning rate, more than {FASTER} x"
+    left = [row for row in fitting if row["batch_size"] not in refused]
     if not left:
         return fitting[0], f"the smallest tried that fits, and still too large: {refused[fitting[0]['batch_size']]}"
     cost = {
-        found["batch_size"]: hours(found, workers)[0]
-        if "seconds_per_step" in found
-        else found["audio_seconds"] / (1 - found["padding"])
-        for found in left
+        row["batch_size"]: hours(row, workers)[0]
+        if "seconds_per_step" in row
+        else row["audio_seconds"] / (1 - row["padding"])
+        for row in left
     }
-    near = [found for found in left if cost[found["batch_size"]] <= AS_FAST * min(cost.values())]
-    best = min(near, key=lambda found: abs(math.log(found["batch_size"] / own)))
+    near = [row for row in left if cost[row["batch_size"]] <= AS_FAST * min(cost.values())]
+    best = min(near, key=lambda row: abs(math.log(row["batch_size"] / own)))
     why = "the fastest, or the nearest to the YAML's of those as fast"
     if "seconds_per_step" not in best:
         why = "the nearest to the YAML's; arithmetic knows no times"
@@ -151,7 +151,7 @@ def choose(tried: list[dict[str, Any]], values: dict[str, Any], processes: int =
 
 
 def in_a_process(plan: dict[str, Any], folder: Path, memory_gb: float) -> Measure:
-    """A measure that runs ``asr.training.plan_worker`` in a process of its own, which memory may run out of."""
+    """Return a measure that runs ``asr.training.plan_worker`` in a process of its own, which memory may run out of."""
 
     def measure(size: int) -> dict[str, Any]:
         print(f"trying batch_size {size:,} …", file=sys.stderr, flush=True)
@@ -166,43 +166,45 @@ def in_a_process(plan: dict[str, Any], folder: Path, memory_gb: float) -> Measur
                 preexec_fn=die_with_parent,
             )
             log.seek(0)
-            said = log.read()
+            output = log.read()
         if answer.is_file():
             return json.loads(answer.read_text(encoding="utf-8"))
-        if child.returncode == -signal.SIGKILL:  # on the processor, want of memory ends in a kill
+        if child.returncode == -signal.SIGKILL:  # on the CPU, out of memory ends in a kill
             return {"batch_size": size, "fits": False, "why": f"killed by signal {-child.returncode}"}
-        told = [line for line in said.splitlines() if line.startswith("error: ")]
-        raise RecipeError(told[-1].removeprefix("error: ") if told else f"batch_size {size}: {said[-600:].strip()}")
+        errors = [line for line in output.splitlines() if line.startswith("error: ")]
+        raise RecipeError(
+            errors[-1].removeprefix("error: ") if errors else f"batch_size {size}: {output[-600:].strip()}"
+        )
 
     return measure
 
 
-def hours(found: dict[str, Any], workers: int) -> tuple[float, bool]:
-    """Hours an epoch takes, and whether it is reading and features that take them, not the steps."""
-    steps = found["steps"] * found["seconds_per_step"]
-    reading = found["audio_seconds"] * found["reading_seconds_per_second"] / max(workers, 1)
+def hours(row: dict[str, Any], workers: int) -> tuple[float, bool]:
+    """Return the hours that an epoch takes, and whether it is reading and features that take them, not the steps."""
+    steps = row["steps"] * row["seconds_per_step"]
+    reading = row["audio_seconds"] * row["reading_seconds_per_second"] / max(workers, 1)
     return max(steps, reading) / 3600, reading > steps
 
 
 def table(tried: list[dict[str, Any]], workers: int) -> list[str]:
-    """Lines of the table; a size that does not fit has no more than that."""
+    """Return the lines of the table; a size that does not fit has no more than that."""
     lines = [
         f"{'batch_size':>10} {'steps':>8} {'padding':>8} {'s/step':>8} {'audio s/s':>10} {'peak GB':>8} {'an epoch':>9}"
     ]
-    for found in tried:
-        if not found["fits"]:
-            lines.append(f"{found['batch_size']:>10,} does not fit")
+    for row in tried:
+        if not row["fits"]:
+            lines.append(f"{row['batch_size']:>10,} does not fit")
             continue
-        if "seconds_per_step" not in found:
-            known = f"{found['batch_size']:>10,} {found['steps']:>8,} {found['padding']:>8.1%}"
-            lines.append(f"{known} {'-':>8} {'-':>10} {found['peak_gb']:>8.2f} {'-':>9}")
+        if "seconds_per_step" not in row:
+            start = f"{row['batch_size']:>10,} {row['steps']:>8,} {row['padding']:>8.1%}"
+            lines.append(f"{start} {'-':>8} {'-':>10} {row['peak_gb']:>8.2f} {'-':>9}")
             continue
-        long, reading = hours(found, workers)
-        speed = found["audio_seconds"] / found["steps"] / found["seconds_per_step"]
+        long, reading = hours(row, workers)
+        speed = row["audio_seconds"] / row["steps"] / row["seconds_per_step"]
         lines.append(
-            f"{found['batch_size']:>10,} {found['steps']:>8,} {found['padding']:>8.1%}"
-            f" {found['seconds_per_step']:>8.3f}"
-            f" {speed:>10,.0f} {found['peak_gb']:>8.2f} {clock(long * 3600):>9}{' (reading)' if reading else ''}"
+            f"{row['batch_size']:>10,} {row['steps']:>8,} {row['padding']:>8.1%}"
+            f" {row['seconds_per_step']:>8.3f}"
+            f" {speed:>10,.0f} {row['peak_gb']:>8.2f} {clock(long * 3600):>9}{' (reading)' if reading else ''}"
         )
     return lines
 
@@ -210,17 +212,17 @@ def table(tried: list[dict[str, Any]], workers: int) -> list[str]:
 def tell(
     tried: list[dict[str, Any]], values: dict[str, Any], memory_gb: float, longest: Utterance, processes: int = 1
 ) -> dict[str, Any]:
-    """Print the table and the choice; the overrides. RecipeError where nothing fits."""
+    """Print the table and the choice; return the overrides. RecipeError where nothing fits."""
     workers = values["dataset_conf"].get("num_workers", 4)
     print("\n".join(table(tried, workers)))
-    fitting = [found for found in tried if found["fits"]]
+    fitting = [row for row in tried if row["fits"]]
     if not fitting:
         raise RecipeError(
             f"no batch that holds the longest clip ({longest.source}, {longest.duration:.1f} s) fits in {memory_gb:g}"
             " GB; set dataset_conf.max_source_length to leave out the longest clips"
         )
     best, why = choose(tried, values, processes)
-    if any("seconds_per_step" in found and hours(found, workers)[1] for found in fitting):
+    if any("seconds_per_step" in row and hours(row, workers)[1] for row in fitting):
         print("(reading): the step waits for audio and features; raise dataset_conf.num_workers")
     chosen = scaled(values, best["batch_size"])
     long = f", {clock(hours(best, workers)[0] * 3600)} an epoch" if "seconds_per_step" in best else ""
@@ -234,7 +236,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m asr.plan", description=__doc__.splitlines()[0])
     parser.add_argument("--exp", required=True, type=Path, help="exp/<tag>, with conf/ and base from stage 0")
     parser.add_argument("--data", required=True, type=Path, help="folder with train.jsonl and val.jsonl, from stage 1")
-    parser.add_argument("--ngpu", type=int, default=1, help="0 is the processor (default: one GPU)")
+    parser.add_argument("--ngpu", type=int, default=1, help="0 is the CPU (default: one GPU)")
     parser.add_argument(
         "--memory-gb", type=float, help="for a card of this size, which need not be here (default: this one's)"
     )
@@ -252,9 +254,9 @@ def main() -> None:
         folder = Path(name)
         everything = {**values, "dataset_conf": {**values["dataset_conf"], "batch_size": LARGEST}}
         manifests, _ = prepare(folder, arguments.data, everything)
-        longest = max(manifests["train"], key=lambda item: item.source_len)
+        longest = max(manifests["train"], key=lambda clip: clip.source_len)
         least = -(-slowest_length(longest.source_len, values["dataset_conf"]) // STEP) * STEP
-        whole = sum(item.source_len for item in manifests["train"])
+        whole = sum(clip.source_len for clip in manifests["train"])
         plan = {
             "exp": str(folder.absolute()),
             "base": os.path.realpath(arguments.exp / "base"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import resource
 import sys
 import time
@@ -11,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from asr.core import errors
 from asr.core.files import write_json
 from asr.core.out_of_memory import ran_out_of_memory
 from asr.core.processes import die_with_parent
-from asr.training.worker import bytes_of, checked_model, training_kwargs
 
 TIMED = 8  # ordinary batches
 SAMPLE = 2000  # frames of a batch whose activations are counted and scaled, where that is done
@@ -40,50 +39,23 @@ class Bench:
     """The model, optimizer and data that stage 3 would train with."""
 
     def __init__(self, plan: dict[str, Any]) -> None:
-        import torch
-
         from asr.models.funasr_import import import_funasr
-
-        import_funasr()
-        from funasr.register import tables
-
-        import asr.data.sampler  # noqa: F401 - registers the sampler and the dataset
         from asr.models.loading import choose_device, quiet
-        from asr.training.trainer import RecipeTrainer
 
-        self.torch, self.device = torch, choose_device(plan["ngpu"])
+        with quiet():
+            import_funasr()
+            from asr.training.building import build
+
+        self.device = choose_device(plan["ngpu"])
         if self.device == "cuda":
             total = torch.cuda.get_device_properties(0).total_memory / GIB
             torch.cuda.set_per_process_memory_fraction(min(plan["memory_gb"] / total, 1.0))
-        kwargs = training_kwargs(plan, self.device)
-        torch.backends.cuda.matmul.allow_tf32 = kwargs.get("enable_tf32", True)  # these three as in train_ds.main
-        torch.backends.cudnn.benchmark = kwargs.get("cudnn_benchmark", False)
-        torch.backends.cudnn.deterministic = True
         with quiet():
-            built = checked_model(plan, kwargs, saves=False)  # room for checkpoints is stage 3's matter
-        conf = {key: value for key, value in kwargs["train_conf"].items() if not key.startswith("use_deepspeed")}
-        self.trainer = RecipeTrainer(device=self.device, output_dir=plan["exp"], **conf)
-        frozen = kwargs.get("freeze_param") or []
-        for name, value in built.model.named_parameters():  # as train_ds.main does it
-            for part in frozen.split(",") if isinstance(frozen, str) else frozen:
-                value.requires_grad_(value.requires_grad and name != part and not name.startswith(f"{part}."))
-        kwargs = {**kwargs, "device": self.device}
-        kwargs.pop("model")  # its class's name
-        self.model = self.trainer.warp_model(built.model, **kwargs).train()
-        self.model, self.optim, self.scheduler = self.trainer.warp_optim_scheduler(self.model, **kwargs)
-        kind = tables.dataset_classes.get(kwargs["dataset"])
-        conf = kwargs["dataset_conf"]
-        self.data = kind(
-            kwargs["train_data_set_list"],
-            frontend=built.kwargs["frontend"],
-            tokenizer=built.kwargs["tokenizer"],
-            is_training=True,
-            **conf,
-        )
-        make = tables.batch_sampler_classes.get(conf.get("batch_sampler", "ShuffledBatchSampler"))
-        sampler = make(self.data, is_training=True, **conf)["batch_sampler"]
-        sampler.set_epoch(0)
-        self.batches = [np.array(batch) for batch in sampler]
+            self.trainer, dataloader = build(plan, self.device)
+        self.engine, self.model = self.trainer.engine, self.trainer.engine.model
+        loader, _ = dataloader.build_iter(0)
+        self.data = loader.dataset
+        self.batches = [np.array(batch) for batch in loader.batch_sampler]
         self.lengths = np.array([self.data.get_source_len(number) for number in range(len(self.data))])
         self.read_seconds = self.read_audio = 0.0
 
@@ -96,28 +68,24 @@ class Bench:
         return made
 
     def step(self, batch: dict[str, Any]) -> float:
-        """Seconds of one training step, waited for."""
-        from funasr.train_utils.device_funcs import to_device
-
+        """Return the seconds of one training step, waited for."""
         began = time.perf_counter()
-        loss_dict = {"epoch": 0, "batch_idx": 0}
-        self.trainer.forward_step(self.model, to_device(batch, self.device, non_blocking=True), loss_dict=loss_dict)
-        self.trainer.backward_step(self.model, None, loss_dict=loss_dict)
-        self.torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.trainer.grad_clip or math.inf)
-        self.optim.step()
-        self.optim.zero_grad(set_to_none=True)
+        loss, _ = self.engine.forward(batch)
+        self.engine.backward(loss)
+        self.engine.step()
+        self.engine.optimizer.zero_grad(set_to_none=True)
         if self.device == "cuda":
-            self.torch.cuda.synchronize()
+            torch.cuda.synchronize()
         return time.perf_counter() - began
 
     def peak_gb(self) -> float:
-        """Memory taken at most so far: what torch has reserved of the GPU, else this process's resident set."""
+        """Return the most memory taken so far: what torch has reserved of the GPU, else this process's resident set."""
         if self.device == "cuda":
-            return self.torch.cuda.max_memory_reserved() / GIB
+            return torch.cuda.max_memory_reserved() / GIB
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / GIB
 
     def kept_bytes(self, batch: np.ndarray) -> float:
-        """What autograd keeps of a batch for its backward pass: counted on some of its clips, scaled by frames."""
+        """Return what autograd keeps of a batch for the backward pass: counted on some clips, scaled by frames."""
         part = batch[: max(SAMPLE // int(self.lengths[batch].max()), 1)]
         own = {value.untyped_storage().data_ptr() for value in self.model.parameters()}
         kept: dict[int, int] = {}
@@ -128,31 +96,34 @@ class Bench:
                 kept[storage.data_ptr()] = storage.nbytes()
             return value
 
-        with self.torch.autograd.graph.saved_tensors_hooks(keep, lambda value: value):
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda value: value):
             self.step(self.load(part))
         scale = len(batch) * self.lengths[batch].max() / (len(part) * self.lengths[part].max())
         return float(sum(kept.values()) * scale)
 
     def held_bytes(self) -> int:
-        """Parameters, gradients and the optimizer's state after a step."""
-        state = [item for values in self.optim.state.values() for item in values.values() if hasattr(item, "numel")]
+        """Return the bytes of parameters, gradients and the optimizer's state after a step."""
+        states = self.engine.optimizer.state.values()
+        state = [value for values in states for value in values.values() if torch.is_tensor(value)]
         trained = [value for value in self.model.parameters() if value.requires_grad]
+        from asr.training.building import bytes_of
+
         return bytes_of([*self.model.parameters(), *trained, *state])
 
     def device_name(self) -> str:
-        """The GPU's name, or "the processor"."""
-        return self.torch.cuda.get_device_name(0) if self.device == "cuda" else "the processor"
+        """Return the GPU's name, or "the CPU"."""
+        return torch.cuda.get_device_name(0) if self.device == "cuda" else "the CPU"
 
 
 def measure(plan: dict[str, Any]) -> dict[str, Any]:
-    """What ``asr.training.plan.search`` asks of a batch_size."""
+    """Return what ``asr.training.plan.search`` asks of a batch_size."""
     size = plan["dataset_conf"]["batch_size"]
     bench = Bench(plan)
     tokens = np.array([bench.data.index_ds.get_target_len(bench.data.index_ds[n]) for n in range(len(bench.data))])
     hard = extremes(bench.batches, bench.lengths, tokens)
     padded = sum(len(batch) * bench.lengths[batch].max() for batch in bench.batches)
     audio = bench.lengths.sum() / 100
-    found = {
+    row = {
         "batch_size": size,
         "steps": len(bench.batches),
         "padding": float(1 - bench.lengths.sum() / padded),
@@ -162,7 +133,7 @@ def measure(plan: dict[str, Any]) -> dict[str, Any]:
     if plan.get("by_arithmetic"):
         kept = max(bench.kept_bytes(bench.batches[number]) for number in hard)
         peak = (bench.held_bytes() + kept) / GIB + CONTEXT_GB
-        return {**found, "fits": peak <= plan["memory_gb"], "peak_gb": peak, "device": "a GPU, by arithmetic"}
+        return {**row, "fits": peak <= plan["memory_gb"], "peak_gb": peak, "device": "a GPU, by arithmetic"}
     ordinary = np.linspace(0, len(bench.batches) - 1, min(TIMED, len(bench.batches))).astype(int).tolist()
     try:
         for number in [hard[0], *hard]:  # the first step makes the optimizer's state
@@ -177,13 +148,13 @@ def measure(plan: dict[str, Any]) -> dict[str, Any]:
     timed = sum(bench.lengths[bench.batches[number]].sum() for number in ordinary) / 100
     # Scaled by audio, because the last batch of a buffer may be a small one.
     return {
-        **found,
+        **row,
         "fits": True,
         "peak_gb": bench.peak_gb(),
         "seconds_per_step": float(sum(seconds) / timed * audio / len(bench.batches)),
         "reading_seconds_per_second": float(bench.read_seconds / bench.read_audio),
         "device": bench.device_name(),
-        "bf16": bool(bench.trainer.use_bf16),
+        "bf16": bool(bench.trainer.settings.use_bf16),
     }
 
 

@@ -1,4 +1,4 @@
-"""Which checkpoints are the best so far: FunASR's ranking, by CER too, and on disk as checkpoints.json."""
+"""Which checkpoints are the best so far, by CER, accuracy or loss; on disk as checkpoints.json."""
 
 from __future__ import annotations
 
@@ -7,54 +7,66 @@ import math
 from pathlib import Path
 from typing import Any
 
-from funasr.train_utils import trainer_ds
-
 from asr.training.checkpoints import checkpoint
+from asr.training.checkpoints.save_list import drop_missing
 
 logger = logging.getLogger("asr.progress")
 
 
-class RankingTrainer(trainer_ds.Trainer):
-    """FunASR's Trainer with a ranking of its own. ``ranking`` is "cer", "acc" or "loss"."""
+class Ranking:
+    """The validations of a run, and its best checkpoints.
 
-    def __init__(self, *, ranking: str = "cer", **kwargs: Any) -> None:
-        self.ranking = ranking
-        super().__init__(**kwargs)
-        self.epochs_done = 0
+    Args:
+        metric: "cer", "acc" or "loss".
+        keep: checkpoints that stay ranked.
+        patience: of early stopping, in validations; 0 for none.
+    """
 
-    def rank_save(self, name: str) -> None:
-        """Take ``name`` into the ranking if it was validated, and drop what is below the n best."""
-        by_loss = self.avg_keep_nbest_models_type == "loss"
-        value = (self.val_loss_step_or_epoch if by_loss else self.val_acc_step_or_epoch).get(name)
+    def __init__(self, metric: str = "cer", keep: int = 10, patience: int = 0) -> None:
+        self.metric, self.keep, self.patience = metric, keep, patience
+        self.validated: dict[str, float] = {}  # by checkpoint name, oldest first; NaN where there was no value
+        self.ranked: dict[str, float] = {}  # of these the best, with their files, oldest first
+
+    def validate(self, name: str, value: float | None) -> None:
+        """Note what the validation of ``name`` measured."""
+        self.validated[name] = math.nan if value is None else value
+
+    def include(self, name: str) -> None:
+        """Rank a checkpoint that was saved, if it was validated, and drop what is below the best ``keep``."""
+        value = self.validated.get(name)
         if value is None:
             logger.info(f"{name}: saved between validations, so it is not ranked")
-            return
-        if not math.isfinite(value):
-            logger.info(f"{name}: its {self.ranking} is no number, so it is not ranked")
-            return
-        self.saved_ckpts[name] = value
-        best_first = self._best_first()
-        self.best_step_or_epoch = best_first[0]
-        for item in best_first[self.keep_nbest_models :]:
-            del self.saved_ckpts[item]
+        elif not math.isfinite(value):
+            logger.info(f"{name}: its {self.metric} is not finite, so it is not ranked")
+        else:
+            self.ranked[name] = value
+            for worse in self.best_first()[self.keep :]:
+                del self.ranked[worse]
 
-    def _best_first(self) -> list[str]:
-        """The ranked checkpoints; among equals the newest counts as better, as in FunASR."""
-        order, sign = list(self.saved_ckpts), 1 if self.avg_keep_nbest_models_type == "loss" else -1
-        return sorted(order, key=lambda item: (self.saved_ckpts[item] * sign, -order.index(item)))
+    def best_first(self) -> list[str]:
+        """Return the ranked checkpoints; among equals the newest is the better."""
+        return checkpoint.best_first(self.ranked, self.metric)
 
-    def forget_lost(self, folder: Path) -> list[str]:
-        """Take checkpoints whose files are gone out of the ranking; their names."""
-        lost = [name for name in self.saved_ckpts if not (folder / name).is_file()]
-        for name in lost:
-            del self.saved_ckpts[name]
-        if self.best_step_or_epoch in lost:
-            self.best_step_or_epoch = next(iter(self._best_first()), "")
-        return lost
+    def drop_missing(self, exp: Path) -> list[str]:
+        """Remove checkpoints whose files are gone, and return their names."""
+        self.ranked, missing = drop_missing(exp, self.ranked)
+        return missing
 
-    def write_ranking(self, finished: bool = False) -> None:
-        """checkpoints.json, as it is now."""
-        values = dict(self.saved_ckpts)
-        if self.ranking == "cer":
-            values = {name: 1.0 - value for name, value in values.items()}
-        checkpoint.write_ranking(self.output_dir, self.ranking, values, self.epochs_done, finished)
+    @property
+    def is_exhausted(self) -> bool:
+        """Return whether the last ``patience`` validations were no better than the best before."""
+        sign = -1 if self.metric == "acc" else 1
+        values = [sign * value if math.isfinite(value) else math.inf for value in self.validated.values()]
+        return bool(self.patience and values) and len(values) - 1 - values.index(min(values)) >= self.patience
+
+    def write(self, exp: Path, epochs: int, finished: bool = False) -> None:
+        """Write checkpoints.json."""
+        checkpoint.write_ranking(exp, self.metric, self.ranked, epochs, finished)
+
+    def state(self) -> dict[str, Any]:
+        """Return what a checkpoint keeps."""
+        return {"validated": dict(self.validated), "ranked": dict(self.ranked)}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Take a ``state``."""
+        self.validated, self.ranked = dict(state["validated"]), dict(state["ranked"])

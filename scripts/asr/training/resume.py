@@ -1,274 +1,158 @@
-"""FunASR's Trainer made to stop and go on exactly: saves, randomness, Ctrl-C, ranking, early stopping.
+"""Save a run and resume it exactly: weights, optimizer, schedule, ranking, and the position in the epoch.
 
 A resumed run ends with the weights of one that was never stopped, bit for bit, where the arithmetic itself repeats (on
-the processor it does; on a GPU only with deterministic kernels). Instead of keeping the states of random number
-generators, each step seeds them by (seed, epoch, step, rank), so nothing depends on what was drawn before. The clips'
-own randomness is seeded by utterance and epoch (dataset.py), their order by epoch (samplers.py).
+the CPU it does; on a GPU only with deterministic kernels). No state of a random number generator is kept: each step
+seeds them (position.py), clips draw by utterance and epoch (data.dataset), and their order is drawn by epoch.
 """
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import math
-import os
-import random
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any
 
-import numpy as np
-import torch
 import torch.distributed as dist
 
-from asr.core.processes import person_asked, saves_on_stop, stop_asked
-from asr.data.dataloader import DEFAULT_SAMPLER as EXACT
-from asr.data.dataloader import resume_at
+from asr.data.dataloader import DEFAULT_SAMPLER, EpochStart
 from asr.models import lora
 from asr.training.checkpoints import checkpoint, resume_points
-from asr.training.updates import UpdatingTrainer
+from asr.training.engine import TorchEngine
+from asr.training.gradients import GradientGuard
+from asr.training.position import Position
+from asr.training.ranking import Ranking
+from asr.training.settings import Settings
 
 logger = logging.getLogger("asr.progress")
 
-# What a scheduler counts, as opposed to how it is set: kept on resume while the settings follow the YAML.
-SCHEDULER_STATE = ("last_epoch", "_step_count", "_last_lr", "_get_lr_called_within_step", "_is_initial")
 
-
-class Stopped(KeyboardInterrupt):
-    """The run was asked to stop, and has saved."""
-
-
-class EarlyStop(Exception):  # noqa: N818 - no error: a run that ends well
-    """The ranking has not improved for early_stopping_patience validations: the run is complete."""
-
-    def __init__(self, trainer: Any, why: str) -> None:
-        super().__init__(why)
-        self.trainer = trainer
-
-
-# gloo's destructor, run with Python's lock held, may wait for ever for a thread that waits for that lock: what holds a
-# process group is not freed before the process ends (train_worker.py).
-_TO_THE_END: list[Any] = []
-
-
-class Parts(NamedTuple):
-    """What is saved of a run, beside the trainer's own numbers."""
-
-    model: Any
-    optim: Any
-    scheduler: Any
-    scaler: Any
-
-
-class ResumableTrainer(UpdatingTrainer):
-    """See the module.
+class Resumer:
+    """Writes the checkpoints of a run, and reads them back.
 
     Args:
-        ranking: "cer", "acc" or "loss".
-        patience: of early stopping; 0 for none.
-        adapters: whether the model is adapted, so that what is saved is what was trained (asr.models.lora).
-        batches: what an epoch's batches are made by, in words that are others where the batches are.
+        group: gloo's process group of all processes, None for one.
     """
 
     def __init__(
         self,
-        *,
-        ranking: str = "cer",
-        seed: int = 0,
-        patience: int = 0,
-        adapters: bool = False,
-        batches: str = "",
-        **kwargs: Any,
+        settings: Settings,
+        engine: TorchEngine,
+        position: Position,
+        ranking: Ranking,
+        gradients: GradientGuard,
+        group: Any = None,
     ) -> None:
-        self.seed, self.patience, self.adapters, self.batches = seed, patience, adapters, batches
-        super().__init__(ranking=ranking, **kwargs)
-        self.parts: Parts | None = None
-        self.sampler: Any = None  # of the epoch; ours knows the place within it that any batch size can go on from
-        self.place = (0, 0)  # epoch, and batches of it that are done since first_step
-        self.first_step = 0
-        self.validations: list[float] = []  # values that rank, oldest first: lower is better
-        self.validating = False
-        self.even = False  # whether all processes have as many batches of the validation: they can agree in it
-        # Stops are agreed on by the processors, so that no GPU has to be waited for.
-        self.agreement = dist.new_group(backend="gloo") if dist.is_initialized() else None
+        self.settings, self.engine, self.position, self.ranking = settings, engine, position, ranking
+        self.gradients, self.group, self.exp = gradients, group, settings.exp
+        self.sampler: Any = None  # of the epoch
+        self.epochs_done = 0
 
-    def begin_epoch(self, epoch: int, first_step: int, loader: Any, parts: dict[str, Any]) -> None:
-        """Remember the step that the epoch starts at: FunASR forgets it in a second resume and replays data."""
-        self.first_step = first_step
-        self.place = (epoch, 0)
-        self.parts = Parts(**parts)
-        self.sampler = getattr(loader, "batch_sampler", None)
-        _TO_THE_END[:] = [self.parts]
-        saves_on_stop.set()
+    def save(self, epoch: int, within: bool) -> None:
+        """Write a checkpoint at the last update: ``within`` epoch ``epoch``, or after ``epoch`` epochs.
 
-    def seed_step(self, epoch: int | str, step: int) -> None:
-        """Seed every generator that a model draws from (dropout, SpecAugment, sampled decoding)."""
-        words = f"{self.seed} {epoch} {step} {self.rank}"
-        number = int.from_bytes(hashlib.sha256(words.encode()).digest()[:8], "big") >> 1
-        random.seed(number)
-        np.random.seed(number & 0xFFFFFFFF)
-        torch.manual_seed(number)
-
-    def updated(self, epoch: int, done: int) -> None:
-        """Remember the place; save and stop here where a stop was asked for."""
-        self.place = (epoch, done)
-        if self._stop_is_agreed():
-            self._save_and_stop()
-
-    def _stop_is_agreed(self) -> bool:
-        if self.agreement is None:
-            return stop_asked.is_set()
-        asked = torch.tensor([int(stop_asked.is_set()), int(person_asked.is_set())])
-        dist.all_reduce(asked, op=dist.ReduceOp.MAX, group=self.agreement)
-        stops, by_person = asked.tolist()
-        if by_person:
-            person_asked.set()
-        return bool(stops)
-
-    def stop_in_validation(self) -> None:
-        """Called for each batch of a validation: save and stop here, where all processes have as many batches."""
-        if (self.agreement is None or self.even) and self._stop_is_agreed():
-            self._save_and_stop()
-
-    def _save_and_stop(self) -> None:
-        epoch, done = self.place
-        self.save_checkpoint(epoch, step=done, step_in_epoch=self.step_in_epoch, **self.parts._asdict())
-        raise Stopped
-
-    def save_checkpoint(self, epoch: Any, step: Any = None, model: Any = None, **kwargs: Any) -> None:
-        """Weights under their own name, then the state to go on from, then the ranking; each whole or not there.
-
-        At the end of an epoch EarlyStop is raised where the ranking has not improved for ``patience`` validations.
+        First the weights under a name of their own, then the state to resume from, then the ranking; each is whole or
+        not there. Called on all processes.
         """
-        self.look()
-        if self.use_ddp:
+        self.gradients.look()
+        self.engine.gather()
+        if self.engine.several:
             dist.barrier()
-        if self.rank == 0:
-            self._save(epoch, step, model, **kwargs)
-        if self.use_ddp:
+        if self.settings.rank == 0:
+            self._write(epoch, self.position.step_in_epoch if within else None)
+        if self.engine.several:
             dist.barrier()
-        if step is None and self.patience and len(self.validations) > self.patience:
-            comparable = [value if math.isfinite(value) else math.inf for value in self.validations]
-            best = min(range(len(comparable)), key=comparable.__getitem__)
-            if len(self.validations) - 1 - best >= self.patience:
-                raise EarlyStop(self, f"no better {self.ranking} in {self.patience} validations")
 
-    def _save(
-        self,
-        epoch: Any,
-        step: Any,
-        model: Any,
-        optim: Any = None,
-        scheduler: Any = None,
-        scaler: Any = None,
-        step_in_epoch: Any = None,
-        **more: Any,
-    ) -> None:
-        in_epoch = None if step is None else step_in_epoch
-        name = f"{checkpoint.LATEST}.ep{epoch}" if step is None else f"{checkpoint.LATEST}.ep{epoch}.{in_epoch}"
-        folder = Path(self.output_dir)
-        self.rank_save(name)
+    def _write(self, epoch: int, step_in_epoch: int | None) -> None:
+        name = checkpoint.name_of(epoch, step_in_epoch)
+        self.ranking.include(name)
         self.epochs_done = epoch
-        state = {
-            "epoch": epoch,
-            "step": None if step is None else step + self.first_step,
-            "step_in_epoch": in_epoch,
-            "optimizer": optim.state_dict(),
-            "scheduler": scheduler.state_dict(),
-            **({"scaler_state": scaler.state_dict()} if scaler else {}),
-            "saved_ckpts": dict(self.saved_ckpts),
-            "val_acc_step_or_epoch": self.val_acc_step_or_epoch,
-            "val_loss_step_or_epoch": self.val_loss_step_or_epoch,
-            "best_step_or_epoch": self.best_step_or_epoch,
-            "validations": list(self.validations),
-            "data_split_i": more.get("data_split_i", 0),
-            "batch_total": self.batch_total,
-            "world_size": self.world_size,
-            "position": self._position(step),
-            "batches": self.batches,
-        }
-        model = getattr(model, "module", model)
-        weights = lora.trained_state(model) if self.adapters else model.state_dict()
-        content = {"state_dict": weights, "epoch": epoch, "step_in_epoch": in_epoch}
-        resume_points.add_save(folder, name, content, state, instead_of=self.untried)
-        self.untried = name
-        if self.best_step_or_epoch == name:
-            checkpoint.link(folder / name, folder / checkpoint.BEST)
+        model = self.engine.plain_model
+        weights = lora.trained_state(model) if self.settings.adapters else model.state_dict()
+        content = {"state_dict": weights, "epoch": epoch, "step_in_epoch": step_in_epoch}
+        state = self._state(epoch, step_in_epoch)
+        resume_points.add_save(self.exp, name, content, state, instead_of=self.gradients.untried)
+        self.gradients.untried = name
         self.write_ranking()
-        resume_points.sweep(folder, set(self.saved_ckpts))
+        resume_points.sweep(self.exp, set(self.ranking.ranked))
 
-    def _position(self, step: int | None) -> Any:
-        """Where in the epoch's clips the run is, for our sampler; None at an epoch's end and for FunASR's samplers."""
-        position = getattr(self.sampler, "position", None)
-        return position(step + self.first_step) if step is not None and position else None
+    def _state(self, epoch: int, step_in_epoch: int | None) -> dict[str, Any]:
+        step, position = 0, None
+        if step_in_epoch is not None:
+            step = self.position.first_step + self.position.updated
+            position = getattr(self.sampler, "position", lambda _: None)(step)
+        return {
+            "epoch": epoch,
+            "step": step,
+            "step_in_epoch": step_in_epoch or 0,
+            "total_steps": self.position.total_steps,
+            **self.engine.state(),
+            "ranking": self.ranking.state(),
+            "world_size": self.settings.world_size,
+            "position": position,  # in the epoch's clips, of our sampler; None of FunASR's
+            "batches": self.settings.batches,
+        }
 
-    def resume_checkpoint(
-        self, model: Any = None, optim: Any = None, scheduler: Any = None, scaler: Any = None
-    ) -> None:
-        """Go on from the newest whole save, with the optimizer's settings and the schedule that the YAML says now."""
-        folder = Path(self.output_dir)
-        tell = logger.info if self.rank == 0 else (lambda _: None)
-        found = self._newest(folder, tell) if self.resume else None
-        lost: list[str] = []
-        if found:
-            save, weights, state = found
-            model = getattr(model, "module", model)
-            if self.adapters:
-                lora.load_trained(model, weights["state_dict"])
-            else:
-                model.load_state_dict(weights["state_dict"])
-            self._restore(state, optim, scheduler, scaler)
-            self.untried = save.weights
-            lost = self.forget_lost(folder)
-        if self.use_ddp:
-            dist.barrier()
-        if found and self.rank == 0:
-            for name in lost:
-                tell(f"{name} is gone: it is ranked no more")
-            listed = resume_points.read_saves(folder)
-            resume_points.keep(folder, listed[listed.index(save) :])  # damaged ones are left out
-            resume_points.sweep(folder, set(self.saved_ckpts))
-            checkpoint.link(folder / save.weights, folder / checkpoint.LATEST)
-            if self.best_step_or_epoch:
-                checkpoint.link(folder / self.best_step_or_epoch, folder / checkpoint.BEST)
+    def write_ranking(self, finished: bool = False) -> None:
+        """Write checkpoints.json, and have model.pt.best be the best of it."""
+        best = self.ranking.best_first()[:1]
+        for name in best:
+            checkpoint.link(self.exp / name, self.exp / checkpoint.BEST)
+        self.ranking.write(self.exp, self.epochs_done, finished)
+
+    def resume(self) -> EpochStart | int:
+        """Resume from the newest whole checkpoint; return where its epoch goes on, 0 at an epoch's start."""
+        report = logger.info if self.settings.rank == 0 else (lambda _: None)
+        newest = self._newest(report)
+        if newest is None:
+            return 0
+        save, weights, state = newest
+        model = self.engine.plain_model
+        if self.settings.adapters:
+            lora.load_trained(model, weights["state_dict"])
+        else:
+            model.load_state_dict(weights["state_dict"])
+        self.engine.load(state)
+        self.ranking.load(state["ranking"])
+        self.gradients.untried = save.weights
+        position = self.position
+        position.epoch = self.epochs_done = state["epoch"]
+        position.step_in_epoch, position.total_steps = state["step_in_epoch"], state["total_steps"]
+        start = self._start_of_epoch(state, report)
+        self._tidy(save, report)
+        step = f", step {start.step + 1}" if start else ""
+        report(f"resumed from {self.exp.name}/{save.weights} at epoch {position.epoch + 1}{step}")
+        return start
+
+    def _newest(self, report: Callable[[str], None]) -> Any:
+        if self.group is None:
+            return resume_points.newest_whole(self.exp, report)
+        return resume_points.agreed(self.exp, report, self.settings.rank, self.group)
+
+    def _start_of_epoch(self, state: dict[str, Any], report: Callable[[str], None]) -> EpochStart | int:
+        """Our sampler goes on exactly under any settings; FunASR's only under those that the checkpoint was made by."""
+        if not state["step"]:
+            return 0
+        batches = self.settings.batches
+        if state["position"] is not None and batches.startswith(DEFAULT_SAMPLER):
+            return EpochStart(state["step"], state["position"])
+        if (state["batches"], state["world_size"]) == (batches, self.settings.world_size):
+            return EpochStart(state["step"])
+        # step_in_epoch counts on: no checkpoint from here on takes a name that is taken.
+        report(
+            f"epoch {state['epoch'] + 1} is restarted: within an epoch, FunASR's samplers cannot be resumed exactly"
+            " under another dataset_conf or number of processes"
+        )
+        return 0
+
+    def _tidy(self, save: Any, report: Callable[[str], None]) -> None:
+        """Have the files be those of the checkpoint that was resumed from."""
+        missing = self.ranking.drop_missing(self.exp)
+        if self.engine.several:
+            dist.barrier()  # all have looked
+        if self.settings.rank == 0:
+            for name in missing:
+                report(f"{name}: file missing; removed from the ranking")
+            listed = resume_points.read_saves(self.exp)
+            resume_points.keep(self.exp, listed[listed.index(save) :])  # without damaged ones
+            resume_points.sweep(self.exp, set(self.ranking.ranked))
+            checkpoint.link(self.exp / save.weights, self.exp / checkpoint.LATEST)
             self.write_ranking()
-            where = f"epoch {self.start_epoch + 1}" + (f", step {self.start_step + 1}" if self.start_step else "")
-            tell(f"going on from {os.path.basename(self.output_dir)}/{save.weights} at {where}")
-
-    def _newest(self, folder: Path, tell: Any) -> Any:
-        if self.agreement is None:
-            return resume_points.newest_whole(folder, tell)
-        return resume_points.agreed(folder, tell, self.rank, self.agreement)
-
-    def _restore(self, state: dict[str, Any], optim: Any, scheduler: Any, scaler: Any) -> None:
-        groups = [{key: value for key, value in group.items() if key != "params"} for group in optim.param_groups]
-        settings = {k: v for k, v in vars(scheduler).items() if k not in (*SCHEDULER_STATE, "optimizer")}
-        if isinstance(state["optimizer"], dict):  # DeepSpeed's is a list, a shard for each rank
-            for saved, configured in zip(state["optimizer"]["param_groups"], groups, strict=True):
-                saved.update(configured)  # torch puts Adam's step on the GPU where the *saved* group is fused
-        optim.load_state_dict(state["optimizer"])
-        scheduler.load_state_dict(state["scheduler"])
-        if scaler is not None and "scaler_state" in state:
-            scaler.load_state_dict(state["scaler_state"])
-        vars(scheduler).update(settings)
-        for group, configured in zip(optim.param_groups, groups, strict=True):
-            group.update(configured)
-        for group, rate in zip(optim.param_groups, scheduler.get_lr(), strict=True):
-            group["lr"] = rate
-        for name in ("saved_ckpts", "val_acc_step_or_epoch", "val_loss_step_or_epoch", "best_step_or_epoch"):
-            setattr(self, name, state[name])
-        self.validations, self.batch_total = state["validations"], state["batch_total"]
-        self.start_epoch = self.epochs_done = state["epoch"]
-        self.start_data_split_i = state["data_split_i"]
-        self.start_step, self.step_in_epoch = state["step"] or 0, state["step_in_epoch"] or 0
-        then = state.get("batches", self.batches)  # of a checkpoint that does not say: they are taken to be the same
-        ours_then, ours_now = state["position"] is not None, self.batches.startswith(EXACT)
-        exact = ours_then and ours_now
-        resume_at(state["position"] if exact else None)
-        others = ours_then != ours_now or then != self.batches or state["world_size"] != self.world_size
-        if self.start_step and not exact and others:
-            self.start_step = 0  # and not step_in_epoch: what is saved from here on takes no name that is taken
-            if self.rank == 0:
-                logger.info(
-                    f"epoch {self.start_epoch + 1} is begun anew: within an epoch, FunASR's samplers do not go on"
-                    " exactly under other dataset_conf or another number of processes"
-                )

@@ -1,9 +1,9 @@
-"""Stage 3: check what can be checked, decide whether to start or go on, and run FunASR's train_ds under torchrun.
+"""Stage 3: check what can be checked, decide whether to start or to resume, and run FunASR's train_ds under torchrun.
 
 ``python -m asr.train --exp exp/<tag> --data data/… [--ngpu 1] [--restart]``
 
 What a run is tied to (base model, data, family, architecture) is kept in exp/<tag>/run.json. While that is the same, a
-run goes on from its newest checkpoint, with whatever batch size, learning rate or schedule the YAML says now.
+run is resumed from its newest checkpoint, with whatever batch size, learning rate or schedule the YAML says now.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
 from asr.config import deepspeed
 from asr.config.load import flatten
 from asr.config.schema import BLOCKS
-from asr.core import errors
 from asr.core.errors import RecipeError
 from asr.core.files import sweep, write_json
 from asr.core.out_of_memory import CPU_SIGNS, EXCHANGING, SIGNS, TOO_LARGE, all_too_large
@@ -26,16 +26,17 @@ from asr.core.run_records import read_base
 from asr.data.manifests import dataset_conf, prepare, warn_of_warm_up
 from asr.progress.curves import draw_or_report
 from asr.progress.record import FILE as PROGRESS
-from asr.training.checkpoints.save_list import SAVES, forget_lost, has_saves
-from asr.training.distributed.several_nodes import ALONE, TRAINS, Machines, machines, tell, telling, wait_for_first
+from asr.training.checkpoints.save_list import RANKING, SAVES, drop_missing_of_finished, has_saves
+from asr.training.distributed import several_nodes
+from asr.training.status_file import SAVED, STOPPED, StatusFile
 from asr.training.torchrun import torchrun
 
 RUN = "run.json"
-MOST_BEGUN_ANEW = 5  # times, for want of memory where it cannot be made up for in the step itself
+MOST_RESTARTS = 5  # after an out-of-memory that computing a batch in parts cannot handle
 
 
 def identity(base: dict[str, Any], values: dict[str, Any], data: dict[str, str]) -> dict[str, Any]:
-    """What may not change while a run goes on, in words for the user."""
+    """Return what may not change when a run is resumed, in words for the user."""
     return {
         "base model": base["digest"],
         "training data": data["train"],
@@ -48,7 +49,7 @@ def identity(base: dict[str, Any], values: dict[str, Any], data: dict[str, str])
 
 
 def changes(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    """``key old -> new`` for each setting that differs."""
+    """Return ``key old -> new`` for each setting that differs."""
     before, after = flatten(old), flatten(new)
     keys = sorted(before.keys() | after.keys())
     return [f"{k} {before.get(k, 'unset')} -> {after.get(k, 'unset')}" for k in keys if before.get(k) != after.get(k)]
@@ -58,105 +59,116 @@ def clear(exp: Path) -> None:
     """Remove what an earlier training left: --restart."""
     import shutil
 
-    told = ("checkpoints.json", SAVES, "digests.json", RUN, "train.log", "progress.jsonl", "curves.png")
-    for path in [*exp.glob("model.pt*"), *exp.glob("state.pt*"), *(exp / name for name in told)]:
+    names = (RANKING, SAVES, "digests.json", RUN, "train.log", "progress.jsonl", "curves.png")
+    for path in [*exp.glob("model.pt*"), *exp.glob("state.pt*"), *(exp / name for name in names)]:
         path.unlink(missing_ok=True)
     shutil.rmtree(exp / "tensorboard", ignore_errors=True)
 
 
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON file."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
 def epochs_done(exp: Path) -> int:
-    """Whole epochs of a finished training, 0 of one that was not finished or never begun."""
-    path = exp / "checkpoints.json"
-    if not path.is_file() or not has_saves(exp):
+    """Return the whole epochs of a finished training, 0 of one that was not finished or never started."""
+    if not (exp / RANKING).is_file() or not has_saves(exp):
         return 0
-    ranking = json.loads(path.read_text(encoding="utf-8"))
+    ranking = read_json(exp / RANKING)
     return ranking["epochs"] if ranking["finished"] else 0
 
 
-def start_or_continue(exp: Path, tied: dict[str, Any], values: dict[str, Any], restart: bool) -> bool:
+def start_or_resume(exp: Path, tied: dict[str, Any], values: dict[str, Any], restart: bool) -> bool:
     """Decide and say so; False where there is nothing left to train.
 
     RecipeError when what the run is tied to has changed and --restart was not given.
     """
     if restart:
         clear(exp)
-    if not has_saves(exp):  # begun, not gone on with: what was spent before is no part of it
-        (exp / "log" / "stage3.seconds").unlink(missing_ok=True)
     record, history = exp / RUN, []
-    if record.is_file() and (exp / "model.pt").is_file() and not has_saves(exp):
-        raise RecipeError(f"{exp}: its checkpoints are of an earlier version of the recipe; give --tag or --restart")
-    if record.is_file() and has_saves(exp):
-        before = json.loads(record.read_text(encoding="utf-8"))
-        moved = [name for name, value in tied.items() if before["tied_to"].get(name) != value]
-        if moved:
-            raise RecipeError(
-                f"{exp}: this run was trained with another {' and '.join(moved)}; keep it and give --tag another"
-                " name, or give --restart to throw it away"
-            )
-        if not values["train_conf"].get("resume", True):
-            raise RecipeError(
-                f"{exp}: train_conf.resume is false and this tag has checkpoints; give --restart or --tag"
-            )
+    if not has_saves(exp):  # started, not resumed: the time that was spent before is no part of it
+        (exp / "log" / "stage3.seconds").unlink(missing_ok=True)
+    elif record.is_file():
+        before = read_json(record)
+        check_resumable(exp, before, tied, values)
         changed = changes(before["settings"], values)
         if (done := epochs_done(exp)) >= values["train_conf"]["max_epoch"]:
-            for name in forget_lost(exp):
-                print(f"{name} is gone: it is ranked no more")
+            for name in drop_missing_of_finished(exp):
+                print(f"{name}: file missing; removed from the ranking")
             unused = f" ({'; '.join(changed)}: not used)" if changed else ""
             print(f"nothing left to train: {done} epochs are done{unused}; raise train_conf.max_epoch, or --restart")
             return False
-        print("going on with this run" + (": " + "; ".join(changed) if changed else ""), flush=True)
+        print("resuming this run" + (": " + "; ".join(changed) if changed else ""), flush=True)
         history = before.get("history", []) + ([changed] if changed else [])
     write_json(record, {"tied_to": tied, "settings": values, "history": history})
     (exp / TOO_LARGE).unlink(missing_ok=True)  # the batch may be smaller now, or another program's memory free again
     return True
 
 
-def failure(exp: Path, values: dict[str, Any], team: Machines = ALONE) -> BaseException:
-    """What to raise for a training that failed: nothing more than the status where the worker has told its error."""
-    log = team.own(exp / "log" / "torchrun.log")
+def check_resumable(exp: Path, before: dict[str, Any], tied: dict[str, Any], values: dict[str, Any]) -> None:
+    """RecipeError where a run may not be resumed under this configuration."""
+    moved = [name for name, value in tied.items() if before["tied_to"].get(name) != value]
+    if moved:
+        raise RecipeError(
+            f"{exp}: this run was trained with another {' and '.join(moved)}; keep it and give --tag another"
+            " name, or give --restart to throw it away"
+        )
+    if not values["train_conf"].get("resume", True):
+        raise RecipeError(f"{exp}: train_conf.resume is false and this tag has checkpoints; give --restart or --tag")
+
+
+def failure(log: Path, values: dict[str, Any]) -> RecipeError:
+    """Return the error of a training that failed without a word: by what torch wrote to ``log``."""
     text = log.read_text(encoding="utf-8", errors="replace")
-    if "\nerror: " in f"\n{text}":
-        return SystemExit(errors.EXIT_FAILED)
-    signs = [sign for sign in ("OutOfMemoryError", *SIGNS) if sign in text]
+    signs = {sign for sign in ("OutOfMemoryError", *SIGNS) if sign in text}
     if signs:
-        size, whose = values["dataset_conf"]["batch_size"], "memory" if set(signs) <= {*CPU_SIGNS} else "GPU memory"
-        return RecipeError(f"out of {whose}: lower dataset_conf.batch_size (now {size}); training goes on with it")
+        size, whose = values["dataset_conf"]["batch_size"], "memory" if signs <= {*CPU_SIGNS} else "GPU memory"
+        return RecipeError(f"out of {whose}: lower dataset_conf.batch_size (now {size}); the run is then resumed")
     if "exitcode: -9" in text or "exitcode  : -9" in text:
-        then = "the same command goes on from the newest checkpoint"
-        return RecipeError(f"a training process was killed, most likely for want of memory; {then}; see {log}")
+        then = "the same command resumes from the newest checkpoint"
+        return RecipeError(f"a training process was killed, most likely out of memory; {then}; see {log}")
     return RecipeError(f"training failed; its traceback is in {log}")
 
 
-def run(exp: Path, team: Machines, processes: int, values: dict[str, Any]) -> None:
-    """Train by exp/launch.json, which is written. KeyboardInterrupt of a stopped training, or what failure() says."""
-    stopped = team.own(exp / "interrupted")
-    stopped.unlink(missing_ok=True)
-    tell(exp, team, TRAINS)
-    for left in range(MOST_BEGUN_ANEW, -1, -1):
+def run(exp: Path, team: several_nodes.Machines, processes: int, values: dict[str, Any]) -> None:
+    """Train by exp/launch.json, which is written. KeyboardInterrupt of a training that was stopped."""
+    status, log = StatusFile(team.own(exp / "log" / "worker.json")), team.own(exp / "log" / "torchrun.log")
+    status.clear()
+    several_nodes.tell(exp, team, several_nodes.TRAINS)
+    for left in range(MOST_RESTARTS, -1, -1):
         before = all_too_large(exp)
-        status, ending = torchrun(exp, processes, team)
-        again = status and EXCHANGING in ending.error and not stopped.exists() and all_too_large(exp) != before
+        code = torchrun(exp / "launch.json", processes, status, log, **team.torchrun())
+        again = code and EXCHANGING in status.error and not status.is_stopped and all_too_large(exp) != before
         if not again or team.rendezvous or not left:  # several machines: torchrun's restarts, where they are asked for
             break
-        print("begun anew from the newest checkpoint, with smaller parts", flush=True)
+        print(f"{status.error}\nrestarted from the newest checkpoint, with smaller parts", flush=True)
+    if os.environ.get("ASR_TRACEBACK"):
+        print(log.read_text(encoding="utf-8", errors="replace"), file=sys.stderr)
     if not team.rank and (exp / PROGRESS).is_file():
         draw_or_report(exp, lambda line: print(f"note: {line}", flush=True))
-    if stopped.exists() or (status and ending.saved):
-        stopped.unlink(missing_ok=True)
-        newest = "the newest checkpoint" if has_saves(exp) else "the beginning (none saved yet)"
-        how = "stopped" if ending.saved else "stopped at once, without a save"
-        print(f"{how}; the same command goes on from {newest}", flush=True)
+    if status.is_stopped or (code and status.state == SAVED):
+        say_stopped(exp, status)
         raise KeyboardInterrupt
-    if status:
-        raise SystemExit(errors.EXIT_FAILED) if ending.error else failure(exp, values, team)
+    if code:
+        raise RecipeError(status.error) if status.error else failure(log, values)
 
 
-def join(exp: Path, team: Machines, ngpu: int) -> None:
+def say_stopped(exp: Path, status: StatusFile) -> None:
+    """Say what a stopped training is resumed from; to nobody, where that is why it was stopped."""
+    newest = "the newest checkpoint" if has_saves(exp) else "the beginning (none saved yet)"
+    how = "stopped" if status.state in (SAVED, STOPPED) else "stopped at once, without a save"
+    try:
+        print(f"{how}; the same command resumes from {newest}", flush=True)
+    except BrokenPipeError:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - for what is said from here on
+
+
+def join(exp: Path, team: several_nodes.Machines, ngpu: int) -> None:
     """Train as another machine than the first, which prepares."""
-    if not wait_for_first(exp, team):
+    if not several_nodes.wait_for_first(exp, team):
         print("nothing to train: the first machine has ended")
         return
-    values = json.loads((exp / "launch.json").read_text(encoding="utf-8"))["values"]
+    values = read_json(exp / "launch.json")["values"]
     run(exp, team, ngpu or values.get("cpu_processes", 1), values)
     print(f"machine {team.rank} of {team.count}: trained; the first tells the result")
 
@@ -165,18 +177,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m asr.train", description=__doc__.splitlines()[0])
     parser.add_argument("--exp", required=True, type=Path, help="exp/<tag>, with conf/ and base from stage 0")
     parser.add_argument("--data", required=True, type=Path, help="folder with train.jsonl and val.jsonl")
-    parser.add_argument("--ngpu", type=int, default=1, help="processes, a GPU each; 0 is the processor")
-    parser.add_argument("--restart", action="store_true", help="throw away this tag's checkpoints and begin anew")
+    parser.add_argument("--ngpu", type=int, default=1, help="processes, a GPU each; 0 is the CPU")
+    parser.add_argument("--restart", action="store_true", help="throw away this tag's checkpoints and start anew")
     arguments = parser.parse_args()
-    team = machines()
+    team = several_nodes.machines()
     if team.rank:
         join(arguments.exp, team, arguments.ngpu)
         return
-    with telling(arguments.exp, team):
+    with several_nodes.telling(arguments.exp, team):
         fine_tune(arguments, team)
 
 
-def fine_tune(arguments: argparse.Namespace, team: Machines) -> None:
+def fine_tune(arguments: argparse.Namespace, team: several_nodes.Machines) -> None:
     """Prepare, train, and say what became of it."""
     exp = arguments.exp
     sweep(exp)
@@ -187,9 +199,9 @@ def fine_tune(arguments: argparse.Namespace, team: Machines) -> None:
     manifests, digests = prepare(exp, arguments.data, values)
     processes = arguments.ngpu or values.get("cpu_processes", 1)
     if arguments.ngpu == 0 and values["train_conf"].get("use_bf16") is True:
-        print("note: train_conf.use_bf16 is for GPUs; the processor trains in fp32")
+        print("note: train_conf.use_bf16 is for GPUs; the CPU trains in fp32")
     warn_of_warm_up(values, manifests["train"], processes * team.count)
-    if not start_or_continue(exp, identity(base, values, digests), values, arguments.restart):
+    if not start_or_resume(exp, identity(base, values, digests), values, arguments.restart):
         return
     plan = {
         "exp": str(exp.absolute()),
@@ -200,7 +212,7 @@ def fine_tune(arguments: argparse.Namespace, team: Machines) -> None:
     }
     write_json(exp / "launch.json", plan)
     run(exp, team, processes, values)
-    ranking = json.loads((exp / "checkpoints.json").read_text(encoding="utf-8"))
+    ranking = read_json(exp / RANKING)
     if not ranking["finished"] or not ranking["checkpoints"]:
         raise RecipeError(f"{exp}: training ended without a ranked checkpoint; see {exp / 'train.log'}")
     best = ranking["checkpoints"][0]

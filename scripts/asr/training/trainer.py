@@ -1,227 +1,236 @@
-"""FunASR's Trainer with what it lacks: CPU, checkpoints that are whole, ranking by CER, progress.
+"""The Trainer that FunASR's ``train_ds.main`` makes and calls, in place of FunASR's own. The loop is loop.py.
 
-``train_ds.main`` stays in charge; the launcher puts this class in place of FunASR's. What is overridden, and why:
+What ``train_ds.main`` (FunASR 1.4.16) does with it, in order:
 
-- ``device``: train_ds.main forces the device to LOCAL_RANK, which is a GPU.
-- saving, resuming and stopping: resume.py.
-- ``validate_epoch``: FunASR's accuracy is measured at the reference's length and does not see length errors.
-- ``train_epoch``: epoch.py.
-- ``log``: FunASR's line overflows on a large loss, and says nothing in an epoch shorter than log_interval.
+1. ``Trainer(rank=…, local_rank=…, world_size=…, device=…, output_dir=…, **train_conf)``
+2. ``warp_model(model)``, then ``device = LOCAL_RANK``, then ``warp_optim_scheduler(model)``
+3. it makes the dataloader (data.dataloader), and a GradScaler for fp16, which the recipe does not have
+4. ``resume_checkpoint(model, optim, scheduler, scaler)``
+5. for each epoch from ``start_epoch`` to ``max_epoch``:
+   ``dataloader.build_iter(epoch, start_step=trainer.start_step)``, ``train_epoch(…)``, ``start_step = 0``,
+   ``validate_epoch(model, dataloader_val, epoch + 1)``, reads ``val_loss_avg``, sets ``step_in_epoch = 0``,
+   ``save_checkpoint(epoch + 1, …)``, and sets ``train_acc_avg`` and ``train_loss_avg``
+6. ``close()``
+
+What it sets of those is not used here. Of FunASR's training are used: ``main`` itself, AutoModel, the optimizers and
+schedules, autocast and ``to_device`` (engine.py), and the means of a validation (validation.py).
 """
 
 from __future__ import annotations
 
 import logging
+import re
 from typing import Any
 
 import torch
 import torch.distributed as dist
-from funasr.train_utils import trainer_ds
+from tensorboardX import SummaryWriter
 
-from asr.audio.unreadable import MAX_SHARE, Unreadable
-from asr.core.errors import RecipeError
-from asr.core.manifest import FRAMES_PER_SECOND
-from asr.core.out_of_memory import ran_out_of_memory
-from asr.models import families
+from asr.audio.unreadable import Unreadable
+from asr.core.processes import person_asked, saves_on_stop, stop_asked
 from asr.progress.reporter import Progress, Step
-from asr.scoring.cer import ErrorCounts, align_all
-from asr.scoring.normalize import normalize
-from asr.training.epoch import EpochTrainer, normaliser, padded_frames, parts_of
+from asr.training import loop
+from asr.training.accumulation import Accumulator
+from asr.training.batch_parts import Batch, padded_frames
+from asr.training.checkpoints.checkpoint import name_of
+from asr.training.engine import Stats, TorchEngine
+from asr.training.gradients import GradientGuard
+from asr.training.position import Position
+from asr.training.ranking import Ranking
+from asr.training.resume import Resumer
+from asr.training.settings import Settings
+from asr.training.validation import Validator
 
 logger = logging.getLogger("asr.progress")
-BESIDE = ("unreadable", "blank", "target")  # what a batch holds that is not the model's
 
 
-class RecipeTrainer(EpochTrainer):
+# gloo's destructor, run with Python's lock held, may wait for ever for a thread that waits for that lock: what holds a
+# process group is not freed before the process ends (worker.leave).
+_TO_THE_END: list[Any] = []
+
+
+class Stopped(KeyboardInterrupt):
+    """The run was asked to stop, and has saved."""
+
+
+class EarlyStop(Exception):  # noqa: N818 - no error: a run that ends well
+    """The ranking has not improved for early_stopping_patience validations: the run is complete."""
+
+    def __init__(self, trainer: Trainer) -> None:
+        super().__init__(f"no better {trainer.ranking.metric} in {trainer.ranking.patience} validations")
+        self.trainer = trainer
+
+
+def progress_of(settings: Settings) -> Progress:
+    """Return what shows and keeps a run's progress; on a terminal with a bar, which has the steps' lines off it."""
+    first = settings.rank == 0
+    writer = SummaryWriter(str(settings.exp / "tensorboard")) if first else None
+    progress = Progress(settings.max_epoch, settings.log_interval, writer, settings.world_size, first)
+    if progress.bar is not None:
+        for handler in logger.handlers:
+            handler.addFilter(lambda record: not re.match(r"epoch \d+/", record.getMessage()))
+    return progress
+
+
+class Trainer:
     """See the module.
 
     Args:
-        family: the model's, by its name in the YAML.
-        lfr_n: the frontend's frame stacking stride.
-        processor: whether there is no GPU.
-        max_unreadable: share of a set's clips.
+        engine: TorchEngine, or one with its methods.
+        device: "cuda" or "cpu".
+        conf: see settings.Settings.
     """
 
-    def __init__(
-        self,
-        *,
-        ranking: str = "cer",
-        family: str = "paraformer",
-        lfr_n: int = 1,
-        processor: bool = True,
-        max_unreadable: float = MAX_SHARE,
-        **kwargs: Any,
-    ) -> None:
-        self.processor, self.family = processor, families.of(family)
-        self.hearing = self.family.options({})  # validation decodes in the family's plainest way
-        self.seconds_per_frame = lfr_n / FRAMES_PER_SECOND
-        kwargs["avg_keep_nbest_models_type"] = "loss" if ranking == "loss" else "acc"
-        super().__init__(ranking=ranking, **kwargs)
-        if self.rank != 0 and self.writer is not None:
-            self.writer.close()
-            self.writer = None
-        self.progress = Progress(self.max_epoch, self.log_interval, self.writer, self.world_size, self.rank == 0)
-        if self.progress.bar is not None:  # the bar shows the steps; their lines stay in train.log
-            for handler in logger.handlers:
-                handler.addFilter(lambda record: not record.getMessage().startswith("epoch "))
-        self.errors = ErrorCounts()
+    use_fp16 = use_fsdp = False
+    start_data_split_i = 0
+
+    def __init__(self, *, engine: type[TorchEngine] = TorchEngine, device: Any = "cpu", **conf: Any) -> None:
+        settings = self.settings = Settings.of(conf)
+        self.rank, self.max_epoch, self.output_dir = settings.rank, settings.max_epoch, settings.output_dir
+        self.use_deepspeed, self.avg_nbest_model = settings.use_deepspeed, settings.avg_nbest_model
+        # Counts and stops are agreed on by the CPUs, so that no GPU is waited for.
+        initialised = settings.several and dist.is_initialized()
+        self.group = group = dist.new_group(backend="gloo") if initialised else None
+        self.engine = engine(settings, group)
+        self.device = device
+        self.position, self.start_step = Position(), 0
+        self.ranking = Ranking(settings.ranking, settings.keep_nbest_models, settings.patience)
+        self.gradients = GradientGuard(settings)
+        self.accumulator = Accumulator(settings, self.engine, self.position, group)
+        self.validator = Validator(settings, self.engine, self.before_validation_batch)
+        self.resumer = Resumer(settings, self.engine, self.position, self.ranking, self.gradients, group)
+        self.progress = progress_of(settings)
+        self.unreadable: dict[str, Unreadable] = {}
         self.audio_frames = self.padded_frames = 0
-        self.max_unreadable, self.unreadable = max_unreadable, {}
+        self.val_loss_avg = float("nan")
+
+    # --- what train_ds.main calls -----------------------------------------------------------------------------------
 
     @property
     def device(self) -> Any:
-        return self._device
+        """Return the device; train_ds.main sets it to LOCAL_RANK, which is a GPU."""
+        return self.engine.device
 
     @device.setter
     def device(self, value: Any) -> None:
-        self._device = "cpu" if self.processor else value
+        self.engine.device = "cpu" if self.settings.cpu else value
 
     def warp_model(self, model: torch.nn.Module, **kwargs: Any) -> torch.nn.Module:
-        """Data-parallel on the processor too, where FunASR knows only GPUs.
+        """Return the model on its device, data-parallel where several processes train."""
+        return self.engine.wrap_model(model, (kwargs.get("train_conf") or {}).get("find_unused_parameters", False))
 
-        DDP's own exchange of buffers (BatchNorm's) comes with every forward pass: one that runs out of memory and is
-        begun again would exchange once more than the others do, and all wait for ever. It is done by validate_epoch.
-        """
-        if self.processor and self.use_ddp:
-            find = kwargs.get("train_conf", {}).get("find_unused_parameters", False)
-            model = trainer_ds.DDP(model, find_unused_parameters=find)
-        else:
-            model = super().warp_model(model, **kwargs)
-        if isinstance(model, trainer_ds.DDP):
-            model.broadcast_buffers = False
-        return model
+    def warp_optim_scheduler(self, model: torch.nn.Module, **kwargs: Any) -> tuple[Any, Any, Any]:
+        """Return the model, and the optimizer and schedule that the configuration names."""
+        return self.engine.wrap_optimizer(model, kwargs)
 
-    def share_buffers(self, model: torch.nn.Module) -> None:
-        """Have all processes validate with the first one's buffers, which are what is saved."""
-        if self.use_ddp:
-            for value in getattr(model, "module", model).buffers():
-                dist.broadcast(value, src=0)
+    def resume_checkpoint(self, model: Any, optim: Any, scheduler: Any, **_: Any) -> None:
+        """Take what is to be trained, and resume from the newest whole checkpoint."""
+        self.engine.attach(model, optim, scheduler)
+        if self.settings.resume:
+            self.start_step = self.resumer.resume()
 
-    def forward_step(self, model: Any, batch: Any, loss_dict: dict[str, Any] | None = None) -> None:
-        """Forward pass; in validation the clips are decoded too and their character errors counted."""
-        if self.validating:
-            self.stop_in_validation()
-            self.seed_step("validation", loss_dict["batch_idx"])  # its loss, too, is of sampled decoding
-        else:
-            self.seed_step(loss_dict["epoch"], self.first_step + loss_dict["batch_idx"])
-        for clips, *found in batch.get("unreadable", ()):
-            name = "validation" if self.validating else "training"  # a warning is logged on whichever rank it is
-            new = Unreadable(name, clips, self.max_unreadable, logger.warning)
-            self.unreadable.setdefault(name, new).add(*found)
-        (self._validate if self.validating else self._compute)(model, batch, loss_dict)
+    @property
+    def start_epoch(self) -> int:
+        """Return the epoch to begin with."""
+        return self.position.epoch
 
-    def _compute(self, model: Any, batch: Any, loss_dict: dict[str, Any]) -> None:
-        """Forward pass. A batch of which no clip can be read weighs nothing: a step for the other processes' sake."""
-        super().forward_step(model, {key: batch[key] for key in batch if key not in BESIDE}, loss_dict=loss_dict)
-        if batch.get("blank"):
-            loss_dict["loss"] = loss_dict["loss"] * 0
-            loss_dict["stats"] = {name: value * 0 for name, value in loss_dict["stats"].items()}
+    def train_epoch(self, dataloader_train: Any, epoch: int, dataloader_val: Any = None, **_: Any) -> None:
+        """Train on what is left of an epoch."""
+        start, self.start_step = self.start_step, 0
+        self.position.begin_epoch(epoch, start.step if start else 0)
+        self.resumer.sampler = dataloader_train.batch_sampler
+        dataloader_train.batch_sampler.set_epoch(epoch)
+        _TO_THE_END[:] = [self]
+        saves_on_stop.set()
+        loop.train_epoch(self, dataloader_train, dataloader_val)
 
-    def _validate(self, model: Any, batch: Any, loss_dict: dict[str, Any]) -> None:
-        """Loss, and character errors where they rank, of a batch; of its halves where memory runs out."""
-        plain, clips = getattr(model, "module", model), len(batch["speech_lengths"])
-        try:
-            self._compute(model, batch, loss_dict)
-            if self.ranking == "cer" and not batch.get("blank"):
-                self.errors = self.errors + self._decode(plain, batch, bool(torch.isfinite(loss_dict["loss"])))
-            return
-        except RuntimeError as error:
-            if not ran_out_of_memory(error):
-                raise
-            if clips == 1:
-                said, seconds = str(error).partition("\n")[0], padded_frames(batch) * self.seconds_per_frame
-                raise RecipeError(
-                    f"validation: a clip of {seconds:.1f} s does not fit in memory, in a batch of its own ({said}); end"
-                    " other programs that use it"
-                ) from None
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-        logger.warning(f"validation: out of memory with {clips} clips: begun again in halves")
-        found: dict[str, Any] = {}
-        for part in parts_of(batch, 2):
-            done, share = dict(loss_dict), normaliser(plain, part) / normaliser(plain, batch)
-            self._validate(model, part, done)
-            for name, value in {"loss": done["loss"], **done["stats"]}.items():
-                found[name] = found.get(name, 0.0) + share * value
-        loss_dict |= {"loss": found["loss"], "stats": {name: found[name] for name in done["stats"]}}
+    def validate_epoch(self, dataloader_val: Any, epoch: int, step_in_epoch: int | None = None, **_: Any) -> None:
+        """Validate after ``epoch`` epochs, or at a step within it."""
+        values, name = self.validator.run(dataloader_val, epoch), name_of(epoch, step_in_epoch)
+        self.val_loss_avg = float("nan") if values["loss"] is None else values["loss"]
+        self.ranking.validate(name, values["accuracy" if self.ranking.metric == "acc" else self.ranking.metric])
+        if self.rank == 0:
+            self.progress.validated(name, {**values, "loss": self.val_loss_avg}, self.position.total_steps)
 
-    def heard(self, batch: Any) -> None:
-        """Count the audio of a batch before it goes to the GPU, of which nobody should ask a number."""
+    def save_checkpoint(self, epoch: int, **_: Any) -> None:
+        """Save the end of an epoch. EarlyStop where the ranking has not improved for long enough."""
+        self.resumer.save(epoch, within=False)
+        self.position.step_in_epoch = 0
+        if self.ranking.is_exhausted:
+            raise EarlyStop(self)
+
+    def close(self) -> None:
+        """Mark the run as complete in checkpoints.json."""
+        if self.rank == 0:
+            self.resumer.write_ranking(finished=True)
+            self.progress.close()
+        if self.engine.several:
+            dist.barrier()
+            dist.destroy_process_group()
+
+    # --- what the loop calls ----------------------------------------------------------------------------------------
+
+    def make_up_for_validation(self, loader: Any) -> None:
+        """Validate first where the run was stopped after a step that was to be validated, before that was done."""
+        step = self.position.step_in_epoch
+        due = self.position.first_step and step % self.settings.validate_interval == 0
+        if due and name_of(self.position.epoch, step) not in self.ranking.validated:
+            self.validate_and_save_if_due(loader)
+
+    def validate_and_save_if_due(self, loader: Any) -> None:
+        """Validate and save where their intervals say."""
+        step = self.position.step_in_epoch
+        if step % self.settings.validate_interval == 0:
+            self.validate_epoch(loader, self.position.epoch, step)
+        if step % self.settings.save_checkpoint_interval == 0:
+            self.resumer.save(self.position.epoch, within=True)
+
+    def before_training_batch(self, batch: Batch) -> None:
+        """Count the audio of a batch while it is in the CPU's memory, and name its unreadable clips."""
+        self._name_unreadable("training", batch)
         self.audio_frames += int(batch["speech_lengths"].sum())
         self.padded_frames += padded_frames(batch)
 
-    def _decode(self, model: Any, batch: Any, finite: bool = True) -> ErrorCounts:
-        """Character errors of a batch, decoded as ``asr.decode`` does; texts are compared as ``normalize`` has them.
+    def before_validation_batch(self, batch: Batch, even: bool) -> None:
+        """Stop here if asked to, where all processes have as many batches; name unreadable clips."""
+        if self.group is None or even:
+            self.stop_if_asked()
+        self._name_unreadable("validation", batch)
 
-        Texts, not ids: a character without a token is an error whatever the model says, and a decoded <unk> is none.
-        Where the loss is no number the model has diverged: the predictor would fail, and every character counts.
-        """
-        lengths = batch["speech_lengths"].view(-1)
-        said = batch["target"]
-        texts = [""] * len(said)
-        if finite:
-            heard = self.family.hear(model, batch["speech"], lengths, self.hearing)
-            texts = [self.family.text(self.tokenizer, ids) for ids in heard]
-        pairs = zip(map(normalize, said), map(normalize, texts), strict=True)
-        return ErrorCounts.total(item.counts for item in align_all(pairs))
+    def _name_unreadable(self, name: str, batch: Batch) -> None:
+        for clips, *clip in batch.get("unreadable", ()):  # a warning is logged on whichever rank it is
+            new = Unreadable(name, clips, self.settings.max_unreadable, logger.warning)
+            self.unreadable.setdefault(name, new).add(*clip)
 
-    def validate_epoch(self, model: Any = None, dataloader_val: Any = None, epoch: Any = None, **kwargs: Any) -> None:
-        """FunASR's validation, and 1 - CER in place of its accuracy where the run ranks by CER."""
-        self.validating, self.errors = True, ErrorCounts()
-        self.even = dataloader_val.batch_sampler.gives_all_as_many(self.world_size)
-        self.share_buffers(model)
-        self.tokenizer = dataloader_val.dataset.tokenizer
-        try:
-            super().validate_epoch(model=model, dataloader_val=dataloader_val, epoch=epoch, **kwargs)
-        finally:
-            self.validating = False
-        step = kwargs.get("step_in_epoch")
-        name = f"model.pt.ep{epoch}" if step is None else f"model.pt.ep{epoch}.{step}"
-        values = {"loss": self.val_loss_avg, "accuracy": self.val_acc_step_or_epoch.get(name)}
-        if self.ranking == "cer":
-            values["cer"] = self._corpus_cer()
-            self.val_acc_step_or_epoch[name] = 1.0 - values["cer"]
-        value = values["loss"] if self.ranking == "loss" else self.val_acc_step_or_epoch.get(name)
-        if value is not None:
-            self.validations.append(value if self.ranking == "loss" else -value)
+    def stop_if_asked(self) -> None:
+        """Save and stop, on all processes, where one of them was asked to."""
+        stop, by_person = stop_asked.is_set(), person_asked.is_set()
+        if self.group is not None:
+            asked = torch.tensor([int(stop), int(by_person)])
+            dist.all_reduce(asked, op=dist.ReduceOp.MAX, group=self.group)
+            stop, by_person = asked.tolist()
+        if by_person:
+            person_asked.set()
+        if stop:
+            self.resumer.save(self.position.epoch, within=True)
+            raise Stopped
+
+    def log(self, loss: torch.Tensor, stats: Stats, steps: int, waited: float) -> None:
+        """Tell a step's numbers, as tensors, to what shows and keeps them."""
         if self.rank == 0:
-            self.progress.validated(name, values, self.batch_total)
-
-    def _corpus_cer(self) -> float:
-        counts = torch.tensor([self.errors.errors, self.errors.ref_len], dtype=torch.float64)
-        if dist.is_initialized():
-            counts = counts.to(self.device)
-            dist.all_reduce(counts)
-        wrong, total = counts.tolist()
-        if not total:
-            raise RecipeError("validation: the validation set has no reference characters, so no CER to rank by")
-        return wrong / total
-
-    def log(self, loss_dict: Any = None, tag: str = "train", **kwargs: Any) -> None:
-        """One line, one bar, TensorBoard; validation is told as a whole by validate_epoch."""
-        if tag != "train":
-            return
-        if self.rank == 0:
-            first = self.first_step
+            position = self.position
             self.progress.update(
                 Step(
-                    epoch=loss_dict["epoch"],
-                    step=first + loss_dict["batch_idx"] + 1,
-                    steps_in_epoch=first + loss_dict["batch_num_epoch"],
-                    total_steps=loss_dict["batch_total"],
-                    loss=loss_dict["loss"].detach(),
-                    accuracy=loss_dict["stats"].get("acc"),
-                    lr=loss_dict["lr"],
-                    audio_seconds=self.audio_frames * self.seconds_per_frame,
-                    waited=loss_dict["waited"],
-                    padded_seconds=self.padded_frames * self.seconds_per_frame,
+                    epoch=position.epoch,
+                    step=position.step,
+                    steps_in_epoch=position.first_step + steps,
+                    total_steps=position.total_steps,
+                    loss=loss,
+                    accuracy=stats.get("acc"),
+                    lr=self.engine.scheduler.get_last_lr()[0],
+                    audio_seconds=self.audio_frames * self.settings.seconds_per_frame,
+                    waited=waited,
+                    padded_seconds=self.padded_frames * self.settings.seconds_per_frame,
                 )
             )
         self.audio_frames = self.padded_frames = 0
-
-    def close(self, writer: Any = None) -> None:
-        """The run is complete: say so in checkpoints.json."""
-        if self.rank == 0:
-            self.write_ranking(finished=True)
-            self.progress.close()
-        super().close(writer)

@@ -1,4 +1,4 @@
-"""Which saves and ranked checkpoints of a run there are, and whether they are whole. Without torch, so read at once."""
+"""The lists of a run's checkpoints: those it can be resumed from, and those that are ranked. Without torch."""
 
 from __future__ import annotations
 
@@ -13,20 +13,27 @@ from asr.core.run_records import read_resume_points as read_saves
 
 SAVES = "saves.json"
 RANKING = "checkpoints.json"
-__all__ = ["RANKING", "SAVES", "Save", "forget_lost", "has_saves", "read_saves"]
+__all__ = ["RANKING", "SAVES", "Save", "drop_missing", "drop_missing_of_finished", "has_saves", "read_saves"]
 
 
-def forget_lost(exp: Path) -> list[str]:
-    """Take checkpoints whose files are gone out of the ranking of a finished run; their names.
+def drop_missing(exp: Path, ranked: dict[str, float]) -> tuple[dict[str, float], list[str]]:
+    """Return the ranked checkpoints whose files exist, and the names of the others."""
+    present = {name: value for name, value in ranked.items() if (exp / name).is_file()}
+    return present, [name for name in ranked if name not in present]
+
+
+def drop_missing_of_finished(exp: Path) -> list[str]:
+    """Remove checkpoints whose files are missing from checkpoints.json of a finished run, and return their names.
 
     RecipeError where none is left.
     """
-    path = exp / RANKING
-    ranking = json.loads(path.read_text(encoding="utf-8"))
-    there = [item for item in ranking["checkpoints"] if (exp / item["file"]).is_file()]
-    lost = [item["file"] for item in ranking["checkpoints"] if item not in there]
-    if lost and not there:
-        raise RecipeError(f"{exp}: all {len(lost)} ranked checkpoints are gone; put them back, or give --restart")
-    if lost:
-        write_json(path, {**ranking, "checkpoints": there})
-    return lost
+    ranking = json.loads((exp / RANKING).read_text(encoding="utf-8"))
+    present, missing = drop_missing(exp, {entry["file"]: entry["value"] for entry in ranking["checkpoints"]})
+    if missing and not present:
+        raise RecipeError(
+            f"{exp}: the files of all {len(missing)} ranked checkpoints are missing; put them back, or give --restart"
+        )
+    if missing:
+        entries = [{"file": name, "value": value} for name, value in present.items()]
+        write_json(exp / RANKING, {**ranking, "checkpoints": entries})
+    return missing

@@ -1,4 +1,4 @@
-"""Several machines in one training: what torchrun's own environment says, and how the others wait for the first.
+"""Several machines in one training, by torchrun's own variables, and how the others wait for the first.
 
 The same ``python -m asr.train`` runs on each machine, with the same exp/<tag> and data on a file system that all see,
 and torchrun's variables: PET_NNODES, PET_NODE_RANK, PET_RDZV_BACKEND, PET_RDZV_ENDPOINT, PET_RDZV_ID.
@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from asr.core.errors import RecipeError
 from asr.core.files import write_json
@@ -21,31 +22,35 @@ from asr.core.files import write_json
 STATE = "machines.json"
 PREPARES, TRAINS, OVER, FAILED = "prepares", "trains", "over", "failed"  # what the first machine does
 WAITING = 3600.0  # seconds that a machine waits for the first one to have prepared
-# Lines of a worker that are for the one who started torchrun.
-STARTED_ANEW = "a training process died: all are started anew"
-BEGUN = "training processes begin"  # not shown: what was said before is of others
-STOPPED = "stopped and saved"
-SAVED = "saved: asked to by torchrun, as when the machines that train together change"
 
 
 @dataclass(frozen=True)
 class Machines:
-    """How many machines train together at most, which of them this is, and the id and place where they meet."""
+    """How many machines train together at most, which of them this is, and where they meet, with an id."""
 
     count: int = 1
     rank: int = 0
     rendezvous: str = ""  # empty for a machine alone
 
     def own(self, path: Path) -> Path:
-        """A file that each machine has: ``path`` itself for the first, with the machine's number for the others."""
+        """Return a file that each machine has: ``path`` for the first, with the machine's number for the others."""
         return path.with_name(f"{path.stem}.{self.rank}{path.suffix}") if self.rank else path
+
+    def torchrun(self, environment: Mapping[str, str] = os.environ) -> dict[str, Any]:
+        """Return torchrun's options, and variables beside those that it reads itself: PET_NNODES and the like."""
+        restarts = int(environment.get("PET_MAX_RESTARTS") or 0) or ":" in environment.get("PET_NNODES", "")
+        return {
+            "options": () if self.rendezvous else ("--standalone",),
+            # Else processes that are restarted find their predecessors' addresses, and wait for them (PyTorch #135712).
+            "variables": {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"} if restarts else {},
+        }
 
 
 ALONE = Machines()
 
 
 def machines(environment: Mapping[str, str] = os.environ) -> Machines:
-    """What torchrun's environment says. RecipeError where it names several machines and not how they meet."""
+    """Read torchrun's environment. RecipeError where it names several machines and not how they meet."""
     count = environment.get("PET_NNODES") or "1"
     where = environment.get("PET_RDZV_ENDPOINT") or environment.get("PET_MASTER_ADDR")
     if not where and count in ("1", "1:1"):
@@ -67,7 +72,7 @@ def machines(environment: Mapping[str, str] = os.environ) -> Machines:
 
 
 def _state(exp: Path, team: Machines) -> str | None:
-    """What the first machine does in this launch; None before it has begun."""
+    """Return what the first machine does in this launch; None before it has begun."""
     try:
         record = json.loads((exp / STATE).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -83,7 +88,7 @@ def tell(exp: Path, team: Machines, state: str) -> None:
 
 @contextlib.contextmanager
 def telling(exp: Path, team: Machines) -> Iterator[None]:
-    """The first machine's work, whose beginning and end are told. RecipeError for an id that was used before."""
+    """Tell the beginning and the end of the first machine's work. RecipeError for an id that was used before."""
     if team.rendezvous and _state(exp, team) is not None:
         name = team.rendezvous.split()[0]
         raise RecipeError(f"{exp / STATE}: PET_RDZV_ID {name} was used before; give all machines a new one")
@@ -99,7 +104,7 @@ def telling(exp: Path, team: Machines) -> Iterator[None]:
 def wait_for_first(exp: Path, team: Machines, patience: float = WAITING) -> bool:
     """Wait until the first machine has prepared; False where it has ended without a training.
 
-    RecipeError where it failed, or is not heard of for ``patience`` seconds.
+    RecipeError where it failed, or has prepared nothing in ``patience`` seconds.
     """
     deadline = time.monotonic() + patience
     print(f"machine {team.rank} of {team.count} (counted from 0) waits until the first has prepared {exp}", flush=True)

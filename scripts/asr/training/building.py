@@ -1,0 +1,200 @@
+"""What is trained, built and checked: FunASR's ``train_ds`` with our parts in it, its arguments, and the base model."""
+
+from __future__ import annotations
+
+import functools
+import json
+import logging
+import os
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import asr.data.sampler  # noqa: F401 - registers the sampler, the dataset and the dataloader
+from asr.audio.unreadable import MAX_SHARE
+from asr.config.schema import BLOCKS
+from asr.core.errors import RecipeError
+from asr.data.dataloader import DEFAULT_SAMPLER, RecipeDataloader
+from asr.models import families
+from asr.models.loading import check_loaded, compose
+from asr.models.lora import adapt, complete, trained_state
+from asr.models.training_step import count_unknown
+from asr.training.trainer import Trainer
+
+LOADING = ("num_workers", "prefetch_factor", "pin_memory")  # of dataset_conf: how clips are read, not which
+PLAIN = ("seed", "enable_tf32", "cudnn_benchmark", "optim", "optim_conf", "scheduler", "scheduler_conf")
+
+
+def plug_in(plan: dict[str, Any], rank: int) -> Any:
+    """Return FunASR's train_ds module with our parts in it."""
+    from funasr.bin import train_ds
+
+    train_ds.Trainer = Trainer
+    if plan["values"]["train_conf"].get("use_deepspeed"):
+        from asr.training.distributed.deepspeed import DeepSpeedEngine
+
+        train_ds.Trainer = functools.partial(Trainer, engine=DeepSpeedEngine)
+    train_ds.AutoModel = lambda **kwargs: checked_model(plan, kwargs, rank)
+    if plan["ngpu"] == 0:
+        torch.cuda.set_device = lambda *_: None  # train_ds calls it for every rank, with or without a GPU
+    train_ds.tables.print = lambda *_, **__: None  # 300 lines of registered classes
+    train_ds.average_checkpoints = lambda *_, **__: None  # stage 4 averages, and it alone
+    return train_ds
+
+
+def wants_bf16(asked: bool | str, device: str) -> bool:
+    """Return whether to compute in bf16: never on the CPU; "auto" asks whether the GPU has it in hardware."""
+    if device == "cpu" or asked != "auto":
+        return bool(asked) and device != "cpu"
+    return torch.cuda.is_bf16_supported(including_emulation=False)
+
+
+def training_kwargs(plan: dict[str, Any], device: str) -> dict[str, Any]:
+    """Return the arguments of ``train_ds.main``: the base model's configuration, with our blocks in place of its."""
+    values, exp, base = plan["values"], Path(plan["exp"]), Path(plan["base"])
+    kwargs = compose(base, {block: values[block] for block in BLOCKS if values.get(block)})
+    weights = base / "model.pt"
+    if values.get("from_scratch"):
+        kwargs["init_param"] = None
+    elif weights.is_file():
+        kwargs["init_param"] = str(weights)
+    else:
+        raise RecipeError(f"{weights}: the base model's weights are missing; run stage 0 again")
+    family = families.of(values["family"])
+    family.configure(kwargs, values)
+    kwargs.pop("freeze_param", None)  # the base's, from a training of its own; ours is applied by checked_model
+    kwargs |= {key: values[key] for key in PLAIN if key in values}
+    kwargs |= {
+        "train_data_set_list": str(exp / "manifest" / "train.jsonl"),
+        "valid_data_set_list": str(exp / "manifest" / "val.jsonl"),
+        "output_dir": str(exp),
+        "device": device,
+        "backend": "gloo" if device == "cpu" else "nccl",
+        "ncpu": int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)),
+        "dataset": values.get("dataset", "RecipeAudioDataset"),
+        "dataset_conf": {**plan["dataset_conf"], "family": family.name},
+        "train_conf": trainer_conf(plan, device, (kwargs.get("frontend_conf") or {}).get("lfr_n", 1)),
+    }
+    if device == "cpu":
+        kwargs["dataset_conf"]["pin_memory"] = False
+    return kwargs
+
+
+def trainer_conf(plan: dict[str, Any], device: str, lfr_n: int) -> dict[str, Any]:
+    """Return train_conf as training.settings.Settings has it."""
+    values = plan["values"]
+    conf = dict(values["train_conf"])
+    ranking = conf.pop("avg_keep_nbest_models_type", families.of(values["family"]).rankings[0])
+    # FunASR's early stopping forgets its count on a resume, and looks at the loss whatever ranks.
+    patience = conf.pop("early_stopping_patience", 0)
+    return {
+        **conf,
+        "ranking": ranking,
+        "patience": patience,
+        "use_bf16": wants_bf16(conf.get("use_bf16", False), device),
+        "lfr_n": lfr_n,
+        "cpu": device == "cpu",
+        "seed": values.get("seed", 0),
+        "family": values["family"],
+        "adapters": "lora_conf" in values,
+        "batches": batches(plan["dataset_conf"]),
+        "max_unreadable": values.get("max_unreadable", MAX_SHARE),
+    }
+
+
+def batches(dataset_conf: dict[str, Any]) -> str:
+    """Return the sampler's name, and all settings that an epoch's batches may depend on."""
+    conf = {key: value for key, value in dataset_conf.items() if key not in LOADING}
+    return " ".join([conf.pop("batch_sampler", DEFAULT_SAMPLER), json.dumps(conf, sort_keys=True)])
+
+
+def bytes_of(tensors: Iterable[torch.Tensor]) -> int:
+    """Return what tensors take in memory or on the disk."""
+    return sum(value.numel() * value.element_size() for value in tensors)
+
+
+def check_disk(exp: Path, weights: int, trained: int, keep: int) -> None:
+    """RecipeError unless the checkpoints fit: ``keep`` + 3 files of weights, and Adam's two moments three times.
+
+    Args:
+        weights: bytes of what is saved of the model.
+        trained: bytes of the parameters that are trained.
+    """
+    sizes = {status.st_ino: status.st_size for status in (path.stat() for path in exp.glob("*.pt*"))}  # links are one
+    need = weights * (keep + 3) + 3 * 2 * trained - sum(sizes.values())
+    free = shutil.disk_usage(exp).free
+    if need > free:
+        raise RecipeError(
+            f"{exp}: {keep} checkpoints need about {need / 1e9:.1f} GB and {free / 1e9:.1f} GB are free; make room, or"
+            " lower train_conf.keep_nbest_models"
+        )
+
+
+def freeze(model: torch.nn.Module, names: str | list[str] | None) -> None:
+    """Freeze the parts that freeze_param names. RecipeError where the model has no such part."""
+    for part in names.split(",") if isinstance(names, str) else names or []:
+        values = [value for key, value in model.named_parameters() if key == part or key.startswith(f"{part}.")]
+        if not values:
+            parts = ", ".join(sorted({key.split(".")[0] for key, _ in model.named_parameters()}))
+            raise RecipeError(f"freeze_param: the model has no part '{part}'; it has {parts}")
+        for value in values:
+            value.requires_grad_(False)
+
+
+def check_finite(model: torch.nn.Module, weights: str) -> None:
+    """RecipeError for weights that contain NaN or Inf: no step of their training would be taken."""
+    for key, value in model.state_dict().items():
+        if value.is_floating_point() and not torch.isfinite(value).all():
+            raise RecipeError(f"{weights}: tensor {key} contains NaN or Inf; fetch the model again, or take another")
+
+
+def checked_model(plan: dict[str, Any], kwargs: dict[str, Any], rank: int = 0, saves: bool = True) -> Any:
+    """Return FunASR's AutoModel of the base; RecipeError where FunASR would go on from random weights.
+
+    ``saves``: whether checkpoints will be written, for which there must be room.
+    """
+    from funasr import AutoModel
+
+    values, weights = plan["values"], kwargs.get("init_param")
+    family, lora = families.of(values["family"]), values.get("lora_conf")
+    built = AutoModel(**kwargs)
+    model = built.model
+    count = check_loaded(model, weights) if weights else 0
+    if count:
+        check_finite(model, weights)
+    family.attach(model, built.kwargs["tokenizer"], built.kwargs)
+    adapted = adapt(model, family, lora) if lora is not None else 0
+    freeze(model, values.get("freeze_param"))
+    if values["train_conf"].get("quick_step", True):
+        family.prepare(model)
+    count_unknown(model, built.kwargs["tokenizer"])
+    if rank == 0:
+        if saves:
+            saved = model.state_dict() if lora is None else trained_state(model)
+            trained = (value for value in model.parameters() if value.requires_grad)
+            keep = values["train_conf"].get("keep_nbest_models", 10)
+            check_disk(Path(plan["exp"]), bytes_of(saved.values()), bytes_of(trained), keep)
+        parameters = sum(value.numel() for value in model.parameters())
+        origin = f"{count} tensors loaded from the base model" if count else "random weights (from_scratch)"
+        if lora is not None:
+            parts = ["adapters", *complete(family, lora)["also_train"]]
+            origin += f"; {adapted / 1e6:.2f} M ({adapted / parameters:.1%}) are trained: {', '.join(parts)}"
+        logging.getLogger("asr.progress").info(f"model: {parameters / 1e6:.1f} M parameters, {origin}")
+    return built
+
+
+def build(plan: dict[str, Any], device: str) -> tuple[Trainer, RecipeDataloader]:
+    """Return a trainer and its dataloader, as ``train_ds.main`` builds them in one process; nothing is saved."""
+    kwargs = training_kwargs(plan, device)
+    torch.backends.cuda.matmul.allow_tf32 = kwargs.get("enable_tf32", True)
+    torch.backends.cudnn.benchmark = kwargs.get("cudnn_benchmark", False)
+    torch.backends.cudnn.deterministic = True
+    built = checked_model(plan, kwargs, saves=False)
+    trainer = Trainer(device=device, **{**kwargs["train_conf"], "output_dir": plan["exp"], "resume": False})
+    model = trainer.warp_model(built.model)
+    trainer.resume_checkpoint(*trainer.warp_optim_scheduler(model, **kwargs))
+    parts = {"frontend": built.kwargs["frontend"], "tokenizer": built.kwargs["tokenizer"]}
+    return trainer, RecipeDataloader(**{**kwargs, **parts})
