@@ -428,7 +428,8 @@ def test_intervals_do_not_depend_on_the_order_of_lines(folder):
     references = [
         utterance(f"{speaker}-{n}", speaker, "今天天气很好"[: n % 6 + 1]) for speaker in speakers for n in range(9)
     ]
-    write_hypotheses(folder / "h.txt", {item.key: "今天很好" for item in references})
+    written = {item.key: "今天很好" if item.speaker < "03" else "天很好" for item in references}
+    write_hypotheses(folder / "h.txt", written)
     one, two = (scores(order, folder / "h.txt") for order in (references, references[::-1]))
     low, high = one["systems"]["tuned"]["ci95"]
     assert low <= one["systems"]["tuned"]["cer"] <= high
