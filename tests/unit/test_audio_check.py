@@ -196,7 +196,7 @@ def test_all_clips_in_order_by_any_number_of_processes(clips):
 
 
 def run_stuck(tmp_path) -> tuple[subprocess.Popen, list[int]]:
-    """check_all at a named pipe, which is waited for without end; its process and its workers', the waiting one first."""
+    """check_all at a named pipe, which is waited for without end; its process and workers, the waiting one first."""
     paths = [file_of(tmp_path, tone(0.1), name=f"{number}.wav") for number in range(40)]
     os.mkfifo(tmp_path / "stuck.wav")
     paths[20] = str(tmp_path / "stuck.wav")
