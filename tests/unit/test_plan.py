@@ -164,7 +164,7 @@ def test_a_card_that_is_not_here_is_planned_for_by_arithmetic(tmp_path, monkeypa
     with pytest.raises(RecipeError, match="no batch that holds the longest clip"):
         plan.main()
     monkeypatch.setattr("sys.argv", words[:-2])
-    with pytest.raises(RecipeError, match="no GPU whose memory nvidia-smi can tell; give --memory-gb"):
+    with pytest.raises(RecipeError, match="no GPU whose memory nvidia-smi reports; give --memory-gb"):
         plan.main()
 
 

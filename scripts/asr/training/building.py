@@ -195,6 +195,7 @@ def build(plan: dict[str, Any], device: str) -> tuple[Trainer, RecipeDataloader]
     built = checked_model(plan, kwargs, saves=False)
     trainer = Trainer(device=device, **{**kwargs["train_conf"], "output_dir": plan["exp"], "resume": False})
     model = trainer.warp_model(built.model)
-    trainer.resume_checkpoint(*trainer.warp_optim_scheduler(model, **kwargs))
+    conf = {key: value for key, value in kwargs.items() if key != "model"}  # the name of its class
+    trainer.resume_checkpoint(*trainer.warp_optim_scheduler(model, **conf))
     parts = {"frontend": built.kwargs["frontend"], "tokenizer": built.kwargs["tokenizer"]}
     return trainer, RecipeDataloader(**{**kwargs, **parts})
