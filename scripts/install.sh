@@ -203,6 +203,7 @@ make_venv() {
     [[ -z $wanted || $(version_of "$wanted") == "$have" ]]; then
     return
   fi
+  [[ ! -L $venv ]] || die "$venv: is a link, and the environment that it leads to would be emptied: remove the link"
   [[ ! -e $venv || -f $stamp || -f $root/.cache/venv_begun ]] ||
     die "$venv: this script has not made it, and would empty it: move it away, or activate it and use --active"
   find_python "$wanted"

@@ -112,6 +112,7 @@ at_stage() { # at_stage N TITLE: true when stage N is asked for; from here on a 
 describe() { # describe ROLE PATH…: what each path holds, a line "ROLE KIND VALUE PATH" of a stamp; asr.progress.stages reads it
   # sha256: a file's content; large: its size and time; folder, list: sizes and times of the files in it, or that @FILE lists.
   # What cannot be read, and a link that leads round in a circle, is part of what is there: the stage says so itself.
+  # A path in the run's folder begins with RUN/: a copy under another tag is as up to date as the run.
   local role=$1 path kind value
   shift
   for path in "$@"; do
@@ -126,13 +127,14 @@ describe() { # describe ROLE PATH…: what each path holds, a line "ROLE KIND VA
     else
       kind=large value=$(stat -L -c '%s:%Y' "$path")
     fi
-    printf '%s %s %s %s\n' "$role" "$kind" "${value%% *}" "$path"
+    printf '%s %s %s %s\n' "$role" "$kind" "${value%% *}" "${path/#"$exp/"/RUN/}"
   done
 }
 
 what_changed() { # what_changed STAMP LINES: which of the lines are not in the stamp, in words
   local -a changed
   mapfile -t changed < <(grep -vxFf "$1" <<<"$2" | sed 's/^command .*/its command/; s/^[a-z]* [a-z0-9]* [^ ]* //')
+  ((${#changed[@]} == 0)) || changed[0]=${changed[0]/#RUN\//"$exp/"}
   ((${#changed[@]} < 2)) || changed[0]+=" and $((${#changed[@]} - 1)) more"
   printf '%s changed' "${changed[0]:-what it is made from}"
 }

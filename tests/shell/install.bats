@@ -290,6 +290,22 @@ one_line_error() {
   [[ "${lines[-1]}" == "installed in "* ]]
 }
 
+@test "a .venv that is a link to another folder's environment does not empty that one" {
+  fake_python python3.11 3.11.7
+  run install
+  [ "$status" -eq 0 ]
+  mv "$repository/.venv" "$BATS_TEST_TMPDIR/theirs"
+  put=$BATS_TEST_TMPDIR/theirs/asr-install.stamp
+  sed -i "s|^root .*|root /another|" "$put"
+  ln -s "$BATS_TEST_TMPDIR/theirs" "$repository/.venv"
+  before=$(ls -R "$BATS_TEST_TMPDIR/theirs")
+  run install
+  [ "$status" -eq 1 ]
+  one_line_error
+  [[ "${lines[-1]}" == "error: $repository/.venv: is a link, "* ]]
+  [ "$(ls -R "$BATS_TEST_TMPDIR/theirs")" = "$before" ]
+}
+
 @test "somebody's own .venv is left as it is; one that was begun and not finished is made anew" {
   fake_python python3.11 3.11.7
   mkdir -p "$repository/.venv/bin"

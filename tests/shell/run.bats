@@ -111,9 +111,9 @@ count() { grep -c "$1" <<<"$output" || true; }
 @test "a stamp says what it is of, a line for each file" {
   recipe
   [ "$(cat "$exp/stamps/stage1")" = "command copy_it
-input sha256 $(sha256sum <"$exp/made" | cut -d ' ' -f 1) $exp/made
-input sha256 $(sha256sum <"$exp/extra" | cut -d ' ' -f 1) $exp/extra
-output sha256 $(sha256sum <"$exp/copied" | cut -d ' ' -f 1) $exp/copied" ]
+input sha256 $(sha256sum <"$exp/made" | cut -d ' ' -f 1) RUN/made
+input sha256 $(sha256sum <"$exp/extra" | cut -d ' ' -f 1) RUN/extra
+output sha256 $(sha256sum <"$exp/copied" | cut -d ' ' -f 1) RUN/copied" ]
 }
 
 @test "files that a stage lists as @FILE are watched, wherever they lie" {
@@ -335,7 +335,7 @@ as_nobody() {
   cp "$root/scripts/lib.sh" "$corpus/a"
   chmod 755 "$corpus"
   chmod 0 "$corpus/closed" "$corpus/shut.jsonl"
-  of() { as_nobody bash -c ". '$corpus/a/lib.sh'; line=\$(describe input '$1'); echo \"\$line\"; echo whole"; }
+  of() { as_nobody bash -c ". '$corpus/a/lib.sh'; exp=exp/t; line=\$(describe input '$1'); echo \"\$line\"; echo whole"; }
   for path in "$corpus" "$corpus/shut.jsonl"; do
     first=$(of "$path")
     [[ $first == *$'\n'whole ]]

@@ -48,7 +48,7 @@ def stamp_path(exp: Path, number: int) -> Path:
     return RunFolder(exp).stamps / f"stage{number}"
 
 
-def changed_file(stamp: Path) -> str | None:
+def changed_file(exp: Path, stamp: Path) -> str | None:
     """Return the first input or output file of a stage that is not as its stamp has it; a damaged stamp itself.
 
     Folders, and the files that a list names, are left to run.sh: looking at all clips of a corpus takes its time.
@@ -57,7 +57,8 @@ def changed_file(stamp: Path) -> str | None:
     files = [entry for entry in entries if len(entry) == 4 and entry[0] in ("input", "output")]
     if not any(role == "output" for role, *_ in files):
         return str(stamp)
-    for _, kind, value, path in files:
+    for _, kind, value, stamped in files:
+        path = f"{exp}/{stamped.removeprefix('RUN/')}" if stamped.startswith("RUN/") else stamped
         if kind in ("sha256", "large", "missing") and describe(path) != f"{kind} {value}":
             return path
     return None
@@ -107,7 +108,7 @@ def _state(exp: Path, number: int) -> State:
         return State(SKIPPED, "a model trained from scratch has no baseline")
     log, stamp = RunFolder(exp).stage_log(number), stamp_path(exp, number)
     if stamp.is_file():
-        changed = changed_file(stamp)
+        changed = changed_file(exp, stamp)
         when = stamp.stat().st_mtime
         return State(STALE, f"{changed} has changed", when) if changed else State(DONE, when=when)
     if log.is_file():
