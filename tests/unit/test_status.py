@@ -143,7 +143,7 @@ def test_a_file_is_described_as_lib_sh_does(tmp_path, monkeypatch):
         stream.truncate(stages.LARGE - 1)
     Path("a link").symlink_to("large")
     paths = ["small", "large", "almost", "a link", "gone"]
-    command = ["bash", "-c", f'. {ROOT}/scripts/lib.sh; describe input "$@"', "_", *paths]
+    command = ["bash", "-c", f'. {ROOT}/scripts/lib.sh; exp=exp/t; describe input "$@"', "_", *paths]
     wanted = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
     assert [f"input {describe(path)} {path}" for path in paths] == wanted
 
