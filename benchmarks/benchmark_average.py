@@ -70,8 +70,8 @@ def make(folder: Path, count: int, blocks: int) -> int:
     """Write the checkpoints that are not there and the rankings, ours and FunASR's; the number of parameters."""
     import torch
 
-    from asr.core import digests
     from asr.core.digests import sha256_file
+    from asr.core.run_records import note_digest, read_digests
     from asr.training.checkpoints import checkpoint
 
     names = [f"model.pt.ep{number}" for number in range(1, count + 1)]
@@ -83,9 +83,9 @@ def make(folder: Path, count: int, blocks: int) -> int:
                 key: value + 0.01 * number * value.roll(1) if value.is_floating_point() else value
                 for key, value in state.items()
             }
-            digests.note(folder, name, checkpoint.save({"state_dict": moved}, path))  # as training does
-        elif name not in digests.read(folder):
-            digests.note(folder, name, sha256_file(path))
+            note_digest(folder, name, checkpoint.save({"state_dict": moved}, path))  # as training does
+        elif name not in read_digests(folder):
+            note_digest(folder, name, sha256_file(path))
     values = {name: 0.9 - number / 1000 for number, name in enumerate(names)}
     checkpoint.write_ranking(folder, "acc", values, count, True)
     torch.save(
