@@ -1,4 +1,4 @@
-"""README's list of what may be published is complete, and what it lets out names nobody: a run with planted names."""
+"""The list of what may be published is complete, and what it lets out names nobody: a run with planted names."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from tests.recipe import REPOSITORY
 
 pytestmark = pytest.mark.e2e
 NAMES = {"train": ("钱七", "孙八"), "dev": ("周九", "吴十"), "test": ("张三", "李四", "赵六", "郑一")}
-MARKS = {"README.md": ("may be published", "private"), "README.zh.md": ("可以公开", "不公开")}
+MARKS = {"publishing.md": ("may be published", "private"), "publishing.zh.md": ("可以公开", "不公开")}
 
 
-def listed(readme: str) -> tuple[set[str], set[str]]:
-    """Patterns of README's table: what may be published, and what may not."""
-    rows = re.findall(r"^\| (.+?) \| (`.+`) \|$", (REPOSITORY / readme).read_text(encoding="utf-8"), re.MULTILINE)
+def listed(page: str) -> tuple[set[str], set[str]]:
+    """Patterns of the table in docs/: what may be published, and what may not."""
+    rows = re.findall(r"^\| (.+?) \| (`.+`) \|$", (REPOSITORY / "docs" / page).read_text(encoding="utf-8"), re.MULTILINE)
     found = tuple({one for what, files in rows if what.startswith(mark) for one in re.findall("`(.+?)`", files)}
-                  for mark in MARKS[readme])  # fmt: skip
+                  for mark in MARKS[page])  # fmt: skip
     assert all(found)
     return found
 
 
-def test_both_readmes_have_one_list():
-    assert listed("README.md") == listed("README.zh.md")
+def test_both_languages_have_one_list():
+    assert listed("publishing.md") == listed("publishing.zh.md")
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,7 @@ def test_what_may_be_published_names_nobody_and_every_file_is_listed(recipe, cor
     secrets = {item.target for item in test} | {text for text in hypotheses if len(text) > 3}
     secrets |= {"秘密的话", "王五", "病人", "大名", "13812345678", str(corpus), str(recipe.root)}
     secrets |= {name for names in NAMES.values() for name in names}
-    public, private = listed("README.md")
+    public, private = listed("publishing.md")
     unlisted, leaks, published = [], [], set()
     for folder, inside in ((exp, ""), (recipe.root / "data/named", "data/")):
         for path in folder.rglob("*"):
