@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from itertools import zip_longest
 from pathlib import Path
 from typing import NamedTuple
@@ -28,7 +29,8 @@ _URL = re.compile(r"https?://[^\s)>，。；）]+")
 _CODE = re.compile("`([^`]+)`")
 # Only what writes numbers: NFKC would make a thousands separator of the comma in 10，200.
 _HALF_WIDTH = str.maketrans("０１２３４５６７８９．％", "0123456789.%")
-_NUMBER = re.compile(r"((?<![\d,])\d{1,3}(?:,\d{3})+(?![\d,])|\d+)((?:\.\d+)?)\s?([%万]?)")
+_NUMBER = re.compile(r"((?<![\d,])\d{1,3}(?:,\d{3})+(?![\d,])|\d+)((?:\.\d+)?)\s?(%|万|亿|million|billion|)")
+_TIMES = {"万": 10**4, "million": 10**6, "亿": 10**8, "billion": 10**9}
 
 
 class Section(NamedTuple):
@@ -144,7 +146,7 @@ def _numbers(section: Section) -> Counter[str]:
 
 
 def _number(digits: str, sign: str) -> str:
-    return f"{float(digits) * 10_000:.0f}" if sign == "万" else digits + sign
+    return f"{(Decimal(digits) * _TIMES[sign]).normalize():f}" if sign in _TIMES else digits + sign
 
 
 def links(english: Page, chinese: Page) -> list[str]:
@@ -210,8 +212,7 @@ RULES: dict[str, Callable[[Page, Page], list[str]]] = {
     rule.__name__: rule for rule in (headings, code, tables, numbers, links, languages, each_other)
 }
 NOT_YET = {
-    ("README.zh.md", "numbers"): "'stage 1 says so first' names no stage in Chinese",
-    ("README.zh.md", "languages"): "docs/data.md and docs/scores.md are linked, which are in Chinese too",
+    ("docs/questions.zh.md", "numbers"): "under 'After training' 16 kHz stands once more in Chinese",
 }
 
 
@@ -233,18 +234,16 @@ def test_both_languages_say_the_same(path, rule):
 
 
 def test_there_are_pages_in_two_languages():
-    assert {path.relative_to(ROOT).as_posix() for path in PAIRS} >= {
-        "README.zh.md",
-        "docs/data.zh.md",
-        "docs/scores.zh.md",
-    }
+    names = {path.relative_to(ROOT).as_posix() for path in PAIRS}
+    assert names >= {"README.zh.md", "docs/data.zh.md", "docs/scores.zh.md"}
+    assert {name for name, _ in NOT_YET} <= names
 
 
 ENGLISH = """[中文](page.zh.md)
 
 # Title
 
-Of 45,327 clips in 100,000 hours 37.5 % are short; see [the other](other.md#one-thing) and [the hub](https://example.org/v2).
+Of 45,327 clips in 100,000 hours (160 million words) 37.5 % are short; see [the other](other.md#one-thing) and [the hub](https://example.org/v2).
 
 ```bash
 run --fast 3 # quickly
@@ -262,7 +261,7 @@ CHINESE = """[English](page.md)
 
 # 标题
 
-10 万小时的 ４5,327 条录音中有 37.5% 很短；见[另一页](other.zh.md#一件事)和[模型库](https://example.org/v2)。
+10 万小时（1.6 亿字）的 ４5,327 条录音中有 37.5% 很短；见[另一页](other.zh.md#一件事)和[模型库](https://example.org/v2)。
 
 ```bash
 run --fast 3 # 快
@@ -291,6 +290,7 @@ PLANTED = {  # what is changed in the Chinese page, by the rule that finds it; a
     "a number too few": ("numbers", "| 9 |", "| 九 |", "Table / 表: numbers: only in English: 9"),
     "a thousand": ("numbers", "5,327", "5，327", "only in English: 45327; only in Chinese: 327, 45"),
     "ten thousands": ("numbers", "10 万", "1 万", "only in English: 100000; only in Chinese: 10000"),
+    "millions": ("numbers", "1.6 亿", "1.6 万", "only in English: 160000000; only in Chinese: 16000"),
     "a target": ("links", "other.zh.md#", "page.zh.md#", "Title / 标题: links"),
     "another heading": ("links", "#一件事", "#另一件事", "other.md#heading 1; only in Chinese: other.md#heading 2"),
     "no heading": ("links", "#一件事", "#one-thing", "other.md#one-thing (not there)"),
