@@ -15,6 +15,11 @@ if [[ -x "$ASR_ROOT/.venv/bin/python" ]]; then
 else
   export ASR_ENVIRONMENT="the active environment (${CONDA_PREFIX:-${VIRTUAL_ENV:-$(command -v python || echo none)}})"
 fi
+# Said at once, in a line: what is missing would show as a traceback of whatever is called first.
+if ! python -c 'import importlib.util as u, sys; sys.exit(not (u.find_spec("funasr") and u.find_spec("tqdm")))' 2>/dev/null; then
+  echo "error: the recipe is not installed in $ASR_ENVIRONMENT: bash $ASR_ROOT/scripts/install.sh" >&2
+  return 1
+fi
 export PYTHONPATH="$ASR_ROOT/scripts${PYTHONPATH:+:$PYTHONPATH}"
 
 # docker run --user and batch systems give a user without a name, without a home, or with one that cannot be written to;

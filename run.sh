@@ -21,12 +21,14 @@ ngpu=             # GPUs to use, 0 for the CPU, in place of the YAML's
 restart=false     # stage 3 throws this tag's checkpoints away and trains from the start
 # end of options
 
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@" # sh run.sh
+called_from=$PWD
 cd "$(dirname "${BASH_SOURCE[0]}")" || exit 1
 . scripts/lib.sh
 parse_options run.sh "$@"
 check_number stage "$stage" 0 5
 check_number stop-stage "$stop_stage" "$stage" 5
-. ./path.sh
+. ./path.sh || exit 1
 
 mini=false split_name=${split/.yaml/}
 [[ $split == folds:* ]] || split_name=$(basename "$split_name")
@@ -53,7 +55,7 @@ lock "$exp/.lock"
 resolved=$(python -m asr.config --conf "$conf" --out "$exp/conf" ${base:+--base "$base"} ${ngpu:+--ngpu "$ngpu"} "${overrides[@]}")
 { IFS= read -r ngpu && IFS= read -r max_unknown && IFS= read -r columns && IFS= read -r base; } <<<"$resolved"
 log "recipe: $what; data $data, conf $conf, base $base, tag $tag, GPUs $ngpu, Python of $ASR_ENVIRONMENT"
-ASR_COMMAND="bash run.sh$(quoted "${command_line[@]}")"
+ASR_COMMAND=$(this_command)
 export ASR_COMMAND
 printf '%s\n' "$ASR_COMMAND" >"$exp/command" # for scripts/status.sh
 

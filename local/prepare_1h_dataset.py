@@ -15,7 +15,10 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from asr.core import errors
+try:
+    from asr.core import errors
+except ModuleNotFoundError:
+    raise SystemExit("error: Python does not find the recipe: . ./path.sh first, in the recipe's folder") from None
 from asr.core.errors import UsageError
 from asr.preparation import stage1
 from asr.preparation.prepare import MAX_UNKNOWN, Options

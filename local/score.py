@@ -15,7 +15,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from asr.core import errors
+try:
+    from asr.core import errors
+except ModuleNotFoundError:
+    raise SystemExit("error: Python does not find the recipe: . ./path.sh first, in the recipe's folder") from None
 from asr.core.errors import UsageError
 from asr.core.files import read_json
 from asr.core.made_by import mark, refuse_others

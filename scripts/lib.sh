@@ -11,6 +11,8 @@ to_log=""        # while a stage is at work, the descriptor that leads to its lo
 stopped=""       # a signal has asked for a stop
 command_line=()  # the options as they were given, without the stage range
 overrides=()     # ++a.b=c words, passed through to the configuration
+no_cdsd=""       # CDSD_ROOT was given empty, for the mini corpus on a machine where it is set
+if [[ -n ${CDSD_ROOT+given} && -z $CDSD_ROOT ]]; then no_cdsd="CDSD_ROOT= "; fi
 
 ASR_TTY="" # the terminal, where a person is watching: bars are drawn on it, past the logs
 if [[ -t 2 ]]; then ASR_TTY=$(tty <&2); fi
@@ -35,47 +37,61 @@ print_help() { # print_help SCRIPT: made from its "name=default  # help" lines, 
   printf '\n++section.key=value changes one value of the YAML for this run, e.g. ++dataset_conf.batch_size=4000\n'
 }
 
-parse_options() { # parse_options SCRIPT "$@": --name value, --name=value, --flag, ++a.b=c
-  local script=$1 name value
+parse_options() { # parse_options SCRIPT "$@": --name value, --name=value, --flag [true|false], ++a.b=c
+  local script=$1 name value given
   shift
   while (($#)); do
-    case $1 in
+    given=$1
+    shift
+    case $given in
       -h | --help)
         print_help "$script"
         exit 0
         ;;
       ++*=*)
-        overrides+=("$1")
-        command_line+=("$1")
-        shift
+        overrides+=("$given")
+        command_line+=("$given")
         continue
         ;;
+      ++*) die 2 "$given needs a value behind '=': $given=${1:-VALUE}" ;;
       --*) ;;
-      *) die 2 "'$1' is not an option; see: bash run.sh --help" ;;
+      *) die 2 "'$given' is not an option$(meant "$script" "$given"); see: bash run.sh --help" ;;
     esac
-    name=${1#--}
-    value=""
-    if [[ $name == *=* ]]; then
-      value=${name#*=}
-      name=${name%%=*}
-    fi
-    known_option "$script" "$name" || die 2 "unknown option --$name$(nearest_option "$script" "$name"); see: bash run.sh --help"
+    name=${given#--}
+    name=${name%%=*}
+    value=
+    [[ $given != *=* ]] || value=${given#*=}
+    known_option "$script" "$name" || die 2 "unknown option --$name$(meant "$script" "$name"); see: bash run.sh --help"
     if [[ $(option_default "$script" "$name") == false ]]; then
-      [[ $1 != *=* || $value == true || $value == false ]] || die 2 "--$name takes no value"
+      if [[ $given != *=* && ${1:-} =~ ^(true|false)$ ]]; then # as Kaldi's scripts are given it
+        value=$1
+        shift
+      fi
+      [[ $given != *=* || $value == true || $value == false ]] || die 2 "--$name takes no value"
       value=${value:-true}
-    elif [[ $1 != *=* ]]; then
-      (($# > 1)) || die 2 "--$name needs a value"
-      value=$2
+    elif [[ $given != *=* ]]; then
+      [[ $# -gt 0 && $1 != --* && $1 != ++* ]] || die 2 "--$name needs a value"
+      value=$1
       shift
     fi
-    shift
     [[ -n $value ]] || die 2 "--$name is given nothing; leave it out for its default"
+    [[ ! $name =~ ^(corpus|data|split|speakers|conf|base)$ ]] || value=$(from_here "$name" "$value")
     printf -v "${name//-/_}" '%s' "$value"
     case $name in
       stage | stop-stage | restart) ;;
+      strict | check-audio) [[ $value == false ]] || command_line+=("--$name") ;;
       *) command_line+=("--$name" "$value") ;;
     esac
   done
+}
+
+from_here() { # from_here NAME PATH: a relative path is one from where run.sh was called; what is not there is left as it is
+  local called_from=${called_from:-$PWD}
+  if [[ $2 == /* || $called_from == "$PWD" || ($1 != data && ! -e $called_from/$2) ]]; then
+    printf '%s' "$2"
+  else
+    printf '%s' "$called_from/$2"
+  fi
 }
 
 option_lines() { sed -n '/^# options$/,/^# end of options$/p' "$1" | grep -E '^[a-z_]+='; }
@@ -84,14 +100,39 @@ known_option() { option_lines "$1" | grep -q "^${2//-/_}="; }
 
 option_default() { option_lines "$1" | sed -n "s/^${2//-/_}=\([^ #]*\).*/\1/p"; }
 
-nearest_option() { # "; did you mean --x?" for an option that begins alike or differs by little
-  local wanted=${2//-/_} name
-  while IFS= read -r name; do
-    if [[ $name == "${wanted:0:4}"* || $wanted == "${name:0:4}"* ]]; then
-      printf '; did you mean --%s?' "${name//_/-}"
-      return
-    fi
-  done < <(option_lines "$1" | cut -d= -f1)
+meant() { # meant SCRIPT WORD: "; did you mean …?", by what other tools call it, else by an option of at most two letters' difference
+  local word=${2#-} nearest
+  word=${word//_/-}
+  case ${word,,} in
+    lr | learning-rate) nearest=++optim_conf.lr=… ;;
+    epochs | epoch | max-epoch | num-epochs) nearest=++train_conf.max_epoch=… ;;
+    batch-size | batch | bs) nearest=++dataset_conf.batch_size=… ;;
+    gpu | gpus | num-gpus | n-gpus | nproc | device | cuda) nearest="--ngpu N" ;;
+    seed) nearest=++seed=… ;;
+    config) nearest="--conf FILE" ;;
+    model | pretrained | init) nearest="--base ID_OR_DIR" ;;
+    exp | out | output | name) nearest="--tag NAME" ;;
+    resume) nearest="the same command again: it resumes" ;;
+    *)
+      nearest=$(option_lines "$1" | cut -d= -f1 | tr _ - | awk -v word="${word,,}" '
+        function least(a, b) { return a < b ? a : b }
+        { # the edit distance (Wagner and Fischer 1974), a row of the table at a time; one end left out counts as one
+          for (j = 0; j <= length($0); j++) row[j] = j
+          for (i = 1; i <= length(word); i++) {
+            diagonal = row[0]; row[0] = i
+            for (j = 1; j <= length($0); j++) {
+              changed = diagonal + (substr(word, i, 1) != substr($0, j, 1)); diagonal = row[j]
+              row[j] = least(changed, least(row[j], row[j - 1]) + 1)
+            }
+          }
+          distance = row[length($0)]
+          if (length(word) > 3 && substr(word, 1, 4) == substr($0, 1, 4)) distance = least(distance, 2)
+          if (distance <= 2 && distance < length(word) - 1 && (best == "" || distance < closest)) { best = $0; closest = distance }
+        }
+        END { if (best != "") print "--" best }')
+      ;;
+  esac
+  [[ -z $nearest ]] || printf '; did you mean %s?' "$nearest"
 }
 
 check_number() { # check_number NAME VALUE LOW HIGH
@@ -232,6 +273,12 @@ quoted() { # the words as a shell would need them
   done
 }
 
+this_command() { # what was given, without the stages, as it can be pasted anywhere: CDSD_ROOT and run.sh by their full paths
+  local corpus=$no_cdsd
+  [[ -z ${CDSD_ROOT:-} ]] || corpus="CDSD_ROOT=$(quoted "$(realpath -m -s "$CDSD_ROOT")" | sed 's/^ //') "
+  printf '%sbash%s%s' "$corpus" "$(quoted "$PWD/run.sh")" "$(quoted "${command_line[@]}")"
+}
+
 on_exit() { # after a failed stage: the tail of its log, where the log is, how to rerun that stage alone
   local status=$?
   trap '' INT TERM HUP
@@ -251,8 +298,9 @@ on_exit() { # after a failed stage: the tail of its log, where the log is, how t
       printf '\nstage %s (%s) failed before it began\n' "$stage_running" "$stage_title"
     fi
     [[ ! -f $stage_log ]] || printf 'log:   %s\n' "$stage_log"
-    printf 'rerun: bash run.sh%s --stage %s --stop-stage %s\n' \
-      "$(quoted "${command_line[@]}")" "$stage_running" "$stage_running"
+    local first=$stage_running # or the stage that the error asks for
+    if [[ -f $stage_log && $(tail -n 3 "$stage_log") =~ error:.*run\ stage\ ([0-5]) && ${BASH_REMATCH[1]} -lt $first ]]; then first=${BASH_REMATCH[1]}; fi
+    printf 'rerun: %s --stage %s --stop-stage %s\n' "$(this_command)" "$first" "$stage_running"
   } >&2
   [[ $status == 2 || $status == 130 ]] || status=1
   exit "$status"

@@ -52,7 +52,10 @@ def prepare(recipe, *more):
 def test_wrong_corpus_path(recipe, mini):
     done = recipe.run("--corpus", "/no/such/corpus", "--conf", "conf/mini.yaml", "--tag", "bad", "--stage", "1")
     one_error(done, r"/no/such/corpus")
-    assert "rerun: bash run.sh --corpus /no/such/corpus --conf conf/mini.yaml --tag bad --stage 1" in done.stderr
+    assert (
+        f"rerun: bash {recipe.root}/run.sh --corpus /no/such/corpus --conf conf/mini.yaml --tag bad --stage 1"
+        in done.stderr
+    )
     assert not (recipe.root / "data/corpus_1h_dataset").exists()
 
 

@@ -21,7 +21,9 @@ MARKS = {"publishing.md": ("may be published", "private"), "publishing.zh.md": (
 
 def listed(page: str) -> tuple[set[str], set[str]]:
     """Patterns of the table in docs/: what may be published, and what may not."""
-    rows = re.findall(r"^\| (.+?) \| (`.+`) \|$", (REPOSITORY / "docs" / page).read_text(encoding="utf-8"), re.MULTILINE)
+    rows = re.findall(
+        r"^\| (.+?) \| (`.+`) \|$", (REPOSITORY / "docs" / page).read_text(encoding="utf-8"), re.MULTILINE
+    )
     found = tuple({one for what, files in rows if what.startswith(mark) for one in re.findall("`(.+?)`", files)}
                   for mark in MARKS[page])  # fmt: skip
     assert all(found)

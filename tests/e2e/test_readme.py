@@ -23,8 +23,8 @@ SUBSTITUTES = {
     # stage 0 would fetch 900 MB from a hub, stage 3 would train it
     "bash run.sh --stage 0 --stop-stage 5": "bash run.sh --stage 1 --stop-stage 1 --ngpu 0",
     # there is no card to plan for
-    "python -m asr.plan --exp exp/TAG --data data/1h_dataset": (
-        "python -m asr.plan --exp exp/mini --data data/mini_dataset --ngpu 0 --only 4000"
+    "bash scripts/plan.sh --exp exp/TAG --data data/1h_dataset": (
+        "bash scripts/plan.sh --exp exp/mini --data data/mini_dataset --ngpu 0 --only 4000"
     ),
 }
 # The hub's base models are hundreds of megabytes and more; the stages are tests/e2e/test_families.py's.

@@ -36,14 +36,105 @@ usage_error() { # usage_error MESSAGE ARGUMENT…: exit 2, that one line, nothin
 
 @test "wrong usage is one line and status 2" {
   usage_error "unknown option --stag; did you mean --stage?; see: bash run.sh --help" --stag 3
+  usage_error "unknown option --stge; did you mean --stage?; see: bash run.sh --help" --stge 3
+  usage_error "unknown option --Stage; did you mean --stage?; see: bash run.sh --help" --Stage 3
+  usage_error "unknown option --corpora; did you mean --corpus?; see: bash run.sh --help" --corpora x
+  usage_error "unknown option --chek-audio; did you mean --check-audio?; see: bash run.sh --help" --chek-audio
   usage_error "unknown option --zzz; see: bash run.sh --help" --zzz
+  usage_error "'-stage' is not an option; did you mean --stage?; see: bash run.sh --help" -stage 3
+  usage_error "'stage' is not an option; did you mean --stage?; see: bash run.sh --help" stage 3
   usage_error "'3' is not an option; see: bash run.sh --help" 3
   usage_error "--tag needs a value" --tag
+  usage_error "--tag needs a value" --tag --stage 4
+  usage_error "--tag needs a value" --tag ++seed=1
+  usage_error "++train_conf.max_epoch needs a value behind '=': ++train_conf.max_epoch=3" ++train_conf.max_epoch 3
   usage_error "--stage takes a whole number, not 'three'" --stage three
   usage_error "--stage is 6; it goes from 0 to 5" --stage 6
   usage_error "--stop-stage is 1; it goes from 3 to 5" --stage 3 --stop-stage 1
   usage_error "--restart takes no value" --restart=perhaps
   usage_error "--corpus needs --tag NAME, the name of the run (exp/NAME)" --corpus /nowhere
+}
+
+@test "what other tools call it is known" {
+  usage_error "unknown option --lr; did you mean ++optim_conf.lr=…?; see: bash run.sh --help" --lr 0.001
+  usage_error "unknown option --learning_rate; did you mean ++optim_conf.lr=…?; see: bash run.sh --help" --learning_rate=1
+  usage_error "unknown option --gpu; did you mean --ngpu N?; see: bash run.sh --help" --gpu 1
+  usage_error "unknown option --epochs; did you mean ++train_conf.max_epoch=…?; see: bash run.sh --help" --epochs 3
+  usage_error "unknown option --batch-size; did you mean ++dataset_conf.batch_size=…?; see: bash run.sh --help" --batch-size 8
+  usage_error "unknown option --config; did you mean --conf FILE?; see: bash run.sh --help" --config conf/mini.yaml
+}
+
+# parsed WORD…: what lib.sh makes of run.sh's words, and the command that it prints for a rerun
+parsed() {
+  run env -u CDSD_ROOT ${cdsd:+CDSD_ROOT="$cdsd"} bash -c '
+    called_from=$PWD; cd "$0"; . scripts/lib.sh; strict=false restart=false corpus= data= conf= split=
+    parse_options run.sh "$@"; printf "%s\n" "strict $strict, corpus $corpus, data $data, conf $conf, split $split" "$(this_command)"
+    trap - EXIT' "$root" "$@"
+  [ "$status" -eq 0 ]
+}
+
+@test "a switch takes true and false, and the printed command has it as it can be given" {
+  for words in "--strict" "--strict true" "--strict=true"; do
+    # shellcheck disable=SC2086
+    parsed $words --tag x
+    [ "${lines[0]}" = "strict true, corpus , data , conf , split " ]
+    [ "${lines[1]}" = "bash $root/run.sh --strict --tag x" ]
+  done
+  parsed --strict false --tag x
+  [ "${lines[0]}" = "strict false, corpus , data , conf , split " ]
+  [ "${lines[1]}" = "bash $root/run.sh --tag x" ]
+}
+
+@test "the printed command is the same run wherever it is pasted: full paths, CDSD_ROOT" {
+  mkdir -p "$BATS_TEST_TMPDIR/a b/corp"
+  cd "$BATS_TEST_TMPDIR/a b"
+  cdsd="$BATS_TEST_TMPDIR/a b/corp/" parsed --tag x
+  [ "${lines[1]}" = "CDSD_ROOT='$BATS_TEST_TMPDIR/a b/corp' bash $root/run.sh --tag x" ]
+  parsed --corpus corp --data out --split seeded --conf conf/mini.yaml --tag x
+  [ "${lines[0]}" = "strict false, corpus $PWD/corp, data $PWD/out, conf conf/mini.yaml, split seeded" ]
+  [ "${lines[1]}" = "bash $root/run.sh --corpus '$PWD/corp' --data '$PWD/out' --split seeded --conf conf/mini.yaml --tag x" ]
+  cd "$root"
+  parsed --corpus mini/corpus --tag x
+  [ "${lines[1]}" = "bash $root/run.sh --corpus mini/corpus --tag x" ]
+  CDSD_ROOT='' run bash -c '. scripts/lib.sh; this_command; trap - EXIT'
+  [[ $output == "CDSD_ROOT= bash $root/run.sh" ]]
+}
+
+# fresh: a copy of what is called before anything is installed, and a Python without packages in front
+fresh() {
+  copy=$BATS_TEST_TMPDIR/copy
+  mkdir -p "$copy/local" "$BATS_TEST_TMPDIR/bin"
+  cp -r "$root"/{run.sh,path.sh,scripts} "$copy"
+  cp "$root"/local/*.py "$copy/local"
+  printf '#!/bin/sh\nexec %s -I -S "$@"\n' "$(command -v python3)" >"$BATS_TEST_TMPDIR/bin/python"
+  chmod +x "$BATS_TEST_TMPDIR/bin/python" "$copy/run.sh"
+}
+
+@test "before the installation, every command says in a line what to do, and leaves nothing behind" {
+  fresh
+  cd "$copy"
+  for command in "bash run.sh" "sh run.sh" ./run.sh "bash scripts/status.sh" "bash scripts/transcribe.sh --model m f.wav" \
+    "bash scripts/check.sh --corpus x" "bash scripts/plan.sh --exp exp/x --data data/x" "bash scripts/experiment.sh x.yaml"; do
+    # shellcheck disable=SC2086
+    PATH=$BATS_TEST_TMPDIR/bin:$PATH run $command
+    [ "$status" -eq 1 ]
+    [[ $output == "error: the recipe is not installed in the active environment ("*"): bash $copy/scripts/install.sh" ]]
+  done
+  [ ! -e exp ] && [ ! -e data ]
+}
+
+@test "a forgotten path.sh is a line" {
+  fresh
+  for file in prepare_1h_dataset score; do
+    PATH=$BATS_TEST_TMPDIR/bin:$PATH run python "$copy/local/$file.py" --help
+    [ "$status" -eq 1 ]
+    [ "$output" = "error: Python does not find the recipe: . ./path.sh first, in the recipe's folder" ]
+  done
+}
+
+@test "a checkout has no carriage returns, whatever git is set to" {
+  run git -C "$root" check-attr eol -- run.sh scripts/lib.sh conf/mini.yaml
+  [ "$(grep -c ': eol: lf$' <<<"$output")" -eq 3 ]
 }
 
 @test "a value is taken as it is written, never evaluated" {
@@ -154,7 +245,20 @@ END
   [ ! -e "$exp/stamps/stage1" ]
   [[ $output == *"stage 1 (copy) failed; the end of $exp/log/stage1.log:"* ]]
   [[ $output == *"  | cat: "* ]]
-  [[ $output == *"rerun: bash run.sh --word 'two words' --stage 1 --stop-stage 1"* ]]
+  [[ $output == *"rerun: bash $PWD/run.sh --word 'two words' --stage 1 --stop-stage 1"* ]]
+}
+
+@test "where the error asks for an earlier stage, the rerun begins there" {
+  for words in "run stage 0 first" "rerun stage 0" "run stage 0 again" "run stage 1 again" "nothing of a stage"; do
+    recipe
+    sed -i "s/^copy_it() .*/copy_it() { echo 'error: x: no such file; $words, or else' \&\& false; }/" "$BATS_TEST_TMPDIR/recipe.sh"
+    rm -f "$exp/stamps/stage1"
+    run bash "$BATS_TEST_TMPDIR/recipe.sh"
+    [ "$status" -eq 1 ]
+    from=0
+    [[ $words == *"stage 0"* ]] || from=1
+    [[ $output == *"rerun: bash $PWD/run.sh --stage $from --stop-stage 1"* ]]
+  done
 }
 
 @test "the time of a stage is that of all its continuations, and begins anew where it is done again" {

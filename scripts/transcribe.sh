@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# Write down recordings with a tuned model, a line each.
+#
+#   bash scripts/transcribe.sh --model exp/mini/model FILE.wav …
+#   bash scripts/transcribe.sh --help
+set -Eeuo pipefail
+
+. "$(dirname "${BASH_SOURCE[0]}")/../path.sh"
+exec python -m asr.transcribe "$@"
