@@ -15,8 +15,6 @@ import numpy as np
 from asr.data.augmentation import permutation
 
 CLIPS, BATCHES = 11, 12  # purposes of chance, apart from asr.data.augmentation's
-
-
 Factors = tuple[tuple[str, tuple[float, ...]], ...]
 
 
@@ -29,14 +27,14 @@ class Settings:
     sort_size: int
     seed: int
     world_size: int
-    factors: Factors = ()  # of the augmentation, by key: a clip's length in an epoch depends on them
+    factors: Factors = ()  # of the augmentation, by key: a clip's length in an epoch depends on them and the seed
 
 
 Part = tuple[Settings, int]  # the steps that each rank took in an epoch under these settings
 
 
 def packed(lengths: Sequence[int], batch_size: int, sort_size: int) -> list[tuple[int, int]]:
-    """(begin, end) of batches over clips that rise in length within every ``sort_size`` of them."""
+    """Return (begin, end) of batches over clips that rise in length within every ``sort_size`` of them."""
     cuts, begin = [], 0
     for here, length in enumerate(lengths):  # rising: the newest is the longest, and sets the padded length
         if here > begin and (length * (here - begin + 1) > batch_size or here % sort_size == 0):
@@ -57,7 +55,7 @@ def spread(batches: list[np.ndarray], world_size: int) -> None:
 
 
 def plan(clips: np.ndarray, lengths: np.ndarray, settings: Settings, epoch: int, shuffle: bool) -> list[np.ndarray]:
-    """The batches of ``clips`` for all ranks together, in their order: rank r of w takes batches r, r + w, ….
+    """Return the batches of ``clips`` for all ranks together, in their order: rank r of w takes batches r, r + w, ….
 
     Args:
         clips: [n] indices, rising.
@@ -77,15 +75,12 @@ def plan(clips: np.ndarray, lengths: np.ndarray, settings: Settings, epoch: int,
 
 
 def parts_to_save(parts: Sequence[Part]) -> list[list[Any]]:
-    """Parts of an epoch as lists, numbers and words, for a checkpoint."""
-    return [
-        [{**asdict(settings), "factors": [[key, list(values)] for key, values in settings.factors]}, steps]
-        for settings, steps in parts
-    ]
+    """Return the parts of an epoch in lists, tuples, numbers and words, for a checkpoint."""
+    return [[asdict(settings), steps] for settings, steps in parts]
 
 
 def saved_parts(saved: Sequence[Sequence[Any]]) -> list[Part]:
-    """Parts of an epoch from a checkpoint."""
+    """Return the parts of an epoch from a checkpoint."""
     return [
         (Settings(**{**settings, "factors": tuple((key, tuple(values)) for key, values in settings["factors"])}), steps)
         for settings, steps in saved

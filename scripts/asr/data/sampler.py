@@ -64,54 +64,46 @@ class ShuffledBatchSampler(Sampler):
         if rank is None or world_size is None:
             rank, world_size = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
         self.rank = rank
-        factors = getattr(getattr(dataset, "augmentation", None), "length_factors", ())
-        self.settings = Settings(batch_size, batch_type, sort_size or 0, sampler_seed, world_size, factors)
+        settings = Settings(batch_size, batch_type, sort_size or 0, sampler_seed, world_size)
         if not sort_size:
-            self.settings = replace(self.settings, sort_size=self._sort_size())
-        self.made_for, self.made = None, []
-        self.passed = self._merged(passed)
-
-    def _merged(self, passed: Sequence[Part]) -> tuple[Part, ...]:
-        """The parts under other settings; a last one under these is a start_step."""
-        parts = list(passed)
-        if parts and parts[-1][0] == self.settings:
-            self.start_step += parts.pop()[1]
-        return tuple(parts)
-
-    def _sort_size(self) -> int:
-        mean = max(self.lengths(replace(self.settings, factors=())).mean(), 1) if len(self.dataset) else 1
-        return max(round(BATCHES_SORTED * self.settings.batch_size / mean), LEAST_SORTED)
+            mean = max(self.lengths(settings).mean(), 1)
+            settings = replace(settings, sort_size=max(round(BATCHES_SORTED * batch_size / mean), LEAST_SORTED))
+        factors = getattr(getattr(dataset, "augmentation", None), "length_factors", ())
+        self.settings = replace(settings, factors=factors)
+        self.passed = tuple(passed)
+        if passed and passed[-1][0] == self.settings:  # which is only a step under these
+            self.start_step += passed[-1][1]
+            self.passed = self.passed[:-1]
+        self.batches: list[np.ndarray] | None = None  # this rank's of this epoch; made once, asked for at every step
 
     def lengths(self, settings: Settings) -> np.ndarray:
-        """[n] what each clip takes of a batch in this epoch, by settings that may be an earlier run's."""
+        """Return [n] what each clip takes of a batch in this epoch, by settings that may be an earlier run's."""
         if settings.batch_type == "example":
             return np.ones(len(self.dataset), np.int64)
         if hasattr(self.dataset, "source_lens"):
-            found = self.dataset.source_lens(self.epoch, settings.factors, settings.seed)
+            lengths = self.dataset.source_lens(self.epoch, settings.factors, settings.seed)
         else:
-            found = np.array([self.dataset.get_source_len(index) for index in range(len(self.dataset))], np.int64)
-        if len(found) and found.max() > settings.batch_size:
+            lengths = np.array([self.dataset.get_source_len(index) for index in range(len(self.dataset))], np.int64)
+        if lengths.max() > settings.batch_size:
             raise RecipeError(
-                f"a clip of {found.max()} frames is longer than a whole batch (dataset_conf.batch_size"
+                f"a clip of {lengths.max()} frames is longer than a whole batch (dataset_conf.batch_size"
                 f" {settings.batch_size}); raise it, or set max_source_length to leave the clip out"
             )
-        return found
+        return lengths
 
     def all_batches(self) -> list[np.ndarray]:
-        """The batches of this epoch for all ranks together; the same on every rank."""
+        """Return the batches of this epoch for all ranks together; the same on every rank."""
         left = np.arange(len(self.dataset))
         for settings, steps in self.passed:
             batches = plan(left, self.lengths(settings), settings, self.epoch, self.is_training)
-            done = batches[: steps * settings.world_size]
-            left = np.setdiff1d(left, np.concatenate(done)) if done else left
+            left = np.setdiff1d(left, np.concatenate([left[:0], *batches[: steps * settings.world_size]]))
         return plan(left, self.lengths(self.settings), self.settings, self.epoch, self.is_training)
 
     def mine(self) -> list[np.ndarray]:
-        """This rank's batches of this epoch, from ``start_step`` on; made once an epoch, asked for at every step."""
-        if self.made_for != self.epoch:
-            self.made_for = self.epoch
-            self.made = self.all_batches()[self.rank :: self.settings.world_size][self.start_step :]
-        return self.made
+        """Return this rank's batches of this epoch, from ``start_step`` on."""
+        if self.batches is None:
+            self.batches = self.all_batches()[self.rank :: self.settings.world_size][self.start_step :]
+        return self.batches
 
     def __iter__(self) -> Iterator[list[int]]:
         return (batch.tolist() for batch in self.mine())
@@ -121,22 +113,22 @@ class ShuffledBatchSampler(Sampler):
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch whose order comes next."""
-        self.epoch = epoch
+        self.epoch, self.batches = epoch, None
 
     def position(self, step: int) -> list[list[Any]]:
-        """What a checkpoint after ``step`` steps of this epoch has to keep: plain lists, for ``saved_parts``."""
+        """Return what a checkpoint after ``step`` steps of this epoch has to keep, for ``saved_parts``."""
         before = sum(steps for _, steps in self.passed)
         return parts_to_save([*self.passed, (self.settings, step - before)])
 
 
 @tables.register("batch_sampler_classes", "ShuffledBatchSampler")
-def shuffled_batch_sampler(dataset: Any, **conf: Any) -> dict[str, Any]:
-    """The arguments that FunASR hands to DataLoader."""
-    arguments = {
+def shuffled_batch_sampler(
+    dataset: Any, num_workers: int, pin_memory: bool, prefetch_factor: int | None = None, **conf: Any
+) -> dict[str, Any]:
+    """Return the arguments that FunASR hands to DataLoader."""
+    return {
         "batch_sampler": ShuffledBatchSampler(dataset, **conf),
-        "num_workers": conf.get("num_workers", 4),
-        "pin_memory": conf.get("pin_memory", True),
+        "num_workers": num_workers,
+        "pin_memory": pin_memory,
+        "prefetch_factor": prefetch_factor if num_workers else None,
     }
-    if arguments["num_workers"] > 0:
-        arguments["prefetch_factor"] = conf.get("prefetch_factor", 2)
-    return arguments
