@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import multiprocessing
 import signal
 import sys
@@ -13,7 +12,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from asr.core.errors import RecipeError
-from asr.core.processes import become_child, cores
+from asr.core.processes import cores, die_with_parent
 
 Work = Callable[[Any], Any]
 
@@ -29,14 +28,9 @@ def map_in_processes(work: Work, items: Sequence[Any], path_of: Work, number: in
     try:
         for first in range(number):
             ours, theirs = context.Pipe(duplex=False)
-            process = context.Process(target=_serve, args=(work, items[first::number], theirs), daemon=True)
-            held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # until the process ignores it itself
-            try:
-                process.start()
-            finally:
-                signal.pthread_sigmask(signal.SIG_SETMASK, held)
+            processes.append(context.Process(target=_serve, args=(work, items[first::number], theirs), daemon=True))
+            processes[-1].start()
             theirs.close()  # else this process would not see the other one's end
-            processes.append(process)
             pipes.append(ours)
         for index, item in enumerate(items):
             try:
@@ -47,12 +41,15 @@ def map_in_processes(work: Work, items: Sequence[Any], path_of: Work, number: in
                 raise error
             yield result
     finally:
-        _stop(processes)
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            process.join()
 
 
 def _ended(process: Any, path: str) -> RecipeError:
-    process.join(5)
-    code = process.exitcode or 0
+    process.join()
+    code = process.exitcode
     how = f"by signal {-code}" if code < 0 else f"with status {code}"
     memory = " (out of memory?)" if code == -signal.SIGKILL else ""
     return RecipeError(
@@ -60,22 +57,12 @@ def _ended(process: Any, path: str) -> RecipeError:
     )
 
 
-def _stop(processes: Sequence[Any]) -> None:
-    for process in processes:
-        process.terminate()
-    for process in processes:
-        process.join(2)
-        if process.is_alive():
-            process.kill()
-            process.join()
-
-
 def _serve(work: Work, items: Sequence[Any], pipe: Connection) -> None:
-    """In a process of its own: send (result, error) of each item."""
-    become_child()
-    signal.signal(signal.SIGTERM, _leave)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    gc.freeze()  # else the first collection would copy every page of the parent's utterances
+    """In a process of its own, which its parent ends: send (result, error) of each item."""
+    die_with_parent()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # so that half-written files are removed
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     for item in items:
         result, error = None, None
         try:
@@ -86,9 +73,3 @@ def _serve(work: Work, items: Sequence[Any], pipe: Connection) -> None:
             error = RuntimeError(f"{item!r}: {traceback.format_exc()}")
         with suppress(BrokenPipeError):
             pipe.send((result, error))
-
-
-def _leave(_signal: int, _frame: Any) -> None:
-    # What the exit leaves unfinished (a sound file without parameters yet) may complain in its destructor.
-    sys.unraisablehook = lambda _: None
-    raise SystemExit  # so that half-written files are removed

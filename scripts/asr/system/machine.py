@@ -18,6 +18,7 @@ from importlib import metadata
 from pathlib import Path
 
 from asr.core.errors import RecipeError, UsageError
+from asr.core.files import free_disk
 from asr.core.processes import cores
 
 GB = 1e9
@@ -168,14 +169,6 @@ def memory_of(ngpu: int) -> float:
     if not usable or not usable[0].memory_mb:
         raise RecipeError("no GPU whose memory nvidia-smi reports; give --memory-gb, or --ngpu 0 for the CPU")
     return usable[0].memory_mb / 1024
-
-
-def free_disk(path: str | os.PathLike[str]) -> int:
-    """Return the free bytes, for this user, on the disk that holds ``path``, or will once it is made."""
-    folder = Path(path).absolute()
-    while not folder.exists():
-        folder = folder.parent
-    return shutil.disk_usage(folder).free
 
 
 def package_problems(requirements: Path = REQUIREMENTS) -> tuple[list[str], list[str]]:
