@@ -29,16 +29,11 @@ def die_with_parent() -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def leave_stopping_to_parent() -> None:
-    """Ignore a stop of the whole group (Ctrl-C, SIGTERM, SIGHUP): the parent ends this process."""
+def become_child() -> None:
+    """Leave stopping (Ctrl-C, SIGTERM, SIGHUP of the whole group) to the parent, and do not outlive it."""
+    die_with_parent()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-
-
-def become_child() -> None:
-    """Do what a process does first that its parent ends, and that may not outlive it."""
-    die_with_parent()
-    leave_stopping_to_parent()
 
 
 class ChildEndedError(Exception):

@@ -128,7 +128,7 @@ TRANSFORMS = (SPEED, TEMPO, GAIN)  # in the order in which they are applied
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How training clips are varied: by transforms and their values, drawn with the run's seed; with none, not at all."""
+    """How training clips are varied: by transforms and their values, drawn with the run's seed."""
 
     values: tuple[tuple[Transform, Any], ...] = ()
     seed: int = 0
