@@ -1,10 +1,7 @@
-"""FunASR's dataloader with workers that live through epochs, and a place in an epoch that a checkpoint can keep.
+"""FunASR's dataloader with a place in an epoch that a checkpoint can keep, and with nothing that waits in silence.
 
-Registered with FunASR as ``RecipeDataloader``. FunASR's own forks new workers in every epoch and validation. Workers
-that live on have a copy of the dataset as it was in the first epoch, so every index carries its own. It works with our
-samplers and FunASR's, and with our dataset and FunASR's.
-
-A checkpoint in the middle of an epoch keeps ``loader.batch_sampler.position(step)``. On resume the trainer's
+Registered with FunASR as ``RecipeDataloader``; it works with our samplers and FunASR's, and with our dataset and
+FunASR's. A checkpoint in the middle of an epoch keeps ``loader.batch_sampler.position(step)``. On resume the trainer's
 ``start_step``, which ``train_ds.main`` passes to ``build_iter``, is an EpochStart that holds it: then the rest of the
 epoch is exact, also under another batch size or number of ranks.
 
@@ -30,11 +27,11 @@ from typing import Any
 import numpy as np
 import torch
 from funasr.register import tables
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader
 
 from asr.core.processes import die_with_parent
 from asr.data.batches import saved_parts
-from asr.data.dataset import EpochIndex, RecipeAudioDataset
+from asr.data.dataset import RecipeAudioDataset
 
 DEFAULT_SAMPLER = "ShuffledBatchSampler"
 WAITING = 600.0  # seconds without a batch, after which the log says what is waited for
@@ -113,33 +110,6 @@ class Loader(DataLoader):
             came.set()
 
 
-class EpochBatches(Sampler):
-    """The batches of a sampler, which may be replaced, with the epoch in every index."""
-
-    def __init__(self) -> None:
-        self.inner: Any = None
-        self.epoch = 0
-
-    def __iter__(self) -> Iterator[list[EpochIndex]]:
-        return ([EpochIndex(index, self.epoch) for index in batch] for batch in self.inner)
-
-    def __len__(self) -> int:
-        return len(self.inner)
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose batches come next."""
-        self.epoch = epoch
-        self.inner.set_epoch(epoch)
-
-    def gives_all_as_many(self, processes: int) -> bool:
-        """Return whether every process certainly has the same number of batches; of FunASR's samplers none knows."""
-        return hasattr(self.inner, "all_batches") and len(self.inner.all_batches()) % processes == 0
-
-    def position(self, step: int) -> list[list[Any]] | None:
-        """Return what a checkpoint after ``step`` steps of this epoch has to keep; None of FunASR's samplers."""
-        return self.inner.position(step) if hasattr(self.inner, "position") else None
-
-
 @tables.register("dataloader_classes", "RecipeDataloader")
 class RecipeDataloader:
     """What ``train_ds.main`` takes in place of FunASR's DataloaderMapStyle; the same arguments."""
@@ -158,38 +128,25 @@ class RecipeDataloader:
     ) -> None:
         self.conf = dataset_conf
         conf = {**dataset_conf, "frontend": frontend, "tokenizer": tokenizer}
-        self.datasets = {
-            True: tables.dataset_classes.get(dataset)(train_data_set_list, is_training=True, **conf),
-            # Validation compares texts, and FunASR's dataset gives none.
-            False: RecipeAudioDataset(valid_data_set_list, is_training=False, **conf),
-        }
-        self.batches = {True: EpochBatches(), False: EpochBatches()}
-        self.loaders: dict[bool, Loader] = {}
+        self.training = tables.dataset_classes.get(dataset)(train_data_set_list, is_training=True, **conf)
+        # Validation compares texts, and FunASR's dataset gives none.
+        self.validation = RecipeAudioDataset(valid_data_set_list, is_training=False, **conf)
 
     def build_iter(
         self, epoch: int = 0, data_split_i: int = 0, start_step: EpochStart | int = 0, **_: Any
     ) -> tuple[Loader, Loader]:
-        """Return the loaders of an epoch, for training and validation: each is the same object in every epoch.
-
-        ``start_step``: 0 for a whole epoch.
-        """
+        """Return the loaders of an epoch, for training and validation; ``start_step``: 0 for a whole epoch."""
         start = start_step or EpochStart(0)
         parts = saved_parts(start.position or [])
-        self.datasets[True].epoch = epoch
+        self.training.epoch = epoch
         # Parts know their own settings; a checkpoint without them was made under those of now.
-        training = self._prepare(True, epoch, passed=parts, start_step=0 if parts else start.step)
-        return training, self._prepare(False, epoch)
+        place = {"passed": parts, "start_step": 0 if parts else start.step}
+        training = self._loader(self.training, epoch, is_training=True, **place)
+        return training, self._loader(self.validation, epoch, is_training=False)
 
-    def _prepare(self, is_training: bool, epoch: int, **start: Any) -> Loader:
-        """Put this epoch's batches into the loader, which is made in the first epoch."""
-        dataset, batches = self.datasets[is_training], self.batches[is_training]
-        make = tables.batch_sampler_classes.get(self.conf["batch_sampler"])
-        arguments = make(dataset, is_training=is_training, **start, **self.conf)
-        batches.inner = arguments.pop("batch_sampler")
-        batches.set_epoch(epoch)
-        if is_training not in self.loaders:
-            arguments["persistent_workers"] = arguments["num_workers"] > 0
-            logging.info(f"{'training' if is_training else 'validation'}: {len(dataset)} clips, {arguments}")
-            arguments |= {"collate_fn": lambda clips: _Sent(dataset.collator(clips)), "worker_init_fn": _begin_worker}
-            self.loaders[is_training] = Loader(dataset, batch_sampler=batches, **arguments)
-        return self.loaders[is_training]
+    def _loader(self, dataset: Any, epoch: int, **how: Any) -> Loader:
+        arguments = tables.batch_sampler_classes.get(self.conf["batch_sampler"])(dataset, **how, **self.conf)
+        arguments["batch_sampler"].set_epoch(epoch)
+        logging.info(f"{'training' if how['is_training'] else 'validation'}: {len(dataset)} clips, {arguments}")
+        arguments |= {"collate_fn": lambda clips: _Sent(dataset.collator(clips)), "worker_init_fn": _begin_worker}
+        return Loader(dataset, **arguments)

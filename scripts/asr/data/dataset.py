@@ -29,20 +29,6 @@ from asr.data.batches import Factors
 from asr.models import families
 
 
-class EpochIndex(int):
-    """An index into a dataset that knows its epoch: workers that live through epochs have no other way to learn it."""
-
-    epoch: int
-
-    def __new__(cls, index: int, epoch: int) -> EpochIndex:
-        made = super().__new__(cls, index)
-        made.epoch = epoch
-        return made
-
-    def __reduce__(self) -> tuple[type, tuple[int, int]]:
-        return EpochIndex, (int(self), self.epoch)
-
-
 @tables.register("index_ds_classes", "RecipeIndex")
 class RecipeIndex:
     """A manifest's lines, as bytes that are parsed when asked for: few objects to copy into each worker.
@@ -93,7 +79,7 @@ class RecipeAudioDataset(AudioDataset):
     ) -> None:
         super().__init__(path, index_ds="RecipeIndex", is_training=is_training, **conf)
         self.is_training, self.family = is_training, families.of(family)
-        self.epoch = 0  # of an index that does not carry its own; the dataloader sets it
+        self.epoch = 0  # the dataloader sets it
         self._lengths_of, self._lengths = -1, []
         self.augmentation = augmentation(conf if is_training else {}, sampler_seed)
 
@@ -118,8 +104,8 @@ class RecipeAudioDataset(AudioDataset):
         In validation also ``target``, the text as a string. Of a clip that cannot be read: silence, and ``unreadable``:
         the clips of this set, its key, file, and why.
         """
-        row = self.index_ds[int(index)]
-        epoch = getattr(index, "epoch", self.epoch) if self.is_training else 0
+        row = self.index_ds[index]
+        epoch = self.epoch if self.is_training else 0
         clip: dict[str, Any] = {}
         try:
             samples = torch.from_numpy(self.audio(row, epoch))

@@ -115,6 +115,10 @@ class ShuffledBatchSampler(Sampler):
         """Choose the epoch whose order comes next."""
         self.epoch, self.batches = epoch, None
 
+    def gives_all_as_many(self) -> bool:
+        """Return whether every process has the same number of batches."""
+        return len(self.all_batches()) % self.settings.world_size == 0
+
     def position(self, step: int) -> list[list[Any]]:
         """Return what a checkpoint after ``step`` steps of this epoch has to keep, for ``saved_parts``."""
         before = sum(steps for _, steps in self.passed)
