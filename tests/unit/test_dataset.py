@@ -18,7 +18,6 @@ from funasr.register import tables
 from hypothesis import given
 from hypothesis import strategies as st
 
-import asr.data.sampler  # noqa: F401 - registers what is tested
 from asr.core.errors import RecipeError
 from asr.core.manifest import Utterance, write_manifest
 from asr.data import dataloader
@@ -428,10 +427,10 @@ def test_the_index_reads_lines_as_they_are(tmp_path):
     assert (index[0]["target"], index[0]["source"]) == (odd.target, odd.source)  # FunASR would strip the blank
 
 
-def test_the_launcher_registers_everything_by_importing_the_samplers():
+def test_the_launcher_registers_everything_by_importing_the_dataloader():
     code = (
-        "import asr.data.sampler; from funasr.register import tables as t;"
-        "print('RecipeDataloader' in t.dataloader_classes, 'RecipeAudioDataset' in t.dataset_classes)"
+        "import asr.data.dataloader; from funasr.register import tables as t;"
+        "print('ShuffledBatchSampler' in t.batch_sampler_classes, 'RecipeAudioDataset' in t.dataset_classes)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.split()[-2:] == ["True", "True"], done.stderr

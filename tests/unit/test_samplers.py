@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from asr.core.errors import RecipeError
 from asr.data.augmentation import augmentation, frames, hashes_of
-from asr.data.batches import parts_to_save, saved_parts
-from asr.data.sampler import ShuffledBatchSampler
+from asr.data.sampler import ShuffledBatchSampler, parts_to_save, saved_parts
 
 
 class Lengths:

@@ -30,8 +30,8 @@ from funasr.register import tables
 from torch.utils.data import DataLoader
 
 from asr.core.processes import die_with_parent
-from asr.data.batches import saved_parts
 from asr.data.dataset import RecipeAudioDataset
+from asr.data.sampler import saved_parts
 
 DEFAULT_SAMPLER = "ShuffledBatchSampler"
 WAITING = 600.0  # seconds without a batch, after which the log says what is waited for

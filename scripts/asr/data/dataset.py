@@ -1,7 +1,7 @@
 """Training clips as FunASR's trainer takes them, varied by (seed, epoch, key), and never lost without a word.
 
-Registered with FunASR as the dataset ``RecipeAudioDataset``, with the index ``RecipeIndex``; the launcher imports this
-module. Against FunASR's AudioDataset, whose batches it makes:
+Registered with FunASR as the dataset ``RecipeAudioDataset``, with the index ``RecipeIndex``. Against FunASR's
+AudioDataset, whose batches it makes:
 
 - every random number of a clip comes from the seed, the epoch and the clip's key: see ``asr.data.augmentation``;
 - ``asr.data.augmentation`` varies the training clips as dataset_conf says (FunASR's speed_perturb is dead);
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,6 @@ from funasr.utils.load_utils import extract_fbank
 
 from asr.audio.reading import UnreadableError, read_audio
 from asr.data.augmentation import SAMPLES_PER_FRAME, augmentation, frames, hashes_of
-from asr.data.batches import Factors
 from asr.models import families
 
 
@@ -89,7 +89,7 @@ class RecipeAudioDataset(AudioDataset):
             self._lengths_of, self._lengths = self.epoch, self.source_lens(self.epoch).tolist()
         return self._lengths[index]
 
-    def source_lens(self, epoch: int, factors: Factors | None = None, seed: int = 0) -> np.ndarray:
+    def source_lens(self, epoch: int, factors: Iterable[Any] | None = None, seed: int = 0) -> np.ndarray:
         """Return [n] 10-ms frames of all clips in an epoch; ``factors`` drawn by ``seed`` in place of the YAML's."""
         chosen = self.augmentation if factors is None else augmentation(dict(factors), seed)
         return frames(chosen.lengths(self.index_ds.samples, self.index_ds.hashes, epoch))
