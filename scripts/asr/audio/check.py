@@ -37,7 +37,7 @@ SILENCE_DB = -60.0
 WINDOW_SECONDS = 0.025
 
 Finding = tuple[str, str]  # kind, detail: as in problems.tsv
-Checked = list[Finding] | UnreadableError  # what is odd about a clip, or why it cannot be decoded
+Checked = list[Finding] | UnreadableError
 
 
 class Sound(NamedTuple):

@@ -2,15 +2,14 @@
 
     <out>_audio/<speaker>/<key>-<digest>.wav       16-bit PCM
 
-The digest covers the source file (its path, size and time), the piece that was cut, and how it was made. A file that is
-there, whole, and made since its source last changed is kept; any other is made anew, under a temporary name that is
-then changed. Files are not forced to the disk one by one, which would take longer than all the rest: what a power cut
-leaves of one has a size that its header contradicts, and is made anew.
+The digest covers the source file (its path, size and time), key, the piece that was cut, and how it was made. A file
+that is there and whole is kept; any other is made anew, under a temporary name.
+Files are not forced to the disk one by one, which would take longer than all the rest: what a power cut leaves of one
+has a size that its header contradicts, and is made anew.
 """
 
 from __future__ import annotations
 
-import filecmp
 import os
 import re
 import wave
@@ -34,12 +33,12 @@ from asr.core.names import UNKNOWN_SPEAKER
 METHOD = "soxr-hq-1"  # changes with whatever changes the samples
 _MADE = re.compile(r".+-[0-9a-f]{16}\.wav", re.DOTALL)
 _PARTIAL = re.compile(r"\..+-[0-9a-f]{16}\.wav\.[^.]+\.part", re.DOTALL)
-_LONGEST = 200  # bytes of a key or a speaker in a file name; file systems take 255
+_LONGEST = 50  # characters of a key or a speaker in a file name; file systems take 255 bytes
 _HEADER = 44  # bytes
 
 
 class Job(NamedTuple):
-    """What to make: an utterance's key and speaker, its file, what of it, and how long that lasts in seconds."""
+    """What to make, of which file, and how long that lasts in seconds."""
 
     key: str
     speaker: str
@@ -74,11 +73,10 @@ def convert(
     was killed; what was made so far is kept.
     """
     made: dict[str, Made] = {}
-    failed: list[Failed] = []
-    new: list[tuple[Job, str]] = []
+    failed, new, beyond = [], [], []
     for job in jobs:
         path = path_of(job, folder)
-        if samples := _samples_of(job, path):
+        if samples := _samples_of(path):
             made[job.key] = Made(path, samples)
         else:
             new.append((job, path))
@@ -86,7 +84,6 @@ def convert(
     if not new:
         return made, failed
     _check_room(folder, [job for job, _ in new])
-    beyond = []
     results = map_in_processes(_work, new, lambda task: task[0].source, workers)
     for (job, _), (result, over) in zip(new, results, strict=True):
         if isinstance(result, Failed):
@@ -102,45 +99,36 @@ def convert(
     return made, failed
 
 
-def _stamp(path: str) -> tuple[int, int, int] | None:
-    """Return a file's size and its times of modification and change in ns; None where there is no such file."""
+def _stamp(path: str) -> tuple[int, ...]:
+    """Return a file's size and its time of modification in ns; nothing where there is no such file."""
     try:
         about = os.stat(path)
     except (OSError, ValueError):
-        return None
-    return about.st_size, about.st_mtime_ns, about.st_ctime_ns
+        return ()
+    return about.st_size, about.st_mtime_ns
 
 
 def path_of(job: Job, folder: Path) -> str:
     """Return the converted clip's path. A source that cannot be read has one too; converting it then fails."""
-    stamp = (_stamp(job.source) or ())[:2]
-    identity = repr((METHOD, os.path.abspath(job.source), stamp, job.key, tuple(job.cut or ())))
+    identity = repr((METHOD, os.path.abspath(job.source), _stamp(job.source), job.key, tuple(job.cut or ())))
     digest = sha256_text(identity, "surrogateescape")[:16]
     return os.path.join(folder, _name(job.speaker) or UNKNOWN_SPEAKER, f"{_name(job.key)}-{digest}.wav")
 
 
 def _name(text: str) -> str:
-    """Return a key or speaker as part of a path, of at most 200 bytes; what is longer ends in a digest of the whole."""
-    text = text.replace("/", "_").replace("\0", "_")
-    raw = text.encode("utf-8", "surrogateescape")
-    if len(raw) > _LONGEST:
-        end = f"~{sha256_text(text, 'surrogateescape')[:8]}"
-        text = raw[: _LONGEST - len(end)].decode("utf-8", "ignore") + end
-    return f"_{text}" if text in (".", "..") else text
+    """Return a key or speaker as part of a path; the digest tells apart what begins alike."""
+    name = text.replace("/", "_").replace("\0", "_")[:_LONGEST]
+    return f"_{name}" if name in (".", "..") else name
 
 
-def _samples_of(job: Job, path: str) -> int:
-    """Return the samples of a converted clip that is there, whole and up to date, else 0."""
-    made, source = _stamp(path), _stamp(job.source)
-    # The change time, which cannot be set, shows a source that was replaced with its old size and time kept.
-    if made is None or source is None or made[2] <= source[2]:
-        return 0
+def _samples_of(path: str) -> int:
+    """Return the samples of a converted clip that is there and whole, else 0."""
     try:
         header = read_header(path)
     except UnreadableError:
         return 0
-    whole = header[1:] == (MODEL_SAMPLE_RATE, 1, 0, False) and made[0] == _HEADER + 2 * header.num_samples
-    return header.num_samples if whole else 0
+    whole = header == (header.num_samples, MODEL_SAMPLE_RATE, 1, 0, False)
+    return header.num_samples if whole and os.path.getsize(path) == _HEADER + 2 * header.num_samples else 0
 
 
 def _check_room(folder: Path, jobs: Sequence[Job]) -> None:
@@ -163,7 +151,7 @@ def _work(task: tuple[Job, str]) -> tuple[Made | Failed, int]:
         samples, beyond = _write(job, partial)
         if _stamp(job.source) != before:
             raise UnreadableError("it changed while it was being read; run it again")
-        _put(partial, path)
+        os.replace(partial, path)
     except UnreadableError as error:
         return Failed(job.key, job.source, error.kind, str(error)), 0
     except OSError as error:
@@ -186,14 +174,6 @@ def _write(job: Job, path: str) -> tuple[int, int]:
             out.writeframesraw(np.clip(scaled, -32768, 32767).astype("<i2").tobytes())
         samples = out.tell()
     return samples, beyond
-
-
-def _put(partial: str, path: str) -> None:
-    """Give the file its name. Where the same is there already, its time stays: nothing that depends on it is stale."""
-    if os.path.isfile(path) and filecmp.cmp(partial, path, shallow=False):
-        about = os.stat(path)
-        os.utime(partial, ns=(about.st_atime_ns, about.st_mtime_ns))
-    os.replace(partial, path)
 
 
 def prune(folder: Path, keep: Collection[str]) -> int:

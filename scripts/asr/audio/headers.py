@@ -17,7 +17,7 @@ import soundfile
 from asr.audio.clip import UnreadableError, sound_error
 
 EXTENSIONS = (".wav", ".flac", ".ogg", ".opus")  # in order of preference where one id has several
-
+_Layout = tuple[int, int, int, bool]  # sample rate, channels, bytes for one sample of all channels, floating point
 _FIXED_SIZE_CODECS = {1, 3, 6, 7}  # PCM, IEEE float, A-law, mu-law: every sample takes the same room
 _FLOAT, _EXTENSIBLE = 3, 0xFFFE
 _STREAMED = 0x7FFF0000  # encoders that write to a pipe leave a length near 2 or 4 GiB in the header
@@ -37,15 +37,6 @@ class Header(NamedTuple):
     channels: int
     unread: int = 0
     floating: bool = False
-
-
-class _Layout(NamedTuple):
-    """Of a ``fmt `` chunk; ``block``: bytes for one sample of all channels."""
-
-    sample_rate: int
-    channels: int
-    block: int
-    floating: bool
 
 
 def read_header(path: str) -> Header:
@@ -97,7 +88,7 @@ def _layout(body: bytes) -> _Layout | None:
         codec = int.from_bytes(body[24:26], "little")
     if codec not in _FIXED_SIZE_CODECS or not rate or not channels or block != channels * ((bits + 7) // 8):
         return None
-    return _Layout(rate, channels, block, codec == _FLOAT)
+    return rate, channels, block, codec == _FLOAT
 
 
 def _sized(file: BinaryIO, layout: _Layout, length: int, start: int, size: int) -> Header:
@@ -109,9 +100,8 @@ def _sized(file: BinaryIO, layout: _Layout, length: int, start: int, size: int) 
         raise UnreadableError(detail, "truncated audio")
     if length > there:
         return Header(there // block, rate, channels, there - length, floating)
-    piece = block * max(rate // 100, 1)  # 10 ms: recorders pad
     unread = there - length
-    if unread < piece or _are_chunks(file, start + length + length % 2, size):
+    if unread < block * max(rate // 100, 1) or _are_chunks(file, start + length + length % 2, size):  # recorders pad
         unread = 0
     if unread and length < block:
         detail = (

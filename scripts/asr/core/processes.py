@@ -25,8 +25,7 @@ def die_with_parent() -> None:
     torchrun gives its workers a session of their own, so a kill of run.sh's process group would leave them training,
     and writing checkpoints beside those of the next run.
     """
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def become_child() -> None:
