@@ -85,14 +85,18 @@ def convert(
         return made, failed
     _check_room(folder, [job for job, _ in new])
     results = map_in_processes(_work, new, lambda task: task[0].source, workers)
-    for (job, _), (result, over) in zip(new, results, strict=True):
-        if isinstance(result, Failed):
-            failed.append(result)
-        else:
-            made[job.key] = result
-        if over:
-            beyond.append(over)
-        advance(1)
+    try:
+        for (job, _), (result, over) in zip(new, results, strict=True):
+            if isinstance(result, Failed):
+                failed.append(result)
+            else:
+                made[job.key] = result
+            if over:
+                beyond.append(over)
+            advance(1)
+    finally:
+        for path in folder.glob("*/.*-*.wav.*.part"):
+            path.unlink()
     if beyond:
         clips = f"{sum(beyond):,} samples of {len(beyond):,} clips"
         print(f"audio converted: {clips} were beyond full scale: cut off at it")

@@ -1,18 +1,19 @@
-"""Work on many audio files in several processes: results in order, memory bounded, no hang when a process dies."""
+"""Work on many audio files in several processes: results in order, memory bounded, no hang when a process dies.
+
+Each of them runs this module: ``python -m asr.audio.workers FD``, as asr.core.processes.Child says.
+"""
 
 from __future__ import annotations
 
-import multiprocessing
 import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any
 
 from asr.core.errors import RecipeError
-from asr.core.processes import cores, die_with_parent
+from asr.core.processes import Child, ChildEndedError, cores
 
 Work = Callable[[Any], Any]
 
@@ -23,46 +24,30 @@ def map_in_processes(work: Work, items: Sequence[Any], path_of: Work, number: in
     A process that is ahead waits for its pipe to be read. What ``work`` raises is raised here, and a process that was
     killed is a RecipeError that names the file (``path_of(item)``) it was reading. ``number``: None for one a core.
     """
-    context, number = multiprocessing.get_context("fork"), min(number or cores(), len(items))
-    processes, pipes = [], []
+    children = [Child("asr.audio.workers") for _ in range(min(number or cores(), len(items)))]
     try:
-        for first in range(number):
-            ours, theirs = context.Pipe(duplex=False)
-            processes.append(context.Process(target=_serve, args=(work, items[first::number], theirs), daemon=True))
-            processes[-1].start()
-            theirs.close()  # else this process would not see the other one's end
-            pipes.append(ours)
+        for first, child in enumerate(children):
+            child.send((work, items[first :: len(children)]))
         for index, item in enumerate(items):
             try:
-                result, error = pipes[index % number].recv()
-            except EOFError:
-                raise _ended(processes[index % number], path_of(item)) from None
+                result, error = children[index % len(children)].receive()
+            except ChildEndedError as ended:
+                memory = " (out of memory?)" if ended.status == -signal.SIGKILL else ""
+                raise RecipeError(
+                    f"{path_of(item)}: the process that was reading it {ended}{memory}; run the command again: what is"
+                    " done is kept"
+                ) from None
             if error is not None:
                 raise error
             yield result
     finally:
-        for process in processes:
-            process.terminate()
-        for process in processes:
-            process.join()
+        for child in children:
+            child.end()
 
 
-def _ended(process: Any, path: str) -> RecipeError:
-    process.join()
-    code = process.exitcode
-    how = f"by signal {-code}" if code < 0 else f"with status {code}"
-    memory = " (out of memory?)" if code == -signal.SIGKILL else ""
-    return RecipeError(
-        f"{path}: the process that was reading it was ended {how}{memory}; run the command again: what is done is kept"
-    )
-
-
-def _serve(work: Work, items: Sequence[Any], pipe: Connection) -> None:
-    """In a process of its own, which its parent ends: send (result, error) of each item."""
-    die_with_parent()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # so that half-written files are removed
-    for number in (signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
+def _serve(pipe: Connection) -> None:
+    """Receive (work, items) and send (result, error) of each item."""
+    work, items = pipe.recv()
     for item in items:
         result, error = None, None
         try:
@@ -71,5 +56,8 @@ def _serve(work: Work, items: Sequence[Any], pipe: Connection) -> None:
             error = refusal
         except Exception:
             error = RuntimeError(f"{item!r}: {traceback.format_exc()}")
-        with suppress(BrokenPipeError):
-            pipe.send((result, error))
+        pipe.send((result, error))
+
+
+if __name__ == "__main__":
+    _serve(Connection(int(sys.argv[1])))
