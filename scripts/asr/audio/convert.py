@@ -103,18 +103,14 @@ def convert(
     return made, failed
 
 
-def _stamp(path: str) -> tuple[int, ...]:
-    """Return a file's size and its time of modification in ns; nothing where there is no such file."""
-    try:
-        about = os.stat(path)
-    except (OSError, ValueError):
-        return ()
-    return about.st_size, about.st_mtime_ns
-
-
 def path_of(job: Job, folder: Path) -> str:
     """Return the converted clip's path. A source that cannot be read has one too; converting it then fails."""
-    identity = repr((METHOD, os.path.abspath(job.source), _stamp(job.source), job.key, tuple(job.cut or ())))
+    try:
+        about = os.stat(job.source)
+        stamp = (about.st_size, about.st_mtime_ns)
+    except (OSError, ValueError):
+        stamp = ()
+    identity = repr((METHOD, os.path.abspath(job.source), stamp, job.key, tuple(job.cut or ())))
     digest = sha256_text(identity, "surrogateescape")[:16]
     return os.path.join(folder, _name(job.speaker) or UNKNOWN_SPEAKER, f"{_name(job.key)}-{digest}.wav")
 
@@ -150,11 +146,8 @@ def _work(task: tuple[Job, str]) -> tuple[Made | Failed, int]:
     partial = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.{os.getpid()}.part")
     try:
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        before = _stamp(job.source)
         read_header(job.source)  # a header that is not a whole file's is an error, though it could be decoded
         samples, beyond = _write(job, partial)
-        if _stamp(job.source) != before:
-            raise UnreadableError("it changed while it was being read; run it again")
         os.replace(partial, path)
     except UnreadableError as error:
         return Failed(job.key, job.source, error.kind, str(error)), 0

@@ -60,10 +60,6 @@ class RunFolder:
         """Return the log of a stage."""
         return self.log / f"stage{stage}.log"
 
-    def checkpoints(self) -> list[Path]:
-        """Return every file that holds weights or a training state."""
-        return sorted([*self.path.glob("model.pt*"), *self.path.glob("state.pt*")])
-
 
 class DecodeFolder:
     """The paths of a decode's files: exp/<tag>/baseline, exp/<tag>/tuned, or any other --out of asr.decode."""
