@@ -60,6 +60,14 @@ class RunFolder:
         """Return the log of a stage."""
         return self.log / f"stage{stage}.log"
 
+    def stage_seconds(self, stage: int) -> Path:
+        """Return the file with the seconds that a stage took, a line for each time that it was begun or resumed."""
+        return self.log / f"stage{stage}.seconds"
+
+    def checkpoints(self) -> list[Path]:
+        """Return every file that holds weights or a training state."""
+        return sorted([*self.path.glob("model.pt*"), *self.path.glob("state.pt*")])
+
 
 class DecodeFolder:
     """The paths of a decode's files: exp/<tag>/baseline, exp/<tag>/tuned, or any other --out of asr.decode."""

@@ -6,8 +6,8 @@ A reader's RecipeError says what is wrong and which command makes the file; a wr
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypedDict, cast
 
@@ -26,6 +26,16 @@ class BaseRecord(TypedDict):
     from_scratch: bool
     digest: str  # over all files
     files: dict[str, str]  # {name: sha256}
+
+
+class LaunchPlan(TypedDict):
+    """launch.json: what the training processes are to do."""
+
+    exp: str
+    base: str
+    ngpu: int
+    values: dict[str, Any]  # conf/train.yaml
+    dataset_conf: dict[str, Any]
 
 
 class RunRecord(TypedDict):
@@ -137,9 +147,24 @@ def write_base(exp: Path, record: BaseRecord) -> None:
     write_json(RunFolder(exp).base_record, record)
 
 
+def read_launch_plan(exp: Path) -> LaunchPlan:
+    """Return launch.json."""
+    return cast(LaunchPlan, read_json(RunFolder(exp).launch_plan, "run stage 3, which writes it"))
+
+
+def write_launch_plan(exp: Path, plan: LaunchPlan) -> None:
+    """Write launch.json."""
+    write_json(RunFolder(exp).launch_plan, plan)
+
+
 def read_run(exp: Path) -> RunRecord:
     """Return run.json. RecipeError where nothing has been trained."""
     return cast(RunRecord, read_json(RunFolder(exp).run_record, "nothing has been trained; run stage 3 first"))
+
+
+def write_run(exp: Path, record: RunRecord) -> None:
+    """Write run.json."""
+    write_json(RunFolder(exp).run_record, record)
 
 
 def has_resume_points(exp: Path) -> bool:
@@ -157,6 +182,11 @@ def read_resume_points(exp: Path) -> list[ResumePoint]:
     except (ValueError, TypeError):
         what = "not a list of saves; give --restart, which throws this tag's checkpoints away"
         raise RecipeError(f"{path}: {what}") from None
+
+
+def write_resume_points(exp: Path, points: Sequence[ResumePoint]) -> None:
+    """Write saves.json."""
+    write_json(RunFolder(exp).resume_points, [asdict(point) for point in points])
 
 
 def note_digest(exp: Path, name: str, sha256: str) -> None:
@@ -180,6 +210,11 @@ def read_ranking(exp: Path) -> Ranking:
     if Ranking.__required_keys__ - ranking.keys():
         raise RecipeError(f"{path}: not a ranking; run stage 3 again, which writes it")
     return cast(Ranking, ranking)
+
+
+def write_ranking(exp: Path, ranking: Ranking) -> None:
+    """Write checkpoints.json."""
+    write_json(RunFolder(exp).ranking, ranking)
 
 
 def read_average(exp: Path) -> Average:
