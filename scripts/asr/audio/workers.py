@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -23,10 +24,10 @@ def map_in_processes(work: Work, items: Sequence[Any], path_of: Work, number: in
     context, number = multiprocessing.get_context("fork"), min(number or cores(), len(items)) or 1
     with ProcessPoolExecutor(number, context, become_child) as pool:
         try:
-            results = pool.map(work, items)
+            futures = deque(pool.submit(work, item) for item in items)
             for item in items:
                 try:
-                    yield next(results)
+                    yield futures.popleft().result()
                 except BrokenProcessPool:
                     raise RecipeError(
                         f"{path_of(item)}: a process that was reading it, or a file soon after it, was killed (out of"
