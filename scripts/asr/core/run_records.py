@@ -198,9 +198,10 @@ def note_digest(exp: Path, name: str, sha256: str) -> None:
 def read_digests(exp: Path) -> dict[str, str]:
     """Return {file name: sha256 that the checkpoint was written with}; nothing where digests.json is not readable."""
     try:
-        return read_json(RunFolder(exp).digests, "")
+        digests = read_json(RunFolder(exp).digests, "")
     except RecipeError:
         return {}
+    return {name: sha256 for name, sha256 in digests.items() if isinstance(sha256, str)}
 
 
 def read_ranking(exp: Path) -> Ranking:
