@@ -3,9 +3,8 @@
     <out>_audio/<speaker>/<key>-<digest>.wav       16-bit PCM
 
 The digest covers the source file (its path, size and time), key, the piece that was cut, and how it was made. A file
-that is there and whole is kept; any other is made anew, under a temporary name.
-Files are not forced to the disk one by one, which would take longer than all the rest: what a power cut leaves of one
-has a size that its header contradicts, and is made anew.
+that is there and whole is kept; any other is made anew, under a temporary name. Files are not forced to the disk one by
+one, which would take longer than all the rest: what a power cut leaves of one has a size that its header contradicts.
 """
 
 from __future__ import annotations
@@ -95,7 +94,7 @@ def convert(
                 beyond.append(over)
             advance(1)
     finally:
-        for path in folder.glob("*/.*-*.wav.*.part"):
+        for path in folder.glob("*/.*-*.wav.*.part"):  # of processes that were ended
             path.unlink()
     if beyond:
         clips = f"{sum(beyond):,} samples of {len(beyond):,} clips"

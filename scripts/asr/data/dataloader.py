@@ -149,4 +149,5 @@ class RecipeDataloader:
         arguments["batch_sampler"].set_epoch(epoch)
         logging.info(f"{'training' if how['is_training'] else 'validation'}: {len(dataset)} clips, {arguments}")
         arguments |= {"collate_fn": lambda clips: _Sent(dataset.collator(clips)), "worker_init_fn": _begin_worker}
+        arguments["persistent_workers"] = False  # which FunASR's samplers ask for: the next epoch's is another loader
         return Loader(dataset, **arguments)
