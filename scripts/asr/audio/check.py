@@ -21,10 +21,8 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
-import soundfile
 
 from asr.audio.clip import Cut, UnreadableError
-from asr.audio.reading import blocks, mono
 from asr.audio.workers import map_in_processes
 
 RUN = 3  # samples at the limit, one after the other
@@ -53,6 +51,10 @@ class Sound(NamedTuple):
 
 def measure(path: str, cut: Cut | None = None) -> Sound:
     """Decode a clip. UnreadableError where that cannot be done to its end, or is no sound."""
+    import soundfile
+
+    from asr.audio.reading import blocks, mono
+
     channel = cut and cut.channel
     pieces, rates = zip(*blocks(path, cut), strict=True)
     samples = np.concatenate(pieces)

@@ -21,7 +21,6 @@ import numpy as np
 
 from asr.audio.clip import Cut, UnreadableError
 from asr.audio.headers import read_header
-from asr.audio.reading import resampled
 from asr.audio.workers import map_in_processes
 from asr.core.digests import sha256_text
 from asr.core.errors import RecipeError
@@ -161,6 +160,8 @@ def _work(task: tuple[Job, str]) -> tuple[Made | Failed, int]:
 
 def _write(job: Job, path: str) -> tuple[int, int]:
     """Write a clip as 16-kHz mono; return its samples, and how many of them were beyond full scale."""
+    from asr.audio.reading import resampled
+
     beyond = 0
     with open(path, "wb") as stream, wave.open(stream, "wb") as out:
         out.setparams((1, 2, MODEL_SAMPLE_RATE, 0, "NONE", ""))

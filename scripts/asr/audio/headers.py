@@ -12,8 +12,6 @@ import struct
 from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
-import soundfile
-
 from asr.audio.clip import UnreadableError, sound_error
 
 EXTENSIONS = (".wav", ".flac", ".ogg", ".opus")  # in order of preference where one id has several
@@ -121,6 +119,8 @@ def _are_chunks(file: BinaryIO, position: int, size: int) -> bool:
 
 
 def _any_header(path: str) -> Header:
+    import soundfile  # slow to import, and seldom needed
+
     try:
         info = soundfile.info(path)
     except (soundfile.SoundFileError, RuntimeError) as error:
