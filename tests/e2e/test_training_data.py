@@ -1,4 +1,4 @@
-"""Stage 3 under torchrun with a tiny model: clips varied, workers that live on, and a disk that vanishes on the way."""
+"""Stage 3 under torchrun with a tiny model: clips varied, and a disk that vanishes on the way."""
 
 from __future__ import annotations
 

@@ -225,7 +225,7 @@ def test_a_killed_process_is_one_line_that_names_the_clip(tmp_path):
     _, said = child.communicate(timeout=PATIENCE)
     assert child.returncode == 1
     assert said.count("\n") == 1
-    assert said.startswith(f"error: {tmp_path}/stuck.wav: the process that was reading it was ended by signal 9")
+    assert said.startswith(f"error: {tmp_path}/stuck.wav: a process that was reading it, or a file soon after it")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])

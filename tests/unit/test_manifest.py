@@ -3,11 +3,9 @@
 import json
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from asr.core.errors import RecipeError
-from asr.core.manifest import Utterance, _line, corpus_digest, read_manifest, source_len, write_manifest
+from asr.core.manifest import Utterance, corpus_digest, read_manifest, source_len, write_manifest
 
 ONE = Utterance("S001", "/data/S001.wav", "你好", 123, 2, "01", 1.2345, 19752)
 TWO = Utterance("S037T2，3E0", "/data/张 三.wav", "再 见", 80, 2, "37", 0.8, 12800, {"language": "zh"})
@@ -73,13 +71,3 @@ def test_the_digest_knows_content_and_neither_order_nor_place():
     assert digest != corpus_digest([ONE])
     assert digest != corpus_digest([ONE._replace(target="您好"), TWO])
     assert digest != corpus_digest([ONE._replace(num_samples=1), TWO])
-
-
-@given(
-    st.text(st.characters(codec="utf-8")),
-    st.floats(0, 1e6),
-    st.dictionaries(st.text("abc"), st.text() | st.none() | st.integers(), max_size=2),
-)
-def test_a_line_is_the_json_of_the_utterance(text, seconds, extra):
-    item = Utterance("k", text, text, 1, 2, text, seconds, 3, extra)
-    assert _line(item) == json.dumps(item.as_dict(), ensure_ascii=False) + "\n"

@@ -10,9 +10,7 @@ from hypothesis import strategies as st
 
 from asr.core.errors import RecipeError
 from asr.data.augmentation import augmentation, frames, hashes_of
-from asr.data.batches import parts_to_save, saved_parts
-from asr.data.dataloader import EpochBatches
-from asr.data.sampler import ShuffledBatchSampler
+from asr.data.sampler import ShuffledBatchSampler, parts_to_save, saved_parts
 
 
 class Lengths:
@@ -162,11 +160,10 @@ def test_the_clips_trained_before_a_restart_are_known_under_another_seed():
 
 def test_it_is_known_where_a_validation_comes_out_even():
     def even(lengths, processes, **more):
-        batches = EpochBatches()
-        batches.inner = sampler(lengths, world=processes, is_training=False, **more)
+        batches = sampler(lengths, world=processes, is_training=False, **more)
         parts = [len(sampler(lengths, rank, processes, is_training=False)) for rank in range(processes)]
-        assert batches.gives_all_as_many(processes) == (len(set(parts)) == 1)
-        return batches.gives_all_as_many(processes)
+        assert batches.gives_all_as_many() == (len(set(parts)) == 1)
+        return batches.gives_all_as_many()
 
     assert even([10] * 3, 2)
     assert not even([900] * 3, 2)  # three batches of one clip, which cannot be split

@@ -20,7 +20,8 @@ from asr.training.worker import explained
 
 VALUES = {
     "family": "paraformer",
-    "dataset_conf": {"batch_size": 6000},
+    "seed": 0,
+    "dataset_conf": {"batch_size": 6000, "batch_type": "token"},
     "train_conf": {"max_epoch": 5},
     "optim_conf": {"lr": 1},
 }
@@ -82,14 +83,17 @@ def test_changes_in_words():
     assert changes({"a": {"b": 1, "c": 2}}, {"a": {"b": 1, "c": 3}, "d": 4}) == ["a.c 2 -> 3", "d unset -> 4"]
 
 
+LIMITS = {"batch_size": 6000, "batch_type": "token", "min_source_length": 0, "max_source_length": None}
+
+
 def test_a_clip_longer_than_a_batch_is_named(tmp_path):
     # FunASR's sampler would put out an empty batch before it, and crash.
     with pytest.raises(RecipeError, match=r"/corpus/long\.wav: 61\.0 s .*batch_size 6000"):
-        fit([clip(100), clip(6100, "long")], {"batch_size": 6000}, "train", tmp_path)
+        fit([clip(100), clip(6100, "long")], LIMITS, "train", tmp_path)
 
 
 def test_a_clip_that_would_outgrow_its_batch_at_the_slowest_speed_is_named(tmp_path):
-    conf = {"batch_size": 6000, "speed_perturb": [0.9, 1.0]}
+    conf = {**LIMITS, "speed_perturb": [0.9, 1.0]}
     with pytest.raises(RecipeError, match=r"long\.wav: 55\.0 s \(5500 frames, 6112 at the slowest speed_perturb\)"):
         fit([clip(100), clip(5500, "long")], conf, "train", tmp_path)
     assert len(fit([clip(5500, "long")], conf, "val", tmp_path)) == 1  # validation is never slowed
@@ -97,7 +101,7 @@ def test_a_clip_that_would_outgrow_its_batch_at_the_slowest_speed_is_named(tmp_p
 
 
 def test_clips_beyond_the_limit_are_listed_not_lost(tmp_path, capsys):
-    conf = {"batch_size": 6000, "max_source_length": 500, "min_source_length": 20}
+    conf = {**LIMITS, "max_source_length": 500, "min_source_length": 20}
     kept = fit([clip(100), clip(501, "long"), clip(19, "short")], conf, "train", tmp_path)
     assert [item.key for item in kept] == ["k"]
     assert "2 of 3 clips" in capsys.readouterr().out

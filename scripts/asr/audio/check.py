@@ -2,25 +2,25 @@
 
 Clipping is sound that stands still at its limit: runs of at least three samples of one channel within one 16-bit step
 of the clip's own highest (or lowest) value, where that lies above a quarter of full scale; where it reaches 99.9 % of
-full scale, every sample up there counts, because what a codec or a volume control did after the clipping leaves no
-exact plateau. The clip's own limit, because recorders and volume controls clip below full scale too; three samples
-within one step, because speech turns faster than that: at half of full scale only tones below 30 Hz (at 16 kHz) do not.
-Files of 8 bits and of telephones have steps so coarse that sound stands still anywhere: there only their own full scale
-counts. From ten such samples on (0.6 ms at 16 kHz) it is a warning; fewer are not audible.
+full scale, every sample up there counts, because a codec after the clipping leaves no exact plateau. The clip's own
+limit, because recorders clip below full scale too; three samples, because speech turns faster than that. Files of 8
+bits and of telephones have steps so coarse that sound stands still anywhere: there only their own full scale counts.
+From ten such samples on (0.6 ms at 16 kHz) it is a warning; fewer are not audible.
 
 Silence: the loudest 25 ms of the channels' mean, without its constant part (which the features remove too), lie
 below -60 dB of full scale.
 
-On 1,632 recorded words of 34 typical speakers (from DSPSpeech-20; phones and laptops) 26 clips (1.6 %), all
-of one speaker, are clipped by this measure; one more has 6 such samples, all others have none, though 24 of them reach
-99.9 % of full scale. The loudest 25 ms of the quietest clip are at -31 dB.
+Of 1,632 recorded words of 34 typical speakers (from DSPSpeech-20; phones and laptops) 26, all of one speaker, are
+clipped by this measure, though 24 others reach 99.9 % of full scale; the loudest 25 ms of the quietest are at -31 dB.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+import numpy as np
 
 from asr.audio.clip import Cut, UnreadableError
 from asr.audio.workers import map_in_processes
@@ -35,7 +35,7 @@ SILENCE_DB = -60.0
 WINDOW_SECONDS = 0.025
 
 Finding = tuple[str, str]  # kind, detail: as in problems.tsv
-Checked = list[Finding] | UnreadableError  # what is odd about a clip, or why it cannot be decoded
+Checked = list[Finding] | UnreadableError
 
 
 class Sound(NamedTuple):
@@ -51,7 +51,6 @@ class Sound(NamedTuple):
 
 def measure(path: str, cut: Cut | None = None) -> Sound:
     """Decode a clip. UnreadableError where that cannot be done to its end, or is no sound."""
-    import numpy as np
     import soundfile
 
     from asr.audio.reading import blocks, mono
@@ -71,10 +70,8 @@ def measure(path: str, cut: Cut | None = None) -> Sound:
     )
 
 
-def _clipped(samples: Any, lowest: float) -> int:
+def _clipped(samples: np.ndarray, lowest: float) -> int:
     """Return how many samples stand still, in runs, at the highest value, if that is ``lowest`` at least."""
-    import numpy as np
-
     top = float(samples.max())
     if top < lowest:
         return 0
@@ -84,10 +81,8 @@ def _clipped(samples: Any, lowest: float) -> int:
     return int(runs[runs >= RUN].sum())
 
 
-def _loudest_power(samples: Any, size: int) -> float:
+def _loudest_power(samples: np.ndarray, size: int) -> float:
     """Return the power of the loudest window, without each window's constant part."""
-    import numpy as np
-
     whole = len(samples) // size * size
     windows, rest = samples[:whole].reshape(-1, size), samples[whole:]
     powers = np.einsum("ij,ij->i", windows, windows) / size - windows.mean(axis=1) ** 2
@@ -121,6 +116,4 @@ def check_all(jobs: Sequence[tuple[str, Cut | None]], workers: int | None = None
 
     A RecipeError that names the clip where a process was killed.
     """
-    import soundfile  # noqa: F401  # before the processes fork, so that it is loaded once
-
     return map_in_processes(_check, jobs, lambda job: job[0], workers)

@@ -1,4 +1,4 @@
-"""A clip, a file or a piece of one, and whether the file still holds it."""
+"""A clip: a file or a piece of one."""
 
 from __future__ import annotations
 
@@ -47,9 +47,3 @@ def frames_of(cut: Cut | None, frames: int, rate: int, channels: int) -> tuple[i
         times = f"{first / rate:.2f} s to {last / rate:.2f} s of a file of {frames / rate:.2f} s"
         raise UnreadableError(times, "cut beyond the end")
     return first, min(last, frames) - first
-
-
-def check_duration(seconds: float, expected: float | None) -> None:
-    """UnreadableError where a clip has another duration than stage 1 wrote down: a cut WAV decodes without an error."""
-    if expected is not None and abs(seconds - expected) > TOLERANCE:
-        raise UnreadableError(f"has {seconds:.2f} s now, and had {expected:.2f} s in stage 1")

@@ -2,41 +2,41 @@
 
     <out>_audio/<speaker>/<key>-<digest>.wav       16-bit PCM
 
-The digest covers the source file (its path, size and time), the piece that was cut, and how it was made. A file that is
-there, whole, and made since its source last changed is kept; any other is made anew, under a temporary name that is
-then changed. Files are not forced to the disk one by one, which would take longer than all the rest: what a power cut
-leaves of one has a size that its header contradicts, and is made anew.
+The digest covers the source file (its path, size and time), key, the piece that was cut, and how it was made. A file
+that is there and whole is kept; any other is made anew, under a temporary name. Files are not forced to the disk one by
+one, which would take longer than all the rest: what a power cut leaves of one has a size that its header contradicts.
 """
 
 from __future__ import annotations
 
-import filecmp
-import hashlib
 import os
 import re
-import shutil
+import wave
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+import numpy as np
 
 from asr.audio.clip import Cut, UnreadableError
 from asr.audio.headers import read_header
 from asr.audio.workers import map_in_processes
+from asr.core.digests import sha256_text
 from asr.core.errors import RecipeError
+from asr.core.files import free_disk
 from asr.core.manifest import MODEL_SAMPLE_RATE
 from asr.core.names import UNKNOWN_SPEAKER
 
 METHOD = "soxr-hq-1"  # changes with whatever changes the samples
 _MADE = re.compile(r".+-[0-9a-f]{16}\.wav", re.DOTALL)
 _PARTIAL = re.compile(r"\..+-[0-9a-f]{16}\.wav\.[^.]+\.part", re.DOTALL)
-_LONGEST = 200  # bytes of a key or a speaker in a file name; file systems take 255
-_BLOCK = 4096  # bytes that a file system gives out at a time
+_LONGEST = 50  # characters of a key or a speaker in a file name; file systems take 255 bytes
 _HEADER = 44  # bytes
 
 
 class Job(NamedTuple):
-    """What to make: an utterance's key and speaker, its file, what of it, and how long that lasts in seconds."""
+    """What to make, of which file, and how long that lasts in seconds."""
 
     key: str
     speaker: str
@@ -71,11 +71,10 @@ def convert(
     was killed; what was made so far is kept.
     """
     made: dict[str, Made] = {}
-    failed: list[Failed] = []
-    new: list[tuple[Job, str]] = []
+    failed, new, beyond = [], [], []
     for job in jobs:
         path = path_of(job, folder)
-        if samples := _samples_of(job, path):
+        if samples := _samples_of(path):
             made[job.key] = Made(path, samples)
         else:
             new.append((job, path))
@@ -83,74 +82,55 @@ def convert(
     if not new:
         return made, failed
     _check_room(folder, [job for job, _ in new])
-    for parent in {os.path.dirname(path) for _, path in new}:
-        os.makedirs(parent, exist_ok=True)
-    import soundfile  # noqa: F401  # before the processes fork, so that they are loaded once
-    import soxr  # noqa: F401
-
-    beyond = []
     results = map_in_processes(_work, new, lambda task: task[0].source, workers)
-    for (job, _), (result, over) in zip(new, results, strict=True):
-        if isinstance(result, Failed):
-            failed.append(result)
-        else:
-            made[job.key] = result
-        if over:
-            beyond.append(over)
-        advance(1)
-    if beyond:
-        print(
-            f"audio converted: {sum(beyond):,} samples of {len(beyond):,} clips were beyond full scale: cut off at it"
-        )
-    return made, failed
-
-
-def _stamp(path: str) -> tuple[int, int, int] | None:
-    """Return a file's size and its times of modification and change in ns; None where there is no such file."""
     try:
-        about = os.stat(path)
-    except (OSError, ValueError):
-        return None
-    return about.st_size, about.st_mtime_ns, about.st_ctime_ns
+        for (job, _), (result, over) in zip(new, results, strict=True):
+            if isinstance(result, Failed):
+                failed.append(result)
+            else:
+                made[job.key] = result
+            if over:
+                beyond.append(over)
+            advance(1)
+    finally:
+        for path in folder.glob("*/.*-*.wav.*.part"):  # of processes that were ended
+            path.unlink()
+    if beyond:
+        clips = f"{sum(beyond):,} samples of {len(beyond):,} clips"
+        print(f"audio converted: {clips} were beyond full scale: cut off at it")
+    return made, failed
 
 
 def path_of(job: Job, folder: Path) -> str:
     """Return the converted clip's path. A source that cannot be read has one too; converting it then fails."""
-    stamp = (_stamp(job.source) or ())[:2]
+    try:
+        about = os.stat(job.source)
+        stamp = (about.st_size, about.st_mtime_ns)
+    except (OSError, ValueError):
+        stamp = ()
     identity = repr((METHOD, os.path.abspath(job.source), stamp, job.key, tuple(job.cut or ())))
-    digest = hashlib.sha256(identity.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+    digest = sha256_text(identity, "surrogateescape")[:16]
     return os.path.join(folder, _name(job.speaker) or UNKNOWN_SPEAKER, f"{_name(job.key)}-{digest}.wav")
 
 
 def _name(text: str) -> str:
-    """Return a key or speaker as part of a path, of at most 200 bytes; what is longer ends in a digest of the whole."""
-    text = text.replace("/", "_").replace("\0", "_")
-    raw = text.encode("utf-8", "surrogateescape")
-    if len(raw) > _LONGEST:
-        end = f"~{hashlib.sha256(raw).hexdigest()[:8]}"
-        text = raw[: _LONGEST - len(end)].decode("utf-8", "ignore") + end
-    return f"_{text}" if text in (".", "..") else text
+    """Return a key or speaker as part of a path; the digest tells apart what begins alike."""
+    name = text.replace("/", "_").replace("\0", "_")[:_LONGEST]
+    return f"_{name}" if name in (".", "..") else name
 
 
-def _samples_of(job: Job, path: str) -> int:
-    """Return the samples of a converted clip that is there, whole and up to date, else 0."""
-    made, source = _stamp(path), _stamp(job.source)
-    # The change time, which cannot be set, shows a source that was replaced with its old size and time kept.
-    if made is None or source is None or made[2] <= source[2]:
-        return 0
+def _samples_of(path: str) -> int:
+    """Return the samples of a converted clip that is there and whole, else 0."""
     try:
         header = read_header(path)
     except UnreadableError:
         return 0
-    whole = header[1:] == (MODEL_SAMPLE_RATE, 1, 0, False) and made[0] == _HEADER + 2 * header.num_samples
-    return header.num_samples if whole else 0
+    whole = header == (header.num_samples, MODEL_SAMPLE_RATE, 1, 0, False)
+    return header.num_samples if whole and os.path.getsize(path) == _HEADER + 2 * header.num_samples else 0
 
 
 def _check_room(folder: Path, jobs: Sequence[Job]) -> None:
-    sizes = (_HEADER + 2 * MODEL_SAMPLE_RATE * job.seconds for job in jobs)
-    need = sum(-(-size // _BLOCK) * _BLOCK for size in sizes)
-    there = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
-    free = shutil.disk_usage(there).free
+    need, free = sum(_HEADER + 2 * MODEL_SAMPLE_RATE * job.seconds for job in jobs), free_disk(folder)
     if need > free:
         raise RecipeError(
             f"{folder}: {len(jobs):,} clips as 16-kHz mono need {need / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free;"
@@ -163,49 +143,34 @@ def _work(task: tuple[Job, str]) -> tuple[Made | Failed, int]:
     job, path = task
     partial = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.{os.getpid()}.part")
     try:
-        before = _stamp(job.source)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
         read_header(job.source)  # a header that is not a whole file's is an error, though it could be decoded
         samples, beyond = _write(job, partial)
-        if _stamp(job.source) != before:
-            raise UnreadableError("it changed while it was being read; run it again")
-        _put(partial, path)
+        os.replace(partial, path)
     except UnreadableError as error:
         return Failed(job.key, job.source, error.kind, str(error)), 0
     except OSError as error:
         why = error.strerror or error
         raise RecipeError(f"{path}: cannot be written ({why}); what was made so far is kept") from None
     finally:
-        with suppress(FileNotFoundError):
+        with suppress(OSError):
             os.unlink(partial)
     return Made(path, samples), beyond
 
 
 def _write(job: Job, path: str) -> tuple[int, int]:
     """Write a clip as 16-kHz mono; return its samples, and how many of them were beyond full scale."""
-    import wave
-
-    import numpy as np
-
     from asr.audio.reading import resampled
 
     beyond = 0
     with open(path, "wb") as stream, wave.open(stream, "wb") as out:
         out.setparams((1, 2, MODEL_SAMPLE_RATE, 0, "NONE", ""))
         for piece in resampled(job.source, job.cut):
-            scaled: Any = np.rint(piece * 32768)
+            scaled = np.rint(piece * 32768)
             beyond += int(((scaled > 32767) | (scaled < -32768)).sum())
             out.writeframesraw(np.clip(scaled, -32768, 32767).astype("<i2").tobytes())
         samples = out.tell()
     return samples, beyond
-
-
-def _put(partial: str, path: str) -> None:
-    """Give the file its name. Where the same is there already, its time stays: nothing that depends on it is stale."""
-    with suppress(FileNotFoundError):
-        if filecmp.cmp(partial, path, shallow=False):
-            about = os.stat(path)
-            os.utime(partial, ns=(about.st_atime_ns, about.st_mtime_ns))
-    os.replace(partial, path)
 
 
 def prune(folder: Path, keep: Collection[str]) -> int:
@@ -214,16 +179,14 @@ def prune(folder: Path, keep: Collection[str]) -> int:
     Only files with names that this module makes are touched, and only in the folders of speakers.
     """
     removed = 0
-    for speaker in list(os.scandir(folder)) if folder.is_dir() else ():
-        if not speaker.is_dir(follow_symlinks=False):
-            continue
-        for entry in list(os.scandir(speaker.path)):
-            stale = _MADE.fullmatch(entry.name) and entry.path not in keep
-            if (stale or _PARTIAL.fullmatch(entry.name)) and entry.is_file(follow_symlinks=False):
-                os.unlink(entry.path)
+    for speaker in [path for path in folder.glob("*") if path.is_dir() and not path.is_symlink()]:
+        for path in list(speaker.iterdir()):
+            stale = _MADE.fullmatch(path.name) and str(path) not in keep
+            if (stale or _PARTIAL.fullmatch(path.name)) and path.is_file() and not path.is_symlink():
+                path.unlink()
                 removed += 1
         with suppress(OSError):  # somebody's own file is in it
-            os.rmdir(speaker.path)
+            speaker.rmdir()
     with suppress(OSError):
-        os.rmdir(folder)
+        folder.rmdir()
     return removed

@@ -1,19 +1,21 @@
 """Sample count, rate and channels of a clip from its header, without decoding the sound.
 
-Plain WAV (PCM, float, A-law, mu-law) is read here, about ten times faster than through libsndfile, which takes
+Plain WAV (PCM, float, A-law, mu-law) is read here, in less than half of the time that libsndfile needs, which takes
 everything else: flac, ogg, opus, compressed or very large WAV.
 """
 
 from __future__ import annotations
 
 import os
+import stat
 import struct
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import BinaryIO, NamedTuple
 
 from asr.audio.clip import UnreadableError, sound_error
 
 EXTENSIONS = (".wav", ".flac", ".ogg", ".opus")  # in order of preference where one id has several
-
+_Layout = tuple[int, int, int, bool]  # sample rate, channels, bytes for one sample of all channels, floating point
 _FIXED_SIZE_CODECS = {1, 3, 6, 7}  # PCM, IEEE float, A-law, mu-law: every sample takes the same room
 _FLOAT, _EXTENSIBLE = 3, 0xFFFE
 _STREAMED = 0x7FFF0000  # encoders that write to a pipe leave a length near 2 or 4 GiB in the header
@@ -38,50 +40,45 @@ class Header(NamedTuple):
 def read_header(path: str) -> Header:
     """Read a clip's header. UnreadableError where it is damaged, without sound, or shorter than its header says."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        about = os.stat(path)
+        if not stat.S_ISREG(about.st_mode):
+            raise UnreadableError("not a file")
+        if not about.st_size:
+            raise UnreadableError("the file has 0 bytes", "zero-length audio")
+        with open(path, "rb") as file:
+            header = _wav_header(file, about.st_size) or _any_header(path)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name, or a lone surrogate
         raise UnreadableError(getattr(error, "strerror", None) or str(error)) from None
-    try:
-        size = os.fstat(descriptor).st_size
-        head = os.read(descriptor, 128)
-        if not head:
-            raise UnreadableError("the file has 0 bytes", "zero-length audio")
-        header = _wav_header(descriptor, head, size)
-    except OSError as error:
-        raise UnreadableError(error.strerror or str(error)) from None
-    finally:
-        os.close(descriptor)
-    header = header or _any_header(path)
     if header.num_samples <= 0:
         raise UnreadableError("the header counts 0 samples", "zero-length audio")
     return header
 
 
-def _wav_header(descriptor: int, head: bytes, size: int) -> Header | None:
+def _wav_header(file: BinaryIO, size: int) -> Header | None:
     """Walk a RIFF file's chunks to its ``data``; None where libsndfile should look instead."""
-    if head[:4] != b"RIFF" or head[8:12] != b"WAVE":
-        return None
-    position, layout = 12, None
-    for _ in range(_MAX_CHUNKS):
-        if position + 8 > size:
-            break
-        chunk = _bytes(descriptor, head, position, 8)
-        length = int.from_bytes(chunk[4:8], "little")
-        if chunk[:4] == b"fmt ":
-            layout = _layout(_bytes(descriptor, head, position + 8, min(length, 40)))
-        elif chunk[:4] == b"data":
-            return _sized(descriptor, layout, length, position + 8, size)
-        position += 8 + length + length % 2
+    head, layout = file.read(12), None
+    if head[:4] == b"RIFF" and head[8:] == b"WAVE":
+        for name, length, start in _chunks(file, 12, size):
+            if name == b"fmt ":
+                layout = _layout(file.read(min(length, 40)))
+            elif name == b"data":
+                return _sized(file, layout, length, start, size) if layout and length < _STREAMED else None
     return None
 
 
-def _bytes(descriptor: int, head: bytes, position: int, count: int) -> bytes:
-    end = position + count
-    return head[position:end] if end <= len(head) else os.pread(descriptor, count, position)
+def _chunks(file: BinaryIO, position: int, size: int) -> Iterator[tuple[bytes, int, int]]:
+    """Yield (name, length, first byte) of the chunks from ``position`` on, with the file at the first byte."""
+    for _ in range(_MAX_CHUNKS):
+        if position + 8 > size:
+            return
+        file.seek(position)
+        name, length = struct.unpack("<4sI", file.read(8))
+        yield name, length, position + 8
+        position += 8 + length + length % 2
 
 
-def _layout(body: bytes) -> tuple[int, int, int, bool] | None:
-    """Return (sample rate, channels, bytes for one sample of all channels, floating point) of a ``fmt `` chunk."""
+def _layout(body: bytes) -> _Layout | None:
+    """Return the layout that a ``fmt `` chunk states; None where samples do not take the same room each."""
     if len(body) < 16:
         return None
     codec, channels, rate, _, block, bits = struct.unpack_from("<HHIIHH", body)
@@ -92,11 +89,8 @@ def _layout(body: bytes) -> tuple[int, int, int, bool] | None:
     return rate, channels, block, codec == _FLOAT
 
 
-def _sized(
-    descriptor: int, layout: tuple[int, int, int, bool] | None, length: int, start: int, size: int
-) -> Header | None:
-    if layout is None or length >= _STREAMED:
-        return None
+def _sized(file: BinaryIO, layout: _Layout, length: int, start: int, size: int) -> Header:
+    """Compare the ``length`` of the sound, which begins at ``start``, with the file's ``size``; all in bytes."""
     rate, channels, block, floating = layout
     there = size - start
     if length - there > start:  # more than the header itself, which telephones' recorders count as sound
@@ -104,10 +98,9 @@ def _sized(
         raise UnreadableError(detail, "truncated audio")
     if length > there:
         return Header(there // block, rate, channels, there - length, floating)
-    piece = block * max(rate // 100, 1)  # 10 ms: recorders pad
-    unread = 0
-    if there - length >= piece and not _are_chunks(descriptor, start + length + length % 2, size):
-        unread = there - length
+    unread = there - length
+    if unread < block * max(rate // 100, 1) or _are_chunks(file, start + length + length % 2, size):  # recorders pad
+        unread = 0
     if unread and length < block:
         detail = (
             f"the header counts 0 samples, and {unread:,} bytes follow: its length was never written; write the file"
@@ -117,21 +110,16 @@ def _sized(
     return Header(length // block, rate, channels, unread, floating)
 
 
-def _are_chunks(descriptor: int, position: int, size: int) -> bool:
+def _are_chunks(file: BinaryIO, position: int, size: int) -> bool:
     """Return whether what follows the sound is RIFF chunks: four printable characters and a length that fits, each."""
-    for _ in range(_MAX_CHUNKS):
-        if position + 8 > size:
-            return True
-        chunk = os.pread(descriptor, 8, position)
-        length = int.from_bytes(chunk[4:8], "little")
-        if not all(0x20 <= byte < 0x7F for byte in chunk[:4]) or position + 8 + length > size:
-            return False
-        position += 8 + length + length % 2
-    return False
+    return all(
+        all(0x20 <= byte < 0x7F for byte in name) and start + length <= size
+        for name, length, start in _chunks(file, position, size)
+    )
 
 
 def _any_header(path: str) -> Header:
-    import soundfile  # 0.3 s to import, and seldom needed
+    import soundfile  # slow to import, and seldom needed
 
     try:
         info = soundfile.info(path)

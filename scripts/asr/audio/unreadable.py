@@ -47,11 +47,8 @@ def check_folder(path: str | os.PathLike[str]) -> None:
 class Unreadable:
     """The clips of a set that cannot be read, by key.
 
-    Args:
-        of: the set's name.
-        clips: how many it has.
-        share: of them that may be unreadable.
-        tell: is given a line for each; the first says how to leave them out for good.
+    ``of`` names the set of ``clips`` clips, ``share`` of which may be unreadable. ``tell`` is given a line for each;
+    the first says how to leave them out for good.
     """
 
     def __init__(self, of: str, clips: int, share: float, tell: Callable[[str], None]) -> None:
@@ -70,7 +67,6 @@ class Unreadable:
                 f"{what}; {count} clips of the {self.of} set cannot be read, and max_unreadable allows {self.limit} of"
                 f" {self.clips}; put them back, or leave them out of the data: {remedy()}"
             )
-        for_good = (
-            f" (for good: {remedy()}; a run that was trained on them then needs a new --tag)" if count == 1 else ""
-        )
-        self.tell(f"{what}; left out, {count} of {self.clips} clips of the {self.of} set so far{for_good}")
+        advice = f" (for good: {remedy()}; a run that was trained on them then needs a new --tag)"
+        so_far = f"left out, {count} of {self.clips} clips of the {self.of} set so far"
+        self.tell(f"{what}; {so_far}{advice if count == 1 else ''}")

@@ -1,15 +1,12 @@
-"""Work on many audio files in several processes: results in order, memory bounded, no hang when a process dies."""
+"""Work on many audio files in several processes: results in order, and no hang when a process dies."""
 
 from __future__ import annotations
 
-import gc
 import multiprocessing
-import signal
-import sys
-import traceback
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
-from multiprocessing.connection import Connection
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 from asr.core.errors import RecipeError
@@ -19,76 +16,24 @@ Work = Callable[[Any], Any]
 
 
 def map_in_processes(work: Work, items: Sequence[Any], path_of: Work, number: int | None = None) -> Iterator[Any]:
-    """Yield ``work(item)`` of every item, in their order; item i is process i % number's.
+    """Yield ``work(item)`` of every item, in their order, by ``number`` processes; None for one a core.
 
-    A process that is ahead waits for its pipe to be read. What ``work`` raises is raised here, and a process that was
-    killed is a RecipeError that names the file (``path_of(item)``) it was reading. ``number``: None for one a core.
+    What ``work`` raises is raised here. A RecipeError where a process was killed names the first file
+    (``path_of(item)``) that was being read.
     """
-    context, number = multiprocessing.get_context("fork"), min(number or cores(), len(items))
-    processes, pipes = [], []
-    try:
-        for first in range(number):
-            ours, theirs = context.Pipe(duplex=False)
-            process = context.Process(target=_serve, args=(work, items[first::number], theirs), daemon=True)
-            held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # until the process ignores it itself
-            try:
-                process.start()
-            finally:
-                signal.pthread_sigmask(signal.SIG_SETMASK, held)
-            theirs.close()  # else this process would not see the other one's end
-            processes.append(process)
-            pipes.append(ours)
-        for index, item in enumerate(items):
-            try:
-                result, error = pipes[index % number].recv()
-            except EOFError:
-                raise _ended(processes[index % number], path_of(item)) from None
-            if error is not None:
-                raise error
-            yield result
-    finally:
-        _stop(processes)
-
-
-def _ended(process: Any, path: str) -> RecipeError:
-    process.join(5)
-    code = process.exitcode or 0
-    how = f"by signal {-code}" if code < 0 else f"with status {code}"
-    memory = " (out of memory?)" if code == -signal.SIGKILL else ""
-    return RecipeError(
-        f"{path}: the process that was reading it was ended {how}{memory}; run the command again: what is done is kept"
-    )
-
-
-def _stop(processes: Sequence[Any]) -> None:
-    for process in processes:
-        process.terminate()
-    for process in processes:
-        process.join(2)
-        if process.is_alive():
-            process.kill()
-            process.join()
-
-
-def _serve(work: Work, items: Sequence[Any], pipe: Connection) -> None:
-    """In a process of its own: send (result, error) of each item."""
-    become_child()
-    signal.signal(signal.SIGTERM, _leave)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    gc.freeze()  # else the first collection would copy every page of the parent's utterances
-    for item in items:
-        result, error = None, None
+    context, number = multiprocessing.get_context("fork"), min(number or cores(), len(items)) or 1
+    with ProcessPoolExecutor(number, context, become_child) as pool:
         try:
-            result = work(item)
-        except RecipeError as refusal:
-            error = refusal
-        except Exception:
-            error = RuntimeError(f"{item!r}: {traceback.format_exc()}")
-        with suppress(BrokenPipeError):
-            pipe.send((result, error))
-
-
-def _leave(_signal: int, _frame: Any) -> None:
-    # What the exit leaves unfinished (a sound file without parameters yet) may complain in its destructor.
-    sys.unraisablehook = lambda _: None
-    raise SystemExit  # so that half-written files are removed
+            futures = deque(pool.submit(work, item) for item in items)
+            for item in items:
+                try:
+                    yield futures.popleft().result()
+                except BrokenProcessPool:
+                    raise RecipeError(
+                        f"{path_of(item)}: a process that was reading it, or a file soon after it, was killed (out of"
+                        " memory?); run the command again: what is done is kept"
+                    ) from None
+        except BaseException:
+            for process in multiprocessing.active_children():
+                process.kill()
+            raise

@@ -8,10 +8,10 @@ import os
 
 def sha256_file(path: str | os.PathLike[str]) -> str:
     """Return the sha256 of a file's bytes."""
-    digest, buffer = hashlib.sha256(), memoryview(bytearray(1 << 18))
-    with open(path, "rb", buffering=0) as stream:
-        while size := stream.readinto(buffer):
-            digest.update(buffer[:size])
+    digest = hashlib.sha256()
+    with open(path, "rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
     return digest.hexdigest()
 
 

@@ -40,8 +40,8 @@ def report(message: str) -> None:
 def stop_as_by_ctrl_c() -> None:
     """Let SIGTERM (kill, docker stop) and SIGHUP (a lost connection) raise KeyboardInterrupt in this process, once.
 
-    What ends a process group, or is passed on by run.sh, may come twice, and is not to cut the clean-up short. A
-    process that is forked just ends, as by default. A signal that is ignored (nohup) stays so.
+    They may come twice, and are not to cut the clean-up short. A process that is forked just ends, as by default. A
+    signal that is ignored (nohup) stays so.
     """
     ours, signals = os.getpid(), (signal.SIGTERM, signal.SIGHUP)
 
@@ -57,17 +57,13 @@ def stop_as_by_ctrl_c() -> None:
             signal.signal(number, stop)
 
 
-def run(main: Callable[[], int | None], at_once: bool = False) -> None:
+def run(main: Callable[[], int | None]) -> None:
     """Run a command's ``main`` and exit with the recipe's statuses: 0 done, 1 failed, 2 usage, 130 interrupted.
-
-    ``at_once``: leave without freeing a million objects one by one; for a main that leaves nothing open.
 
     A RecipeError, a full disk, a missing file or a refused one becomes one line on stderr. Anything else is a
     fault in the recipe and keeps its traceback.
     """
     stop_as_by_ctrl_c()
-    if os.environ.get("ASR_TRACEBACK"):
-        sys.exit(main() or 0)
     try:
         status = main() or 0
         sys.stdout.flush()
@@ -81,8 +77,4 @@ def run(main: Callable[[], int | None], at_once: bool = False) -> None:
         where = f"{error.filename}: " if error.filename else ""
         report(f"{where}{error.strerror or error}")
         status = EXIT_FAILED
-    if at_once:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(int(status))
     sys.exit(status)

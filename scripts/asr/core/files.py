@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,38 +27,26 @@ def atomic_open(path: str | os.PathLike[str], mode: str = "w") -> Iterator[IO[An
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    fd, name = _temporary(path)
+    fd, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=SUFFIX, dir=path.parent)
+    lock(fd, wait=True)  # until it is closed: sweep leaves it alone; where there are no locks, nothing is swept
+    encoding, newline = (None, None) if "b" in mode else ("utf-8", "\n")
     try:
-        text = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
-        with os.fdopen(fd, mode, **text) as stream:
+        with os.fdopen(fd, mode, encoding=encoding, newline=newline) as stream:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
             umask = os.umask(0)
             os.umask(umask)
             os.chmod(name, 0o666 & ~umask)
-            os.replace(name, path)  # while it is locked
+            os.replace(name, path)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(name)
         raise
 
 
-def _temporary(path: Path) -> tuple[int, str]:
-    """Return a new file beside ``path``, open and locked until it is closed: ``sweep`` leaves it alone."""
-    while True:
-        fd, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=SUFFIX, dir=path.parent)
-        lock(fd, wait=True)  # in vain on a file system without locks, where nothing is swept
-        if os.fstat(fd).st_nlink:  # else it was swept before it was locked
-            return fd, name
-        os.close(fd)
-
-
 def sweep(folder: Path) -> None:
-    """Remove what killed processes have left of ``atomic_open`` in ``folder``; a file that is being written is locked.
-
-    A lock goes with its process, whatever ends that; so nothing is guessed from process numbers or times.
-    """
+    """Remove what killed processes have left of ``atomic_open`` in ``folder``: a lock goes with its process."""
     for path in folder.glob(f".*{SUFFIX}"):
         if _OURS.fullmatch(path.name):
             with contextlib.suppress(OSError), open(path, "r+b") as stream:
@@ -74,6 +63,14 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
     """Write ``value`` as indented UTF-8 JSON, keys in their given order, as a whole or not at all."""
     write_text(path, json.dumps(value, ensure_ascii=False, indent=2) + "\n")
+
+
+def free_disk(path: str | os.PathLike[str]) -> int:
+    """Return the free bytes, for this user, on the disk that holds ``path``, or will once it is made."""
+    folder = Path(path).absolute()
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free
 
 
 def read_json(path: str | os.PathLike[str], remedy: str) -> dict[str, Any]:

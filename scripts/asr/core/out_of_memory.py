@@ -67,15 +67,14 @@ class TooLarge(NamedTuple):
 def all_too_large(exp: Path) -> dict[str, TooLarge]:
     """Return what did not fit in this training, by device; nothing where all did."""
     try:
-        found = json.loads((exp / TOO_LARGE).read_text(encoding="utf-8"))
-        return {device: TooLarge(int(item["padded_frames"]), str(item["made"])) for device, item in found.items()}
-    except (OSError, ValueError, TypeError, LookupError, AttributeError):
+        limits = json.loads((exp / TOO_LARGE).read_text(encoding="utf-8"))
+    except FileNotFoundError:
         return {}
+    return {device: TooLarge(**limit) for device, limit in limits.items()}
 
 
-def keep_too_large(exp: Path, device: str, found: TooLarge) -> None:
-    """Remember what did not fit for the processes that start after this one; another may have found a smaller one."""
-    kept = all_too_large(exp)
-    if device not in kept or found.padded_frames < kept[device].padded_frames:
-        kept[device] = found
-        write_json(exp / TOO_LARGE, {name: item._asdict() for name, item in kept.items()})
+def keep_too_large(exp: Path, device: str, limit: TooLarge) -> None:
+    """Remember what did not fit for the processes that start after this one; another may have met a smaller one."""
+    limits = all_too_large(exp)
+    smallest = min(limit, limits.get(device, limit))
+    write_json(exp / TOO_LARGE, {name: kept._asdict() for name, kept in {**limits, device: smallest}.items()})

@@ -25,20 +25,14 @@ def die_with_parent() -> None:
     torchrun gives its workers a session of their own, so a kill of run.sh's process group would leave them training,
     and writing checkpoints beside those of the next run.
     """
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
-def leave_stopping_to_parent() -> None:
-    """Ignore a stop of the whole group (Ctrl-C, SIGTERM, SIGHUP): the parent ends this process."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def become_child() -> None:
-    """Do what a process does first that its parent ends, and that may not outlive it."""
+    """Leave stopping (Ctrl-C, SIGTERM, SIGHUP of the whole group) to the parent, and do not outlive it."""
     die_with_parent()
-    leave_stopping_to_parent()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
 
 
 class ChildEndedError(Exception):

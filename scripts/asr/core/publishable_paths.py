@@ -33,16 +33,13 @@ def public(value: Any, root: Path = REPOSITORY, name: str = "file") -> Any:
     nobody can tell where it ends.
     """
     if isinstance(value, dict):
-        return {key: _item(str(key), item, root, name) for key, item in value.items()}
+        return {
+            key: public_command(part, root) if key == "command" else public(part, root, name if key == "id" else key)
+            for key, part in value.items()
+        }
     if isinstance(value, (list, tuple)):
-        return [public(item, root, name) for item in value]
+        return [public(part, root, name) for part in value]
     return _text(os.fspath(value), root, name) if isinstance(value, (str, os.PathLike)) else value
-
-
-def _item(key: str, value: Any, root: Path, name: str) -> Any:
-    if key == "command" and isinstance(value, (list, tuple)):
-        return public_command([str(word) for word in value], root)
-    return public(value, root, name if key == "id" else key)
 
 
 def public_command(words: Sequence[str], root: Path = REPOSITORY) -> list[str]:
@@ -69,6 +66,7 @@ def _text(text: str, root: Path, name: str) -> str:
     if _OUTSIDE.match(text) and inside:
         return os.path.relpath(full, root)
     if _OUTSIDE.match(text) or not inside:
-        return f"{_PLACE}{name}{_KIND.search(text)[0]}"
+        kind = _KIND.search(text)
+        return f"{_PLACE}{name}{kind[0] if kind else ''}"
     beginning = _BEGINNING.search(text)
     return f"{text[: beginning.start()]}{_PLACE}…" if beginning else text

@@ -7,7 +7,6 @@ lineage.json in models.lineage, score.json in scoring. README.md says what the f
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -70,31 +69,15 @@ class RunFolder:
         return sorted([*self.path.glob("model.pt*"), *self.path.glob("state.pt*")])
 
 
-@dataclass(frozen=True)
 class DecodeFolder:
     """The paths of a decode's files: exp/<tag>/baseline, exp/<tag>/tuned, or any other --out of asr.decode."""
 
-    path: Path
-
-    @property
-    def hypotheses(self) -> Path:
-        """Return the Kaldi text of one line an utterance."""
-        return self.path / "hyp.txt"
-
-    @property
-    def record(self) -> Path:
-        """Return the record of what was decoded, and how fast."""
-        return self.path / "decode.json"
-
-    @property
-    def partial(self) -> Path:
-        """Return the results of a decode that has not ended."""
-        return self.path / "hyp.partial"
-
-    @property
-    def fault(self) -> Path:
-        """Return the traceback of a decoding process that failed."""
-        return self.path / "decode_fault.txt"
+    def __init__(self, out: Path) -> None:
+        self.path = out
+        self.hypotheses = out / "hyp.txt"  # Kaldi text, a line an utterance
+        self.record = out / "decode.json"  # what was decoded, and how fast
+        self.partial = out / "hyp.partial"  # the results of a decode that has not ended
+        self.fault = out / "decode_fault.txt"  # the traceback of a decoding process that failed
 
 
 def rerun(exp: Path, stage: int) -> str:

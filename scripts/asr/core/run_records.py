@@ -1,7 +1,6 @@
-"""The JSON files of exp/<tag>: what each holds, and a reader and a writer for each.
+"""The JSON files of exp/<tag> that several parts read: what each holds, and how it is read and written.
 
-read_ranking(exp)             its content; a RecipeError says what is wrong and which command makes the file
-write_ranking(exp, ranking)   the whole file or nothing
+A reader's RecipeError says what is wrong and which command makes the file; a writer writes the whole file or nothing.
 """
 
 from __future__ import annotations
@@ -11,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypedDict, cast
+
+from typing_extensions import NotRequired
 
 from asr.core.digests import sha256_file
 from asr.core.errors import RecipeError
@@ -89,20 +90,17 @@ class AveragedFile(TypedDict):
     sha256: str
 
 
-class _AlwaysInAverage(TypedDict):
+class Average(TypedDict):
+    """avg.json: what an average was made of."""
+
     file: str
     sha256: str
     ranked_by: str | None
     checkpoints: list[AveragedFile]
-
-
-class Average(_AlwaysInAverage, total=False):
-    """avg.json: what an average was made of."""
-
-    asked_for: int  # of one run
-    how: str  # of several: uniform or greedy
-    runs: list[str]
-    attempts: list[dict[str, Any]]
+    asked_for: NotRequired[int]  # of one run
+    how: NotRequired[str]  # of several: uniform or greedy
+    runs: NotRequired[list[str]]
+    attempts: NotRequired[list[dict[str, Any]]]
 
 
 class DecodeInputs(TypedDict):
@@ -182,9 +180,8 @@ def read_resume_points(exp: Path) -> list[ResumePoint]:
     except FileNotFoundError:
         return []
     except (ValueError, TypeError):
-        raise RecipeError(
-            f"{path}: not a list of saves; give --restart, which throws this tag's checkpoints away"
-        ) from None
+        what = "not a list of saves; give --restart, which throws this tag's checkpoints away"
+        raise RecipeError(f"{path}: {what}") from None
 
 
 def write_resume_points(exp: Path, points: Sequence[ResumePoint]) -> None:
@@ -201,10 +198,10 @@ def note_digest(exp: Path, name: str, sha256: str) -> None:
 def read_digests(exp: Path) -> dict[str, str]:
     """Return {file name: sha256 that the checkpoint was written with}; nothing where digests.json is not readable."""
     try:
-        digests = json.loads(RunFolder(exp).digests.read_text(encoding="utf-8"))
-        return {name: sha256 for name, sha256 in digests.items() if isinstance(sha256, str)}
-    except (OSError, ValueError, AttributeError):
+        digests = read_json(RunFolder(exp).digests, "")
+    except RecipeError:
         return {}
+    return {name: sha256 for name, sha256 in digests.items() if isinstance(sha256, str)}
 
 
 def read_ranking(exp: Path) -> Ranking:

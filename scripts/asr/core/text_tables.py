@@ -15,41 +15,35 @@ def width(text: str) -> int:
     )
 
 
-def _padded(cell: str, columns: int, left: bool) -> str:
-    gap = " " * (columns - width(cell))
-    return cell + gap if left else gap + cell
+def _lines(cells: Sequence[Sequence[str]], widths: Sequence[int], left: Collection[int], gap: str) -> list[str]:
+    """Return the rows with their cells filled up to the columns' widths."""
+    lines = []
+    for row in cells:
+        blanks = [" " * (size - width(cell)) for cell, size in zip(row, widths, strict=True)]
+        padded = [row[n] + blank if n in left else blank + row[n] for n, blank in enumerate(blanks)]
+        lines.append(gap.join(padded))
+    return lines
 
 
 def text_table(header: Row, rows: Sequence[Row], left: Collection[int] = (0,)) -> str:
     """Return an aligned table with a rule under its header; the columns ``left`` are flush left, the others right."""
     cells = [[str(cell) for cell in row] for row in (header, *rows)]
-    widths = [max(width(row[column]) for row in cells) for column in range(len(header))]
-    lines = [
-        "  ".join(_padded(cell, widths[column], column in left) for column, cell in enumerate(row)).rstrip()
-        for row in cells
-    ]
-    lines.insert(1, "-" * max(map(width, lines)))
-    return "\n".join(lines)
+    widths = [max(map(width, column)) for column in zip(*cells, strict=True)]
+    lines = [line.rstrip() for line in _lines(cells, widths, left, "  ")]
+    return "\n".join([lines[0], "-" * max(map(width, lines)), *lines[1:]])
 
 
 def markdown_table(header: Row, rows: Sequence[Row], left: Collection[int] = (0,)) -> str:
     """Return the same in GitHub's Markdown; what would be markup inside a cell is escaped."""
     cells = [[markdown_text(str(cell)) for cell in row] for row in (header, *rows)]
-    widths = [max(3, *(width(row[column]) for row in cells)) for column in range(len(header))]
-    rule = ["-" * size if column in left else "-" * (size - 1) + ":" for column, size in enumerate(widths)]
-    lines = [
-        "| " + " | ".join(_padded(cell, widths[column], column in left) for column, cell in enumerate(row)) + " |"
-        for row in cells
-    ]
-    lines.insert(1, "| " + " | ".join(rule) + " |")
-    return "\n".join(lines)
+    widths = [max(3, *map(width, column)) for column in zip(*cells, strict=True)]
+    cells.insert(1, ["-" * size if n in left else "-" * (size - 1) + ":" for n, size in enumerate(widths)])
+    return "\n".join(f"| {line} |" for line in _lines(cells, widths, left, " | "))
+
+
+_MARKUP = str.maketrans({**{char: f"\\{char}" for char in "\\|[]`"}, "&": "&amp;", "<": "&lt;", ">": "&gt;"})
 
 
 def markdown_text(text: str) -> str:
     """Return ``text`` so that Markdown shows it as it is: no table border, no HTML, one line."""
-    for char, escaped in (
-        *(("\\", "\\\\"), ("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "\\|")),
-        *(("[", "\\["), ("]", "\\]"), ("`", "\\`")),
-    ):
-        text = text.replace(char, escaped)
-    return " ".join(text.splitlines())
+    return " ".join(text.translate(_MARKUP).splitlines())

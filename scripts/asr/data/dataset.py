@@ -1,7 +1,7 @@
 """Training clips as FunASR's trainer takes them, varied by (seed, epoch, key), and never lost without a word.
 
-Registered with FunASR as the dataset ``RecipeAudioDataset``, with the index ``RecipeIndex``; the launcher imports this
-module. Against FunASR's AudioDataset, whose batches it makes:
+Registered with FunASR as the dataset ``RecipeAudioDataset``, with the index ``RecipeIndex``. Against FunASR's
+AudioDataset, whose batches it makes:
 
 - every random number of a clip comes from the seed, the epoch and the clip's key: see ``asr.data.augmentation``;
 - ``asr.data.augmentation`` varies the training clips as dataset_conf says (FunASR's speed_perturb is dead);
@@ -12,9 +12,10 @@ module. Against FunASR's AudioDataset, whose batches it makes:
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,62 +25,35 @@ from funasr.register import tables
 from funasr.utils.load_utils import extract_fbank
 
 from asr.audio.reading import UnreadableError, read_audio
-from asr.data.augmentation import SAMPLES_PER_FRAME, augmentation, frames, key_hash
-from asr.data.batches import Factors
+from asr.data.augmentation import SAMPLES_PER_FRAME, augmentation, frames, hashes_of
 from asr.models import families
-
-
-class EpochIndex(int):
-    """An index into a dataset that knows its epoch: workers that live through epochs have no other way to learn it."""
-
-    epoch: int
-
-    def __new__(cls, index: int, epoch: int) -> EpochIndex:
-        made = super().__new__(cls, index)
-        made.epoch = epoch
-        return made
-
-    def __reduce__(self) -> tuple[type, tuple[int, int]]:
-        return EpochIndex, (int(self), self.epoch)
 
 
 @tables.register("index_ds_classes", "RecipeIndex")
 class RecipeIndex:
-    """A manifest's lines, parsed when asked for.
+    """A manifest's lines, as bytes that are parsed when asked for: few objects to copy into each worker.
 
-    The text stays one block of bytes: a million Python objects would be copied page by page into every worker, as soon
-    as it counts its references to them.
+    hashes, source_lens, samples: [n] of keys, 10-ms frames, and samples at 16 kHz.
     """
 
     def __init__(self, path: str | os.PathLike[str], **_: Any) -> None:
-        with open(path, "rb") as stream:
-            self.text = stream.read()
-        ends = np.flatnonzero(np.frombuffer(self.text, np.uint8) == ord("\n")) + 1
-        if not len(ends) or ends[-1] != len(self.text):
-            ends = np.append(ends, len(self.text))
-        self.starts = np.concatenate(([0], ends)).astype(np.int64)
-        places = self.starts.tolist()
-        self.hashes, self.source_lens, count = (np.empty(len(self), kind) for kind in (np.uint64, np.int64, np.int64))
-        for number, (begin, end) in enumerate(itertools.pairwise(places)):
-            item = json.loads(self.text[begin:end].decode())  # json.loads would look for the encoding of each line
-            self.hashes[number] = key_hash(item["key"])
-            self.source_lens[number], count[number] = item["source_len"], item["num_samples"]
+        self.lines = Path(path).read_bytes().splitlines()
+        rows = [json.loads(line) for line in self.lines]
+        self.hashes = hashes_of(row["key"] for row in rows)
+        self.source_lens = np.array([row["source_len"] for row in rows], np.int64)
+        count = np.array([row["num_samples"] for row in rows], np.int64)
         # num_samples is at the file's own rate. Where that is not the model's, the most that source_len stands for.
         at_most = (self.source_lens + 1) * SAMPLES_PER_FRAME - 1
         self.samples = np.where(frames(count) == self.source_lens, count, at_most)
 
     def __len__(self) -> int:
-        return len(self.starts) - 1
+        return len(self.lines)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        return json.loads(self.text[self.starts[index] : self.starts[index + 1]])
-
-    def get_source_len(self, item: dict[str, Any]) -> int:
-        """10-ms frames of an item, as FunASR asks for them."""
-        return item["source_len"]
+        return json.loads(self.lines[index])
 
     def get_target_len(self, item: dict[str, Any]) -> int:
-        """Tokens of an item's text, as FunASR asks for them."""
+        """Return the tokens of a line's text."""
         return item["target_len"]
 
 
@@ -91,16 +65,23 @@ class RecipeAudioDataset(AudioDataset):
         path: the manifest, JSONL.
         index_ds: not used; the index is RecipeIndex.
         is_training: False in validation: nothing is varied then, and dither is the same in every epoch.
-        conf: dataset_conf; its sampler_seed and the keys of ``asr.data.augmentation.TRANSFORMS``.
+        conf: frontend and tokenizer, and of dataset_conf the keys of ``asr.data.augmentation.TRANSFORMS``.
     """
 
-    def __init__(self, path: str, index_ds: str | None = None, is_training: bool = True, **conf: Any) -> None:
+    def __init__(
+        self,
+        path: str,
+        index_ds: str | None = None,
+        is_training: bool = True,
+        family: str = "paraformer",
+        sampler_seed: int = 0,
+        **conf: Any,
+    ) -> None:
         super().__init__(path, index_ds="RecipeIndex", is_training=is_training, **conf)
-        self.is_training = is_training
-        self.family = families.of(conf.get("family", "paraformer"))
-        self.epoch = 0  # of an index that does not carry its own; the dataloader sets it
+        self.is_training, self.family = is_training, families.of(family)
+        self.epoch = 0  # the dataloader sets it
         self._lengths_of, self._lengths = -1, []
-        self.augmentation = augmentation(conf if is_training else {}, conf.get("sampler_seed", 0))
+        self.augmentation = augmentation(conf if is_training else {}, sampler_seed)
 
     def get_source_len(self, index: int) -> int:
         """Return the 10-ms frames of a clip in this epoch: at another speed it has another length."""
@@ -108,54 +89,47 @@ class RecipeAudioDataset(AudioDataset):
             self._lengths_of, self._lengths = self.epoch, self.source_lens(self.epoch).tolist()
         return self._lengths[index]
 
-    def source_lens(self, epoch: int, factors: Factors | None = None, seed: int = 0) -> np.ndarray:
+    def source_lens(self, epoch: int, factors: Iterable[Any] | None = None, seed: int = 0) -> np.ndarray:
         """Return [n] 10-ms frames of all clips in an epoch; ``factors`` drawn by ``seed`` in place of the YAML's."""
         chosen = self.augmentation if factors is None else augmentation(dict(factors), seed)
         return frames(chosen.lengths(self.index_ds.samples, self.index_ds.hashes, epoch))
 
-    def audio(self, item: dict[str, Any], epoch: int) -> np.ndarray:
+    def audio(self, row: dict[str, Any], epoch: int) -> np.ndarray:
         """Return [samples] float32 of a clip at 16 kHz as it is in this epoch. UnreadableError if it cannot be read."""
-        return self.augmentation.apply(read_audio(item["source"], item["duration"]), key_hash(item["key"]), epoch)
+        return self.augmentation.apply(read_audio(row["source"], row["duration"]), row["key"], epoch)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """speech [T, D] float32, speech_lengths [1], text [L] int64, text_lengths [1]: what FunASR's collator joins.
+        """Return speech [T, D] float32, speech_lengths [1], text [L] int64, text_lengths [1], for FunASR's collator.
 
         In validation also ``target``, the text as a string. Of a clip that cannot be read: silence, and ``unreadable``:
         the clips of this set, its key, file, and why.
         """
-        item, unreadable = self.index_ds[int(index)], {}
-        epoch = getattr(index, "epoch", self.epoch) if self.is_training else 0
+        row = self.index_ds[index]
+        epoch = self.epoch if self.is_training else 0
+        clip: dict[str, Any] = {}
         try:
-            data = torch.from_numpy(self.audio(item, epoch))
+            samples = torch.from_numpy(self.audio(row, epoch))
         except UnreadableError as error:
-            data = torch.zeros(item["source_len"] * SAMPLES_PER_FRAME)
-            unreadable = {"unreadable": (len(self), item["key"], item["source"], str(error))}
-        # The frontend's dither, and whatever a preprocessor draws, comes from torch's generator of this process.
-        before = torch.get_rng_state()
-        torch.default_generator.manual_seed(self.augmentation.noise_seed(key_hash(item["key"]), epoch))
-        try:
-            if self.preprocessor_speech:
-                data = self.preprocessor_speech(data, fs=self.fs)
-            speech, lengths = extract_fbank(data, data_type=self.data_type, frontend=self.frontend, is_final=True)
-        finally:
-            torch.set_rng_state(before)
-        target = item["target"]
-        if self.preprocessor_text:
-            item = {**item, "target": self.preprocessor_text(item["target"])}
-        encoded = self.family.encode(self.tokenizer, item) if self.tokenizer else None
-        text = item["target"] if encoded is None else torch.tensor(encoded, dtype=torch.int64)
-        return {
-            "speech": speech[0],
-            "speech_lengths": lengths,
-            "text": text,
-            "text_lengths": torch.tensor([len(text)], dtype=torch.int32),
-            # What was said, which ids do not tell: a character without a token is <unk>, as is any other.
-            **({} if self.is_training else {"target": target}),
-            **unreadable,
-        }
+            samples = torch.zeros(row["source_len"] * SAMPLES_PER_FRAME)
+            clip["unreadable"] = (len(self), row["key"], row["source"], str(error))
+        with torch.random.fork_rng(devices=[]):  # the frontend's dither comes from torch's generator of this process
+            torch.default_generator.manual_seed(self.augmentation.noise_seed(row["key"], epoch))
+            speech, clip["speech_lengths"] = extract_fbank(
+                samples, data_type=self.data_type, frontend=self.frontend, is_final=True
+            )
+        clip["speech"] = speech[0]
+        clip["text"] = torch.tensor(self.family.encode(self.tokenizer, row), dtype=torch.int64)
+        clip["text_lengths"] = torch.tensor([len(clip["text"])], dtype=torch.int32)
+        if not self.is_training:
+            # Which ids do not tell: a character without a token is <unk>, as is any other.
+            clip["target"] = row["target"]
+        return clip
 
     def collator(self, samples: list[dict[str, Any]]) -> dict[str, Any]:
-        """A batch of the clips that can be read; with ``unreadable``, a list, and ``blank`` where there are others."""
+        """Return a batch of the clips that can be read.
+
+        Where there are others, ``unreadable`` lists them, and ``blank`` says whether the batch holds none but such.
+        """
         whole = [sample for sample in samples if "unreadable" not in sample]
         lost = [sample.pop("unreadable") for sample in samples if "unreadable" in sample]
         batch = super().collator(whole or samples[:1])

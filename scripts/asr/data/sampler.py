@@ -2,14 +2,17 @@
 
 FunASR's BatchSampler sorts the clips of each buffer and puts out batches from short to long, in every epoch; a small
 buffer mixes lengths better and pads more. Here the batches of large buffers are shuffled: little padding, no order.
-Registered with FunASR as ``ShuffledBatchSampler``; the launcher imports this module, and with it the dataset and the
-dataloader.
+Registered with FunASR as ``ShuffledBatchSampler``.
+
+An epoch's batches are a function of lengths, settings, seed and epoch: the same on every rank and machine. So a place
+in the middle of an epoch is only the settings and the steps taken under them; the rest of the epoch is exact even where
+a run goes on with another batch size or another number of ranks.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,13 +20,82 @@ import torch.distributed as dist
 from funasr.register import tables
 from torch.utils.data import Sampler
 
-import asr.data.dataloader  # noqa: F401 - registers RecipeAudioDataset and RecipeDataloader
 from asr.core.errors import RecipeError
-from asr.data.batches import Part, Settings, parts_to_save, plan
+from asr.data.augmentation import permutation
 
+CLIPS, BATCHES = 11, 12  # purposes of chance, apart from asr.data.augmentation's
 # Padding falls with the batches cut from one sorted buffer: about 2 % at this many, whatever the batch_size.
 BATCHES_SORTED = 100
 LEAST_SORTED = 1024
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All that the batches of an epoch depend on, beside the manifest: what a checkpoint has to keep for a restart."""
+
+    batch_size: int
+    batch_type: str
+    sort_size: int
+    seed: int
+    world_size: int
+    factors: tuple[tuple[str, tuple[float, ...]], ...] = ()  # of the augmentation, by key: they change lengths
+
+
+Part = tuple[Settings, int]  # the steps that each rank took in an epoch under these settings
+
+
+def packed(lengths: Sequence[int], batch_size: int, sort_size: int) -> list[tuple[int, int]]:
+    """Return (begin, end) of batches over clips that rise in length within every ``sort_size`` of them."""
+    cuts, begin = [], 0
+    for here, length in enumerate(lengths):  # rising: the newest is the longest, and sets the padded length
+        if here > begin and (length * (here - begin + 1) > batch_size or here % sort_size == 0):
+            cuts.append((begin, here))
+            begin = here
+    return [*cuts, (begin, len(lengths))] if len(lengths) else cuts
+
+
+def spread(batches: list[np.ndarray], world_size: int) -> None:
+    """Split the batches with the most clips in two, until all ranks get equally many."""
+    while len(batches) % world_size:
+        largest = max(range(len(batches)), key=lambda number: len(batches[number]))
+        if len(batches[largest]) < 2:
+            return
+        whole = batches[largest]
+        batches[largest] = whole[::2]
+        batches.append(whole[1::2])
+
+
+def plan(clips: np.ndarray, lengths: np.ndarray, settings: Settings, epoch: int, shuffle: bool) -> list[np.ndarray]:
+    """Return the batches of ``clips`` for all ranks together, in their order: rank r of w takes batches r, r + w, ….
+
+    Args:
+        clips: [n] indices, rising.
+        lengths: [every clip of the manifest] in what batch_size counts.
+    """
+    if shuffle:
+        clips = clips[permutation(len(clips), settings.seed, epoch, CLIPS)]
+    buffers = np.arange(len(clips)) // settings.sort_size
+    clips = clips[np.lexsort((lengths[clips], buffers))]
+    cuts = packed(lengths[clips].tolist(), settings.batch_size, settings.sort_size)
+    batches = [clips[begin:end] for begin, end in cuts]
+    spread(batches, settings.world_size)
+    if shuffle:
+        batches = [batches[number] for number in permutation(len(batches), settings.seed, epoch, BATCHES)]
+        batches += [batches[number % len(batches)] for number in range(-len(batches) % settings.world_size) if batches]
+    return batches
+
+
+def parts_to_save(parts: Sequence[Part]) -> list[list[Any]]:
+    """Return the parts of an epoch in lists, tuples, numbers and words, for a checkpoint."""
+    return [[asdict(settings), steps] for settings, steps in parts]
+
+
+def saved_parts(saved: Sequence[Sequence[Any]]) -> list[Part]:
+    """Return the parts of an epoch from a checkpoint."""
+    return [
+        (Settings(**{**settings, "factors": tuple((key, tuple(values)) for key, values in settings["factors"])}), steps)
+        for settings, steps in saved
+    ]
 
 
 class ShuffledBatchSampler(Sampler):
@@ -64,54 +136,46 @@ class ShuffledBatchSampler(Sampler):
         if rank is None or world_size is None:
             rank, world_size = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
         self.rank = rank
-        factors = getattr(getattr(dataset, "augmentation", None), "length_factors", ())
-        self.settings = Settings(batch_size, batch_type, sort_size or 0, sampler_seed, world_size, factors)
+        settings = Settings(batch_size, batch_type, sort_size or 0, sampler_seed, world_size)
         if not sort_size:
-            self.settings = replace(self.settings, sort_size=self._sort_size())
-        self.made_for, self.made = None, []
-        self.passed = self._merged(passed)
-
-    def _merged(self, passed: Sequence[Part]) -> tuple[Part, ...]:
-        """The parts under other settings; a last one under these is a start_step."""
-        parts = list(passed)
-        if parts and parts[-1][0] == self.settings:
-            self.start_step += parts.pop()[1]
-        return tuple(parts)
-
-    def _sort_size(self) -> int:
-        mean = max(self.lengths(replace(self.settings, factors=())).mean(), 1) if len(self.dataset) else 1
-        return max(round(BATCHES_SORTED * self.settings.batch_size / mean), LEAST_SORTED)
+            mean = max(self.lengths(settings).mean(), 1)
+            settings = replace(settings, sort_size=max(round(BATCHES_SORTED * batch_size / mean), LEAST_SORTED))
+        factors = getattr(getattr(dataset, "augmentation", None), "length_factors", ())
+        self.settings = replace(settings, factors=factors)
+        self.passed = tuple(passed)
+        if passed and passed[-1][0] == self.settings:  # which is only a step under these
+            self.start_step += passed[-1][1]
+            self.passed = self.passed[:-1]
+        self.batches: list[np.ndarray] | None = None  # this rank's of this epoch; made once, asked for at every step
 
     def lengths(self, settings: Settings) -> np.ndarray:
-        """[n] what each clip takes of a batch in this epoch, by settings that may be an earlier run's."""
+        """Return [n] what each clip takes of a batch in this epoch, by settings that may be an earlier run's."""
         if settings.batch_type == "example":
             return np.ones(len(self.dataset), np.int64)
         if hasattr(self.dataset, "source_lens"):
-            found = self.dataset.source_lens(self.epoch, settings.factors, settings.seed)
+            lengths = self.dataset.source_lens(self.epoch, settings.factors, settings.seed)
         else:
-            found = np.array([self.dataset.get_source_len(index) for index in range(len(self.dataset))], np.int64)
-        if len(found) and found.max() > settings.batch_size:
+            lengths = np.array([self.dataset.get_source_len(index) for index in range(len(self.dataset))], np.int64)
+        if lengths.max() > settings.batch_size:
             raise RecipeError(
-                f"a clip of {found.max()} frames is longer than a whole batch (dataset_conf.batch_size"
+                f"a clip of {lengths.max()} frames is longer than a whole batch (dataset_conf.batch_size"
                 f" {settings.batch_size}); raise it, or set max_source_length to leave the clip out"
             )
-        return found
+        return lengths
 
     def all_batches(self) -> list[np.ndarray]:
-        """The batches of this epoch for all ranks together; the same on every rank."""
+        """Return the batches of this epoch for all ranks together; the same on every rank."""
         left = np.arange(len(self.dataset))
         for settings, steps in self.passed:
             batches = plan(left, self.lengths(settings), settings, self.epoch, self.is_training)
-            done = batches[: steps * settings.world_size]
-            left = np.setdiff1d(left, np.concatenate(done)) if done else left
+            left = np.setdiff1d(left, np.concatenate([left[:0], *batches[: steps * settings.world_size]]))
         return plan(left, self.lengths(self.settings), self.settings, self.epoch, self.is_training)
 
     def mine(self) -> list[np.ndarray]:
-        """This rank's batches of this epoch, from ``start_step`` on; made once an epoch, asked for at every step."""
-        if self.made_for != self.epoch:
-            self.made_for = self.epoch
-            self.made = self.all_batches()[self.rank :: self.settings.world_size][self.start_step :]
-        return self.made
+        """Return this rank's batches of this epoch, from ``start_step`` on."""
+        if self.batches is None:
+            self.batches = self.all_batches()[self.rank :: self.settings.world_size][self.start_step :]
+        return self.batches
 
     def __iter__(self) -> Iterator[list[int]]:
         return (batch.tolist() for batch in self.mine())
@@ -121,22 +185,26 @@ class ShuffledBatchSampler(Sampler):
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch whose order comes next."""
-        self.epoch = epoch
+        self.epoch, self.batches = epoch, None
+
+    def gives_all_as_many(self) -> bool:
+        """Return whether every process has the same number of batches."""
+        return len(self.all_batches()) % self.settings.world_size == 0
 
     def position(self, step: int) -> list[list[Any]]:
-        """What a checkpoint after ``step`` steps of this epoch has to keep: plain lists, for ``saved_parts``."""
+        """Return what a checkpoint after ``step`` steps of this epoch has to keep, for ``saved_parts``."""
         before = sum(steps for _, steps in self.passed)
         return parts_to_save([*self.passed, (self.settings, step - before)])
 
 
 @tables.register("batch_sampler_classes", "ShuffledBatchSampler")
-def shuffled_batch_sampler(dataset: Any, **conf: Any) -> dict[str, Any]:
-    """The arguments that FunASR hands to DataLoader."""
-    arguments = {
+def shuffled_batch_sampler(
+    dataset: Any, num_workers: int, pin_memory: bool, prefetch_factor: int | None = None, **conf: Any
+) -> dict[str, Any]:
+    """Return the arguments that FunASR hands to DataLoader."""
+    return {
         "batch_sampler": ShuffledBatchSampler(dataset, **conf),
-        "num_workers": conf.get("num_workers", 4),
-        "pin_memory": conf.get("pin_memory", True),
+        "num_workers": num_workers,
+        "pin_memory": pin_memory,
+        "prefetch_factor": prefetch_factor if num_workers else None,
     }
-    if arguments["num_workers"] > 0:
-        arguments["prefetch_factor"] = conf.get("prefetch_factor", 2)
-    return arguments

@@ -64,4 +64,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    errors.run(main, at_once=True)
+    errors.run(main)

@@ -18,6 +18,7 @@ from importlib import metadata
 from pathlib import Path
 
 from asr.core.errors import RecipeError, UsageError
+from asr.core.files import free_disk
 from asr.core.processes import cores
 
 GB = 1e9
@@ -52,36 +53,30 @@ def query_gpus(timeout: float = 20.0) -> tuple[list[Gpu], str | None]:
     Asks nvidia-smi; ``CUDA_VISIBLE_DEVICES`` hides GPUs here as it does from torch.
     """
     command = ["nvidia-smi", f"--query-gpu={','.join(SMI_FIELDS)}", "--format=csv,noheader,nounits"]
-    if shutil.which(command[0]) is None:
-        return [], "no nvidia-smi, so no NVIDIA driver, is installed"
     try:
         answer = subprocess.run(command, capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL)
+    except FileNotFoundError:
+        return [], "no nvidia-smi, so no NVIDIA driver, is installed"
     except subprocess.TimeoutExpired:
         return [], f"nvidia-smi gave no answer in {timeout:g} s"
-    except OSError as error:
-        return [], f"nvidia-smi cannot be run: {error.strerror}"
     if answer.returncode != 0:
-        output = " ".join((answer.stdout + " " + answer.stderr).split())[:200]
+        output = " ".join(f"{answer.stdout} {answer.stderr}".split())[:200]
         return [], f"nvidia-smi failed with status {answer.returncode}: {output or 'without a message'}"
-    listed = [gpu for line in answer.stdout.splitlines() if (gpu := _parse_gpu(line))]
+    rows = [[field.strip() for field in line.split(",")] for line in answer.stdout.splitlines()]
+    listed = [
+        # GPUs that share the machine's memory report "[N/A]"
+        Gpu(name, int(memory) if memory.isdigit() else 0, driver, int(index), uuid)
+        for index, uuid, name, memory, driver in (row for row in rows if len(row) == len(SMI_FIELDS))
+    ]
     if not listed:
         return [], "nvidia-smi lists no GPU"
     usable = visible(listed, os.environ.get("CUDA_VISIBLE_DEVICES"))
     return usable, None if usable else f"CUDA_VISIBLE_DEVICES hides all {len(listed)}"
 
 
-def gpus(timeout: float = 20.0) -> list[Gpu]:
-    """Return the NVIDIA GPUs that a run may use; none where nvidia-smi is missing, fails or hangs (see query_gpus)."""
-    return query_gpus(timeout)[0]
-
-
-def _parse_gpu(line: str) -> Gpu | None:
-    fields = [field.strip() for field in line.split(",")]
-    if len(fields) != len(SMI_FIELDS) or not fields[0].isdigit():
-        return None
-    index, uuid, name, memory, driver = fields
-    # GPUs that share the machine's memory report "[N/A]"
-    return Gpu(name, int(memory) if memory.isdigit() else 0, driver, int(index), uuid)
+def gpus() -> list[Gpu]:
+    """Return the NVIDIA GPUs that a run may use; none where nvidia-smi is missing, fails or hangs."""
+    return query_gpus()[0]
 
 
 def visible(listed: list[Gpu], setting: str | None) -> list[Gpu]:
@@ -124,40 +119,29 @@ def torch_build() -> tuple[str | None, str | None]:
         installed = metadata.distribution("torch")
     except metadata.PackageNotFoundError:
         return None, None
-    try:
-        text = Path(str(installed.locate_file("torch/version.py"))).read_text(encoding="utf-8")
-    except OSError:
-        return installed.version, None
+    text = Path(str(installed.locate_file("torch/version.py"))).read_text(encoding="utf-8")
     cuda = re.search(r"^cuda\b[^=]*=\s*'([^']+)'", text, re.MULTILINE)
-    return installed.version, cuda.group(1) if cuda else None
+    return installed.version, cuda[1] if cuda else None
 
 
 def cpu() -> str:
     """Return the CPU's model name and the number of cores that this process may use."""
-    name, count = platform.processor() or platform.machine() or "unknown CPU", cores()
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        text = ""
-    if model := re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE):
-        name = " ".join(model.group(1).split())
-    return f"{name}, {count} core{'s' if count > 1 else ''}"
+    text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    model = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
+    name = " ".join(model[1].split()) if model else platform.machine()
+    return f"{name}, {cores()} core{'s' if cores() > 1 else ''}"
 
 
 def memory_available() -> int:
     """Return the bytes of memory that a run may still take: the kernel's estimate, or less in a container."""
-    pages = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    try:
-        text = Path("/proc/meminfo").read_text(encoding="ascii")
-        available = int(re.search(r"^MemAvailable:\s*(\d+) kB", text, re.MULTILINE)[1]) * 1024
-    except (OSError, TypeError):
-        available = pages
+    kilobytes = re.findall(r"^MemAvailable:\s*(\d+) kB", Path("/proc/meminfo").read_text(), re.MULTILINE)
+    available = int(kilobytes[0]) * 1024
     try:
         limit = Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii").strip()
         used = int(Path("/sys/fs/cgroup/memory.current").read_text(encoding="ascii"))
-        return available if limit == "max" else max(0, min(available, int(limit) - used))
-    except (OSError, ValueError):
+    except OSError:
         return available
+    return available if limit == "max" else max(0, min(available, int(limit) - used))
 
 
 def memory_of(ngpu: int) -> float:
@@ -168,14 +152,6 @@ def memory_of(ngpu: int) -> float:
     if not usable or not usable[0].memory_mb:
         raise RecipeError("no GPU whose memory nvidia-smi reports; give --memory-gb, or --ngpu 0 for the CPU")
     return usable[0].memory_mb / 1024
-
-
-def free_disk(path: str | os.PathLike[str]) -> int:
-    """Return the free bytes, for this user, on the disk that holds ``path``, or will once it is made."""
-    folder = Path(path).absolute()
-    while not folder.exists():
-        folder = folder.parent
-    return shutil.disk_usage(folder).free
 
 
 def package_problems(requirements: Path = REQUIREMENTS) -> tuple[list[str], list[str]]:

@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 
-import asr.data.sampler  # noqa: F401 - registers the sampler, the dataset and the dataloader
 from asr.audio.unreadable import MAX_SHARE
 from asr.config.schema import BLOCKS
 from asr.core.errors import RecipeError

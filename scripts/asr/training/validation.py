@@ -61,7 +61,7 @@ class Validator:
         None for a mean that is not finite on every batch, or that the model does not report.
         """
         engine, metrics, self.errors = self.engine, ValidationMetrics(), ErrorCounts()
-        even = loader.batch_sampler.gives_all_as_many(self.settings.world_size)
+        even = getattr(loader.batch_sampler, "gives_all_as_many", lambda: False)()  # FunASR's samplers do not know
         self.tokenizer = loader.dataset.tokenizer
         engine.share_buffers()
         engine.model.eval()
