@@ -134,7 +134,7 @@ def test_decoding_options_are_not_frozen_and_leave_nothing_in_the_model(loaded, 
     model, (features, lengths) = loaded["latest"].model, (speech[0][4:8], speech[1][4:8])
     before = list(model.state_dict())
     heard = {
-        name: FAMILY.hear(model, features, lengths, FAMILY.options(conf))
+        name: FAMILY.decode_batch(model, features, lengths, FAMILY.options(conf))
         for name, conf in {
             "ctc": {},
             "attention": {"method": "attention", "beam_size": 2},
@@ -197,7 +197,7 @@ def test_ctc_weight_is_the_share_of_ctc_in_like_units(loaded, normalised):
     ctc, attention = sum(nats) / n, (4 + 2 + 2) * math.log(vocabulary) / n
     batch = (torch.randn(2, 100, 80), frames, text, lengths)
     theirs = model(*batch)[1]
-    training.prepare(model)
+    training.use_fast_step(model)
     loss, stats, _ = model(*batch)
     assert stats["loss_ctc"].item() == pytest.approx(ctc, rel=1e-5)
     assert stats["loss_att"].item() == pytest.approx(attention, rel=1e-5)
@@ -225,7 +225,7 @@ def test_losses_and_gradients_are_funasrs(loaded, kind, normalised, lengths):
     batch = torch.randn(clips, max(lengths), 80), torch.tensor(lengths)[:, None], text, counts[:, None]
     ours = copy.deepcopy(theirs)
     decoding.mask_padding(theirs)
-    training.prepare(ours)
+    training.use_fast_step(ours)
     share = 0.3 * clips / int((counts + 1).sum()) if normalised else 0.3
     theirs.ctc_weight = share / (share + 0.7)
     loss, stats, weight = theirs(*batch)
@@ -247,14 +247,14 @@ def test_a_batch_too_short_to_subsample_is_funasrs_error(loaded):
     from funasr.models.transformer.utils.subsampling import TooShortUttError
 
     model = copy.deepcopy(loaded["latest"].model).train()
-    training.prepare(model)
+    training.use_fast_step(model)
     with pytest.raises(TooShortUttError):
         model(torch.randn(1, 5, 80), torch.tensor([5]), torch.tensor([[3]]), torch.tensor([1]))
 
 
 def test_a_text_longer_than_its_clip_is_left_out_of_ctc_and_said(loaded, caplog):
     model = uniform(loaded["latest"], True)
-    training.prepare(model)
+    training.use_fast_step(model)
     features, frames = torch.randn(2, 100, 80), torch.tensor([100, 15])  # 15 frames become 3, and 3, 3 takes 3
     text = torch.tensor([[3, 4, 5, 6], [3, 3, 4, -1]])
     lengths = torch.tensor([4, 3])
@@ -278,7 +278,7 @@ def adapted(recogniser, conf=None):
         for name, value in model.named_parameters():
             if "lora_B" in name:
                 value.normal_(0, 0.3)
-    FAMILY.prepare(model)
+    FAMILY.optimise_for_training(model)
     return model
 
 
@@ -293,7 +293,7 @@ def test_frozen_batch_norm_stays_the_bases_in_training(loaded, speech):
     model.encode(features, lengths)
     assert all(torch.equal(value, before[name]) for name, value in batch_norms(model).items())
     whole = copy.deepcopy(loaded["latest"].model).train()
-    training.prepare(whole)
+    training.use_fast_step(whole)
     whole.encode(features, lengths)
     assert not any(torch.equal(value, before[name]) for name, value in batch_norms(whole).items())
 
@@ -303,14 +303,14 @@ def test_merged_adapters_say_what_they_said_unmerged(loaded, folders, speech, me
     options = FAMILY.options({"method": method, "beam_size": 2})
     features, lengths = speech[0][3:8], speech[1][3:8]
     model = adapted(loaded["latest"]).eval()
-    unmerged = FAMILY.hear(model, features, lengths, options)
+    unmerged = FAMILY.decode_batch(model, features, lengths, options)
     plain = copy.deepcopy(loaded["latest"].model)
-    assert FAMILY.hear(plain, features, lengths, options) != unmerged
+    assert FAMILY.decode_batch(plain, features, lengths, options) != unmerged
     trained = lora.trained_state(model)
     assert sum(name.endswith("lora_A") for name in trained) == 4 * (2 + 1 * 2)  # 2 blocks, and 1 with two attentions
     state = {**weights(folders["latest"] / "model.pt"), **trained}
     plain.load_state_dict(merge_adapters(state, lora.merging(FAMILY, {"rank": 3})))
-    assert FAMILY.hear(plain, features, lengths, options) == unmerged
+    assert FAMILY.decode_batch(plain, features, lengths, options) == unmerged
 
 
 def test_adapters_need_layers_that_are_there(loaded):
@@ -348,16 +348,16 @@ def test_a_base_that_the_recipe_cannot_mask_or_decode_is_refused(folders, tmp_pa
 
 @pytest.mark.parametrize("share", [0, 1, 1.0])
 def test_one_loss_alone_is_refused(share):
-    FAMILY.configure({"model_conf": {"ctc_weight": 0.3}}, {})
+    FAMILY.patch_training_config({"model_conf": {"ctc_weight": 0.3}}, {})
     with pytest.raises(RecipeError, match=r"model_conf\.ctc_weight is .*; it must be above 0 and below 1"):
-        FAMILY.configure({"model_conf": {"ctc_weight": share}}, {})
+        FAMILY.patch_training_config({"model_conf": {"ctc_weight": share}}, {})
 
 
 def test_attention_without_a_decoder_is_refused(loaded, speech):
     model = copy.deepcopy(loaded["latest"].model)
     model.decoder = None
     with pytest.raises(RecipeError, match="the model has no attention decoder"):
-        FAMILY.hear(model, *speech, FAMILY.options({"method": "joint"}))
+        FAMILY.decode_batch(model, *speech, FAMILY.options({"method": "joint"}))
 
 
 def test_a_base_to_train_from_scratch_is_made_of_a_manifest(tmp_path, monkeypatch, capsys):

@@ -41,7 +41,7 @@ def adapted(base, family, conf=CONF, seed=None):
 
         kwargs = compose(base)
         if family.native_lora:
-            family.configure(kwargs, {"lora_conf": conf})
+            family.patch_training_config(kwargs, {"lora_conf": conf})
         model = AutoModel(
             **{**kwargs, "init_param": str(base / "model.pt"), "device": "cpu", "disable_log": True}
         ).model
@@ -67,13 +67,13 @@ def features(base):
 def test_merged_weights_say_what_the_adapters_said(base, family):
     model = adapted(base, family, seed=1)
     recogniser, speech, lengths = features(base)
-    plain = recogniser.family.hear(recogniser.model, speech, lengths, {})
-    unmerged = family.hear(model, speech, lengths, {})
+    plain = recogniser.family.decode_batch(recogniser.model, speech, lengths, {})
+    unmerged = family.decode_batch(model, speech, lengths, {})
     assert unmerged != plain  # the adapters do something
     state = {**weights(base / "model.pt"), **lora.trained_state(model)}
     merged = merge_adapters(state, lora.merging(family, CONF))
     recogniser.model.load_state_dict(merged)  # strict: the plain model's tensors and no others
-    assert family.hear(recogniser.model, speech, lengths, {}) == unmerged
+    assert family.decode_batch(recogniser.model, speech, lengths, {}) == unmerged
     encoded = [each.encode(speech.clone(), lengths.clone())[0] for each in (recogniser.model, model)]
     torch.testing.assert_close(*encoded, rtol=1e-4, atol=1e-4)
 
@@ -102,7 +102,7 @@ def test_adapters_are_placed_as_funasr_places_them_whatever_is_adapted(targets):
 def test_fresh_adapters_change_nothing_and_only_they_and_the_predictor_are_trained(base, family):
     model = adapted(base, family)
     recogniser, speech, lengths = features(base)
-    assert family.hear(model, speech, lengths, {}) == family.hear(recogniser.model, speech, lengths, {})
+    assert family.decode_batch(model, speech, lengths, {}) == family.decode_batch(recogniser.model, speech, lengths, {})
     trained = {lora.plain_name(name) for name, value in model.named_parameters() if value.requires_grad}
     assert {name.rpartition(".")[2] for name in trained if not name.startswith("predictor.")} == {"lora_A", "lora_B"}
     assert {name for name in weights(base / "model.pt") if name.startswith("predictor.")} <= trained

@@ -44,7 +44,7 @@ def batch_of(recogniser, clips):
 
 
 def lined(item):
-    return item._replace(extra=NANO.line(item))
+    return item._replace(extra=NANO.manifest_fields(item))
 
 
 @pytest.fixture(scope="module")
@@ -152,8 +152,8 @@ def test_a_batch_is_not_changed_by_a_step_so_that_validation_decodes_what_it_was
     with torch.no_grad():
         recogniser.model(**batch)
     assert all(torch.equal(batch[name], value) for name, value in before.items())
-    heard = NANO.hear(recogniser.model, batch["speech"], batch["speech_lengths"].view(-1), recogniser.options)
-    assert [recogniser.text(ids) for ids in heard] == [item.target for item in clips]
+    heard = NANO.decode_batch(recogniser.model, batch["speech"], batch["speech_lengths"].view(-1), recogniser.options)
+    assert [recogniser.detokenize(ids) for ids in heard] == [item.target for item in clips]
 
 
 def test_in_bf16_it_computes_about_the_same_and_the_gradients_of_its_weights_stay_fp32(base, clips):
@@ -172,7 +172,7 @@ def test_it_learns_from_the_audio(recogniser, clips):
     audio = [read_audio(item.source) for item in clips]
     assert recogniser.transcribe(audio) == [item.target for item in clips]
     speech, lengths = recogniser.features(audio)
-    deaf = recogniser.hear(torch.zeros_like(speech), lengths)
+    deaf = recogniser.decode_batch(torch.zeros_like(speech), lengths)
     assert len(set(deaf)) <= 2  # one text a length
     assert sum(text == item.target for text, item in zip(deaf, clips, strict=True)) <= 2
 
@@ -386,7 +386,7 @@ def test_a_tokenizer_of_another_model_is_refused(recogniser, tmp_path):
 )
 def test_what_would_have_no_effect_is_refused_by_name(values, said):
     with pytest.raises(RecipeError, match=said):
-        NANO.configure({}, {"train_conf": {}, **values})
+        NANO.patch_training_config({}, {"train_conf": {}, **values})
 
 
 def test_a_base_with_unmerged_adapters_is_refused(base, tmp_path):
@@ -394,8 +394,8 @@ def test_a_base_with_unmerged_adapters_is_refused(base, tmp_path):
     state["llm.model.layers.0.self_attn.q_proj.lora_A"] = torch.zeros(2, 64)
     torch.save({"state_dict": state}, tmp_path / "model.pt")
     with pytest.raises(RecipeError, match=r"not merged .*q_proj.lora_A"):
-        NANO.configure({"init_param": str(tmp_path / "model.pt")}, {"train_conf": {}})
-    NANO.configure({"init_param": str(base / "model.pt")}, {"train_conf": {}})
+        NANO.patch_training_config({"init_param": str(tmp_path / "model.pt")}, {"train_conf": {}})
+    NANO.patch_training_config({"init_param": str(base / "model.pt")}, {"train_conf": {}})
 
 
 def test_weights_are_fp32_and_the_ctc_head_is_left_out_whatever_the_base_says(base, tmp_path):

@@ -63,7 +63,7 @@ def compose(folder: str | os.PathLike[str], blocks: dict[str, dict[str, Any]] | 
     composed.setdefault("model_conf", {})  # without it FunASR's AutoModel would ask a hub
     composed |= {"disable_update": True, "fp16": False, "bf16": False}
     if family := families.of_model(composed.get("model")):
-        family.settle(composed, folder)
+        family.patch_config(composed, folder)
     return composed
 
 
@@ -84,18 +84,18 @@ class Recogniser:
 
         return extract_fbank([torch.from_numpy(clip) for clip in clips], frontend=self.frontend)
 
-    def text(self, ids: list[int]) -> str:
+    def detokenize(self, ids: list[int]) -> str:
         """Token ids as text."""
-        return self.family.text(self.tokenizer, ids)
+        return self.family.detokenize(self.tokenizer, ids)
 
     def transcribe(self, clips: Sequence[np.ndarray]) -> list[str]:
         """One text a clip; an empty string where the model hears nothing."""
-        return self.hear(*self.features(clips))
+        return self.decode_batch(*self.features(clips))
 
-    def hear(self, speech: torch.Tensor, lengths: torch.Tensor) -> list[str]:
+    def decode_batch(self, speech: torch.Tensor, lengths: torch.Tensor) -> list[str]:
         """``transcribe`` of (B, T, D) features and (B,) lengths."""
-        found = self.family.hear(self.model, speech.to(self.device), lengths.to(self.device), self.options)
-        return [self.text(ids) for ids in found]
+        found = self.family.decode_batch(self.model, speech.to(self.device), lengths.to(self.device), self.options)
+        return [self.detokenize(ids) for ids in found]
 
 
 def load(
@@ -136,6 +136,6 @@ def load(
     frontend.dither = dither
     loaded.model.eval()
     family = families.of_folder(Path(folder))
-    family.attach(loaded.model, loaded.kwargs["tokenizer"], loaded.kwargs)
+    family.bind_tokenizer(loaded.model, loaded.kwargs["tokenizer"], loaded.kwargs)
     options = family.options({}) if options is None else options
     return Recogniser(loaded.model, frontend, loaded.kwargs["tokenizer"], device, family, options)

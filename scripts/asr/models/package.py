@@ -46,7 +46,7 @@ def package(exp: Path, weights: Path, folder: Path, blocks: Mapping[str, Any]) -
     config.setdefault("frontend_conf", {})["dither"] = 0.0
     if not (building / "configuration.json").is_file():
         write_json(building / "configuration.json", default_configuration(building))
-    families.of_folder(base).publish(building, config)
+    families.of_folder(base).finish_package(building, config)
     (building / "config.yaml").write_text(yaml.safe_dump(config, allow_unicode=True, sort_keys=False), encoding="utf-8")
     try:
         os.link(weights, building / "model.pt")

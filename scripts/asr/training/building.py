@@ -64,7 +64,7 @@ def training_kwargs(plan: dict[str, Any], device: str) -> dict[str, Any]:
     else:
         raise RecipeError(f"{weights}: the base model's weights are missing; run stage 0 again")
     family = families.of(values["family"])
-    family.configure(kwargs, values)
+    family.patch_training_config(kwargs, values)
     kwargs.pop("freeze_param", None)  # the base's, from a training of its own; ours is applied by checked_model
     kwargs |= {key: values[key] for key in PLAIN if key in values}
     kwargs |= {
@@ -165,11 +165,11 @@ def checked_model(plan: dict[str, Any], kwargs: dict[str, Any], rank: int = 0, s
     count = check_loaded(model, weights) if weights else 0
     if count:
         check_finite(model, weights)
-    family.attach(model, built.kwargs["tokenizer"], built.kwargs)
+    family.bind_tokenizer(model, built.kwargs["tokenizer"], built.kwargs)
     adapted = adapt(model, family, lora) if lora is not None else 0
     freeze(model, values.get("freeze_param"))
     if values["train_conf"].get("quick_step", True):
-        family.prepare(model)
+        family.optimise_for_training(model)
     count_unknown(model, built.kwargs["tokenizer"])
     if rank == 0:
         if saves:

@@ -44,21 +44,21 @@ class Conformer(Family):
                 f"{path}: model_conf.ctc_weight is 0, so the model has no CTC to be decoded by; take one that has"
             )
 
-    def configure(self, config: dict[str, Any], values: Mapping[str, Any]) -> None:
+    def patch_training_config(self, config: dict[str, Any], values: Mapping[str, Any]) -> None:
         """Nothing is changed. RecipeError for a model without decoder or without CTC."""
         share = (config.get("model_conf") or {}).get("ctc_weight", 0.5)
         if not 0 < share < 1:
             raise RecipeError(f"model_conf.ctc_weight is {share}; it must be above 0 and below 1")
 
-    def attach(self, model: Any, tokenizer: Any, config: Mapping[str, Any]) -> None:
+    def bind_tokenizer(self, model: Any, tokenizer: Any, config: Mapping[str, Any]) -> None:
         """The decoder's end mark is a token of each text, which FunASR counts where a loss is a mean over tokens."""
         model.end_marks = 1
 
-    def prepare(self, model: Any) -> None:
+    def optimise_for_training(self, model: Any) -> None:
         """See ``asr.models.conformer.training``."""
-        from asr.models.conformer.training import prepare
+        from asr.models.conformer.training import use_fast_step
 
-        prepare(model)
+        use_fast_step(model)
 
     def method(self, options: Mapping[str, Any]) -> str:
         """The method with what its texts depend on; the number changes when the texts would."""
@@ -67,7 +67,7 @@ class Conformer(Family):
         joint = f"-ctc{options['ctc_weight']:g}" if options["method"] == "joint" else ""
         return f"{options['method']}-beam{options['beam_size']}{joint}-masked-1"
 
-    def hear(self, model: Any, speech: Any, lengths: Any, options: Mapping[str, Any]) -> list[list[int]]:
+    def decode_batch(self, model: Any, speech: Any, lengths: Any, options: Mapping[str, Any]) -> list[list[int]]:
         """``ctc``: greedy, one pass, the same whatever the batch. ``attention`` and ``joint``: beam search."""
         from asr.models.conformer.decoding import beam, ctc_greedy
 

@@ -117,7 +117,7 @@ def frozen_batch_norm(layer: nn.BatchNorm1d, x: torch.Tensor) -> torch.Tensor:
     return nn.BatchNorm1d.forward(layer, x)
 
 
-def prepare(model: Any) -> None:
+def use_fast_step(model: Any) -> None:
     """Give a built model this step, masks and frozen BatchNorm. Losses of several layers are left to FunASR's step."""
     mask_padding(model)
     mask_without_asking(model.specaug)

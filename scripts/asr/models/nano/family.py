@@ -86,7 +86,7 @@ class Nano(Family):
         }
         return sorted(found)
 
-    def line(self, item: Any) -> dict[str, Any]:
+    def manifest_fields(self, item: Any) -> dict[str, Any]:
         """A chat, and its lengths, as FunASR's own dataset reads them."""
         from asr.models.nano.model import SYSTEM, USER
 
@@ -117,7 +117,7 @@ class Nano(Family):
             )
         return [*tokenizer.encode(item["target"]), end_of_text(tokenizer)]
 
-    def settle(self, config: dict[str, Any], folder: Path) -> None:
+    def patch_config(self, config: dict[str, Any], folder: Path) -> None:
         """Absolute sub-folders, fp32 weights, nothing frozen, no CTC head, and the base's chat under ``chat_conf``."""
         for block in ("llm_conf", "tokenizer_conf"):
             place = folder / config[block]["init_param_path"]
@@ -131,7 +131,7 @@ class Nano(Family):
         data = config.get("dataset_conf") or {}
         config["chat_conf"] = {key: data.get(key, True) for key in ("do_think", "sys_prompt")}
 
-    def configure(self, config: dict[str, Any], values: Mapping[str, Any]) -> None:
+    def patch_training_config(self, config: dict[str, Any], values: Mapping[str, Any]) -> None:
         """Refuse what would change nothing here."""
         for block in PARTS:
             if "freeze" in (values.get(block) or {}):
@@ -154,13 +154,13 @@ class Nano(Family):
         if config.get("init_param"):
             _refuse_adapters(Path(config["init_param"]))
 
-    def attach(self, model: Any, tokenizer: Any, config: Mapping[str, Any]) -> None:
+    def bind_tokenizer(self, model: Any, tokenizer: Any, config: Mapping[str, Any]) -> None:
         """See ``asr.models.nano.model.attach``."""
         from asr.models.nano.model import attach
 
         attach(model, tokenizer, config.get("chat_conf") or {})
 
-    def publish(self, folder: Path, config: dict[str, Any]) -> None:
+    def finish_package(self, folder: Path, config: dict[str, Any]) -> None:
         """Where plain FunASR finds the sub-folders: configuration.json, whose paths it takes as below the folder."""
         path = folder / "configuration.json"
         record = json.loads(path.read_text(encoding="utf-8"))
@@ -178,13 +178,13 @@ class Nano(Family):
         """Greedy, with the length at which a text is cut."""
         return f"greedy-chat-2 max_new_tokens={options['max_new_tokens']}"
 
-    def hear(self, model: Any, speech: Any, lengths: Any, options: Mapping[str, Any]) -> list[list[int]]:
+    def decode_batch(self, model: Any, speech: Any, lengths: Any, options: Mapping[str, Any]) -> list[list[int]]:
         """See ``asr.models.nano.model.greedy``."""
         from asr.models.nano.model import greedy
 
         return greedy(model, speech, lengths, options["max_new_tokens"])
 
-    def text(self, tokenizer: Any, ids: Sequence[int]) -> str:
+    def detokenize(self, tokenizer: Any, ids: Sequence[int]) -> str:
         """Decoded bytes on one line."""
         return " ".join(tokenizer.decode(ids, skip_special_tokens=True).replace("/sil", " ").split()) if ids else ""
 

@@ -1,7 +1,7 @@
 """Paraformer's training step with few kernels and no host-device synchronisation: FunASR's loss, less padding's part.
 
 FunASR's forward pass in training asks the GPU for a number several times a clip, and a small model or batch is bound by
-that. ``quicken`` gives a built model a forward pass in which differ, beside what asr.models.training_step replaces:
+that. In the forward pass of ``use_fast_step`` differ, beside what asr.models.training_step replaces:
 
 - the sampler's loop over clips: one ranking of random numbers. Each clip still gets (wrong tokens x sampling_ratio) of
   its targets, at places drawn uniformly;
@@ -159,7 +159,7 @@ def step(
     return loss[None], as_stats(loss_att=by_tokens, loss_pre=by_count, loss=loss, acc=right), weight[None]
 
 
-def quicken(model: Any) -> bool:
+def use_fast_step(model: Any) -> bool:
     """Give a Paraformer that has the parts named above this step; False, and nothing done, for any other model."""
     if type(model) is not Paraformer or type(model.predictor) is not CifPredictorV2 or not model.decoder:
         return False

@@ -71,7 +71,7 @@ class SenseVoice(Family):
         """The SentencePiece model under the name that the hub gives it."""
         return sorted(path.name for path in folder.glob("*.model") if path.name != "bpe.model")
 
-    def line(self, item: Any) -> dict[str, Any]:
+    def manifest_fields(self, item: Any) -> dict[str, Any]:
         """The four tags of a clip. One with more text than frames is named, as CTC can learn nothing from it."""
         if item.target_len > (frames := -(-item.source_len // FRAMES_STACKED)):
             print(
@@ -94,7 +94,7 @@ class SenseVoice(Family):
             )
         return [*tag_ids(tokenizer), *(token for token in ids if token)]
 
-    def configure(self, config: dict[str, Any], values: Mapping[str, Any]) -> None:
+    def patch_training_config(self, config: dict[str, Any], values: Mapping[str, Any]) -> None:
         """RecipeError for FunASR's own training step, which knows the hub's tokenizer alone."""
         if not values["train_conf"].get("quick_step", True):
             raise RecipeError(
@@ -102,32 +102,32 @@ class SenseVoice(Family):
                 " of the clips that are then validated; take it away"
             )
 
-    def attach(self, model: Any, tokenizer: Any, config: Mapping[str, Any]) -> None:
+    def bind_tokenizer(self, model: Any, tokenizer: Any, config: Mapping[str, Any]) -> None:
         """RecipeError for a tokenizer that is not SenseVoice's, before anything is trained or decoded."""
         tag_ids(tokenizer)
         model.pieces = tokenizer
 
     def spell(self, model: Any, ids: Sequence[int]) -> str:
         """Characters: a token may be several, or the blank before a text."""
-        return self.text(model.pieces, ids)
+        return self.detokenize(model.pieces, ids)
 
-    def prepare(self, model: Any) -> None:
-        """See ``asr.models.sensevoice.model.prepare``."""
-        from asr.models.sensevoice.model import prepare
+    def optimise_for_training(self, model: Any) -> None:
+        """See ``asr.models.sensevoice.model.use_fast_step``."""
+        from asr.models.sensevoice.model import use_fast_step
 
-        prepare(model)
+        use_fast_step(model)
 
     def method(self, options: Mapping[str, Any]) -> str:
         """Greedy, in the form that is trained, told the language; the number changes when the texts would."""
         return f"ctc-greedy-{options['language']}-1"
 
-    def hear(self, model: Any, speech: Any, lengths: Any, options: Mapping[str, Any]) -> list[list[int]]:
+    def decode_batch(self, model: Any, speech: Any, lengths: Any, options: Mapping[str, Any]) -> list[list[int]]:
         """See ``asr.models.sensevoice.model.greedy``."""
         from asr.models.sensevoice.model import greedy
 
         return greedy(model, speech, lengths, options["language"])
 
-    def text(self, tokenizer: Any, ids: Sequence[int]) -> str:
+    def detokenize(self, tokenizer: Any, ids: Sequence[int]) -> str:
         """Token ids as FunASR's SenseVoice decodes them, without tags and without what stands for an unknown token."""
         unknown = getattr(tokenizer, "unk_id", None)
         ids = [token for token in ids if token != unknown]

@@ -91,7 +91,7 @@ def _by_tags(model: Any, hidden: torch.Tensor, tags: torch.Tensor) -> tuple[torc
     return loss / (tags.numel() if model.criterion_att.normalize_length else len(tags)), correct
 
 
-def prepare(model: Any) -> None:
+def use_fast_step(model: Any) -> None:
     """Give a built SenseVoiceSmall the recipe's training step."""
     mask_without_asking(model.specaug)
     model.forward = types.MethodType(step, model)
