@@ -10,6 +10,7 @@ import torch
 from asr.models import families
 from asr.training.building import checked_model, training_kwargs
 from tests import tiny, tiny_conformer, tiny_nano, tiny_paraformer, tiny_sensevoice
+from tests.trained import lora_conf
 
 CHARACTERS = tiny.TOKENS[3:-1]
 MAKERS = {
@@ -29,7 +30,7 @@ def build(folder: Path, kind: str, **blocks: Any) -> Any:
         MAKERS[family](base, CHARACTERS)
     values = {"family": family, "train_conf": {}, "seed": 1, **blocks}
     if kind.endswith("_lora"):
-        values["lora_conf"] = {}
+        values["lora_conf"] = lora_conf(families.of(family))
     plan = {"exp": str(folder), "base": str(base), "values": values, "dataset_conf": {}}
     torch.manual_seed(0)
     made = checked_model(plan, training_kwargs(plan, "cpu") | {"disable_log": True}, saves=False)

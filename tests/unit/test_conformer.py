@@ -21,12 +21,11 @@ from asr.models.conformer import decoding, training
 from asr.models.conformer.family import Conformer
 from asr.models.families import check_options
 from asr.models.loading import load
-from asr.models.lora_merge import merge_adapters
 from asr.models.paraformer.family import Paraformer
 from asr.models.skeleton import tokens
 from tests import tiny
 from tests.tiny_conformer import config, make_folder
-from tests.trained import weights
+from tests.trained import lora_conf, merge_adapters, weights
 
 FAMILY = Conformer()
 SECONDS = [0.06, 0.09, 0.3, 0.5, 0.71, 1.1, 1.3, 2.0, 2.9, 0.4]
@@ -269,10 +268,10 @@ def test_a_text_longer_than_its_clip_is_left_out_of_ctc_and_said(loaded, caplog)
     assert stats["loss_ctc"].item() == 0.0
 
 
-def adapted(recogniser, conf=None):
+def adapted(recogniser):
     """The model with adapters, prepared for training; random ones that change its output."""
     model = copy.deepcopy(recogniser.model)
-    lora.adapt(model, FAMILY, conf or {"rank": 3, "dropout": 0.0})
+    lora.adapt(model, FAMILY, lora_conf(FAMILY, rank=3, dropout=0.0))
     torch.manual_seed(1)
     with torch.no_grad():
         for name, value in model.named_parameters():
@@ -309,7 +308,7 @@ def test_merged_adapters_say_what_they_said_unmerged(loaded, folders, speech, me
     trained = lora.trained_state(model)
     assert sum(name.endswith("lora_A") for name in trained) == 4 * (2 + 1 * 2)  # 2 blocks, and 1 with two attentions
     state = {**weights(folders["latest"] / "model.pt"), **trained}
-    plain.load_state_dict(merge_adapters(state, lora.merging(FAMILY, {"rank": 3})))
+    plain.load_state_dict(merge_adapters(state, lora.merging(FAMILY, lora_conf(FAMILY, rank=3))))
     assert FAMILY.decode_batch(plain, features, lengths, options) == unmerged
 
 

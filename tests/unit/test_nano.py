@@ -13,11 +13,11 @@ from asr.core.manifest import write_manifest
 from asr.models import base_folder, families
 from asr.models.loading import compose, load, quiet
 from asr.models.lora import adapt, merging, trained_state
-from asr.models.lora_merge import merge_adapters
 from asr.models.nano.family import looped
 from asr.models.nano.model import USER, attach, audio_tokens, chat_of, listen, text_alone
 from asr.models.package import package
 from tests import tiny, tiny_nano
+from tests.trained import lora_conf, merge_adapters
 
 NANO = families.of("nano")
 SECONDS = [0.9, 1.4, 0.9, 1.4, 0.9, 1.4]  # a clip's length does not say which it is
@@ -218,7 +218,7 @@ def test_a_packaged_model_works_in_plain_funasr_wherever_it_is_moved(learned, re
 
 
 def test_merged_adapters_give_the_unmerged_models_texts(learned, clips, tmp_path):
-    conf = {"rank": 4, "alpha": 8, "targets": ["q_proj", "v_proj"]}
+    conf = lora_conf(NANO, rank=4, alpha=8, targets=["q_proj", "v_proj"])
     adapted = load(learned, options={"max_new_tokens": 20})
     before = adapted.transcribe([read_audio(item.source) for item in clips])
     trained = adapt(adapted.model, NANO, conf)
@@ -243,7 +243,7 @@ def test_merged_adapters_give_the_unmerged_models_texts(learned, clips, tmp_path
 
 def test_a_projection_that_does_not_exist_is_named(learned):
     with pytest.raises(RecipeError, match=r"no linear layer 'q'; it has .*q_proj"):
-        adapt(load(learned).model, NANO, {"targets": ["q"]})
+        adapt(load(learned).model, NANO, lora_conf(NANO, targets=["q"]))
 
 
 def test_every_part_is_trained_unless_freeze_param_says_otherwise_and_a_frozen_encoder_keeps_still(base, clips):

@@ -18,12 +18,11 @@ from asr.core.manifest import write_manifest
 from asr.data.dataset import RecipeAudioDataset
 from asr.models import base_folder, families, lora
 from asr.models.loading import load
-from asr.models.lora_merge import merge_adapters
 from asr.models.sensevoice import model as sensevoice
 from asr.models.sensevoice.family import TAGS, tag_ids, without_tags
 from tests import tiny, tiny_sensevoice
 from tests.dozen import ROOT
-from tests.trained import weights
+from tests.trained import lora_conf, merge_adapters, weights
 
 FAMILY = families.of("sensevoice")
 ZH, FORM = 3, 15  # rows of the model's table: Mandarin, and digits as spoken
@@ -305,7 +304,7 @@ def test_settings_that_it_does_not_have_are_refused(tmp_path):
 def adapted(model, **conf):
     """A copy with adapters, random ones that change its output."""
     made = copy.deepcopy(model)
-    lora.adapt(made, FAMILY, {"rank": 3, "dropout": 0.0, **conf})
+    lora.adapt(made, FAMILY, lora_conf(FAMILY, rank=3, dropout=0.0, **conf))
     torch.manual_seed(1)
     with torch.no_grad():
         for name, value in made.named_parameters():
@@ -322,7 +321,7 @@ def test_merged_adapters_say_what_they_said_unmerged(recogniser, folder, speech)
     trained = lora.trained_state(model)
     layers = len(plain.encoder.encoders0) + len(plain.encoder.encoders) + len(plain.encoder.tp_encoders)
     assert sum(name.endswith("lora_A") for name in trained) == 2 * layers
-    state = merge_adapters({**weights(folder / "model.pt"), **trained}, lora.merging(FAMILY, {"rank": 3}))
+    state = merge_adapters({**weights(folder / "model.pt"), **trained}, lora.merging(FAMILY, lora_conf(FAMILY, rank=3)))
     plain.load_state_dict(state)
     assert FAMILY.decode_batch(plain, *speech, options) == unmerged
 

@@ -12,7 +12,7 @@ import yaml
 
 from asr.core.files import write_json
 from asr.core.run_folder import RunFolder
-from asr.models import families, lineage, lora_merge
+from asr.models import families, lineage
 from asr.models.base_folder import small_files
 from asr.models.model_folder import default_configuration, read_config
 
@@ -30,7 +30,7 @@ def package(exp: Path, weights: Path, folder: Path, blocks: Mapping[str, Any]) -
     """Make ``folder`` a self-contained FunASR model of exp/base, ``blocks`` and ``weights``.
 
     Built beside its place and renamed. No path of this machine is in it, and the filter bank's dither is off, so
-    that the same audio always gives the same text. An average holds no adapters, so its configuration names none.
+    that the same audio always gives the same text.
 
     Args:
         blocks: the model blocks of the run's settings ("encoder_conf", …).
@@ -42,7 +42,7 @@ def package(exp: Path, weights: Path, folder: Path, blocks: Mapping[str, Any]) -
     _copy_small_files(base, building)
     if (exp / lineage.LINEAGE).is_file():
         shutil.copyfile(exp / lineage.LINEAGE, building / lineage.LINEAGE)
-    config = lora_merge.without_lora(merged_config(base, blocks))
+    config = merged_config(base, blocks)
     config.setdefault("frontend_conf", {})["dither"] = 0.0
     if not (building / "configuration.json").is_file():
         write_json(building / "configuration.json", default_configuration(building))

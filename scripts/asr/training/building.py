@@ -20,7 +20,7 @@ from asr.core.errors import RecipeError
 from asr.data.dataloader import DEFAULT_SAMPLER, RecipeDataloader
 from asr.models import families
 from asr.models.loading import check_loaded, compose
-from asr.models.lora import adapt, complete, trained_state
+from asr.models.lora import adapt, parameters_of, trained_state
 from asr.models.training_step import count_unknown
 from asr.training.trainer import Trainer
 
@@ -136,11 +136,7 @@ def check_disk(exp: Path, weights: int, trained: int, keep: int) -> None:
 def freeze(model: torch.nn.Module, names: str | list[str] | None) -> None:
     """Freeze the parts that freeze_param names. RecipeError where the model has no such part."""
     for part in names.split(",") if isinstance(names, str) else names or []:
-        values = [value for key, value in model.named_parameters() if key == part or key.startswith(f"{part}.")]
-        if not values:
-            parts = ", ".join(sorted({key.split(".")[0] for key, _ in model.named_parameters()}))
-            raise RecipeError(f"freeze_param: the model has no part '{part}'; it has {parts}")
-        for value in values:
+        for value in parameters_of(model, part, "freeze_param"):
             value.requires_grad_(False)
 
 
@@ -180,7 +176,7 @@ def checked_model(plan: dict[str, Any], kwargs: dict[str, Any], rank: int = 0, s
         parameters = sum(value.numel() for value in model.parameters())
         origin = f"{count} tensors loaded from the base model" if count else "random weights (from_scratch)"
         if lora is not None:
-            parts = ["adapters", *complete(family, lora)["also_train"]]
+            parts = ["adapters", *lora["also_train"]]
             origin += f"; {adapted / 1e6:.2f} M ({adapted / parameters:.1%}) are trained: {', '.join(parts)}"
         logging.getLogger("asr.progress").info(f"model: {parameters / 1e6:.1f} M parameters, {origin}")
     return built

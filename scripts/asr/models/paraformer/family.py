@@ -20,14 +20,10 @@ class Paraformer(Family):
 
     def patch_training_config(self, config: dict[str, Any], values: Mapping[str, Any]) -> None:
         """FunASR's own adapters, in encoder and decoder."""
-        if (given := values.get("lora_conf")) is None:
-            return
-        from asr.models.lora import complete
-
-        lora = complete(self, given)
-        for side in self.native_lora:
+        if lora := values.get("lora_conf"):
             own = {f"lora_{name}": lora[name] for name in ("rank", "alpha", "dropout")}
-            config[f"{side}_conf"] = {**config[f"{side}_conf"], **own, "lora_list": lora["targets"]}
+            for side in self.native_lora:
+                config[f"{side}_conf"] = {**config[f"{side}_conf"], **own, "lora_list": lora["targets"]}
 
     def optimise_for_training(self, model: Any) -> None:
         """The quick training step."""
