@@ -14,7 +14,7 @@ from asr.models import base_folder, families
 from asr.models.loading import compose, load, quiet
 from asr.models.lora import adapt, merging, trained_state
 from asr.models.nano.family import looped
-from asr.models.nano.model import USER, attach, audio_tokens, chat_of, listen, text_alone
+from asr.models.nano.model import USER, audio_tokens, bind_chat, chat_of, listen, text_alone
 from asr.models.package import package
 from tests import tiny, tiny_nano
 from tests.trained import lora_conf, merge_adapters
@@ -193,9 +193,7 @@ def test_a_clips_text_and_embeddings_do_not_depend_on_its_batch(recogniser, clip
 
     with torch.no_grad():
         assert largest_difference() < 1e-5
-        monkeypatch.setattr(
-            "asr.models.nano.model.padding_mask", lambda lengths, maximum: torch.ones(len(lengths), maximum)
-        )
+        monkeypatch.setattr("asr.models.nano.model.zero_padding", lambda encoded, lengths: encoded)
         assert largest_difference() > 1e-3  # what FunASR's would be
 
 
@@ -368,10 +366,10 @@ def test_a_tokenizer_of_another_model_is_refused(recogniser, tmp_path):
             return list(text.encode())
 
     with pytest.raises(RecipeError, match=r"no token <\|im_start\|> \(it makes 12 of it\)"):
-        attach(recogniser.model, Cuts(), {})
+        bind_chat(recogniser.model, Cuts(), {})
     tiny_nano.make_tokenizer(tmp_path, [chr(code) for code in range(0x4E00, 0x4F00)])
     with pytest.raises(RecipeError, match="they are not of one"):
-        attach(recogniser.model, AutoTokenizer.from_pretrained(tmp_path), {})
+        bind_chat(recogniser.model, AutoTokenizer.from_pretrained(tmp_path), {})
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from asr.models.loading import load
 from asr.models.paraformer.training import decode, encode, integrate, predict, sample, use_fast_step
-from asr.models.training_step import real_places
+from asr.models.training_step import length_mask
 from tests import tiny
 
 
@@ -84,7 +84,7 @@ def test_padding_does_not_change_a_clip(model):
         shorter[name] = shorter[name][:, : int(shorter[f"{name}_lengths"].max())]
     assert shorter["speech"].size(1) < 30
     encoded = [encode(quick, each["speech"], each["speech_lengths"][:, 0])[0][-1:] for each in (data, shorter)]
-    masks = [real_places(data["speech_lengths"][2:, 0], each.size(1)) for each in encoded]
+    masks = [length_mask(data["speech_lengths"][2:, 0], each.size(1)) for each in encoded]
     alphas = [
         predict(quick.predictor, one, mask, data["text"][2:] != -1)[2] for one, mask in zip(encoded, masks, strict=True)
     ]

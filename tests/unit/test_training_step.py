@@ -17,8 +17,8 @@ from asr.models.training_step import (
     add_sos_eos,
     augmented,
     ctc_losses,
+    length_mask,
     mask_without_asking,
-    real_places,
 )
 
 
@@ -43,8 +43,8 @@ def test_sentence_ends_are_funasrs():
 
 
 def test_masks_and_accuracy_by_hand():
-    assert real_places(torch.tensor([1, 3]), 3).tolist() == [[True, False, False], [True, True, True]]
-    assert real_places(torch.tensor([0]), 2).tolist() == [[False, False]]
+    assert length_mask(torch.tensor([1, 3]), 3).tolist() == [[True, False, False], [True, True, True]]
+    assert length_mask(torch.tensor([0]), 2).tolist() == [[False, False]]
     scores = torch.eye(3)[torch.tensor([[0, 1], [2, 2]])]
     assert accuracy(scores, torch.tensor([[0, 2], [2, -1]]), -1).item() == pytest.approx(2 / 3)
 

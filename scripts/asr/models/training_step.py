@@ -16,16 +16,23 @@ from typing import Any
 
 import torch
 from funasr.models.specaug.mask_along_axis import MaskAlongAxis, MaskAlongAxisLFR, MaskAlongAxisVariableMaxWidth
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 
+Step = tuple[Tensor, dict[str, Tensor], Tensor]  # what a forward pass returns: () loss, () statistics, () its weight
 
-def real_places(lengths: torch.Tensor, size: int) -> torch.Tensor:
-    """Return a (B, size) mask, True where the place is below the clip's length."""
+
+def length_mask(lengths: Tensor, size: int) -> Tensor:
+    """Return a (B, size) mask, True at positions below the clip's length."""
     return torch.arange(size, device=lengths.device)[None, :] < lengths[:, None]
 
 
-def augmented(model: Any, speech: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def zero_padding(x: Tensor, lengths: Tensor) -> Tensor:
+    """Return (B, T, D) with zeros behind each clip's length."""
+    return x * length_mask(lengths, x.size(1)).to(x.dtype)[:, :, None]
+
+
+def augmented(model: Any, speech: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
     """Return features and lengths after the model's SpecAugment, in training, and its normalisation."""
     with torch.autocast(speech.device.type, enabled=False):
         if model.specaug is not None and model.training:
@@ -35,7 +42,7 @@ def augmented(model: Any, speech: torch.Tensor, lengths: torch.Tensor) -> tuple[
     return speech, lengths
 
 
-def add_positions(x: torch.Tensor) -> torch.Tensor:
+def add_positions(x: Tensor) -> Tensor:
     """Return (B, T, D) plus sines and cosines of the places from 1 on: FunASR's SinusoidalPositionEncoder."""
     half = x.size(-1) / 2
     increment = torch.full((1,), 10000.0, dtype=x.dtype, device=x.device).log() / (half - 1)
@@ -44,7 +51,7 @@ def add_positions(x: torch.Tensor) -> torch.Tensor:
     return x + torch.cat([angles.sin(), angles.cos()], dim=-1)
 
 
-def mask_spectra(layer: Any, spec: torch.Tensor, lengths: Any = None) -> tuple[torch.Tensor, Any]:
+def mask_spectra(layer: Any, spec: Tensor, lengths: Any = None) -> tuple[Tensor, Any]:
     """Return (B, T, D) spectra with a SpecAugment layer's masks, zero, of a width from the range's first number up.
 
     As in FunASR a mask begins where the widest of the batch would still fit, and over stacked frames (``lfr_rate``) it
@@ -75,7 +82,7 @@ def mask_without_asking(specaug: Any) -> None:
             layer.forward = types.MethodType(mask_spectra, layer)
 
 
-def accuracy(scores: torch.Tensor, targets: torch.Tensor, ignore_label: int, unknown: Any = None) -> torch.Tensor:
+def accuracy(scores: Tensor, targets: Tensor, ignore_label: int, unknown: Any = None) -> Tensor:
     """Return the share of (B, L, V) or (B * L, V) scores that are highest at their (B, L) target; (), not waited for.
 
     ``unknown``: the id of characters without a token, whose scores are wrong wherever they are highest.
@@ -93,7 +100,7 @@ def count_unknown(model: Any, tokenizer: Any) -> None:
             module.th_accuracy = functools.partial(accuracy, unknown=model.unknown_id)
 
 
-def add_sos_eos(targets: torch.Tensor, sos: int, eos: int, ignore_id: int) -> tuple[torch.Tensor, torch.Tensor]:
+def add_sos_eos(targets: Tensor, sos: int, eos: int, ignore_id: int) -> tuple[Tensor, Tensor]:
     """Return (B, L + 1) targets behind ``sos``, padded with ``eos``; and before ``eos``, padded with ``ignore_id``."""
     column = targets.new_full((targets.size(0), 1), sos)
     padding = targets == ignore_id
@@ -119,7 +126,7 @@ class SmoothedLoss(nn.Module):
         parts = [(1 - theirs.smoothing, 1), (each, self.size - 1)]
         self.entropy = -sum(number * part * math.log(part) for part, number in parts if part > 0)
 
-    def forward(self, scores: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    def forward(self, scores: Tensor, target: Tensor) -> Tensor:
         """Return the () loss of (B, L, V) scores before softmax and (B, L) targets."""
         flat = target.reshape(-1)
         tokens = (flat != self.padding).sum()
@@ -133,9 +140,7 @@ class SmoothedLoss(nn.Module):
         return (loss - tokens * self.entropy) / (tokens if self.per_token else target.size(0))
 
 
-def ctc_losses(
-    scores: torch.Tensor, lengths: torch.Tensor, text: torch.Tensor, text_lengths: torch.Tensor, blank: int
-) -> tuple[torch.Tensor, int]:
+def ctc_losses(scores: Tensor, lengths: Tensor, text: Tensor, text_lengths: Tensor, blank: int) -> tuple[Tensor, int]:
     """Return (B,) losses of (B, T, V) scores, and how many of them are impossible: more to align than frames.
 
     Those are 0, as is their gradient. torch takes lengths from the host: one synchronisation for all of them. On a GPU
@@ -143,13 +148,24 @@ def ctc_losses(
     """
     target = text.clamp(min=0)
     # Between two of the same a blank needs a frame of its own.
-    repeats = ((target[:, 1:] == target[:, :-1]) & real_places(text_lengths - 1, target[:, 1:].size(1))).sum(1)
+    repeats = ((target[:, 1:] == target[:, :-1]) & length_mask(text_lengths - 1, target[:, 1:].size(1))).sum(1)
     lengths, text_lengths, needed = torch.stack([lengths, text_lengths, text_lengths + repeats]).long().cpu()
     likely = scores.float().log_softmax(-1).transpose(0, 1)
     losses = functional.ctc_loss(likely, target, lengths, text_lengths, blank, reduction="none", zero_infinity=True)
     return losses, int((needed > lengths).sum())
 
 
-def as_stats(**values: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Return what is told of a loss as FunASR's trainer takes it: detached, (1,) each."""
-    return {name: value.detach()[None] for name, value in values.items()}
+def loss_weight(model: Any, text_lengths: Tensor) -> Tensor:
+    """Return what a batch's loss counts beside others: its tokens where the model divides by them, else its clips.
+
+    To the tokens belong those that the model adds to each text itself: Paraformer's ``predictor_bias``, and the end
+    mark of an attention decoder (``end_marks``).
+    """
+    if not model.length_normalized_loss:
+        return text_lengths.new_full((), len(text_lengths))
+    return (text_lengths + getattr(model, "predictor_bias", 0) + getattr(model, "end_marks", 0)).sum()
+
+
+def detached(**values: Tensor) -> dict[str, Tensor]:
+    """Return a step's statistics without what autograd keeps of them."""
+    return {name: value.detach() for name, value in values.items()}

@@ -155,10 +155,10 @@ class Nano(Family):
             _refuse_adapters(Path(config["init_param"]))
 
     def bind_tokenizer(self, model: Any, tokenizer: Any, config: Mapping[str, Any]) -> None:
-        """See ``asr.models.nano.model.attach``."""
-        from asr.models.nano.model import attach
+        """See ``asr.models.nano.model.bind_chat``."""
+        from asr.models.nano.model import bind_chat
 
-        attach(model, tokenizer, config.get("chat_conf") or {})
+        bind_chat(model, tokenizer, config.get("chat_conf") or {})
 
     def finish_package(self, folder: Path, config: dict[str, Any]) -> None:
         """Where plain FunASR finds the sub-folders: configuration.json, whose paths it takes as below the folder."""

@@ -18,27 +18,34 @@ import types
 from typing import Any
 
 import torch
-from funasr.register import tables
+from torch import Tensor
 from torch.nn import functional
 
-from asr.models.training_step import add_positions, augmented, ctc_losses, mask_without_asking, real_places
+from asr.models.training_step import (
+    Step,
+    add_positions,
+    augmented,
+    ctc_losses,
+    detached,
+    length_mask,
+    loss_weight,
+    mask_without_asking,
+)
 
 LANGUAGE, FORM = "zh", "woitn"  # of the recipe's training clips, as FunASR's dictionaries call them
 UNTOLD = 0.2  # of the training clips are heard without being told their language, as FunASR does
 ASKED = 4  # frames before a clip's
 
 
-def asked(model: Any, languages: torch.Tensor) -> torch.Tensor:
+def asked(model: Any, languages: Tensor) -> Tensor:
     """(B, 4, D) learnt frames for (B,) languages, rows of the model's table: 0 asks for none."""
     others = [torch.full_like(languages, row) for row in (1, 2, model.textnorm_dict[FORM])]
     return model.embed(torch.stack([languages, *others], dim=1))
 
 
-def encode(encoder: Any, x: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-    """(B, T, D) what FunASR's SenseVoiceEncoderSmall makes of (B, T, D) features, which it would change in place."""
-    if type(encoder) is not tables.encoder_classes.get("SenseVoiceEncoderSmall"):
-        return encoder(x.clone(), lengths)[0]
-    mask = real_places(lengths, x.size(1)).float()[:, None, :]
+def encode(encoder: Any, x: Tensor, lengths: Tensor) -> Tensor:
+    """Return what FunASR's SenseVoiceEncoderSmall makes of (B, T, D) features, which it would change in place."""
+    mask = length_mask(lengths, x.size(1)).float()[:, None, :]
     x = add_positions(x * encoder.output_size() ** 0.5)
     for layer in (*encoder.encoders0, *encoder.encoders):
         x = layer(x, mask)[0]
@@ -48,21 +55,14 @@ def encode(encoder: Any, x: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor
     return encoder.tp_norm(x)
 
 
-def encoded(model: Any, speech: torch.Tensor, lengths: torch.Tensor, languages: torch.Tensor) -> torch.Tensor:
+def encoded(model: Any, speech: Tensor, lengths: Tensor, languages: Tensor) -> Tensor:
     """(B, 4 + T, D) what the encoder makes of features with the learnt frames before them."""
     frames = asked(model, languages)
     return encode(model.encoder, torch.cat((frames, speech.to(frames.dtype)), dim=1), lengths + ASKED)
 
 
-def step(
-    model: Any,
-    speech: torch.Tensor,
-    speech_lengths: torch.Tensor,
-    text: torch.Tensor,
-    text_lengths: torch.Tensor,
-    **_: Any,
-) -> tuple[torch.Tensor, dict[str, torch.Tensor], int]:
-    """(loss, its parts, clips) of (B, T, D) features and of (B, 4 + L) token ids, the tags' first."""
+def step(model: Any, speech: Tensor, speech_lengths: Tensor, text: Tensor, text_lengths: Tensor, **_: Any) -> Step:
+    """Return loss, statistics and weight of (B, T, D) features and (B, 4 + L) token ids, the tags' first."""
     text_lengths = text_lengths.view(-1)
     speech, lengths = augmented(model, speech, speech_lengths.view(-1))
     languages = torch.full((len(speech),), model.lid_dict[LANGUAGE], device=speech.device)
@@ -74,11 +74,11 @@ def step(
     by_text = ctc_losses(scores, lengths, text[:, ASKED:], text_lengths - ASKED, model.blank_id)[0].sum() / len(text)
     by_tags, correct = _by_tags(model, hidden[:, :ASKED], text[:, :ASKED])
     loss = by_text + by_tags
-    stats = {"loss_ctc": by_text.detach(), "loss_rich": by_tags.detach(), "loss": loss.detach()}
-    return loss, {**stats, "acc_rich": correct}, len(speech)
+    stats = detached(loss_ctc=by_text, loss_rich=by_tags, loss=loss, acc_rich=correct)
+    return loss, stats, loss_weight(model, text_lengths)
 
 
-def _by_tags(model: Any, hidden: torch.Tensor, tags: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def _by_tags(model: Any, hidden: Tensor, tags: Tensor) -> tuple[Tensor, Tensor]:
     """Cross entropy of the four tags, a tag's or a clip's as the model has it; and how many are right."""
     scores = model.ctc.ctc_lo(hidden)
     classes = scores.size(-1)
@@ -87,7 +87,7 @@ def _by_tags(model: Any, hidden: torch.Tensor, tags: torch.Tensor) -> tuple[torc
     loss = functional.cross_entropy(
         scores.float().flatten(0, 1), tags.flatten(), reduction="sum", label_smoothing=smoothing
     )
-    correct = (scores.argmax(-1) == tags).float().mean().detach()
+    correct = (scores.argmax(-1) == tags).float().mean()
     return loss / (tags.numel() if model.criterion_att.normalize_length else len(tags)), correct
 
 
@@ -99,7 +99,7 @@ def use_fast_step(model: Any) -> None:
 
 
 @torch.inference_mode()
-def greedy(model: Any, speech: torch.Tensor, lengths: torch.Tensor, language: str = LANGUAGE) -> list[list[int]]:
+def greedy(model: Any, speech: Tensor, lengths: Tensor, language: str = LANGUAGE) -> list[list[int]]:
     """Token ids for each clip of a batch, of its text alone: no blanks, no tags.
 
     FunASR's encoder masks padding in attention and memory blocks, and the learnt frames are not behind it: a clip alone
