@@ -19,24 +19,24 @@ class Paraformer(Family):
     also_trained = ("predictor",)
 
     def patch_training_config(self, config: dict[str, Any], values: Mapping[str, Any]) -> None:
-        """FunASR's own adapters, in encoder and decoder."""
+        """Set FunASR's own adapters, in encoder and decoder."""
         if lora := values.get("lora_conf"):
             own = {f"lora_{name}": lora[name] for name in ("rank", "alpha", "dropout")}
             for side in self.native_lora:
                 config[f"{side}_conf"] = {**config[f"{side}_conf"], **own, "lora_list": lora["targets"]}
 
     def optimise_for_training(self, model: Any) -> None:
-        """The quick training step."""
+        """Give the model the recipe's step."""
         from asr.models.paraformer.training import use_fast_step
 
         use_fast_step(model)
 
     def method(self, options: Mapping[str, Any]) -> str:
-        """Greedy, with padding masked; the number changes when the texts would."""
+        """Return the method, with padding masked; the number changes when the texts would."""
         return "greedy-masked-1"
 
     def decode_batch(self, model: Any, speech: Any, lengths: Any, options: Mapping[str, Any]) -> list[list[int]]:
-        """See ``asr.models.paraformer.decoding.greedy``."""
+        """Return the ids of one greedy pass."""
         from asr.models.paraformer.decoding import greedy
 
         return greedy(model, speech, lengths)

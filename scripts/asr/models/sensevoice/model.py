@@ -14,6 +14,7 @@ infinite. Here its part is 0 in both; ``asr.models.sensevoice.family`` has named
 
 from __future__ import annotations
 
+import itertools
 import types
 from typing import Any
 
@@ -38,7 +39,7 @@ ASKED = 4  # frames before a clip's
 
 
 def asked(model: Any, languages: Tensor) -> Tensor:
-    """(B, 4, D) learnt frames for (B,) languages, rows of the model's table: 0 asks for none."""
+    """Return (B, 4, D) learnt frames for (B,) languages, rows of the model's table: 0 asks for none."""
     others = [torch.full_like(languages, row) for row in (1, 2, model.textnorm_dict[FORM])]
     return model.embed(torch.stack([languages, *others], dim=1))
 
@@ -56,7 +57,7 @@ def encode(encoder: Any, x: Tensor, lengths: Tensor) -> Tensor:
 
 
 def encoded(model: Any, speech: Tensor, lengths: Tensor, languages: Tensor) -> Tensor:
-    """(B, 4 + T, D) what the encoder makes of features with the learnt frames before them."""
+    """Return (B, 4 + T, D) what the encoder makes of features with the learnt frames before them."""
     frames = asked(model, languages)
     return encode(model.encoder, torch.cat((frames, speech.to(frames.dtype)), dim=1), lengths + ASKED)
 
@@ -79,7 +80,7 @@ def step(model: Any, speech: Tensor, speech_lengths: Tensor, text: Tensor, text_
 
 
 def _by_tags(model: Any, hidden: Tensor, tags: Tensor) -> tuple[Tensor, Tensor]:
-    """Cross entropy of the four tags, a tag's or a clip's as the model has it; and how many are right."""
+    """Return the cross entropy of the four tags, a tag's or a clip's as the model has it; and how many are right."""
     scores = model.ctc.ctc_lo(hidden)
     classes = scores.size(-1)
     # FunASR spreads its smoothing over all classes but the right one.
@@ -100,7 +101,7 @@ def use_fast_step(model: Any) -> None:
 
 @torch.inference_mode()
 def greedy(model: Any, speech: Tensor, lengths: Tensor, language: str = LANGUAGE) -> list[list[int]]:
-    """Token ids for each clip of a batch, of its text alone: no blanks, no tags.
+    """Return the token ids of each clip's text alone: no blanks, no tags.
 
     FunASR's encoder masks padding in attention and memory blocks, and the learnt frames are not behind it: a clip alone
     and the same clip in a batch agree to rounding.
@@ -113,8 +114,5 @@ def greedy(model: Any, speech: Tensor, lengths: Tensor, language: str = LANGUAGE
     """
     languages = torch.full((len(speech),), model.lid_dict[language], device=speech.device)
     best = model.ctc.ctc_lo(encoded(model, speech, lengths, languages)[:, ASKED:]).argmax(-1).tolist()
-    found = []
-    for row, length in zip(best, lengths.tolist(), strict=True):
-        heard = [token for place, token in enumerate(row[:length]) if place == 0 or token != row[place - 1]]
-        found.append([token for token in heard if token != model.blank_id])
-    return found
+    rows = zip(best, lengths.tolist(), strict=True)
+    return [[token for token, _ in itertools.groupby(row[:length]) if token != model.blank_id] for row, length in rows]
