@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 from funasr.models.specaug.mask_along_axis import MaskAlongAxis, MaskAlongAxisLFR, MaskAlongAxisVariableMaxWidth
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 Step = tuple[Tensor, dict[str, Tensor], Tensor]  # what a forward pass returns: () loss, () statistics, () its weight
@@ -109,35 +109,25 @@ def add_sos_eos(targets: Tensor, sos: int, eos: int, ignore_id: int) -> tuple[Te
     return before, after.scatter(1, (~padding).sum(1, keepdim=True), eos)
 
 
-class SmoothedLoss(nn.Module):
-    """LabelSmoothingLoss by cross entropy: 1 - s on the target and s / (V - 1) on every other class, less its entropy.
+def smoothed_loss(criterion: Any, scores: Tensor, target: Tensor) -> Tensor:
+    """Return the () loss that FunASR's LabelSmoothingLoss gives (B, L, V) scores before softmax and (B, L) targets.
 
-    Args:
-        theirs: FunASR's LabelSmoothingLoss, for its V classes, the id that does not count, its smoothing s, and
-            whether it is the mean over tokens; else it is the sum over tokens by the number of clips.
+    That is a cross entropy with 1 - s on the target and s / (V - 1) on every other class, less its entropy; the mean
+    over tokens where ``normalize_length``, else their sum by the number of clips.
     """
-
-    def __init__(self, theirs: Any) -> None:
-        super().__init__()
-        self.size, self.padding, self.per_token = theirs.size, theirs.padding_idx, theirs.normalize_length
-        each = theirs.smoothing / (self.size - 1)
-        # cross_entropy spreads its label_smoothing over all V classes, the target among them.
-        self.spread = each * self.size
-        parts = [(1 - theirs.smoothing, 1), (each, self.size - 1)]
-        self.entropy = -sum(number * part * math.log(part) for part, number in parts if part > 0)
-
-    def forward(self, scores: Tensor, target: Tensor) -> Tensor:
-        """Return the () loss of (B, L, V) scores before softmax and (B, L) targets."""
-        flat = target.reshape(-1)
-        tokens = (flat != self.padding).sum()
-        loss = functional.cross_entropy(
-            scores.reshape(-1, self.size).float(),
-            flat.long(),
-            ignore_index=self.padding,
-            label_smoothing=self.spread,
-            reduction="sum",
-        )
-        return (loss - tokens * self.entropy) / (tokens if self.per_token else target.size(0))
+    size, flat = criterion.size, target.reshape(-1).long()
+    other = criterion.smoothing / (size - 1)
+    shares = [(1, 1 - criterion.smoothing), (size - 1, other)]
+    entropy = -sum(classes * share * math.log(share) for classes, share in shares if share > 0)
+    loss = functional.cross_entropy(
+        scores.reshape(-1, size).float(),
+        flat,
+        ignore_index=criterion.padding_idx,
+        label_smoothing=other * size,  # which is spread over all V classes, the target among them
+        reduction="sum",
+    )
+    tokens = (flat != criterion.padding_idx).sum()
+    return (loss - tokens * entropy) / (tokens if criterion.normalize_length else target.size(0))
 
 
 def ctc_losses(scores: Tensor, lengths: Tensor, text: Tensor, text_lengths: Tensor, blank: int) -> tuple[Tensor, int]:

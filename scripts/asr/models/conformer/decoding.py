@@ -25,6 +25,7 @@ from funasr.models.conformer.encoder import EncoderLayer
 from funasr.models.transformer.attention import LegacyRelPositionMultiHeadedAttention
 from funasr.models.transformer.utils import subsampling
 from torch import Tensor, nn
+from torch.nn import functional
 
 from asr.core.errors import RecipeError
 from asr.models.quiet import quiet
@@ -109,10 +110,10 @@ def masked(model: Any) -> Iterator[None]:
             handle.remove()
 
 
-def _encode(model: Any, speech: Tensor, lengths: Tensor) -> tuple[Tensor, list[int]] | None:
-    """Return the (B, T', D) encoder output and each clip's frames of it; None where no clip has any."""
-    if int(frames(model.encoder.embed, lengths).max()) < 1:  # FunASR raises TooShortUttError
-        return None
+def _encode(model: Any, speech: Tensor, lengths: Tensor) -> tuple[Tensor, list[int]]:
+    """Return the (B, T', D) encoder output and each clip's frames of it; 0 of a clip that is too short."""
+    enough = subsampling.check_short_utt(model.encoder.embed, speech.size(1))[1]  # for fewer it is an error of FunASR's
+    speech = functional.pad(speech, (0, 0, 0, max(0, enough - speech.size(1))))
     with masked(model):
         encoded, counts = model.encode(speech, lengths)
     return encoded, counts.tolist()
@@ -132,9 +133,8 @@ def ctc_greedy(model: Any, speech: Tensor, lengths: Tensor) -> list[list[int]]:
         speech: (B, T, D) features after CMVN, zero-padded.
         lengths: (B,) real frames of each clip.
     """
-    if (encoding := _encode(model, speech, lengths)) is None:
-        return [[] for _ in lengths]
-    rows = zip(model.ctc.argmax(encoding[0]).tolist(), encoding[1], strict=True)
+    encoded, counts = _encode(model, speech, lengths)
+    rows = zip(model.ctc.argmax(encoded).tolist(), counts, strict=True)
     return [_without_marks(model, (token for token, _ in itertools.groupby(row[:count]))) for row, count in rows]
 
 
@@ -152,13 +152,12 @@ def beam(model: Any, speech: Tensor, lengths: Tensor, beam_size: int, ctc_weight
     """
     if model.decoder is None:
         raise RecipeError("decode_conf.method: the model has no attention decoder (its ctc_weight is 1); decode by ctc")
-    if (encoding := _encode(model, speech, lengths)) is None:
-        return [[] for _ in lengths]
+    clips = zip(*_encode(model, speech, lengths), strict=True)
     # It logs several lines a clip, and adds up numbers of CTC's that it has not set and does not use.
     with quiet(), np.errstate(invalid="ignore", over="ignore"):
         size = min(beam_size, model.vocab_size)
         model.init_beam_search(token_list=[""] * model.vocab_size, decoding_ctc_weight=ctc_weight, beam_size=size)
         # As an attribute it would be a second decoder in the model's state, and FunASR never makes another.
         search, model.beam_search = model.beam_search, None
-        best = [search(x=clip[:count])[:1] if count else [] for clip, count in zip(*encoding, strict=True)]
+        best = [search(x=clip[:count])[:1] if count else [] for clip, count in clips]
     return [_without_marks(model, hypotheses[0].yseq.tolist()) if hypotheses else [] for hypotheses in best]

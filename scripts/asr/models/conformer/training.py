@@ -24,7 +24,6 @@ from torch.nn import functional
 
 from asr.models.conformer.decoding import mask_padding
 from asr.models.training_step import (
-    SmoothedLoss,
     Step,
     accuracy,
     add_sos_eos,
@@ -34,6 +33,7 @@ from asr.models.training_step import (
     length_mask,
     loss_weight,
     mask_without_asking,
+    smoothed_loss,
 )
 
 
@@ -82,7 +82,7 @@ def step(model: Any, speech: Tensor, speech_lengths: Tensor, text: Tensor, text_
     by_ctc = ctc_loss(model.ctc, encoded, lengths, text, counts) / weight
     given, wanted = add_sos_eos(text, model.sos, model.eos, model.ignore_id)
     scores = decode(model.decoder, encoded, lengths, given, counts + 1)
-    by_tokens = model.criterion_att(scores, wanted)
+    by_tokens = smoothed_loss(model.criterion_att, scores, wanted)
     loss = model.ctc_weight * by_ctc + (1 - model.ctc_weight) * by_tokens
     right = accuracy(scores, wanted, model.ignore_id, getattr(model, "unknown_id", None))
     return loss, detached(loss_ctc=by_ctc, loss_att=by_tokens, loss=loss, acc=right), weight
@@ -101,5 +101,4 @@ def use_fast_step(model: Any) -> None:
     for layer in model.encoder.modules():
         if type(layer) is nn.BatchNorm1d:
             layer.register_forward_pre_hook(keep_frozen)
-    model.criterion_att = SmoothedLoss(model.criterion_att)
     model.forward = types.MethodType(step, model)

@@ -33,7 +33,7 @@ TAIL, TIMES, LONGEST = 16, 4, 20
 
 
 def looped(text: str) -> bool:
-    """Return whether a text ends with the same 1 to 20 characters at least 4 times over, 16 characters or more in all."""
+    """Return whether a text ends with the same 1 to 20 characters at least 4 times, 16 characters or more in all."""
     for size in range(1, min(LONGEST, len(text) // TIMES) + 1):
         length = max(TAIL, TIMES * size)
         tail = text[-length:]
@@ -95,7 +95,7 @@ class Nano(Family):
         return [*tokenizer.encode(item["target"]), end_of_text(tokenizer)]
 
     def patch_config(self, config: dict[str, Any], folder: Path) -> None:
-        """Set absolute sub-folders, fp32 weights, nothing frozen, no CTC head, and the base's chat under ``chat_conf``."""
+        """Set absolute sub-folders, fp32 weights, nothing frozen, no CTC head, and the base's chat as ``chat_conf``."""
         for block in ("llm_conf", "tokenizer_conf"):
             config[block]["init_param_path"] = str(folder / config[block]["init_param_path"])
         for block in PARTS:

@@ -29,7 +29,6 @@ from funasr.register import tables
 from torch import Tensor
 
 from asr.models.training_step import (
-    SmoothedLoss,
     Step,
     accuracy,
     add_positions,
@@ -39,6 +38,7 @@ from asr.models.training_step import (
     length_mask,
     loss_weight,
     mask_without_asking,
+    smoothed_loss,
 )
 
 
@@ -138,7 +138,8 @@ def step(model: Any, speech: Tensor, speech_lengths: Tensor, text: Tensor, text_
     if model.sampling_ratio > 0:
         embeds, first = sample(model, encoded, lengths, text, counts, embeds)
     scores = decode(model.decoder, encoded, lengths, embeds, counts)
-    by_tokens, by_count = model.criterion_att(scores, text), model.criterion_pre(counts.type_as(counted), counted)
+    by_tokens = smoothed_loss(model.criterion_att, scores, text)
+    by_count = model.criterion_pre(counts.type_as(counted), counted)
     loss = by_tokens if by_ctc is None else model.ctc_weight * by_ctc + (1 - model.ctc_weight) * by_tokens
     loss = loss + by_count * model.predictor_weight
     first = scores if first is None else first
@@ -150,7 +151,6 @@ def use_fast_step(model: Any) -> bool:
     """Give a Paraformer that has the parts named above this step; False, and nothing done, for any other model."""
     if type(model) is not Paraformer or type(model.predictor) is not CifPredictorV2 or not model.decoder:
         return False
-    model.criterion_att = SmoothedLoss(model.criterion_att)
     mask_without_asking(model.specaug)
     model.forward = types.MethodType(step, model)
     return True

@@ -24,6 +24,7 @@ from torch.nn import functional
 
 from asr.models.training_step import (
     Step,
+    accuracy,
     add_positions,
     augmented,
     ctc_losses,
@@ -31,6 +32,7 @@ from asr.models.training_step import (
     length_mask,
     loss_weight,
     mask_without_asking,
+    smoothed_loss,
 )
 
 LANGUAGE, FORM = "zh", "woitn"  # of the recipe's training clips, as FunASR's dictionaries call them
@@ -73,23 +75,11 @@ def step(model: Any, speech: Tensor, speech_lengths: Tensor, text: Tensor, text_
     # CTC's loss a clip; a text of no tokens is one of blanks.
     scores = model.ctc.ctc_lo(functional.dropout(hidden[:, ASKED:], model.ctc.dropout_rate, model.training))
     by_text = ctc_losses(scores, lengths, text[:, ASKED:], text_lengths - ASKED, model.blank_id)[0].sum() / len(text)
-    by_tags, correct = _by_tags(model, hidden[:, :ASKED], text[:, :ASKED])
+    tag_scores, tags = model.ctc.ctc_lo(hidden[:, :ASKED]), text[:, :ASKED]
+    by_tags, right = smoothed_loss(model.criterion_att, tag_scores, tags), accuracy(tag_scores, tags, model.ignore_id)
     loss = by_text + by_tags
-    stats = detached(loss_ctc=by_text, loss_rich=by_tags, loss=loss, acc_rich=correct)
+    stats = detached(loss_ctc=by_text, loss_rich=by_tags, loss=loss, acc_rich=right)
     return loss, stats, loss_weight(model, text_lengths)
-
-
-def _by_tags(model: Any, hidden: Tensor, tags: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the cross entropy of the four tags, a tag's or a clip's as the model has it; and how many are right."""
-    scores = model.ctc.ctc_lo(hidden)
-    classes = scores.size(-1)
-    # FunASR spreads its smoothing over all classes but the right one.
-    smoothing = model.criterion_att.smoothing * classes / (classes - 1)
-    loss = functional.cross_entropy(
-        scores.float().flatten(0, 1), tags.flatten(), reduction="sum", label_smoothing=smoothing
-    )
-    correct = (scores.argmax(-1) == tags).float().mean()
-    return loss / (tags.numel() if model.criterion_att.normalize_length else len(tags)), correct
 
 
 def use_fast_step(model: Any) -> None:
