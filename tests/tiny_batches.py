@@ -61,9 +61,7 @@ def batch(made: Any, kind: str, frames: list[int], seed: int = 0) -> dict[str, t
     for number in range(len(frames)):
         drawn = torch.randint(len(CHARACTERS), (1 + (seed + 2 * number) % 6,), generator=generator)
         target = "".join(CHARACTERS[index] for index in drawn)
-        messages = [{"role": "assistant", "content": target}]
-        item = {"key": "k", "target": target, "messages": messages, "speech_length": 1, "text_length": 1}
-        texts.append(torch.tensor(family.encode(made.kwargs["tokenizer"], item)))
+        texts.append(torch.tensor(family.encode(made.kwargs["tokenizer"], {"target": target})))
     padded = torch.nn.utils.rnn.pad_sequence
     return {
         "speech": padded([torch.randn(count, width, generator=generator) for count in frames], batch_first=True),

@@ -39,7 +39,10 @@ def package(exp: Path, weights: Path, folder: Path, blocks: Mapping[str, Any]) -
     building, old = folder.with_name(f".{folder.name}.new"), folder.with_name(f".{folder.name}.old")
     for leftover in (building, old):
         shutil.rmtree(leftover, ignore_errors=True)
-    _copy_small_files(base, building)
+    beside = {path.name for path in base.iterdir() if path.is_file() and path.suffix in SMALL_SUFFIXES}
+    for name in {*small_files(base), *(name for name in beside if not name.startswith("."))} - {lineage.LINEAGE}:
+        (building / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(base / name, building / name)
     if (exp / lineage.LINEAGE).is_file():
         shutil.copyfile(exp / lineage.LINEAGE, building / lineage.LINEAGE)
     config = merged_config(base, blocks)
@@ -56,12 +59,3 @@ def package(exp: Path, weights: Path, folder: Path, blocks: Mapping[str, Any]) -
         folder.rename(old)
     building.rename(folder)
     shutil.rmtree(old, ignore_errors=True)
-
-
-def _copy_small_files(base: Path, folder: Path) -> None:
-    """Copy what makes the model what it is, but for its weights and the base's own lineage."""
-    beside = {path.name for path in base.iterdir() if path.is_file() and path.suffix in SMALL_SUFFIXES}
-    names = {*small_files(base), *(name for name in beside if not name.startswith("."))} - {lineage.LINEAGE}
-    for name in names:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(base / name, folder / name)

@@ -28,15 +28,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from asr.core.errors import RecipeError
-from asr.models.quiet import quiet
+from asr.models.funasr_import import quiet
 from asr.models.training_step import length_mask
-
-_SUBSAMPLING = (
-    subsampling.Conv2dSubsampling,
-    subsampling.Conv2dSubsampling2,
-    subsampling.Conv2dSubsampling6,
-    subsampling.Conv2dSubsampling8,
-)
 
 
 def frames(embed: Any, lengths: Tensor) -> Tensor:
@@ -86,11 +79,10 @@ def _shift_by_clip(attention: Any, x: Tensor) -> Tensor:
 
 def mask_padding(model: Any) -> list[Any]:
     """Hook the masks to a model's encoder, and return the hooks' handles. A second time changes nothing."""
-    handles = []
+    embed = model.encoder.embed
+    handles = [embed.register_forward_hook(_count_frames)] if hasattr(embed, "conv") else []
     for layer in model.encoder.modules():
-        if isinstance(layer, _SUBSAMPLING):
-            handles.append(layer.register_forward_hook(_count_frames))
-        elif type(layer) is EncoderLayer:
+        if type(layer) is EncoderLayer:
             handles.append(layer.register_forward_pre_hook(_pass_mask_on))
             if layer.conv_module is not None:
                 handles.append(layer.conv_module.depthwise_conv.register_forward_pre_hook(_zero_padding))

@@ -28,7 +28,6 @@ from torch import Tensor
 from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
-from asr.core.errors import RecipeError
 from asr.models.sensevoice import model as sensevoice
 from asr.models.training_step import Step, accuracy, detached, length_mask, loss_weight, zero_padding
 
@@ -46,36 +45,18 @@ class Chat(NamedTuple):
     special: frozenset[int]
 
 
-def end_of_text(tokenizer: Any) -> int:
-    """Return the id of <|im_end|>. RecipeError for a tokenizer that cuts a chat's marks into pieces."""
-    for mark in (START, END):
-        if len(ids := tokenizer.encode(mark)) != 1:
-            raise RecipeError(
-                f"the base model's tokenizer has no token {mark} (it makes {len(ids)} of it), so it is not of a"
-                " Fun-ASR-Nano; fetch the model again"
-            )
-    return tokenizer.encode(END)[0]
-
-
 def chat_of(tokenizer: Any, conf: Mapping[str, Any]) -> Chat:
     """Return the chat of FunASR's inference (itn=False); ``conf``: do_think and sys_prompt of its dataset_conf."""
     system = f"{START}system\n{SYSTEM}{END}\n" if conf.get("sys_prompt", True) else ""
     after = f"{END}\n{START}assistant\n" + ("" if conf.get("do_think", True) else "<think>\n\n</think>\n\n")
     before = tokenizer.encode(f"{system}{START}user\n{USER}")
-    return Chat(before, tokenizer.encode(after), end_of_text(tokenizer), frozenset(tokenizer.all_special_ids))
+    end, special = tokenizer.convert_tokens_to_ids(END), frozenset(tokenizer.all_special_ids)
+    return Chat(before, tokenizer.encode(after), end, special)
 
 
 def bind_chat(model: Any, tokenizer: Any, conf: Mapping[str, Any]) -> None:
-    """Give a built FunASRNano its chat and this module's training step.
-
-    RecipeError for a tokenizer that knows tokens for which the language model has no embedding.
-    """
+    """Give a built FunASRNano its chat and this module's training step."""
     chat, table = chat_of(tokenizer, conf), model.llm.get_input_embeddings().weight
-    if len(tokenizer) > len(table):
-        raise RecipeError(
-            f"the base model's tokenizer has {len(tokenizer)} tokens and its language model {len(table)}: they are not"
-            " of one model; fetch the model again"
-        )
     model.chat = chat
     for name in ("before", "after"):  # they go where the model goes, and are in no checkpoint
         model.register_buffer(name, torch.tensor(getattr(chat, name), device=table.device), persistent=False)

@@ -9,7 +9,7 @@ from typing import Any
 
 from asr.core.errors import RecipeError
 from asr.models.family import Family
-from asr.models.model_folder import read_config, read_metas
+from asr.models.model_folder import read_metas
 
 # What the recipe's clips are, in the order of the model's first four frames: Mandarin, and digits written as spoken.
 TAGS = {
@@ -29,17 +29,15 @@ def without_tags(text: str) -> str:
 
 def tag_ids(tokenizer: Any) -> list[int]:
     """Return the ids of the four tags. RecipeError for a tokenizer to which one of them is not one token."""
-    tags, pieces = [], getattr(tokenizer, "sp", None)
-    for tag in TAGS.values():
-        # SentencePiece's encode puts a piece of a blank first, unless the model was made without (add_dummy_prefix).
-        ids = [pieces.piece_to_id(tag)] if pieces else tokenizer.encode(tag)
-        if len(ids) != 1 or tokenizer.decode(ids).strip() != tag:
-            raise RecipeError(
-                f"the base model's tokenizer ({type(tokenizer).__name__}) does not know {tag} as one token, so it is"
-                " not SenseVoice's; fetch the model again"
-            )
-        tags += ids
-    return tags
+    # Not by its encode, which puts a piece of a blank first, unless the model was made without (add_dummy_prefix).
+    ids = [tokenizer.sp.piece_to_id(tag) for tag in TAGS.values()]
+    if tokenizer.sp.unk_id() in ids:
+        unknown = list(TAGS.values())[ids.index(tokenizer.sp.unk_id())]
+        raise RecipeError(
+            f"the base model's tokenizer does not know {unknown} as one token, so it is not SenseVoice's; fetch the"
+            " model again"
+        )
+    return ids
 
 
 class SenseVoice(Family):
@@ -53,9 +51,6 @@ class SenseVoice(Family):
 
     def check_folder(self, folder: Path, from_scratch: bool) -> None:
         """RecipeError for a folder that has not what its tokenizer is made of, where FunASR will look for it."""
-        if read_config(folder).get("tokenizer") != "SentencepiecesTokenizer":
-            super().check_folder(folder, from_scratch)
-            return
         named = (read_metas(folder).get("tokenizer_conf") or {}).get("bpemodel")
         if not named or not (folder / named).is_file():
             raise RecipeError(

@@ -40,12 +40,6 @@ UNTOLD = 0.2  # of the training clips are heard without being told their languag
 ASKED = 4  # frames before a clip's
 
 
-def asked(model: Any, languages: Tensor) -> Tensor:
-    """Return (B, 4, D) learnt frames for (B,) languages, rows of the model's table: 0 asks for none."""
-    others = [torch.full_like(languages, row) for row in (1, 2, model.textnorm_dict[FORM])]
-    return model.embed(torch.stack([languages, *others], dim=1))
-
-
 def encode(encoder: Any, x: Tensor, lengths: Tensor) -> Tensor:
     """Return what FunASR's SenseVoiceEncoderSmall makes of (B, T, D) features, which it would change in place."""
     mask = length_mask(lengths, x.size(1)).float()[:, None, :]
@@ -59,9 +53,14 @@ def encode(encoder: Any, x: Tensor, lengths: Tensor) -> Tensor:
 
 
 def encoded(model: Any, speech: Tensor, lengths: Tensor, languages: Tensor) -> Tensor:
-    """Return (B, 4 + T, D) what the encoder makes of features with the learnt frames before them."""
-    frames = asked(model, languages)
-    return encode(model.encoder, torch.cat((frames, speech.to(frames.dtype)), dim=1), lengths + ASKED)
+    """Return (B, 4 + T, D) what the encoder makes of features with the learnt frames before them.
+
+    Args:
+        languages: (B,) rows of the model's table of learnt frames; 0 asks for no language.
+    """
+    others = [torch.full_like(languages, row) for row in (1, 2, model.textnorm_dict[FORM])]
+    asked = model.embed(torch.stack([languages, *others], dim=1))
+    return encode(model.encoder, torch.cat((asked, speech.to(asked.dtype)), dim=1), lengths + ASKED)
 
 
 def step(model: Any, speech: Tensor, speech_lengths: Tensor, text: Tensor, text_lengths: Tensor, **_: Any) -> Step:
