@@ -14,7 +14,7 @@ from asr.models import base_folder, families
 from asr.models.loading import compose, load, quiet
 from asr.models.lora import adapt, merging, trained_state
 from asr.models.nano.family import looped
-from asr.models.nano.model import SYSTEM, USER, audio_tokens, chat_of, listen, text_alone
+from asr.models.nano.model import SYSTEM, USER, audio_tokens, chat_around_audio, listen, text_alone
 from asr.models.package import package
 from tests import tiny, tiny_nano
 from tests.trained import lora_conf, merge_adapters
@@ -150,7 +150,6 @@ def test_its_words_are_in_no_checkpoint_and_go_where_the_model_goes(base):
     model = load(base).model
     assert not {"before", "after"} & model.state_dict().keys()
     assert {name for name, _ in model.named_buffers()} >= {"before", "after"}
-    assert model.before.tolist() == model.chat.before
 
 
 def test_a_batch_is_not_changed_by_a_step_so_that_validation_decodes_what_it_was_given(recogniser, clips):
@@ -285,18 +284,18 @@ def test_the_prompt_is_funasrs_without_inverse_text_normalisation():
 
 def test_the_chat_follows_the_bases_settings(recogniser):
     decode = recogniser.tokenizer.decode
-    assert recogniser.model.chat.after == recogniser.tokenizer.encode(
+    assert recogniser.model.after.tolist() == recogniser.tokenizer.encode(
         "<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"
     )
-    plain = chat_of(recogniser.tokenizer, {"sys_prompt": False})
-    assert decode(plain.before) == "<|im_start|>user\n语音转写，不进行文本规整："
-    assert decode(plain.after) == "<|im_end|>\n<|im_start|>assistant\n"
+    before, after = chat_around_audio(recogniser.tokenizer, {"sys_prompt": False})
+    assert decode(before) == "<|im_start|>user\n语音转写，不进行文本规整："
+    assert decode(after) == "<|im_end|>\n<|im_start|>assistant\n"
 
 
 def test_ids_of_the_text_alone_come_out(recogniser):
-    chat = recogniser.model.chat
+    model = recogniser.model
     (start,) = recogniser.tokenizer.encode("<|im_start|>")
-    assert text_alone([9, start, 8, chat.end, 7], chat) == [9, 8]
+    assert text_alone(model, [9, start, 8, model.end_id, 7]) == [9, 8]
 
 
 def test_a_text_that_ends_in_a_loop_is_counted():

@@ -7,13 +7,10 @@ read by a random one and drops clips of a batch that it finds too large; here it
 
 - the encoder's output behind a short clip is zero before the adaptor, which joins neighbouring frames where
   downsample_rate is above 1: a clip's embeddings do not depend on what it is batched with;
-- scores are computed where a token is learnt and nowhere else: a row of 152,000 for every frame and every word of the
-  prompt takes more memory than the model;
-- weights stay in fp32 whatever llm_conf.llm_dtype says, and training computes as train_conf.use_bf16 says: in FunASR
-  the language model's own autocast overrules it;
+- scores are computed where a token is learnt alone: 152,000 for every frame and word take more memory than the model;
+- weights stay in fp32 whatever llm_conf.llm_dtype says, and training computes as train_conf.use_bf16 says;
 - an encoder that is frozen does not drop out, and keeps nothing for a backward pass;
-- the GPU is asked for one number in a step: how many tokens are learnt, so that scores are of these alone. It is the
-  first thing that a step does.
+- the GPU is asked for one number in a step, before anything else: how many tokens are learnt.
 """
 
 from __future__ import annotations
@@ -21,7 +18,7 @@ from __future__ import annotations
 import itertools
 import types
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -36,30 +33,23 @@ SYSTEM, USER = "You are a helpful assistant.", "语音转写，不进行文本�
 END, START = "<|im_end|>", "<|im_start|>"
 
 
-class Chat(NamedTuple):
-    """What of the tokenizer a model needs: ids around the audio, the end of a text, what is no text."""
+def chat_around_audio(tokenizer: Any, conf: Mapping[str, Any]) -> tuple[list[int], list[int]]:
+    """Return the ids before and after the audio of FunASR's inference (itn=False).
 
-    before: list[int]
-    after: list[int]
-    end: int
-    special: frozenset[int]
-
-
-def chat_of(tokenizer: Any, conf: Mapping[str, Any]) -> Chat:
-    """Return the chat of FunASR's inference (itn=False); ``conf``: do_think and sys_prompt of its dataset_conf."""
+    Args:
+        conf: do_think and sys_prompt of the base's dataset_conf.
+    """
     system = f"{START}system\n{SYSTEM}{END}\n" if conf.get("sys_prompt", True) else ""
     after = f"{END}\n{START}assistant\n" + ("" if conf.get("do_think", True) else "<think>\n\n</think>\n\n")
-    before = tokenizer.encode(f"{system}{START}user\n{USER}")
-    end, special = tokenizer.convert_tokens_to_ids(END), frozenset(tokenizer.all_special_ids)
-    return Chat(before, tokenizer.encode(after), end, special)
+    return tokenizer.encode(f"{system}{START}user\n{USER}"), tokenizer.encode(after)
 
 
 def bind_chat(model: Any, tokenizer: Any, conf: Mapping[str, Any]) -> None:
-    """Give a built FunASRNano its chat and this module's training step."""
-    chat, table = chat_of(tokenizer, conf), model.llm.get_input_embeddings().weight
-    model.chat = chat
-    for name in ("before", "after"):  # they go where the model goes, and are in no checkpoint
-        model.register_buffer(name, torch.tensor(getattr(chat, name), device=table.device), persistent=False)
+    """Give a built FunASRNano its chat, what of ids is no text, and this module's training step."""
+    device = model.llm.get_input_embeddings().weight.device
+    for name, ids in zip(("before", "after"), chat_around_audio(tokenizer, conf), strict=True):
+        model.register_buffer(name, torch.tensor(ids, device=device), persistent=False)  # in no checkpoint
+    model.end_id, model.special_ids = tokenizer.convert_tokens_to_ids(END), frozenset(tokenizer.all_special_ids)
     model.length_normalized_loss = True  # the loss is a mean over tokens, and a batch in parts is weighted by them
     model.forward = types.MethodType(step, model)
 
@@ -135,7 +125,6 @@ def greedy(model: Any, speech: Tensor, lengths: Tensor, max_new_tokens: int) -> 
         lengths: (B,) real frames.
         max_new_tokens: where a text that does not end is cut.
     """
-    chat = model.chat
     audio, counts = listen(model, speech, lengths)
     before, after = map(model.llm.get_input_embeddings(), (model.before, model.after))
     clips = zip(audio.to(before.dtype), counts.tolist(), strict=True)
@@ -149,13 +138,13 @@ def greedy(model: Any, speech: Tensor, lengths: Tensor, max_new_tokens: int) -> 
         do_sample=False,
         num_beams=1,
         repetition_penalty=1.0,
-        eos_token_id=chat.end,
-        pad_token_id=chat.end,
+        eos_token_id=model.end_id,
+        pad_token_id=model.end_id,
     )
-    return [text_alone(row, chat) for row in ids.tolist()]
+    return [text_alone(model, row) for row in ids.tolist()]
 
 
-def text_alone(ids: Sequence[int], chat: Chat) -> list[int]:
+def text_alone(model: Any, ids: Sequence[int]) -> list[int]:
     """Return the ids up to the end of the text, without marks."""
-    until = itertools.takewhile(lambda token: token != chat.end, ids)
-    return [token for token in until if token not in chat.special]
+    until = itertools.takewhile(lambda token: token != model.end_id, ids)
+    return [token for token in until if token not in model.special_ids]

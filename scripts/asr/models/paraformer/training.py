@@ -1,11 +1,9 @@
 """Paraformer's training step with few kernels and no host-device synchronisation: FunASR's loss, less padding's part.
 
 FunASR's forward pass in training asks the GPU for a number several times a clip, and a small model or batch is bound by
-that. In the forward pass of ``use_fast_step`` differ, beside what asr.models.training_step replaces:
-
-- the sampler's loop over clips: one ranking of random numbers. Each clip still gets (wrong tokens x sampling_ratio) of
-  its targets, at positions drawn uniformly;
-- continuous integrate-and-fire, where the number of tokens is known: one matrix product (see ``integrate``).
+that. Beside what asr.models.training_step replaces, two loops over clips differ: the sampler's is one ranking of random
+numbers, by which each clip still gets (wrong tokens x sampling_ratio) of its targets at positions drawn uniformly; that
+of continuous integrate-and-fire is one matrix product (see ``integrate``).
 
 FunASR also lets the encoder's output behind a short clip into the predictor's convolution, so that the clip's last
 weights depend on what it is batched with. Here that output is zero first, as it is in decoding (paraformer.decoding):
@@ -63,9 +61,6 @@ def integrate(hidden: Tensor, alphas: Tensor, tokens: int, threshold: float = 1.
 def encode(model: Any, speech: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
     """Return the encoder's (B, T, D) output and its (B,) lengths."""
     encoder = model.encoder
-    plain = type(encoder) is SANMEncoder and type(encoder.embed) is SinusoidalPositionEncoder
-    if not plain or encoder.interctc_layer_idx:
-        return model.encode(speech, lengths)
     x, lengths = augmented(model, speech, lengths)
     x, mask = add_positions(x * encoder.output_size() ** 0.5), length_mask(lengths, x.size(1))[:, None, :]
     x = encoder.encoders(encoder.encoders0(x, mask)[0], mask)[0]
@@ -92,9 +87,6 @@ def predict(predictor: Any, hidden: Tensor, mask: Tensor, real: Tensor) -> tuple
 
 def decode(decoder: Any, encoded: Tensor, lengths: Tensor, embeds: Tensor, counts: Tensor) -> Tensor:
     """Return (B, L, V) scores of (B, L, D) embeddings: FunASR's, with masks as long as what they mask."""
-    # FunASR registers two decoders of this name: the table knows which of them builds models.
-    if type(decoder) is not tables.decoder_classes.get("ParaformerSANMDecoder"):
-        return decoder(encoded, lengths, embeds, counts)[0]
     real, memory = length_mask(counts, embeds.size(1)).float(), length_mask(lengths, encoded.size(1)).float()
     state = embeds, real[:, :, None], encoded, memory[:, None, :]
     for blocks in (decoder.decoders, decoder.decoders2, decoder.decoders3):
@@ -148,8 +140,16 @@ def step(model: Any, speech: Tensor, speech_lengths: Tensor, text: Tensor, text_
 
 
 def use_fast_step(model: Any) -> bool:
-    """Give a Paraformer that has the parts named above this step; False, and nothing done, for any other model."""
-    if type(model) is not Paraformer or type(model.predictor) is not CifPredictorV2 or not model.decoder:
+    """Give a Paraformer of the parts that the hub's have this step; False, and nothing done, for any other model."""
+    if type(model) is not Paraformer or not isinstance(model.encoder, SANMEncoder) or model.encoder.interctc_layer_idx:
+        return False
+    # FunASR registers two decoders of this name: the table knows which of them builds models.
+    parts = {
+        SinusoidalPositionEncoder: model.encoder.embed,
+        CifPredictorV2: model.predictor,
+        tables.decoder_classes.get("ParaformerSANMDecoder"): model.decoder,
+    }
+    if any(type(part) is not kind for kind, part in parts.items()):
         return False
     mask_without_asking(model.specaug)
     model.forward = types.MethodType(step, model)
