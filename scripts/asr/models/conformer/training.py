@@ -22,19 +22,9 @@ from funasr.models.transformer.utils import subsampling
 from torch import Tensor, nn
 from torch.nn import functional
 
+from asr.models import training_step
 from asr.models.conformer.decoding import mask_padding
-from asr.models.training_step import (
-    Step,
-    accuracy,
-    add_sos_eos,
-    augmented,
-    ctc_losses,
-    detached,
-    length_mask,
-    loss_weight,
-    mask_without_asking,
-    smoothed_loss,
-)
+from asr.models.training_step import Step, length_mask
 
 
 def encode(model: Any, speech: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
@@ -42,7 +32,7 @@ def encode(model: Any, speech: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]
     encoder = model.encoder
     if subsampling.check_short_utt(encoder.embed, speech.size(1))[0]:
         return model.encode(speech, lengths)  # FunASR's error
-    x, lengths = augmented(model, speech, lengths)
+    x, lengths = training_step.augmented(model, speech, lengths)
     mask = length_mask(lengths, x.size(1))[:, None, :]
     if isinstance(encoder.embed, nn.Sequential):
         x = encoder.embed(x)
@@ -68,7 +58,7 @@ def ctc_loss(ctc: Any, hidden: Tensor, lengths: Tensor, text: Tensor, counts: Te
     A text that has more ids than its clip has frames is impossible: it adds nothing, and a warning is logged.
     """
     scores = ctc.ctc_lo(functional.dropout(hidden, ctc.dropout_rate, ctc.training))
-    losses, impossible = ctc_losses(scores, lengths, text, counts, 0)
+    losses, impossible = training_step.ctc_losses(scores, lengths, text, counts, 0)
     if impossible:
         logging.warning(f"CTC: {impossible} of {len(text)} clips of a batch have more characters than encoder frames")
     return losses.sum()
@@ -78,14 +68,14 @@ def step(model: Any, speech: Tensor, speech_lengths: Tensor, text: Tensor, text_
     """Return loss, statistics and weight of a batch, as FunASR's forward pass does."""
     counts = text_lengths.view(-1)
     encoded, lengths = encode(model, speech, speech_lengths.view(-1))
-    weight = loss_weight(model, counts)
+    weight = training_step.loss_weight(model, counts)
     by_ctc = ctc_loss(model.ctc, encoded, lengths, text, counts) / weight
-    given, wanted = add_sos_eos(text, model.sos, model.eos, model.ignore_id)
+    given, wanted = training_step.add_sos_eos(text, model.sos, model.eos, model.ignore_id)
     scores = decode(model.decoder, encoded, lengths, given, counts + 1)
-    by_tokens = smoothed_loss(model.criterion_att, scores, wanted)
+    by_tokens = training_step.smoothed_loss(model.criterion_att, scores, wanted)
     loss = model.ctc_weight * by_ctc + (1 - model.ctc_weight) * by_tokens
-    right = accuracy(scores, wanted, model.ignore_id, getattr(model, "unknown_id", None))
-    return loss, detached(loss_ctc=by_ctc, loss_att=by_tokens, loss=loss, acc=right), weight
+    right = training_step.accuracy(scores, wanted, model.ignore_id, getattr(model, "unknown_id", None))
+    return loss, training_step.detached(loss_ctc=by_ctc, loss_att=by_tokens, loss=loss, acc=right), weight
 
 
 def keep_frozen(layer: nn.BatchNorm1d, _: Any) -> None:
@@ -97,7 +87,7 @@ def keep_frozen(layer: nn.BatchNorm1d, _: Any) -> None:
 def use_fast_step(model: Any) -> None:
     """Give a built model this step, masks and frozen BatchNorm."""
     mask_padding(model)
-    mask_without_asking(model.specaug)
+    training_step.mask_without_asking(model.specaug)
     for layer in model.encoder.modules():
         if type(layer) is nn.BatchNorm1d:
             layer.register_forward_pre_hook(keep_frozen)

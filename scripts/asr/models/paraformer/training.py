@@ -26,18 +26,8 @@ from funasr.models.transformer.embedding import SinusoidalPositionEncoder
 from funasr.register import tables
 from torch import Tensor
 
-from asr.models.training_step import (
-    Step,
-    accuracy,
-    add_positions,
-    add_sos_eos,
-    augmented,
-    detached,
-    length_mask,
-    loss_weight,
-    mask_without_asking,
-    smoothed_loss,
-)
+from asr.models import training_step
+from asr.models.training_step import Step, length_mask
 
 
 def integrate(hidden: Tensor, alphas: Tensor, tokens: int, threshold: float = 1.0) -> Tensor:
@@ -61,8 +51,8 @@ def integrate(hidden: Tensor, alphas: Tensor, tokens: int, threshold: float = 1.
 def encode(model: Any, speech: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
     """Return the encoder's (B, T, D) output and its (B,) lengths."""
     encoder = model.encoder
-    x, lengths = augmented(model, speech, lengths)
-    x, mask = add_positions(x * encoder.output_size() ** 0.5), length_mask(lengths, x.size(1))[:, None, :]
+    x, lengths = training_step.augmented(model, speech, lengths)
+    x, mask = training_step.add_positions(x * encoder.output_size() ** 0.5), length_mask(lengths, x.size(1))[:, None, :]
     x = encoder.encoders(encoder.encoders0(x, mask)[0], mask)[0]
     return (encoder.after_norm(x) if encoder.normalize_before else x), lengths
 
@@ -119,24 +109,24 @@ def sample(
 def step(model: Any, speech: Tensor, speech_lengths: Tensor, text: Tensor, text_lengths: Tensor, **_: Any) -> Step:
     """Return loss, statistics and weight of a batch, as FunASR's forward pass does."""
     counts = text_lengths.view(-1)
-    weight = loss_weight(model, counts)
+    weight = training_step.loss_weight(model, counts)
     encoded, lengths = encode(model, speech, speech_lengths.view(-1))
     by_ctc = model._calc_ctc_loss(encoded, lengths, text, counts)[0] if model.ctc_weight else None  # FunASR's
     if model.predictor_bias == 1:
-        text, counts = add_sos_eos(text, model.sos, model.eos, model.ignore_id)[1], counts + 1
+        text, counts = training_step.add_sos_eos(text, model.sos, model.eos, model.ignore_id)[1], counts + 1
     mask = length_mask(lengths, encoded.size(1))
     embeds, counted, _ = predict(model.predictor, encoded, mask, text != model.ignore_id)
     first = None
     if model.sampling_ratio > 0:
         embeds, first = sample(model, encoded, lengths, text, counts, embeds)
     scores = decode(model.decoder, encoded, lengths, embeds, counts)
-    by_tokens = smoothed_loss(model.criterion_att, scores, text)
+    by_tokens = training_step.smoothed_loss(model.criterion_att, scores, text)
     by_count = model.criterion_pre(counts.type_as(counted), counted)
     loss = by_tokens if by_ctc is None else model.ctc_weight * by_ctc + (1 - model.ctc_weight) * by_tokens
     loss = loss + by_count * model.predictor_weight
     first = scores if first is None else first
-    right = accuracy(first, text, model.ignore_id, getattr(model, "unknown_id", None))
-    return loss, detached(loss_att=by_tokens, loss_pre=by_count, loss=loss, acc=right), weight
+    right = training_step.accuracy(first, text, model.ignore_id, getattr(model, "unknown_id", None))
+    return loss, training_step.detached(loss_att=by_tokens, loss_pre=by_count, loss=loss, acc=right), weight
 
 
 def use_fast_step(model: Any) -> bool:
@@ -151,6 +141,6 @@ def use_fast_step(model: Any) -> bool:
     }
     if any(type(part) is not kind for kind, part in parts.items()):
         return False
-    mask_without_asking(model.specaug)
+    training_step.mask_without_asking(model.specaug)
     model.forward = types.MethodType(step, model)
     return True

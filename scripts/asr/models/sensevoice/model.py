@@ -22,18 +22,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from asr.models.training_step import (
-    Step,
-    accuracy,
-    add_positions,
-    augmented,
-    ctc_losses,
-    detached,
-    length_mask,
-    loss_weight,
-    mask_without_asking,
-    smoothed_loss,
-)
+from asr.models import training_step
+from asr.models.training_step import Step, length_mask
 
 LANGUAGE, FORM = "zh", "woitn"  # of the recipe's training clips, as FunASR's dictionaries call them
 UNTOLD = 0.2  # of the training clips are heard without being told their language, as FunASR does
@@ -43,7 +33,7 @@ ASKED = 4  # frames before a clip's
 def encode(encoder: Any, x: Tensor, lengths: Tensor) -> Tensor:
     """Return what FunASR's SenseVoiceEncoderSmall makes of (B, T, D) features, which it would change in place."""
     mask = length_mask(lengths, x.size(1)).float()[:, None, :]
-    x = add_positions(x * encoder.output_size() ** 0.5)
+    x = training_step.add_positions(x * encoder.output_size() ** 0.5)
     for layer in (*encoder.encoders0, *encoder.encoders):
         x = layer(x, mask)[0]
     x = encoder.after_norm(x)
@@ -66,24 +56,26 @@ def encoded(model: Any, speech: Tensor, lengths: Tensor, languages: Tensor) -> T
 def step(model: Any, speech: Tensor, speech_lengths: Tensor, text: Tensor, text_lengths: Tensor, **_: Any) -> Step:
     """Return loss, statistics and weight of (B, T, D) features and (B, 4 + L) token ids, the tags' first."""
     text_lengths = text_lengths.view(-1)
-    speech, lengths = augmented(model, speech, speech_lengths.view(-1))
+    speech, lengths = training_step.augmented(model, speech, speech_lengths.view(-1))
     languages = torch.full((len(speech),), model.lid_dict[LANGUAGE], device=speech.device)
     if model.training:
         languages = languages.masked_fill(torch.rand(len(speech), device=speech.device) < UNTOLD, 0)
     hidden = encoded(model, speech, lengths, languages)
-    # CTC's loss a clip; a text of no tokens is one of blanks.
+    tags, text = text[:, :ASKED], text[:, ASKED:]
     scores = model.ctc.ctc_lo(functional.dropout(hidden[:, ASKED:], model.ctc.dropout_rate, model.training))
-    by_text = ctc_losses(scores, lengths, text[:, ASKED:], text_lengths - ASKED, model.blank_id)[0].sum() / len(text)
-    tag_scores, tags = model.ctc.ctc_lo(hidden[:, :ASKED]), text[:, :ASKED]
-    by_tags, right = smoothed_loss(model.criterion_att, tag_scores, tags), accuracy(tag_scores, tags, model.ignore_id)
+    losses, _ = training_step.ctc_losses(scores, lengths, text, text_lengths - ASKED, model.blank_id)
+    by_text = losses.sum() / len(text)  # a text of no tokens is one of blanks
+    scores = model.ctc.ctc_lo(hidden[:, :ASKED])
+    by_tags = training_step.smoothed_loss(model.criterion_att, scores, tags)
+    right = training_step.accuracy(scores, tags, model.ignore_id)
     loss = by_text + by_tags
-    stats = detached(loss_ctc=by_text, loss_rich=by_tags, loss=loss, acc_rich=right)
-    return loss, stats, loss_weight(model, text_lengths)
+    stats = training_step.detached(loss_ctc=by_text, loss_rich=by_tags, loss=loss, acc_rich=right)
+    return loss, stats, training_step.loss_weight(model, text_lengths)
 
 
 def use_fast_step(model: Any) -> None:
     """Give a built SenseVoiceSmall the recipe's training step."""
-    mask_without_asking(model.specaug)
+    training_step.mask_without_asking(model.specaug)
     model.forward = types.MethodType(step, model)
     model.length_normalized_loss = False  # a batch's loss is the mean over its clips, whatever criterion_att says
 
