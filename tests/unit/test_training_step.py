@@ -64,7 +64,6 @@ FREQ = {"apply_time_mask": False, "num_freq_mask": 2}
     ("kind", "conf", "parts"),
     [
         (SpecAug, {**TIME, "time_mask_width_range": [0, 12]}, 1),
-        (SpecAug, {**TIME, "time_mask_width_ratio_range": [0.0, 0.3]}, 1),
         (SpecAug, {**FREQ, "freq_mask_width_range": [0, 12]}, 1),
         (SpecAugLFR, {**TIME, "time_mask_width_range": [0, 12], "lfr_rate": 6}, 1),
         (SpecAugLFR, {**FREQ, "freq_mask_width_range": [1, 3], "lfr_rate": 6}, 7),

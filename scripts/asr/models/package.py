@@ -20,12 +20,6 @@ from asr.models.model_folder import default_configuration, read_config
 SMALL_SUFFIXES = ("", ".json", ".txt", ".mvn", ".model")
 
 
-def merged_config(base: Path, blocks: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the base's config.yaml with the YAML's model blocks in it, as it was trained."""
-    config = read_config(base)
-    return config | {name: {**(config.get(name) or {}), **block} for name, block in blocks.items()}
-
-
 def package(exp: Path, weights: Path, folder: Path, blocks: Mapping[str, Any]) -> None:
     """Make ``folder`` a self-contained FunASR model of exp/base, ``blocks`` and ``weights``.
 
@@ -45,7 +39,8 @@ def package(exp: Path, weights: Path, folder: Path, blocks: Mapping[str, Any]) -
         shutil.copyfile(base / name, building / name)
     if (exp / lineage.LINEAGE).is_file():
         shutil.copyfile(exp / lineage.LINEAGE, building / lineage.LINEAGE)
-    config = merged_config(base, blocks)
+    config = read_config(base)
+    config |= {name: {**(config.get(name) or {}), **block} for name, block in blocks.items()}  # as it was trained
     config.setdefault("frontend_conf", {})["dither"] = 0.0
     if not (building / "configuration.json").is_file():
         write_json(building / "configuration.json", default_configuration(building))

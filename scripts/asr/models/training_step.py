@@ -15,7 +15,7 @@ import types
 from typing import Any
 
 import torch
-from funasr.models.specaug.mask_along_axis import MaskAlongAxis, MaskAlongAxisLFR, MaskAlongAxisVariableMaxWidth
+from funasr.models.specaug.mask_along_axis import MaskAlongAxis, MaskAlongAxisLFR
 from torch import Tensor
 from torch.nn import functional
 
@@ -54,19 +54,12 @@ def add_positions(x: Tensor) -> Tensor:
 def mask_spectra(layer: Any, spec: Tensor, lengths: Any = None) -> tuple[Tensor, Any]:
     """Return (B, T, D) spectra with a SpecAugment layer's masks, zero, of a width from the range's first number up.
 
-    As in FunASR a mask begins where the widest of the batch would still fit, and over stacked frames (``lfr_rate``) it
-    is at the same place in every one of the parts.
+    As in FunASR a mask begins where the widest of the batch would still fit, and is at the same position in each of
+    the frames that are stacked as one (``lfr_rate``).
     """
     parts = getattr(layer, "lfr_rate", 1)
-    size = spec.size(layer.dim) // parts
-    if isinstance(layer, MaskAlongAxisVariableMaxWidth):
-        low, high = (min(max(math.floor(size * share), 0), size) for share in layer.mask_width_ratio_range)
-        if high <= low:
-            return spec, lengths
-    else:
-        low, high = layer.mask_width_range
-    shape = (spec.size(0), layer.num_mask, 1)
-    widths = torch.randint(low, high, shape, device=spec.device)
+    size, shape = spec.size(layer.dim) // parts, (spec.size(0), layer.num_mask, 1)
+    widths = torch.randint(*layer.mask_width_range, shape, device=spec.device)
     begins = (torch.rand(shape, device=spec.device) * (size - widths.max()).clamp(min=1)).long()
     begins = begins + size * torch.arange(parts, device=spec.device)
     behind = torch.arange(spec.size(layer.dim), device=spec.device) - begins[..., None]
@@ -77,8 +70,7 @@ def mask_spectra(layer: Any, spec: Tensor, lengths: Any = None) -> tuple[Tensor,
 def mask_without_asking(specaug: Any) -> None:
     """Have a built model's SpecAugment, if it has one, draw its masks by ``mask_spectra``."""
     for layer in () if specaug is None else specaug.modules():
-        known = type(layer) in (MaskAlongAxis, MaskAlongAxisLFR, MaskAlongAxisVariableMaxWidth)
-        if known and layer.replace_with_zero:
+        if type(layer) in (MaskAlongAxis, MaskAlongAxisLFR) and layer.replace_with_zero:
             layer.forward = types.MethodType(mask_spectra, layer)
 
 

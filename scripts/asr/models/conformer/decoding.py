@@ -120,10 +120,7 @@ def _without_marks(model: Any, ids: Iterable[int]) -> list[int]:
 def ctc_greedy(model: Any, speech: Tensor, lengths: Tensor) -> list[list[int]]:
     """Return the token ids of each clip: the likeliest of each frame, repeats joined, without blank, sos and eos.
 
-    Args:
-        model: a FunASR Conformer or Transformer with CTC, in evaluation mode.
-        speech: (B, T, D) features after CMVN, zero-padded.
-        lengths: (B,) real frames of each clip.
+    ``model`` has CTC and is in evaluation mode; of the (B, T, D) features after CMVN ``lengths`` (B,) are real.
     """
     encoded, counts = _encode(model, speech, lengths)
     rows = zip(model.ctc.argmax(encoded).tolist(), counts, strict=True)
@@ -134,13 +131,12 @@ def ctc_greedy(model: Any, speech: Tensor, lengths: Tensor) -> list[list[int]]:
 def beam(model: Any, speech: Tensor, lengths: Tensor, beam_size: int, ctc_weight: float) -> list[list[int]]:
     """Return the token ids of each clip by FunASR's beam search, one clip after another.
 
-    Args:
-        model, speech, lengths: as for ``ctc_greedy``.
-        beam_size: hypotheses kept; at most as many as there are tokens.
-        ctc_weight: CTC's share of a hypothesis's score, the rest is the decoder's; 0 is the decoder alone.
-
     The encoder reads the clips in batches and is masked, so a score changes with the batch by rounding alone.
     RecipeError for a model without a decoder.
+
+    Args:
+        beam_size: hypotheses kept; at most as many as there are tokens.
+        ctc_weight: CTC's share of a hypothesis's score, the rest is the decoder's; 0 is the decoder alone.
     """
     if model.decoder is None:
         raise RecipeError("decode_conf.method: the model has no attention decoder (its ctc_weight is 1); decode by ctc")

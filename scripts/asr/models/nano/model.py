@@ -119,11 +119,8 @@ def greedy(model: Any, speech: Tensor, lengths: Tensor, max_new_tokens: int) -> 
 
     No sampling, no beam, no penalty on repetition. Clips of a batch end together, padded on the left.
 
-    Args:
-        model: a FunASRNano that ``bind_chat`` was given, in evaluation mode.
-        speech: (B, T, 560) features, zero-padded.
-        lengths: (B,) real frames.
-        max_new_tokens: where a text that does not end is cut.
+    ``model`` is in evaluation mode; of the (B, T, 560) features ``lengths`` (B,) are real; a text that does not end is
+    cut after ``max_new_tokens``.
     """
     audio, counts = listen(model, speech, lengths)
     before, after = map(model.llm.get_input_embeddings(), (model.before, model.after))

@@ -17,12 +17,9 @@ from asr.models.training_step import zero_padding
 
 @torch.inference_mode()
 def greedy(model: Any, speech: Tensor, lengths: Tensor) -> list[list[int]]:
-    """Return the token ids of each clip of a batch, without blank, sos and eos; none where nothing fires.
+    """Return the token ids of each clip, without blank, sos and eos; none where nothing fires.
 
-    Args:
-        model: a FunASR Paraformer, in evaluation mode.
-        speech: (B, T, D) features after LFR and CMVN, zero-padded.
-        lengths: (B,) real frames of each clip.
+    ``model`` is in evaluation mode; of the (B, T, D) features after LFR and CMVN ``lengths`` (B,) are real.
     """
     encoded, encoded_lengths = model.encode(speech, lengths)
     return _decode(model, zero_padding(encoded, encoded_lengths), encoded_lengths)

@@ -87,11 +87,8 @@ def greedy(model: Any, speech: Tensor, lengths: Tensor, language: str = LANGUAGE
     FunASR's encoder masks padding in attention and memory blocks, and the learnt frames are not behind it: a clip alone
     and the same clip in a batch agree to rounding.
 
-    Args:
-        model: a FunASR SenseVoiceSmall, in evaluation mode.
-        speech: (B, T, D) features after LFR and CMVN, zero-padded.
-        lengths: (B,) real frames of each clip.
-        language: a key of the model's lid_dict; "auto" tells it none.
+    ``model`` is in evaluation mode; of the (B, T, D) features after LFR and CMVN ``lengths`` (B,) are real;
+    ``language`` is a key of its lid_dict, of which "auto" tells it none.
     """
     languages = torch.full((len(speech),), model.lid_dict[language], device=speech.device)
     best = model.ctc.ctc_lo(encoded(model, speech, lengths, languages)[:, ASKED:]).argmax(-1).tolist()
