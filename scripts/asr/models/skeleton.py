@@ -33,7 +33,7 @@ def tokens(utterances: Iterable[Utterance]) -> list[str]:
 def mean_and_scale(
     utterances: Sequence[Utterance], frontend_conf: Mapping[str, Any], clips: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return (D,) negated mean and inverse deviation of a frontend's features over ``clips`` clips drawn by ``seed``."""
+    """Return (D,) negated mean and inverse deviation of a frontend's features over ``clips`` clips of ``seed``."""
     import_funasr()
     from funasr.frontends.wav_frontend import WavFrontend
 

@@ -58,10 +58,6 @@ class SenseVoice(Family):
                 " it; the hub's is chn_jpn_yue_eng_ko_spectok.bpe.model); fetch the model again"
             )
 
-    def more_files(self, folder: Path) -> list[str]:
-        """Return the SentencePiece model under the name that the hub gives it."""
-        return sorted(path.name for path in folder.glob("*.model") if path.name != "bpe.model")
-
     def manifest_fields(self, item: Any) -> dict[str, Any]:
         """Return the four tags. A clip with more text than frames is named, as CTC can learn nothing from it."""
         if item.target_len > (frames := -(-item.source_len // FRAMES_STACKED)):
