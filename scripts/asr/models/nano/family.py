@@ -90,7 +90,9 @@ class Nano(Family):
     def patch_config(self, config: dict[str, Any], folder: Path) -> None:
         """Set absolute sub-folders, fp32 weights, nothing frozen, no CTC head, and the base's chat as ``chat_conf``."""
         for block in ("llm_conf", "tokenizer_conf"):
-            config[block]["init_param_path"] = str(folder / config[block]["init_param_path"])
+            place = folder / config[block]["init_param_path"]
+            if place.is_dir():  # else configuration.json names it too, and FunASR has joined it to the folder
+                config[block]["init_param_path"] = str(place)
         for block in PARTS:
             config[block]["freeze"] = False
         config["llm_conf"] |= {"llm_dtype": "fp32", "use_lora": False}
