@@ -6,8 +6,8 @@
 Random features of clips whose lengths are CDSD's (log-normal, 2.65 s on average) in batches of like length; the model
 with its own weights, or Paraformer-large with random ones, made in DIR. Each row is a process of its own. FunASR's: its
 model code, Adam, fp32 (TF32 on a GPU), loss and accuracy read after each step. Ours: the trainer's own step, with
-``quicken``, Adam fused, bf16 where the GPU has it, and what is read is read every 50 steps. launches are kernels, waits
-host-device synchronisations, of one step, optimizer included; without a GPU both are counted on the pretended one
+``use_fast_step``, Adam fused, bf16 where the GPU has it, and what is read is read every 50 steps. launches are kernels,
+waits host-device synchronisations, of one step, optimizer included; without a GPU both are counted on the pretended one
 (tests/pretended_gpu.py). busy is the GPU's share of the time. The last two columns are ratios of the
 audio trained on a second: to FunASR's step on batches of the same size, and to the first row, which is the manual's
 command where the first batch size is its 6,000. Reading clips is no part of it: benchmarks/benchmark_train.py has that.
@@ -158,11 +158,11 @@ class OurStepper(Stepper):
     def __init__(self, model: Path, ngpu: int, memory_gb: float, compiled: bool) -> None:
         super().__init__(model, ngpu, memory_gb)
         from asr.models.loading import quiet
-        from asr.models.paraformer.training import quicken
+        from asr.models.paraformer.training import use_fast_step
         from asr.training.trainer import Trainer
 
         torch = self.torch
-        assert quicken(self.model)
+        assert use_fast_step(self.model)
         self.bf16 = bool(ngpu) and torch.cuda.is_bf16_supported(including_emulation=False)
         with quiet():
             self.trainer = Trainer(

@@ -10,6 +10,7 @@ import torch
 from asr.models import families
 from asr.training.building import checked_model, training_kwargs
 from tests import tiny, tiny_conformer, tiny_nano, tiny_paraformer, tiny_sensevoice
+from tests.trained import lora_conf
 
 CHARACTERS = tiny.TOKENS[3:-1]
 MAKERS = {
@@ -29,7 +30,7 @@ def build(folder: Path, kind: str, **blocks: Any) -> Any:
         MAKERS[family](base, CHARACTERS)
     values = {"family": family, "train_conf": {}, "seed": 1, **blocks}
     if kind.endswith("_lora"):
-        values["lora_conf"] = {}
+        values["lora_conf"] = lora_conf(families.of(family))
     plan = {"exp": str(folder), "base": str(base), "values": values, "dataset_conf": {}}
     torch.manual_seed(0)
     made = checked_model(plan, training_kwargs(plan, "cpu") | {"disable_log": True}, saves=False)
@@ -60,9 +61,7 @@ def batch(made: Any, kind: str, frames: list[int], seed: int = 0) -> dict[str, t
     for number in range(len(frames)):
         drawn = torch.randint(len(CHARACTERS), (1 + (seed + 2 * number) % 6,), generator=generator)
         target = "".join(CHARACTERS[index] for index in drawn)
-        messages = [{"role": "assistant", "content": target}]
-        item = {"key": "k", "target": target, "messages": messages, "speech_length": 1, "text_length": 1}
-        texts.append(torch.tensor(family.encode(made.kwargs["tokenizer"], item)))
+        texts.append(torch.tensor(family.encode(made.kwargs["tokenizer"], {"target": target})))
     padded = torch.nn.utils.rnn.pad_sequence
     return {
         "speech": padded([torch.randn(count, width, generator=generator) for count in frames], batch_first=True),

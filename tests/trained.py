@@ -13,9 +13,12 @@ import torch
 import yaml
 
 from asr.config.load import resolve
+from asr.config.schema import LoraConf
 from asr.config.stage_files import write_stage_files
 from asr.core.files import write_json
+from asr.models import lora_merge
 from asr.models.base_folder import digest, link
+from asr.models.family import Family
 from tests import tiny
 from tests.patience import PATIENCE
 
@@ -85,6 +88,23 @@ def train(exp: Path, *words: str, **environment: str) -> str:
 def weights(path: Path) -> dict[str, torch.Tensor]:
     """A checkpoint's tensors by name."""
     return torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+
+
+def lora_conf(family: Family, **given: Any) -> dict[str, Any]:
+    """A resolved lora_conf: the schema's and the family's defaults, and what is given."""
+    own = {"targets": list(family.lora_targets), "also_train": list(family.also_trained)}
+    return {**LoraConf().model_dump(), **own, **given}
+
+
+def merge_adapters(state: Mapping[str, torch.Tensor], lora: Mapping[str, lora_merge.Lora]) -> dict[str, torch.Tensor]:
+    """The state of the plain model that computes the same: W + s B A in float64, rounded once, and no factors."""
+    lora_merge.refuse_unpaired(state)
+    merged = {}
+    for key, value in state.items():
+        if not lora_merge.is_factor(key):
+            added = lora_merge.delta(state, key, lora)
+            merged[key] = value if added is None else (value.double() + added).to(value.dtype)
+    return merged
 
 
 def scalars(exp: Path, name: str) -> list[float]:

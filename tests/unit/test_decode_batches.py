@@ -47,11 +47,11 @@ class SmallGpu:
     def features(self, audio):
         return self.recogniser.features(audio)
 
-    def hear(self, speech, lengths):
+    def decode_batch(self, speech, lengths):
         self.tried.append(speech.shape[0] * speech.shape[1])
         if self.tried[-1] > self.frames:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
-        return self.recogniser.hear(speech, lengths)
+        return self.recogniser.decode_batch(speech, lengths)
 
 
 @hypothesis.given(lengths=st.lists(st.integers(1, 3000), min_size=1, max_size=60), seconds=st.floats(0.01, 100))
@@ -99,7 +99,7 @@ def test_a_clip_that_does_not_fit_the_gpu_alone_is_named(recogniser, utterances)
 
 def test_another_error_of_the_model_is_not_taken_for_want_of_memory(recogniser, utterances):
     class Broken(SmallGpu):
-        def hear(self, speech, lengths):
+        def decode_batch(self, speech, lengths):
             raise RuntimeError("shapes do not match")
 
     broken = Broken(recogniser, 0)

@@ -13,7 +13,7 @@ from asr.core import processes
 from asr.core.errors import RecipeError
 from asr.core.out_of_memory import TOO_LARGE, TooLarge, all_too_large, keep_too_large, ran_out_of_memory
 from asr.models.loading import load
-from asr.models.paraformer.training import quicken
+from asr.models.paraformer.training import use_fast_step
 from asr.training.batch_parts import normaliser, padded_frames, parts_of
 from asr.training.engine import TorchEngine
 from asr.training.trainer import Trainer
@@ -163,7 +163,7 @@ def test_a_stop_where_a_validation_is_due_loses_no_validation_and_no_rank(tmp_pa
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     made = without_chance(load(tiny.make_model(tmp_path_factory.mktemp("base"))).model, 0.0)
-    quicken(made)
+    use_fast_step(made)
     return made
 
 

@@ -12,10 +12,9 @@ from asr.config.load import resolve
 from asr.core.errors import RecipeError
 from asr.models import lora
 from asr.models.loading import compose, load, quiet
-from asr.models.lora_merge import merge_adapters
 from asr.models.paraformer.family import Paraformer
 from tests import tiny
-from tests.trained import NO_CHANCE, lay_out, train, weights
+from tests.trained import NO_CHANCE, lay_out, lora_conf, merge_adapters, train, weights
 
 
 class WithPeft(Paraformer):
@@ -41,11 +40,11 @@ def adapted(base, family, conf=CONF, seed=None):
 
         kwargs = compose(base)
         if family.native_lora:
-            family.configure(kwargs, {"lora_conf": conf})
+            family.patch_training_config(kwargs, {"lora_conf": lora_conf(family, **conf)})
         model = AutoModel(
             **{**kwargs, "init_param": str(base / "model.pt"), "device": "cpu", "disable_log": True}
         ).model
-    lora.adapt(model, family, conf)
+    lora.adapt(model, family, lora_conf(family, **conf))
     if seed is not None:
         torch.manual_seed(seed)
         with torch.no_grad():
@@ -67,13 +66,13 @@ def features(base):
 def test_merged_weights_say_what_the_adapters_said(base, family):
     model = adapted(base, family, seed=1)
     recogniser, speech, lengths = features(base)
-    plain = recogniser.family.hear(recogniser.model, speech, lengths, {})
-    unmerged = family.hear(model, speech, lengths, {})
+    plain = recogniser.family.decode_batch(recogniser.model, speech, lengths, {})
+    unmerged = family.decode_batch(model, speech, lengths, {})
     assert unmerged != plain  # the adapters do something
     state = {**weights(base / "model.pt"), **lora.trained_state(model)}
-    merged = merge_adapters(state, lora.merging(family, CONF))
+    merged = merge_adapters(state, lora.merging(family, lora_conf(family, **CONF)))
     recogniser.model.load_state_dict(merged)  # strict: the plain model's tensors and no others
-    assert family.hear(recogniser.model, speech, lengths, {}) == unmerged
+    assert family.decode_batch(recogniser.model, speech, lengths, {}) == unmerged
     encoded = [each.encode(speech.clone(), lengths.clone())[0] for each in (recogniser.model, model)]
     torch.testing.assert_close(*encoded, rtol=1e-4, atol=1e-4)
 
@@ -102,7 +101,7 @@ def test_adapters_are_placed_as_funasr_places_them_whatever_is_adapted(targets):
 def test_fresh_adapters_change_nothing_and_only_they_and_the_predictor_are_trained(base, family):
     model = adapted(base, family)
     recogniser, speech, lengths = features(base)
-    assert family.hear(model, speech, lengths, {}) == family.hear(recogniser.model, speech, lengths, {})
+    assert family.decode_batch(model, speech, lengths, {}) == family.decode_batch(recogniser.model, speech, lengths, {})
     trained = {lora.plain_name(name) for name, value in model.named_parameters() if value.requires_grad}
     assert {name.rpartition(".")[2] for name in trained if not name.startswith("predictor.")} == {"lora_A", "lora_B"}
     assert {name for name in weights(base / "model.pt") if name.startswith("predictor.")} <= trained
@@ -125,7 +124,7 @@ def test_the_average_is_of_the_products_and_frozen_weights_are_the_bases_to_the_
     paths = [tmp_path / f"model.pt.ep{number}" for number in range(3)]
     for number, path in enumerate(paths):
         torch.save({"state_dict": lora.trained_state(adapted(base, family, seed=number))}, path)
-    how = lora.merging(family, CONF)
+    how = lora.merging(family, lora_conf(family, **CONF))
     mean = mean_state(paths, 0, how, base / "model.pt")
     below = weights(base / "model.pt")
     assert mean.keys() == below.keys()
@@ -145,7 +144,9 @@ def test_a_checkpoint_of_another_base_is_named(base, tmp_path):
     state["predictor.cif_output.weight"] = torch.zeros(3, 3)
     torch.save({"state_dict": state}, tmp_path / "model.pt.ep1")
     with pytest.raises(RecipeError, match=r"model\.pt\.ep1: tensor predictor\.cif_output\.weight is not one of .*base"):
-        mean_state([tmp_path / "model.pt.ep1"], 0, lora.merging(FAMILIES[0], CONF), base / "model.pt")
+        mean_state(
+            [tmp_path / "model.pt.ep1"], 0, lora.merging(FAMILIES[0], lora_conf(FAMILIES[0], **CONF)), base / "model.pt"
+        )
 
 
 @pytest.mark.parametrize(

@@ -13,11 +13,11 @@ from asr.core.manifest import write_manifest
 from asr.models import base_folder, families
 from asr.models.loading import compose, load, quiet
 from asr.models.lora import adapt, merging, trained_state
-from asr.models.lora_merge import merge_adapters
 from asr.models.nano.family import looped
-from asr.models.nano.model import USER, attach, audio_tokens, chat_of, listen, text_alone
+from asr.models.nano.model import SYSTEM, USER, audio_tokens, chat_around_audio, listen, text_alone
 from asr.models.package import package
 from tests import tiny, tiny_nano
+from tests.trained import lora_conf, merge_adapters
 
 NANO = families.of("nano")
 SECONDS = [0.9, 1.4, 0.9, 1.4, 0.9, 1.4]  # a clip's length does not say which it is
@@ -37,14 +37,21 @@ def base(tmp_path_factory):
 
 def batch_of(recogniser, clips):
     speech, lengths = recogniser.features([read_audio(item.source) for item in clips])
-    texts = [torch.tensor(NANO.encode(recogniser.tokenizer, lined(item).as_dict())) for item in clips]
+    texts = [torch.tensor(NANO.encode(recogniser.tokenizer, item.as_dict())) for item in clips]
     counts = torch.tensor([[len(text)] for text in texts], dtype=torch.int32)
     text = torch.nn.utils.rnn.pad_sequence(texts, batch_first=True, padding_value=-1)
     return {"speech": speech, "speech_lengths": lengths[:, None], "text": text, "text_lengths": counts}
 
 
-def lined(item):
-    return item._replace(extra=NANO.line(item))
+def as_chat(item):
+    """A clip as FunASR's own dataset reads it."""
+    turns = {
+        "system": SYSTEM,
+        "user": f"{USER}<|startofspeech|>!{item.source}<|endofspeech|>",
+        "assistant": item.target,
+    }
+    messages = [{"role": role, "content": content} for role, content in turns.items()]
+    return item._replace(extra={"messages": messages, "speech_length": item.source_len, "text_length": item.target_len})
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +84,7 @@ def funasrs_batches(recogniser, clips, folder):
     """What FunASR's own dataset makes of the manifest, a clip a batch."""
     from funasr.register import tables
 
-    write_manifest(folder / "train.jsonl", map(lined, clips))
+    write_manifest(folder / "train.jsonl", map(as_chat, clips))
     conf = {"do_think": False, "batch_type": "example", "frontend": recogniser.frontend}
     made = tables.dataset_classes.get("FunASR")(
         str(folder / "train.jsonl"), index_ds="FunASR", tokenizer=recogniser.tokenizer, **conf
@@ -143,7 +150,6 @@ def test_its_words_are_in_no_checkpoint_and_go_where_the_model_goes(base):
     model = load(base).model
     assert not {"before", "after"} & model.state_dict().keys()
     assert {name for name, _ in model.named_buffers()} >= {"before", "after"}
-    assert model.before.tolist() == model.chat.before
 
 
 def test_a_batch_is_not_changed_by_a_step_so_that_validation_decodes_what_it_was_given(recogniser, clips):
@@ -152,8 +158,8 @@ def test_a_batch_is_not_changed_by_a_step_so_that_validation_decodes_what_it_was
     with torch.no_grad():
         recogniser.model(**batch)
     assert all(torch.equal(batch[name], value) for name, value in before.items())
-    heard = NANO.hear(recogniser.model, batch["speech"], batch["speech_lengths"].view(-1), recogniser.options)
-    assert [recogniser.text(ids) for ids in heard] == [item.target for item in clips]
+    heard = NANO.decode_batch(recogniser.model, batch["speech"], batch["speech_lengths"].view(-1), recogniser.options)
+    assert [recogniser.detokenize(ids) for ids in heard] == [item.target for item in clips]
 
 
 def test_in_bf16_it_computes_about_the_same_and_the_gradients_of_its_weights_stay_fp32(base, clips):
@@ -172,7 +178,7 @@ def test_it_learns_from_the_audio(recogniser, clips):
     audio = [read_audio(item.source) for item in clips]
     assert recogniser.transcribe(audio) == [item.target for item in clips]
     speech, lengths = recogniser.features(audio)
-    deaf = recogniser.hear(torch.zeros_like(speech), lengths)
+    deaf = recogniser.decode_batch(torch.zeros_like(speech), lengths)
     assert len(set(deaf)) <= 2  # one text a length
     assert sum(text == item.target for text, item in zip(deaf, clips, strict=True)) <= 2
 
@@ -193,9 +199,7 @@ def test_a_clips_text_and_embeddings_do_not_depend_on_its_batch(recogniser, clip
 
     with torch.no_grad():
         assert largest_difference() < 1e-5
-        monkeypatch.setattr(
-            "asr.models.nano.model.padding_mask", lambda lengths, maximum: torch.ones(len(lengths), maximum)
-        )
+        monkeypatch.setattr("asr.models.nano.model.zero_padding", lambda encoded, lengths: encoded)
         assert largest_difference() > 1e-3  # what FunASR's would be
 
 
@@ -218,7 +222,7 @@ def test_a_packaged_model_works_in_plain_funasr_wherever_it_is_moved(learned, re
 
 
 def test_merged_adapters_give_the_unmerged_models_texts(learned, clips, tmp_path):
-    conf = {"rank": 4, "alpha": 8, "targets": ["q_proj", "v_proj"]}
+    conf = lora_conf(NANO, rank=4, alpha=8, targets=["q_proj", "v_proj"])
     adapted = load(learned, options={"max_new_tokens": 20})
     before = adapted.transcribe([read_audio(item.source) for item in clips])
     trained = adapt(adapted.model, NANO, conf)
@@ -243,7 +247,7 @@ def test_merged_adapters_give_the_unmerged_models_texts(learned, clips, tmp_path
 
 def test_a_projection_that_does_not_exist_is_named(learned):
     with pytest.raises(RecipeError, match=r"no linear layer 'q'; it has .*q_proj"):
-        adapt(load(learned).model, NANO, {"targets": ["q"]})
+        adapt(load(learned).model, NANO, lora_conf(NANO, targets=["q"]))
 
 
 def test_every_part_is_trained_unless_freeze_param_says_otherwise_and_a_frozen_encoder_keeps_still(base, clips):
@@ -280,18 +284,18 @@ def test_the_prompt_is_funasrs_without_inverse_text_normalisation():
 
 def test_the_chat_follows_the_bases_settings(recogniser):
     decode = recogniser.tokenizer.decode
-    assert recogniser.model.chat.after == recogniser.tokenizer.encode(
+    assert recogniser.model.after.tolist() == recogniser.tokenizer.encode(
         "<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"
     )
-    plain = chat_of(recogniser.tokenizer, {"sys_prompt": False})
-    assert decode(plain.before) == "<|im_start|>user\n语音转写，不进行文本规整："
-    assert decode(plain.after) == "<|im_end|>\n<|im_start|>assistant\n"
+    before, after = chat_around_audio(recogniser.tokenizer, {"sys_prompt": False})
+    assert decode(before) == "<|im_start|>user\n语音转写，不进行文本规整："
+    assert decode(after) == "<|im_end|>\n<|im_start|>assistant\n"
 
 
 def test_ids_of_the_text_alone_come_out(recogniser):
-    chat = recogniser.model.chat
+    model = recogniser.model
     (start,) = recogniser.tokenizer.encode("<|im_start|>")
-    assert text_alone([9, start, 8, chat.end, 7], chat) == [9, 8]
+    assert text_alone(model, [9, start, 8, model.end_id, 7]) == [9, 8]
 
 
 def test_a_text_that_ends_in_a_loop_is_counted():
@@ -303,15 +307,6 @@ def test_a_text_that_ends_in_a_loop_is_counted():
     assert not looped("今天天气很好" * 2 + "我们走吧一起去公园散步")
     assert not looped("今天" * 20 + "好")  # it went on
     assert NANO.counts(["啊" * 200, "今天天气好", ""]) == {"looped": 1}
-
-
-def test_a_line_without_its_chat_is_an_error_that_names_it(recogniser, clips):
-    line = lined(clips[0]).as_dict()
-    for field in ("messages", "speech_length", "text_length"):
-        with pytest.raises(RecipeError, match=f"{clips[0].key}: '{field}' is missing"):
-            NANO.encode(recogniser.tokenizer, {**line, field: None})
-    with pytest.raises(RecipeError, match=f"{clips[0].key}: its messages say"):
-        NANO.encode(recogniser.tokenizer, {**line, "target": "三"})
 
 
 def change(folder, block, key, value):
@@ -327,8 +322,6 @@ def change(folder, block, key, value):
         (lambda folder: (folder / tiny_nano.LLM / "tokenizer.json").unlink(), "no tokenizer.json"),
         (lambda folder: change(folder, "llm_conf", "init_param_path", "/somewhere"), "must name a folder in"),
         (lambda folder: change(folder, "tokenizer_conf", "init_param_path", "../x"), "must name a folder in"),
-        (lambda folder: change(folder, "audio_adaptor_conf", "downsample_rate", 16), "at most 8"),
-        (lambda folder: change(folder, "audio_adaptor_conf", "use_low_frame_rate", False), "at most 1"),
     ],
 )
 def test_a_base_that_lacks_something_is_refused_by_name(base, tmp_path, spoil, said):
@@ -358,22 +351,6 @@ def test_the_digest_knows_the_tokenizer(base, tmp_path):
     assert base_folder.digest(folder)["digest"] != before["digest"]
 
 
-def test_a_tokenizer_of_another_model_is_refused(recogniser, tmp_path):
-    from transformers import AutoTokenizer
-
-    class Cuts:
-        all_special_ids = ()
-
-        def encode(self, text):
-            return list(text.encode())
-
-    with pytest.raises(RecipeError, match=r"no token <\|im_start\|> \(it makes 12 of it\)"):
-        attach(recogniser.model, Cuts(), {})
-    tiny_nano.make_tokenizer(tmp_path, [chr(code) for code in range(0x4E00, 0x4F00)])
-    with pytest.raises(RecipeError, match="they are not of one"):
-        attach(recogniser.model, AutoTokenizer.from_pretrained(tmp_path), {})
-
-
 @pytest.mark.parametrize(
     ("values", "said"),
     [
@@ -386,16 +363,7 @@ def test_a_tokenizer_of_another_model_is_refused(recogniser, tmp_path):
 )
 def test_what_would_have_no_effect_is_refused_by_name(values, said):
     with pytest.raises(RecipeError, match=said):
-        NANO.configure({}, {"train_conf": {}, **values})
-
-
-def test_a_base_with_unmerged_adapters_is_refused(base, tmp_path):
-    state = torch.load(base / "model.pt", weights_only=True)["state_dict"]
-    state["llm.model.layers.0.self_attn.q_proj.lora_A"] = torch.zeros(2, 64)
-    torch.save({"state_dict": state}, tmp_path / "model.pt")
-    with pytest.raises(RecipeError, match=r"not merged .*q_proj.lora_A"):
-        NANO.configure({"init_param": str(tmp_path / "model.pt")}, {"train_conf": {}})
-    NANO.configure({"init_param": str(base / "model.pt")}, {"train_conf": {}})
+        NANO.patch_training_config({}, {"train_conf": {}, **values})
 
 
 def test_weights_are_fp32_and_the_ctc_head_is_left_out_whatever_the_base_says(base, tmp_path):

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asr.models.loading import load
-from asr.models.paraformer.training import decode, encode, integrate, predict, quicken, sample
-from asr.models.training_step import real_places
+from asr.models.paraformer.training import decode, encode, integrate, predict, sample, use_fast_step
+from asr.models.training_step import length_mask
 from tests import tiny
 
 
@@ -58,7 +58,7 @@ def test_losses_and_gradients_are_funasrs(model, data, normalised):
     loss, stats, weight = theirs(**{k: v.double() if k == "speech" else v for k, v in data.items()})
     loss.backward()
     ours.float()
-    assert quicken(ours)
+    assert use_fast_step(ours)
     own_loss, own_stats, own_weight = ours(**data)
     own_loss.backward()
     assert own_loss.item() == pytest.approx(loss.item(), rel=1e-4)
@@ -77,14 +77,14 @@ def test_losses_and_gradients_are_funasrs(model, data, normalised):
 
 def test_padding_does_not_change_a_clip(model):
     quick = without_chance(model, 0.0)
-    quicken(quick)
+    use_fast_step(quick)
     data = batch(4, 3)
     shorter = {name: value[2:] for name, value in data.items()}
     for name in ("speech", "text"):
         shorter[name] = shorter[name][:, : int(shorter[f"{name}_lengths"].max())]
     assert shorter["speech"].size(1) < 30
     encoded = [encode(quick, each["speech"], each["speech_lengths"][:, 0])[0][-1:] for each in (data, shorter)]
-    masks = [real_places(data["speech_lengths"][2:, 0], each.size(1)) for each in encoded]
+    masks = [length_mask(data["speech_lengths"][2:, 0], each.size(1)) for each in encoded]
     alphas = [
         predict(quick.predictor, one, mask, data["text"][2:] != -1)[2] for one, mask in zip(encoded, masks, strict=True)
     ]
@@ -93,12 +93,12 @@ def test_padding_does_not_change_a_clip(model):
 
 def test_parameters_keep_their_names(model):
     quick = copy.deepcopy(model)
-    assert quicken(quick)
+    assert use_fast_step(quick)
     assert list(quick.state_dict()) == list(model.state_dict())
 
 
 def test_another_model_is_left_alone():
-    assert not quicken(torch.nn.Linear(2, 2))
+    assert not use_fast_step(torch.nn.Linear(2, 2))
 
 
 @settings(max_examples=50)
@@ -130,7 +130,7 @@ def test_integration_shares_a_frame_between_its_tokens():
 
 def test_the_sampler_shows_its_share_at_places_drawn_evenly(model):
     quick = without_chance(model, 0.5)
-    quicken(quick)
+    use_fast_step(quick)
     text = torch.full((2, 8), 3)
     text[1, 6:] = -1
     embeds = torch.zeros(2, 8, tiny.WIDTH)
@@ -154,7 +154,7 @@ def test_the_sampler_shows_its_share_at_places_drawn_evenly(model):
 
 def test_inference_is_untouched(model):
     quick = copy.deepcopy(model)
-    quicken(quick)
+    use_fast_step(quick)
     data = batch()
     with torch.no_grad():
         one, other = (

@@ -27,7 +27,7 @@ FAMILIES = ("paraformer", "conformer", "sensevoice", "nano")
 
 
 def batch_of(recogniser, family, items, folder):
-    lines = [item._replace(extra=family.line(item)) for item in items]
+    lines = [item._replace(extra=family.manifest_fields(item)) for item in items]
     write_manifest(folder / "val.jsonl", lines)
     dataset = RecipeAudioDataset(
         str(folder / "val.jsonl"),
@@ -79,7 +79,7 @@ def test_a_model_that_writes_nothing_is_never_accurate(tmp_path, name, quick):
     batch = batch_of(recogniser, recogniser.family, items, tmp_path)
     assert set(batch["text"].flatten().tolist()) == {recogniser.tokenizer.unk_id}
     if quick:
-        recogniser.family.prepare(recogniser.model)
+        recogniser.family.optimise_for_training(recogniser.model)
     count_unknown(recogniser.model, recogniser.tokenizer)
     batch.pop("target")
     with torch.no_grad():

@@ -133,7 +133,7 @@ def test_a_byte_level_tokenizer_writes_everything_and_another_what_it_has(tmp_pa
     [
         ("config.yaml", None, "no config.yaml in it, so it is not a FunASR model folder"),
         ("config.yaml", "a: [", "config.yaml: not YAML"),
-        ("configuration.json", "[1]", "configuration.json: not the configuration.json of a FunASR model"),
+        ("configuration.json", "[1]", "configuration.json: must be a JSON object; fetch the model again"),
         ("tokens.json", None, "tokens.json: no such token list"),
         ("tokens.json", '{"a": 1}', "tokens.json: not a token list"),
         ("tokens.json", "[]", "tokens.json: the token list is empty"),

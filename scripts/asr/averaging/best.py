@@ -14,7 +14,7 @@ from asr.core.files import sweep
 from asr.core.run_folder import RunFolder, read_stage_file
 from asr.core.run_records import RunRecord, read_base, read_digests, read_run, write_average
 from asr.models import families, lineage, lora_merge
-from asr.models.package import merged_config, package
+from asr.models.package import package
 from asr.training.checkpoints.checkpoint import read_ranking
 
 _STEP = re.compile(r"\.ep(\d+)(?:\.(\d+))?$")
@@ -29,7 +29,7 @@ def average_run(exp: Path, n: int | None) -> None:
     sweep(exp)
     settings = trained(exp)["settings"]
     n = n or read_stage_file(exp, "average")["avg_nbest_model"]
-    lora, base = lora_merge.settings(merged_config(RunFolder(exp).base, model_blocks(settings))), None
+    lora, base = None, None
     if "lora_conf" in settings:
         from asr.models.lora import merging
 

@@ -152,8 +152,8 @@ def _read(path: Path, lora: Adapters | None, below: State, base: Path | None) ->
         raise RecipeError(f"{path}: no tensor in it, so it is not a checkpoint")
     if not lora and any(map(lora_merge.is_factor, state)):
         raise RecipeError(
-            f"{path}: holds LoRA adapters, whose factors cannot be averaged, and the run's configuration (lora_list,"
-            " lora_rank, lora_alpha in encoder_conf, decoder_conf) does not say how to merge them"
+            f"{path}: holds LoRA adapters, whose factors cannot be averaged, and the run has no lora_conf that says how"
+            " to merge them"
         )
     for key, value in state.items() if base else ():
         if not lora_merge.is_factor(key) and (key not in below or below[key].shape != value.shape):

@@ -79,7 +79,7 @@ def prepare(exp: Path, data: Path, values: dict[str, Any]) -> tuple[dict[str, li
                 unreadable.add(clip.key, clip.source, "is not there")
         manifests[name] = fit(utterances, values["dataset_conf"], name, exp)
         digests[name] = corpus_digest(manifests[name])
-        lines = (item._replace(extra={**item.extra, **family.line(item)}) for item in manifests[name])
+        lines = (item._replace(extra={**item.extra, **family.manifest_fields(item)}) for item in manifests[name])
         write_manifest(exp / "manifest" / f"{name}.jsonl", lines)
     return manifests, digests
 

@@ -131,7 +131,7 @@ class Decoder:
         """Return one text a clip. RecipeError naming a clip that does not fit in memory alone."""
         padded = speech.shape[0] * speech.shape[1]
         if len(batch) == 1 or self.oom_limit is None or padded < self.oom_limit:
-            texts, out_of_memory = attempt(self.recogniser.hear, speech, lengths)
+            texts, out_of_memory = attempt(self.recogniser.decode_batch, speech, lengths)
             if not out_of_memory:
                 return texts
             self._report_out_of_memory(batch)

@@ -21,23 +21,23 @@ CONFIGURATION = ("config.yaml", "configuration.json", "tokens.json", "tokens.txt
 
 
 def looks_like_a_path(name: str) -> bool:
-    """Whether the user meant a folder: ``./x``, ``/x``, ``~/x``, ``a/b/c``, or ``a/b`` where ``a`` is a folder here."""
+    """Return whether a folder is meant: ``./x``, ``/x``, ``~/x``, ``a/b/c``, or ``a/b`` where ``a`` is one here."""
     return name.startswith((".", "/", "~")) or name.count("/") != 1 or Path(name.split("/")[0]).is_dir()
 
 
 def resolve(name: str, from_scratch: bool = False, family: str = "paraformer") -> Path:
-    """The absolute folder of a base model: itself if it is a folder, else a cache's, else fetched from ModelScope.
+    """Return the absolute folder of a base model: itself, else a cache's, else fetched from ModelScope.
 
-    Raises RecipeError when the folder is not there or the hub does not answer: FunASR would print a line and go on.
+    RecipeError when the folder is not there or the hub does not answer: FunASR would print a line and go on.
     """
     folder = Path(name).expanduser()
     if folder.is_dir():
         return hub.snapshot(folder).absolute()
     if looks_like_a_path(name):
         raise RecipeError(f"{name}: no such base model folder; give --base a folder or a ModelScope id like iic/NAME")
-    for place in hub.cached(name):
+    for cached in hub.cached(name):
         try:
-            folder = hub.snapshot(place)
+            folder = hub.snapshot(cached)
             check(folder, from_scratch, family)
         except RecipeError as error:
             print(f"not taken from the cache: {error}")
@@ -52,10 +52,9 @@ def check(folder: Path, from_scratch: bool = False, family: str = "paraformer") 
 
     FunASR itself passes over a file that configuration.json names and that is not there, and the texts change.
     """
-    found = read_config(folder).get("model")
-    kind = families.of(family)
-    if found not in kind.models:
-        raise RecipeError(f"{folder}: is a {found}, and family {family} covers {', '.join(kind.models)}")
+    model, kind = read_config(folder).get("model"), families.of(family)
+    if model not in kind.models:
+        raise RecipeError(f"{folder}: is a {model}, and family {family} covers {', '.join(kind.models)}")
     about, metas = folder / "configuration.json", read_metas(folder)
     if metas.get("config") != "config.yaml":
         raise RecipeError(f"{about}: file_path_metas.config must be config.yaml, which FunASR else does not read")
@@ -65,11 +64,14 @@ def check(folder: Path, from_scratch: bool = False, family: str = "paraformer") 
         if not (folder / name).exists() and not (from_scratch and name == WEIGHTS):
             raise RecipeError(f"{folder / name}: named in configuration.json and not there; fetch the model again")
     kind.check_folder(folder, from_scratch)
-    weights = folder / WEIGHTS
-    if from_scratch:
-        return
+    if not from_scratch:
+        _check_weights(folder / WEIGHTS)
+
+
+def _check_weights(weights: Path) -> None:
+    """RecipeError unless the file is there and whole, as far as its length and a zip archive's end say."""
     if not weights.is_file():
-        others = ", ".join(sorted(path.name for path in folder.glob("*.safetensors")))
+        others = ", ".join(sorted(path.name for path in weights.parent.glob("*.safetensors")))
         other = f" ({others} is Transformers' form of them)" if others else ""
         raise RecipeError(f"{weights}: the base model's weights are not there{other}; fetch the model again")
     with open(weights, "rb") as stream:
@@ -79,13 +81,13 @@ def check(folder: Path, from_scratch: bool = False, family: str = "paraformer") 
 
 
 def small_files(folder: Path) -> list[str]:
-    """Names, below ``folder``, of the files that make the model what it is, but for its weights."""
+    """Return the names, below ``folder``, of the files that make the model what it is, but for its weights."""
     names = {*CONFIGURATION, *named_files(read_metas(folder)), *families.of_folder(folder).more_files(folder)}
     return sorted(name for name in names - {WEIGHTS} if (folder / name).is_file())
 
 
 def digest(folder: Path) -> dict[str, str]:
-    """sha256 of each file that makes the model what it is, and ``digest`` over them all; where it lies is no matter."""
+    """Return the sha256 of each file that makes the model what it is, and ``digest`` over them all, names included."""
     files = {name: sha256_file(folder / name) for name in (*small_files(folder), WEIGHTS) if (folder / name).is_file()}
     total = sha256_text("".join(f"{name} {value}\n" for name, value in sorted(files.items())))
     return {"digest": total, **files}

@@ -22,7 +22,7 @@ FAMILIES: dict[str, Family] = {family.name: family for family in (Paraformer(), 
 
 
 def of(name: str) -> Family:
-    """The family that a YAML names."""
+    """Return the family that a YAML names."""
     return FAMILIES[name]
 
 
@@ -35,12 +35,12 @@ def check_options(family: Family, conf: Mapping[str, Any], at: object = "decode_
 
 
 def of_model(kind: str | None) -> Family | None:
-    """The family of a FunASR class, as a config.yaml's ``model`` names it; None where there is none."""
+    """Return the family of a FunASR class, as a config.yaml's ``model`` names it; None where there is none."""
     return next((family for family in FAMILIES.values() if kind in family.models), None)
 
 
 def of_folder(folder: Path) -> Family:
-    """The family of a model folder. RecipeError where it is of none."""
+    """Return the family of a model folder. RecipeError where it is of none."""
     kind = read_config(folder).get("model")
     family = of_model(kind)
     if family is None:

@@ -38,49 +38,49 @@ class Family:
             raise RecipeError(f"{folder}: no tokens.json (or tokens.txt, bpe.model) in it; fetch the model again")
 
     def more_files(self, folder: Path) -> list[str]:
-        """Names, below ``folder``, of files that make the model what it is, beside those that every model has."""
+        """Return names, below ``folder``, of files that make the model what it is, beside those of every model."""
         return []
 
-    def line(self, item: Any) -> dict[str, Any]:
-        """Fields of a training line (an ``asr.core.manifest.Utterance``'s) beside those that every manifest has."""
+    def manifest_fields(self, item: Any) -> dict[str, Any]:
+        """Return fields of a training line, an ``asr.core.manifest.Utterance``'s, beside those of every manifest."""
         return {}
 
     def encode(self, tokenizer: Any, item: Mapping[str, Any]) -> list[int]:
-        """Token ids that a training line's text is trained on."""
+        """Return the token ids that a training line's text is trained on."""
         return tokenizer.encode(item["target"])
 
-    def settle(self, config: dict[str, Any], folder: Path) -> None:
+    def patch_config(self, config: dict[str, Any], folder: Path) -> None:
         """Change FunASR's configuration of a model folder before any model, to train or to decode, is built from it."""
 
-    def attach(self, model: Any, tokenizer: Any, config: Mapping[str, Any]) -> None:
-        """Give a built model what of its tokenizer or configuration ``hear`` and training need."""
-
-    def publish(self, folder: Path, config: dict[str, Any]) -> None:
-        """Complete a packaged model's folder, and its configuration before that is written to config.yaml."""
-
-    def counts(self, texts: Iterable[str]) -> dict[str, int]:
-        """What else of the decoded texts is counted, in decode.json's counts and in RESULTS.md."""
-        return {}
-
-    def configure(self, config: dict[str, Any], values: Mapping[str, Any]) -> None:
+    def patch_training_config(self, config: dict[str, Any], values: Mapping[str, Any]) -> None:
         """Change FunASR's configuration before a model to train is built from it; ``values`` are the YAML's."""
 
-    def prepare(self, model: Any) -> None:
+    def bind_tokenizer(self, model: Any, tokenizer: Any, config: Mapping[str, Any]) -> None:
+        """Give a built model what decoding and training need of its tokenizer or configuration."""
+
+    def optimise_for_training(self, model: Any) -> None:
         """Replace what FunASR does badly in a model that is to be trained."""
 
+    def finish_package(self, folder: Path, config: dict[str, Any]) -> None:
+        """Complete a packaged model's folder, and its configuration before that is written to config.yaml."""
+
     def method(self, options: Mapping[str, Any]) -> str:
-        """What the decoding method is called; recorded, so that a kept result is never of another one."""
+        """Return what the decoding method is called; recorded, so that a kept result is never of another one."""
         raise NotImplementedError
 
-    def hear(self, model: Any, speech: Any, lengths: Any, options: Mapping[str, Any]) -> list[list[int]]:
-        """Token ids of each clip, text alone: (B, T, D) features and (B,) lengths on the model's device."""
+    def decode_batch(self, model: Any, speech: Any, lengths: Any, options: Mapping[str, Any]) -> list[list[int]]:
+        """Return each clip's token ids, text alone: (B, T, D) features and (B,) lengths on the model's device."""
         raise NotImplementedError
 
-    def text(self, tokenizer: Any, ids: Sequence[int]) -> str:
-        """Token ids as text, put together as FunASR's own inference does."""
+    def detokenize(self, tokenizer: Any, ids: Sequence[int]) -> str:
+        """Return token ids as text, put together as FunASR's own inference does."""
         from funasr.utils.postprocess_utils import sentence_postprocess
 
         return sentence_postprocess(tokenizer.ids2tokens(ids))[0] if ids else ""
+
+    def counts(self, texts: Iterable[str]) -> dict[str, int]:
+        """Return what else of the decoded texts is counted, in decode.json's counts and in RESULTS.md."""
+        return {}
 
     def options(self, conf: Mapping[str, Any]) -> dict[str, Any]:
         """Return this family's decoding options from a ``decode_conf``, with defaults."""

@@ -4,43 +4,42 @@ from __future__ import annotations
 
 import contextlib
 import os
-import socket
-import ssl
 import sys
 import textwrap
-from collections.abc import Iterator
 from pathlib import Path
 
 from asr.core.errors import RecipeError
 
-# What is the matter where the hub did not answer at all: the first that is among the causes of the error.
-CAUSES = (
-    (socket.gaierror, "its name is not known here: no network, or no DNS"),
-    (ssl.SSLError, "TLS failed: a proxy in between, or a wrong clock"),
-    (ConnectionRefusedError, "the connection was refused"),
-    (TimeoutError, "no answer in time"),
-)
+# What is the matter where the hub did not answer at all: the first whose class is among the error's causes.
+CAUSES = {
+    "ProxyError": "the proxy that HTTP_PROXY, HTTPS_PROXY or ALL_PROXY names does not answer, or refuses",
+    "gaierror": "its name is not known here: no network, or no DNS",
+    "SSLError": "TLS failed: a proxy in between, or a wrong clock",
+    "ConnectionRefusedError": "the connection was refused",
+    "TimeoutError": "no answer in time",
+}
 
 
 def snapshot(folder: Path) -> Path:
-    """The model's own folder: of a cache's ``models--OWNER--NAME`` the snapshot that it names, else ``folder`` itself.
+    """Return the model's own folder: of a cache's ``models--OWNER--NAME`` the snapshot that it names, else ``folder``.
 
     RecipeError where there are several and none is named.
     """
     inside = folder / "snapshots"
     if (folder / "config.yaml").exists() or not inside.is_dir():
         return folder
+    snapshots = {path.name: path for path in inside.iterdir() if path.is_dir()}
     refs = [path for name in ("main", "master") if (path := folder / "refs" / name).is_file()]
-    found = sorted(path for path in inside.iterdir() if path.is_dir())
-    named = [inside / name for name in (*(path.read_text().strip() for path in refs), "master", "main")]
-    for path in (*named, *found[: len(found) == 1]):
-        if path in found:
-            return path
-    raise RecipeError(f"{inside}: holds {len(found)} snapshots; give --base the one you mean")
+    for name in (*(path.read_text().strip() for path in refs), "master", "main"):
+        if name in snapshots:
+            return snapshots[name]
+    if len(snapshots) != 1:
+        raise RecipeError(f"{inside}: holds {len(snapshots)} snapshots; give --base the one you mean")
+    return next(iter(snapshots.values()))
 
 
 def cached(name: str) -> list[Path]:
-    """Folders that a hub's client, of today or of before, has made for the model OWNER/NAME."""
+    """Return the folders that a hub's client, of today or of before, has made for the model OWNER/NAME."""
     owner, model = name.split("/")
     modelscope = Path(os.environ.get("MODELSCOPE_CACHE") or "~/.cache/modelscope")
     home = os.environ.get("HF_HOME") or f"{os.environ.get('XDG_CACHE_HOME') or '~/.cache'}/huggingface"
@@ -53,12 +52,10 @@ def cached(name: str) -> list[Path]:
 
 
 def fetch(name: str) -> Path:
-    """The folder of a model fetched from ModelScope. RecipeError where it cannot be had: why, and how else."""
+    """Fetch a model from ModelScope and return its folder. RecipeError where it cannot be had: why, and how else."""
     print(f"fetching {name} from ModelScope (cached in $MODELSCOPE_CACHE, else ~/.cache/modelscope)", flush=True)
-    try:
-        from modelscope.hub.snapshot_download import snapshot_download
-    except ImportError as error:
-        raise RecipeError(f"modelscope cannot be imported ({error}); run: bash scripts/install.sh") from None
+    from modelscope.hub.snapshot_download import snapshot_download
+
     try:
         with contextlib.redirect_stdout(sys.stderr):
             folder = Path(snapshot_download(name)).absolute()
@@ -70,7 +67,7 @@ def fetch(name: str) -> Path:
 
 
 def elsewhere(name: str) -> str:
-    """What to do without this machine's network."""
+    """Return what to do without this machine's network."""
     folder = name.split("/")[1]
     return (
         f"run `modelscope download --model {name} --local_dir {folder}` where there is a network, bring the folder"
@@ -79,13 +76,15 @@ def elsewhere(name: str) -> str:
 
 
 def explained(name: str, error: BaseException) -> str:
-    """What was the matter with a download, and what to do: no network, or no such model.
+    """Return what was the matter with a download, and what to do: no network, or no such model.
 
     The hub's client tries again and raises in the end that its time is over: the answer or the cause is below that.
     """
-    causes = list(_causes(error))
+    causes = [error]
+    while below := causes[-1].__cause__ or causes[-1].__context__:
+        causes.append(below)
     hub = os.environ.get("MODELSCOPE_ENDPOINT") or os.environ.get("MODELSCOPE_DOMAIN") or "https://modelscope.cn"
-    status = next((code for item in causes if (code := getattr(item, "status_code", None))), None)
+    status = next((code for cause in causes if (code := getattr(cause, "status_code", None))), None)
     if status in (401, 403, 404):
         return (
             f"ModelScope ({hub}) has no model of that id that you may read (status {status}); see that it is written as"
@@ -93,18 +92,10 @@ def explained(name: str, error: BaseException) -> str:
         )
     if status is not None:
         return f"ModelScope ({hub}) answers with status {status}; try again later, or {elsewhere(name)}"
-    for item in causes:
-        if isinstance(item, OSError) and item.filename:
-            return f"{item.filename}: {item.strerror}; MODELSCOPE_CACHE names the folder that models are fetched into"
-    if any(type(item).__name__ == "ProxyError" for item in causes):
-        why = "the proxy that HTTP_PROXY, HTTPS_PROXY or ALL_PROXY names does not answer, or refuses"
-    else:
-        first = textwrap.shorten(str(causes[-1]) or type(causes[-1]).__name__, 160, placeholder=" ...")
-        why = next((said for kind, said in CAUSES if any(isinstance(item, kind) for item in causes)), first)
+    for cause in causes:
+        if isinstance(cause, OSError) and cause.filename:
+            return f"{cause.filename}: {cause.strerror}; MODELSCOPE_CACHE names the folder that models are fetched into"
+    kinds = {kind.__name__ for cause in causes for kind in type(cause).__mro__}
+    first = textwrap.shorten(str(causes[-1]) or type(causes[-1]).__name__, 160, placeholder=" ...")
+    why = next((text for kind, text in CAUSES.items() if kind in kinds), first)
     return f"ModelScope ({hub}) cannot be reached ({why}); {elsewhere(name)}"
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__

@@ -12,7 +12,6 @@ texts         how many different texts its own training had; null where that is 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,7 +23,7 @@ import numpy as np
 from asr.audio.fingerprint import any_alike, fingerprint
 from asr.audio.reading import UnreadableError, resampled
 from asr.core.errors import RecipeError
-from asr.core.files import write_json
+from asr.core.files import read_json, write_json
 from asr.core.manifest import Utterance, read_manifest
 from asr.core.processes import cores
 from asr.core.run_folder import RunFolder
@@ -34,7 +33,7 @@ LINEAGE, SCHEMA_VERSION = "lineage.json", 1
 
 
 class Clip(NamedTuple):
-    """What tells a clip from others: its samples, and its sound; both empty for silence."""
+    """What tells a clip from others, its samples and its sound; both empty for silence."""
 
     digest: str
     fingerprint: str
@@ -79,7 +78,7 @@ def read(folder: Path, name: str) -> dict[str, Any]:
     path = folder / LINEAGE
     if not path.is_file():
         return {"ancestors": [], "not_known": [name], "clips": [], "fingerprints": [], "texts": None}
-    record = json.loads(path.read_text(encoding="utf-8"))
+    record = read_json(path, "without it the clips are not known")
     if record.get("schema_version") != SCHEMA_VERSION:
         raise RecipeError(f"{path}: is not of schema_version {SCHEMA_VERSION}; without it the clips are not known")
     return {"fingerprints": [], **record}
@@ -91,12 +90,13 @@ def write(exp: Path, before: Sequence[dict[str, Any]], ancestors: Sequence[str],
     def all_of(key: str) -> list[str]:
         return [value for record in before for value in record[key]]
 
+    clips = [clip for clip in own if clip]
     record = {
         "schema_version": SCHEMA_VERSION,
         "ancestors": list(dict.fromkeys([*all_of("ancestors"), *ancestors])),
         "not_known": list(dict.fromkeys([*all_of("not_known"), *[exp.name] * (None in own)])),
-        "clips": sorted({*all_of("clips"), *(clip.digest for clip in own if clip and clip.digest)}),
-        "fingerprints": sorted({*all_of("fingerprints"), *(clip.fingerprint for clip in own if clip)} - {""}),
+        "clips": sorted({*all_of("clips"), *(clip.digest for clip in clips)} - {""}),
+        "fingerprints": sorted({*all_of("fingerprints"), *(clip.fingerprint for clip in clips)} - {""}),
         "texts": len({utterance.target for utterance in read_manifest(RunFolder(exp).manifests / "train.jsonl")}),
     }
     write_json(exp / LINEAGE, record)

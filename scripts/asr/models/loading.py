@@ -1,7 +1,4 @@
-"""Everything that builds or reads a FunASR model: composing its configuration, loading it whole, features, text.
-
-Only this module, the trainer's and the launcher's know FunASR (1.4.16); the rest of the recipe would survive another.
-"""
+"""Building FunASR models (1.4.16) and decoding with them: configuration, loading, features, text."""
 
 from __future__ import annotations
 
@@ -13,17 +10,17 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from asr.core.errors import RecipeError
 from asr.models import families
-from asr.models.funasr_import import import_funasr
+from asr.models.funasr_import import import_funasr, quiet
 from asr.models.model_folder import read_config
-from asr.models.quiet import quiet
 from asr.models.weights import check_loaded
 
 
 def choose_device(ngpu: int) -> str:
-    """``cuda`` or ``cpu``; a GPU that was asked for and cannot be used is an error, never a silent fall to CPU."""
+    """Return ``cuda`` or ``cpu``. RecipeError for a GPU that was asked for and cannot be used."""
     if ngpu == 0:
         return "cpu"
     if not torch.cuda.is_available():
@@ -37,7 +34,7 @@ def choose_device(ngpu: int) -> str:
 
 
 def compose(folder: str | os.PathLike[str], blocks: dict[str, dict[str, Any]] | None = None) -> dict[str, Any]:
-    """The base model's configuration as FunASR's builders take it, with the YAML's model blocks merged in.
+    """Return the base model's configuration as FunASR's builders take it, with the YAML's model blocks merged in.
 
     Args:
         folder: a FunASR model folder.
@@ -47,23 +44,23 @@ def compose(folder: str | os.PathLike[str], blocks: dict[str, dict[str, Any]] | 
     import_funasr()
     from funasr.download.download_model_from_hub import download_model
 
-    folder = Path(folder)
-    known = read_config(folder)
-    for block, values in (blocks or {}).items():
+    folder, blocks = Path(folder), blocks or {}
+    base = read_config(folder)
+    for block, values in blocks.items():
         for key in values:
             if key.startswith("lora_"):
                 raise RecipeError(f"{block}.{key}: adapters are set in lora_conf (rank, alpha, dropout, targets)")
-            if key not in (known.get(block) or {}):
-                there = ", ".join(sorted(known.get(block) or {})) or "nothing"
+            if key not in (base.get(block) or {}):
+                there = ", ".join(sorted(base.get(block) or {})) or "nothing"
                 raise RecipeError(f"{block}.{key}: the base model's {block} has no such key; it has {there}")
     with quiet():
-        composed = download_model(model=str(folder), is_training=True, **(blocks or {}))
+        composed = download_model(model=str(folder), is_training=True, **blocks)
     # A folder with configuration.json reports its weights only if they are there; without them it is from scratch.
     composed.setdefault("init_param", None)
     composed.setdefault("model_conf", {})  # without it FunASR's AutoModel would ask a hub
     composed |= {"disable_update": True, "fp16": False, "bf16": False}
     if family := families.of_model(composed.get("model")):
-        family.settle(composed, folder)
+        family.patch_config(composed, folder)
     return composed
 
 
@@ -78,24 +75,24 @@ class Recogniser:
     family: families.Family
     options: Mapping[str, Any]
 
-    def features(self, clips: Sequence[np.ndarray]) -> tuple[torch.Tensor, torch.Tensor]:
-        """(B, T, D) features and (B,) lengths of 16-kHz mono clips, in the processor's memory."""
+    def features(self, clips: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
+        """Return (B, T, D) features and (B,) lengths of 16-kHz mono clips, on the CPU."""
         from funasr.utils.load_utils import extract_fbank
 
         return extract_fbank([torch.from_numpy(clip) for clip in clips], frontend=self.frontend)
 
-    def text(self, ids: list[int]) -> str:
-        """Token ids as text."""
-        return self.family.text(self.tokenizer, ids)
+    def detokenize(self, ids: list[int]) -> str:
+        """Return token ids as text."""
+        return self.family.detokenize(self.tokenizer, ids)
 
     def transcribe(self, clips: Sequence[np.ndarray]) -> list[str]:
-        """One text a clip; an empty string where the model hears nothing."""
-        return self.hear(*self.features(clips))
+        """Return a text for each clip; an empty string where the model finds none."""
+        return self.decode_batch(*self.features(clips))
 
-    def hear(self, speech: torch.Tensor, lengths: torch.Tensor) -> list[str]:
-        """``transcribe`` of (B, T, D) features and (B,) lengths."""
-        found = self.family.hear(self.model, speech.to(self.device), lengths.to(self.device), self.options)
-        return [self.text(ids) for ids in found]
+    def decode_batch(self, speech: Tensor, lengths: Tensor) -> list[str]:
+        """Return the texts of (B, T, D) features and (B,) lengths."""
+        speech, lengths = speech.to(self.device), lengths.to(self.device)
+        return [self.detokenize(ids) for ids in self.family.decode_batch(self.model, speech, lengths, self.options)]
 
 
 def load(
@@ -105,37 +102,31 @@ def load(
     gpu: int = 0,
     options: Mapping[str, Any] | None = None,
 ) -> Recogniser:
-    """Load a FunASR model folder for decoding, whole or not at all.
+    """Load a FunASR model folder for decoding, whole or not at all, in fp32, TF32 off.
 
     Args:
         folder: config.yaml, tokens, cmvn and model.pt.
-        ngpu: 0 for the processor, else how many GPUs are asked for.
+        ngpu: 0 for the CPU, else how many GPUs are asked for.
         dither: noise in the filter bank; FunASR's default of 1.0 makes decoding random, so 0 here.
         gpu: which of the GPUs, from 0.
         options: how to decode (``Family.options``); the family's defaults where not given.
-
-    Decoding is in fp32, TF32 off.
     """
-    device = choose_device(ngpu)
+    device, weights = choose_device(ngpu), Path(folder) / "model.pt"
     if device == "cuda":
         torch.cuda.set_device(gpu)
         torch.backends.cudnn.allow_tf32 = False
-    weights = Path(folder) / "model.pt"
     if not weights.is_file():
         raise RecipeError(f"{weights}: no such file, so there is nothing to decode with")
     with quiet():
-        import_funasr()
+        kwargs = compose(folder) | {"init_param": str(weights), "device": device, "ncpu": torch.get_num_threads()}
         from funasr import AutoModel
 
-        kwargs = compose(folder)
-        kwargs["init_param"] = str(weights)
-        kwargs.update(device=device, ncpu=torch.get_num_threads(), disable_pbar=True, disable_log=True)
-        loaded = AutoModel(**kwargs)
+        loaded = AutoModel(**kwargs, disable_pbar=True, disable_log=True)
     check_loaded(loaded.model, weights)
-    frontend = loaded.kwargs["frontend"]
-    frontend.dither = dither
     loaded.model.eval()
+    frontend, tokenizer = loaded.kwargs["frontend"], loaded.kwargs["tokenizer"]
+    frontend.dither = dither
     family = families.of_folder(Path(folder))
-    family.attach(loaded.model, loaded.kwargs["tokenizer"], loaded.kwargs)
+    family.bind_tokenizer(loaded.model, tokenizer, loaded.kwargs)
     options = family.options({}) if options is None else options
-    return Recogniser(loaded.model, frontend, loaded.kwargs["tokenizer"], device, family, options)
+    return Recogniser(loaded.model, frontend, tokenizer, device, family, options)

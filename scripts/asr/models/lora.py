@@ -2,8 +2,9 @@
 
 Where FunASR has layers for it (Paraformer) these are used, else PEFT's are put around the named linear layers. Either
 way a checkpoint holds what was trained and nothing else, under FunASR's names: LAYER.lora_A, LAYER.lora_B, whole
-tensors of the parts in ``lora_conf.also_train``, and buffers. Merging is in
-models.lora_merge, averaging in averaging.mean.
+tensors of the parts in ``lora_conf.also_train``, and buffers. What they add is in models.lora_merge.
+
+``conf`` is a resolved ``lora_conf``, with the family's defaults in it.
 """
 
 from __future__ import annotations
@@ -17,51 +18,43 @@ from asr.core.errors import RecipeError
 from asr.models.family import Family
 from asr.models.lora_merge import Lora
 
-DEFAULTS = {"rank": 8, "alpha": 16, "dropout": 0.05}
 # PEFT's names of what FunASR's layers call weight, lora_A and lora_B.
 _NAMES = ((".base_layer.", "."), (".lora_A.default.weight", ".lora_A"), (".lora_B.default.weight", ".lora_B"))
 
 
-def complete(family: Family, conf: Mapping[str, Any]) -> dict[str, Any]:
-    """``lora_conf`` with the family's defaults in it."""
-    own = {"targets": list(family.lora_targets), "also_train": list(family.also_trained)}
-    return {**DEFAULTS, **own, **conf}
-
-
 def merging(family: Family, conf: Mapping[str, Any]) -> dict[str, Lora]:
-    """How checkpoints of such a run are merged: what ``asr.averaging.mean.Mean`` takes."""
-    full = complete(family, conf)
-    how = Lora(tuple(full["targets"]), full["rank"], full["alpha"])
-    return dict.fromkeys(family.native_lora, how) or {"": how}
+    """Return how checkpoints of such a run are merged: what ``asr.averaging.mean.Mean`` takes."""
+    return dict.fromkeys(family.native_lora or ("",), Lora(tuple(conf["targets"]), conf["rank"], conf["alpha"]))
+
+
+def parameters_of(model: torch.nn.Module, part: str, key: str) -> list[torch.nn.Parameter]:
+    """Return the parameters of a part of the model. RecipeError, beginning with the YAML's ``key``, if it has none."""
+    named = dict(model.named_parameters())
+    values = [value for name, value in named.items() if f"{name}.".startswith(f"{part}.")]
+    if not values:
+        parts = ", ".join(sorted({name.split(".")[0] for name in named}))
+        raise RecipeError(f"{key}: the model has no part '{part}'; it has {parts}")
+    return values
 
 
 def adapt(model: Any, family: Family, conf: Mapping[str, Any]) -> int:
-    """Give a model that holds its base's weights adapters where it has none, freeze the rest; how many are trained.
+    """Give a model that holds its base's weights adapters where it has none, freeze the rest; return how many train.
 
     RecipeError for a target or a part that the model does not have.
     """
-    full = complete(family, conf)
     if not family.native_lora:
-        _inject(model, full)
+        _inject(model, conf)
     for layer in model.modules():
         if hasattr(layer, "merge_weights"):  # FunASR's would add to the frozen weights in every validation, and take
             layer.merge_weights = False  # it off again: each time with another rounding
         if hasattr(layer, "lora_ind"):
             _place_without_copies(layer)
-    names = [name for name, _ in model.named_parameters()]
-    parts = {name.split(".")[0] for name in names}
-    for part in full["also_train"]:
-        if not any(name == part or name.startswith(f"{part}.") for name in names):
-            raise RecipeError(
-                f"lora_conf.also_train: the model has no part '{part}'; it has {', '.join(sorted(parts))}"
-            )
-    trained = 0
     for name, value in model.named_parameters():
-        value.requires_grad_(
-            ".lora_" in name or any(name == part or name.startswith(f"{part}.") for part in full["also_train"])
-        )
-        trained += value.numel() if value.requires_grad else 0
-    return trained
+        value.requires_grad_(".lora_" in name)
+    for part in conf["also_train"]:
+        for value in parameters_of(model, part, "lora_conf.also_train"):
+            value.requires_grad_(True)
+    return sum(value.numel() for value in model.parameters() if value.requires_grad)
 
 
 def _place_without_copies(layer: Any) -> None:
@@ -77,52 +70,40 @@ def _place_without_copies(layer: Any) -> None:
 
 
 def _inject(model: Any, conf: Mapping[str, Any]) -> None:
-    """PEFT's layers around every linear layer whose name ends with one of the targets."""
-    try:
-        from peft import LoraConfig, inject_adapter_in_model
-    except ImportError:
-        raise RecipeError(
-            "lora_conf: this family's adapters are PEFT's, which is not installed; run: bash scripts/install.sh"
-        ) from None
+    """Put PEFT's layers around every linear layer whose name ends with one of the targets."""
+    from peft import LoraConfig, inject_adapter_in_model
+
     linear = [name for name, layer in model.named_modules() if type(layer) is torch.nn.Linear]
+    chosen = []
     for target in conf["targets"]:
-        if not any(name == target or name.endswith(f".{target}") for name in linear):
-            there = ", ".join(sorted({name.rpartition(".")[2] for name in linear}))
+        names = [name for name in linear if f".{name}".endswith(f".{target}")]
+        if not names:
+            there = ", ".join(sorted({name.split(".")[-1] for name in linear}))
             raise RecipeError(f"lora_conf.targets: the model has no linear layer '{target}'; it has {there}")
-    inject_adapter_in_model(
-        LoraConfig(
-            r=conf["rank"],
-            lora_alpha=conf["alpha"],
-            lora_dropout=conf["dropout"],
-            target_modules=[
-                name for name in linear if any(name == t or name.endswith(f".{t}") for t in conf["targets"])
-            ],
-        ),
-        model,
-    )
+        chosen += names
+    sizes = {"r": conf["rank"], "lora_alpha": conf["alpha"], "lora_dropout": conf["dropout"]}
+    inject_adapter_in_model(LoraConfig(**sizes, target_modules=chosen), model)
 
 
 def plain_name(name: str) -> str:
-    """A tensor's name in FunASR's way of speaking, PEFT's layers or not."""
+    """Return a tensor's name as FunASR's layers have it, PEFT's or not."""
     for theirs, ours in _NAMES:
         name = name.replace(theirs, ours)
     return name
 
 
 def trained_state(model: Any) -> dict[str, torch.Tensor]:
-    """What of an adapted model differs from its base: trained parameters, and buffers, which training may change."""
+    """Return what differs from an adapted model's base: trained parameters, and buffers, which training may change."""
     frozen = {name for name, value in model.named_parameters() if not value.requires_grad}
     return {plain_name(name): value for name, value in model.state_dict().items() if name not in frozen}
 
 
 def load_trained(model: Any, state: Mapping[str, torch.Tensor]) -> None:
     """Put a ``trained_state`` back. RecipeError where it is not of this model with these adapters."""
-    there = {plain_name(name): value for name, value in model.state_dict().items()}
     expected = trained_state(model)
-    odd = sorted(expected.keys() ^ state.keys())
-    odd += [name for name in expected if name in state and expected[name].shape != state[name].shape]
-    if odd:
-        raise RecipeError(f"the checkpoint's adapters are not this run's (tensor {odd[0]}); give --tag or --restart")
+    for name in sorted(expected.keys() | state.keys()):
+        if name not in state or name not in expected or state[name].shape != expected[name].shape:
+            raise RecipeError(f"the checkpoint's adapters are not this run's (tensor {name}); give --tag or --restart")
     with torch.no_grad():
         for name, value in state.items():
-            there[name].copy_(value)
+            expected[name].copy_(value)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path, PurePath
 from typing import Any
 
 import yaml
 
 from asr.core.errors import RecipeError
+from asr.core.files import read_json
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """config.yaml as FunASR reads it: by OmegaConf, with its references (``${llm_conf.init_param_path}``) resolved.
+    """Return config.yaml as FunASR reads it: by OmegaConf, with its references (``${llm_conf.…}``) resolved.
 
     RecipeError where it is not there, is not a mapping, or refers to what it does not hold.
     """
@@ -24,23 +24,23 @@ def read_config(folder: Path) -> dict[str, Any]:
         other = "; it is in Transformers' form" if (folder / "config.json").is_file() else ""
         raise RecipeError(f"{folder}: no config.yaml in it, so it is not a FunASR model folder{other}")
     try:
-        found = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
+        config = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
     except (yaml.YAMLError, UnicodeDecodeError):
         raise RecipeError(f"{path}: not YAML; fetch the model again") from None
     except OmegaConfBaseException as error:
         where = f"{error.full_key}: " if error.full_key else ""
         raise RecipeError(f"{path}: {where}{str(error).splitlines()[0]}; correct it, or fetch it again") from None
-    if not isinstance(found, dict):
+    if not isinstance(config, dict):
         raise RecipeError(f"{path}: not a mapping of keys; fetch the model again")
-    return found
+    return config
 
 
 def default_metas(folder: Path) -> dict[str, Any]:
-    """``file_path_metas`` by the names that FunASR looks for where there is no configuration.json."""
+    """Return ``file_path_metas`` by the names that FunASR looks for where there is no configuration.json."""
     names = {"token_list": ("tokens.json", "tokens.txt"), "seg_dict_file": ("seg_dict",), "bpemodel": ("bpe.model",)}
-    there = {key: [name for name in choice if (folder / name).is_file()] for key, choice in names.items()}
+    existing = {key: next((n for n in choice if (folder / n).is_file()), None) for key, choice in names.items()}
     metas: dict[str, Any] = {"init_param": "model.pt", "config": "config.yaml"}
-    metas["tokenizer_conf"] = {key: found[0] for key, found in there.items() if found}
+    metas["tokenizer_conf"] = {key: name for key, name in existing.items() if name}
     return metas | ({"frontend_conf": {"cmvn_file": "am.mvn"}} if (folder / "am.mvn").is_file() else {})
 
 
@@ -55,26 +55,23 @@ def default_configuration(folder: Path) -> dict[str, Any]:
 
 
 def read_metas(folder: Path) -> dict[str, Any]:
-    """configuration.json's ``file_path_metas``; where there is no such file, what FunASR then takes."""
+    """Return configuration.json's ``file_path_metas``; where there is no such file, what FunASR then takes."""
     path = folder / "configuration.json"
     if not path.is_file():
         return default_metas(folder)
-    try:
-        metas = json.loads(path.read_text(encoding="utf-8")).get("file_path_metas", {})
-        if isinstance(metas, dict):
-            return metas
-    except (ValueError, AttributeError):
-        pass
-    raise RecipeError(f"{path}: not the configuration.json of a FunASR model; fetch the model again")
+    metas = read_json(path, "fetch the model again").get("file_path_metas", {})
+    if not isinstance(metas, dict):
+        raise RecipeError(f"{path}: not the configuration.json of a FunASR model; fetch the model again")
+    return metas
 
 
 def named_files(metas: Any) -> list[str]:
-    """The names in ``file_path_metas``, however deep; most are files, some folders."""
+    """Return the names in ``file_path_metas``, however deep; most are files, some folders."""
     if isinstance(metas, dict | list):
         return [name for value in (metas.values() if isinstance(metas, dict) else metas) for name in named_files(value)]
     return [metas] if isinstance(metas, str) else []
 
 
 def is_inside(name: str) -> bool:
-    """Whether a name is of something below the folder, wherever that is moved."""
+    """Return whether a name is of something below the folder, wherever that is moved."""
     return not PurePath(name).is_absolute() and ".." not in PurePath(name).parts

@@ -12,7 +12,7 @@ import yaml
 
 from asr.core.files import write_json
 from asr.core.run_folder import RunFolder
-from asr.models import families, lineage, lora_merge
+from asr.models import families, lineage
 from asr.models.base_folder import small_files
 from asr.models.model_folder import default_configuration, read_config
 
@@ -20,17 +20,11 @@ from asr.models.model_folder import default_configuration, read_config
 SMALL_SUFFIXES = ("", ".json", ".txt", ".mvn", ".model")
 
 
-def merged_config(base: Path, blocks: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the base's config.yaml with the YAML's model blocks in it, as it was trained."""
-    config = read_config(base)
-    return config | {name: {**(config.get(name) or {}), **block} for name, block in blocks.items()}
-
-
 def package(exp: Path, weights: Path, folder: Path, blocks: Mapping[str, Any]) -> None:
     """Make ``folder`` a self-contained FunASR model of exp/base, ``blocks`` and ``weights``.
 
     Built beside its place and renamed. No path of this machine is in it, and the filter bank's dither is off, so
-    that the same audio always gives the same text. An average holds no adapters, so its configuration names none.
+    that the same audio always gives the same text.
 
     Args:
         blocks: the model blocks of the run's settings ("encoder_conf", …).
@@ -39,14 +33,18 @@ def package(exp: Path, weights: Path, folder: Path, blocks: Mapping[str, Any]) -
     building, old = folder.with_name(f".{folder.name}.new"), folder.with_name(f".{folder.name}.old")
     for leftover in (building, old):
         shutil.rmtree(leftover, ignore_errors=True)
-    _copy_small_files(base, building)
+    beside = {path.name for path in base.iterdir() if path.is_file() and path.suffix in SMALL_SUFFIXES}
+    for name in {*small_files(base), *(name for name in beside if not name.startswith("."))} - {lineage.LINEAGE}:
+        (building / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(base / name, building / name)
     if (exp / lineage.LINEAGE).is_file():
         shutil.copyfile(exp / lineage.LINEAGE, building / lineage.LINEAGE)
-    config = lora_merge.without_lora(merged_config(base, blocks))
+    config = read_config(base)
+    config |= {name: {**(config.get(name) or {}), **block} for name, block in blocks.items()}  # as it was trained
     config.setdefault("frontend_conf", {})["dither"] = 0.0
     if not (building / "configuration.json").is_file():
         write_json(building / "configuration.json", default_configuration(building))
-    families.of_folder(base).publish(building, config)
+    families.of_folder(base).finish_package(building, config)
     (building / "config.yaml").write_text(yaml.safe_dump(config, allow_unicode=True, sort_keys=False), encoding="utf-8")
     try:
         os.link(weights, building / "model.pt")
@@ -56,12 +54,3 @@ def package(exp: Path, weights: Path, folder: Path, blocks: Mapping[str, Any]) -
         folder.rename(old)
     building.rename(folder)
     shutil.rmtree(old, ignore_errors=True)
-
-
-def _copy_small_files(base: Path, folder: Path) -> None:
-    """Copy what makes the model what it is, but for its weights and the base's own lineage."""
-    beside = {path.name for path in base.iterdir() if path.is_file() and path.suffix in SMALL_SUFFIXES}
-    names = {*small_files(base), *(name for name in beside if not name.startswith("."))} - {lineage.LINEAGE}
-    for name in names:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(base / name, folder / name)

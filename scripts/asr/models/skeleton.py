@@ -25,7 +25,7 @@ FILES = ("tokens.json", "config.yaml", "am.mvn", "configuration.json")
 
 
 def tokens(utterances: Iterable[Utterance]) -> list[str]:
-    """The token list: blank, sentence marks, every character of the targets in code point order, unknown last."""
+    """Return blank, sentence marks, every character of the targets in code point order, and unknown last."""
     characters = sorted({character for item in utterances for character in item.target if not character.isspace()})
     return ["<blank>", "<s>", "</s>", *characters, "<unk>"]
 
@@ -33,7 +33,7 @@ def tokens(utterances: Iterable[Utterance]) -> list[str]:
 def mean_and_scale(
     utterances: Sequence[Utterance], frontend_conf: Mapping[str, Any], clips: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(D,) negated mean and inverse deviation of a frontend's features over ``clips`` clips drawn by ``seed``."""
+    """Return (D,) negated mean and inverse deviation of a frontend's features over ``clips`` clips of ``seed``."""
     import_funasr()
     from funasr.frontends.wav_frontend import WavFrontend
 
@@ -63,7 +63,7 @@ def write_cmvn(path: Path, shift: np.ndarray, scale: np.ndarray) -> None:
 
 
 def write_folder(folder: Path, names: list[str], config: dict[str, Any], shift: np.ndarray, scale: np.ndarray) -> None:
-    """The folder's four ``FILES``."""
+    """Write the folder's four ``FILES``."""
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "tokens.json", names)
     write_text(folder / "config.yaml", yaml.safe_dump(config, sort_keys=False))
@@ -72,14 +72,10 @@ def write_folder(folder: Path, names: list[str], config: dict[str, Any], shift: 
 
 
 def command(config: dict[str, Any], title: str, least: int = 1) -> None:
-    """A script that makes such a folder of ``config`` from a training manifest.
+    """Run a script that makes such a folder of ``config`` from a training manifest.
 
-    Args:
-        config: config.yaml's content.
-        title: what --help says the script makes.
-        least: characters that the manifest must have.
-
-    Raises RecipeError for fewer characters, and for an output folder that holds a model.
+    ``title`` is what --help says that it makes. RecipeError for fewer than ``least`` characters, and for an output
+    folder that holds a model.
     """
     parser = argparse.ArgumentParser(description=title)
     parser.add_argument("--manifest", required=True, type=Path, help="train.jsonl that the model will be trained on")

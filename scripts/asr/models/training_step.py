@@ -15,17 +15,24 @@ import types
 from typing import Any
 
 import torch
-from funasr.models.specaug.mask_along_axis import MaskAlongAxis, MaskAlongAxisLFR, MaskAlongAxisVariableMaxWidth
-from torch import nn
+from funasr.models.specaug.mask_along_axis import MaskAlongAxis, MaskAlongAxisLFR
+from torch import Tensor
 from torch.nn import functional
 
+Step = tuple[Tensor, dict[str, Tensor], Tensor]  # what a forward pass returns: () loss, () statistics, () its weight
 
-def real_places(lengths: torch.Tensor, size: int) -> torch.Tensor:
-    """Return a (B, size) mask, True where the place is below the clip's length."""
+
+def length_mask(lengths: Tensor, size: int) -> Tensor:
+    """Return a (B, size) mask, True at positions below the clip's length."""
     return torch.arange(size, device=lengths.device)[None, :] < lengths[:, None]
 
 
-def augmented(model: Any, speech: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def zero_padding(x: Tensor, lengths: Tensor) -> Tensor:
+    """Return (B, T, D) with zeros behind each clip's length."""
+    return x * length_mask(lengths, x.size(1)).to(x.dtype)[:, :, None]
+
+
+def augmented(model: Any, speech: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
     """Return features and lengths after the model's SpecAugment, in training, and its normalisation."""
     with torch.autocast(speech.device.type, enabled=False):
         if model.specaug is not None and model.training:
@@ -35,7 +42,7 @@ def augmented(model: Any, speech: torch.Tensor, lengths: torch.Tensor) -> tuple[
     return speech, lengths
 
 
-def add_positions(x: torch.Tensor) -> torch.Tensor:
+def add_positions(x: Tensor) -> Tensor:
     """Return (B, T, D) plus sines and cosines of the places from 1 on: FunASR's SinusoidalPositionEncoder."""
     half = x.size(-1) / 2
     increment = torch.full((1,), 10000.0, dtype=x.dtype, device=x.device).log() / (half - 1)
@@ -44,22 +51,15 @@ def add_positions(x: torch.Tensor) -> torch.Tensor:
     return x + torch.cat([angles.sin(), angles.cos()], dim=-1)
 
 
-def mask_spectra(layer: Any, spec: torch.Tensor, lengths: Any = None) -> tuple[torch.Tensor, Any]:
+def mask_spectra(layer: Any, spec: Tensor, lengths: Any = None) -> tuple[Tensor, Any]:
     """Return (B, T, D) spectra with a SpecAugment layer's masks, zero, of a width from the range's first number up.
 
-    As in FunASR a mask begins where the widest of the batch would still fit, and over stacked frames (``lfr_rate``) it
-    is at the same place in every one of the parts.
+    As in FunASR a mask begins where the widest of the batch would still fit, and is at the same position in each of
+    the frames that are stacked as one (``lfr_rate``).
     """
     parts = getattr(layer, "lfr_rate", 1)
-    size = spec.size(layer.dim) // parts
-    if isinstance(layer, MaskAlongAxisVariableMaxWidth):
-        low, high = (min(max(math.floor(size * share), 0), size) for share in layer.mask_width_ratio_range)
-        if high <= low:
-            return spec, lengths
-    else:
-        low, high = layer.mask_width_range
-    shape = (spec.size(0), layer.num_mask, 1)
-    widths = torch.randint(low, high, shape, device=spec.device)
+    size, shape = spec.size(layer.dim) // parts, (spec.size(0), layer.num_mask, 1)
+    widths = torch.randint(*layer.mask_width_range, shape, device=spec.device)
     begins = (torch.rand(shape, device=spec.device) * (size - widths.max()).clamp(min=1)).long()
     begins = begins + size * torch.arange(parts, device=spec.device)
     behind = torch.arange(spec.size(layer.dim), device=spec.device) - begins[..., None]
@@ -70,12 +70,11 @@ def mask_spectra(layer: Any, spec: torch.Tensor, lengths: Any = None) -> tuple[t
 def mask_without_asking(specaug: Any) -> None:
     """Have a built model's SpecAugment, if it has one, draw its masks by ``mask_spectra``."""
     for layer in () if specaug is None else specaug.modules():
-        known = type(layer) in (MaskAlongAxis, MaskAlongAxisLFR, MaskAlongAxisVariableMaxWidth)
-        if known and layer.replace_with_zero:
+        if type(layer) in (MaskAlongAxis, MaskAlongAxisLFR) and layer.replace_with_zero:
             layer.forward = types.MethodType(mask_spectra, layer)
 
 
-def accuracy(scores: torch.Tensor, targets: torch.Tensor, ignore_label: int, unknown: Any = None) -> torch.Tensor:
+def accuracy(scores: Tensor, targets: Tensor, ignore_label: int, unknown: Any = None) -> Tensor:
     """Return the share of (B, L, V) or (B * L, V) scores that are highest at their (B, L) target; (), not waited for.
 
     ``unknown``: the id of characters without a token, whose scores are wrong wherever they are highest.
@@ -93,7 +92,7 @@ def count_unknown(model: Any, tokenizer: Any) -> None:
             module.th_accuracy = functools.partial(accuracy, unknown=model.unknown_id)
 
 
-def add_sos_eos(targets: torch.Tensor, sos: int, eos: int, ignore_id: int) -> tuple[torch.Tensor, torch.Tensor]:
+def add_sos_eos(targets: Tensor, sos: int, eos: int, ignore_id: int) -> tuple[Tensor, Tensor]:
     """Return (B, L + 1) targets behind ``sos``, padded with ``eos``; and before ``eos``, padded with ``ignore_id``."""
     column = targets.new_full((targets.size(0), 1), sos)
     padding = targets == ignore_id
@@ -102,40 +101,28 @@ def add_sos_eos(targets: torch.Tensor, sos: int, eos: int, ignore_id: int) -> tu
     return before, after.scatter(1, (~padding).sum(1, keepdim=True), eos)
 
 
-class SmoothedLoss(nn.Module):
-    """LabelSmoothingLoss by cross entropy: 1 - s on the target and s / (V - 1) on every other class, less its entropy.
+def smoothed_loss(criterion: Any, scores: Tensor, target: Tensor) -> Tensor:
+    """Return the () loss that FunASR's LabelSmoothingLoss gives (B, L, V) scores before softmax and (B, L) targets.
 
-    Args:
-        theirs: FunASR's LabelSmoothingLoss, for its V classes, the id that does not count, its smoothing s, and
-            whether it is the mean over tokens; else it is the sum over tokens by the number of clips.
+    That is a cross entropy with 1 - s on the target and s / (V - 1) on every other class, less its entropy; the mean
+    over tokens where ``normalize_length``, else their sum by the number of clips.
     """
-
-    def __init__(self, theirs: Any) -> None:
-        super().__init__()
-        self.size, self.padding, self.per_token = theirs.size, theirs.padding_idx, theirs.normalize_length
-        each = theirs.smoothing / (self.size - 1)
-        # cross_entropy spreads its label_smoothing over all V classes, the target among them.
-        self.spread = each * self.size
-        parts = [(1 - theirs.smoothing, 1), (each, self.size - 1)]
-        self.entropy = -sum(number * part * math.log(part) for part, number in parts if part > 0)
-
-    def forward(self, scores: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """Return the () loss of (B, L, V) scores before softmax and (B, L) targets."""
-        flat = target.reshape(-1)
-        tokens = (flat != self.padding).sum()
-        loss = functional.cross_entropy(
-            scores.reshape(-1, self.size).float(),
-            flat.long(),
-            ignore_index=self.padding,
-            label_smoothing=self.spread,
-            reduction="sum",
-        )
-        return (loss - tokens * self.entropy) / (tokens if self.per_token else target.size(0))
+    size, flat = criterion.size, target.reshape(-1).long()
+    other = criterion.smoothing / (size - 1)
+    shares = [(1, 1 - criterion.smoothing), (size - 1, other)]
+    entropy = -sum(classes * share * math.log(share) for classes, share in shares if share > 0)
+    loss = functional.cross_entropy(
+        scores.reshape(-1, size).float(),
+        flat,
+        ignore_index=criterion.padding_idx,
+        label_smoothing=other * size,  # which is spread over all V classes, the target among them
+        reduction="sum",
+    )
+    tokens = (flat != criterion.padding_idx).sum()
+    return (loss - tokens * entropy) / (tokens if criterion.normalize_length else target.size(0))
 
 
-def ctc_losses(
-    scores: torch.Tensor, lengths: torch.Tensor, text: torch.Tensor, text_lengths: torch.Tensor, blank: int
-) -> tuple[torch.Tensor, int]:
+def ctc_losses(scores: Tensor, lengths: Tensor, text: Tensor, text_lengths: Tensor, blank: int) -> tuple[Tensor, int]:
     """Return (B,) losses of (B, T, V) scores, and how many of them are impossible: more to align than frames.
 
     Those are 0, as is their gradient. torch takes lengths from the host: one synchronisation for all of them. On a GPU
@@ -143,13 +130,24 @@ def ctc_losses(
     """
     target = text.clamp(min=0)
     # Between two of the same a blank needs a frame of its own.
-    repeats = ((target[:, 1:] == target[:, :-1]) & real_places(text_lengths - 1, target[:, 1:].size(1))).sum(1)
+    repeats = ((target[:, 1:] == target[:, :-1]) & length_mask(text_lengths - 1, target[:, 1:].size(1))).sum(1)
     lengths, text_lengths, needed = torch.stack([lengths, text_lengths, text_lengths + repeats]).long().cpu()
     likely = scores.float().log_softmax(-1).transpose(0, 1)
     losses = functional.ctc_loss(likely, target, lengths, text_lengths, blank, reduction="none", zero_infinity=True)
     return losses, int((needed > lengths).sum())
 
 
-def as_stats(**values: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Return what is told of a loss as FunASR's trainer takes it: detached, (1,) each."""
-    return {name: value.detach()[None] for name, value in values.items()}
+def loss_weight(model: Any, text_lengths: Tensor) -> Tensor:
+    """Return what a batch's loss counts beside others: its tokens where the model divides by them, else its clips.
+
+    To the tokens belong those that the model adds to each text itself: Paraformer's ``predictor_bias``, and the end
+    mark of an attention decoder (``end_marks``).
+    """
+    if not model.length_normalized_loss:
+        return text_lengths.new_full((), len(text_lengths))
+    return (text_lengths + getattr(model, "predictor_bias", 0) + getattr(model, "end_marks", 0)).sum()
+
+
+def detached(**values: Tensor) -> dict[str, Tensor]:
+    """Return a step's statistics without what autograd keeps of them."""
+    return {name: value.detach() for name, value in values.items()}

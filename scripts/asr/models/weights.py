@@ -32,8 +32,8 @@ def check_loaded(model: torch.nn.Module, weights: str | os.PathLike[str]) -> int
 
     FunASR prints a line for a missing key, logs a wrong shape, and trains on from random values.
     """
-    state, wrong = read_state(weights), []
-    for key, value in model.state_dict().items():
+    state, tensors, wrong = read_state(weights), model.state_dict(), []
+    for key, value in tensors.items():
         if is_factor(key):  # begins at nothing added; no base has it
             continue
         if key not in state:
@@ -43,9 +43,8 @@ def check_loaded(model: torch.nn.Module, weights: str | os.PathLike[str]) -> int
         elif not torch.equal(state[key].to(value.dtype), value.cpu()):
             wrong.append(f"{key} was not loaded")
     if wrong:
-        total = len(model.state_dict())
         raise RecipeError(
-            f"{weights}: does not fit the model: {len(wrong)} of {total} tensors, first: {wrong[0]}; is it"
+            f"{weights}: does not fit the model: {len(wrong)} of {len(tensors)} tensors, first: {wrong[0]}; is it"
             " this model's file, and whole?"
         )
-    return len(model.state_dict())
+    return len(tensors)

@@ -19,7 +19,7 @@ from asr.core.errors import RecipeError
 from asr.data.dataloader import DEFAULT_SAMPLER, RecipeDataloader
 from asr.models import families
 from asr.models.loading import check_loaded, compose
-from asr.models.lora import adapt, complete, trained_state
+from asr.models.lora import adapt, parameters_of, trained_state
 from asr.models.training_step import count_unknown
 from asr.training.trainer import Trainer
 
@@ -63,7 +63,7 @@ def training_kwargs(plan: dict[str, Any], device: str) -> dict[str, Any]:
     else:
         raise RecipeError(f"{weights}: the base model's weights are missing; run stage 0 again")
     family = families.of(values["family"])
-    family.configure(kwargs, values)
+    family.patch_training_config(kwargs, values)
     kwargs.pop("freeze_param", None)  # the base's, from a training of its own; ours is applied by checked_model
     kwargs |= {key: values[key] for key in PLAIN if key in values}
     kwargs |= {
@@ -135,11 +135,7 @@ def check_disk(exp: Path, weights: int, trained: int, keep: int) -> None:
 def freeze(model: torch.nn.Module, names: str | list[str] | None) -> None:
     """Freeze the parts that freeze_param names. RecipeError where the model has no such part."""
     for part in names.split(",") if isinstance(names, str) else names or []:
-        values = [value for key, value in model.named_parameters() if key == part or key.startswith(f"{part}.")]
-        if not values:
-            parts = ", ".join(sorted({key.split(".")[0] for key, _ in model.named_parameters()}))
-            raise RecipeError(f"freeze_param: the model has no part '{part}'; it has {parts}")
-        for value in values:
+        for value in parameters_of(model, part, "freeze_param"):
             value.requires_grad_(False)
 
 
@@ -164,11 +160,11 @@ def checked_model(plan: dict[str, Any], kwargs: dict[str, Any], rank: int = 0, s
     count = check_loaded(model, weights) if weights else 0
     if count:
         check_finite(model, weights)
-    family.attach(model, built.kwargs["tokenizer"], built.kwargs)
+    family.bind_tokenizer(model, built.kwargs["tokenizer"], built.kwargs)
     adapted = adapt(model, family, lora) if lora is not None else 0
     freeze(model, values.get("freeze_param"))
     if values["train_conf"].get("quick_step", True):
-        family.prepare(model)
+        family.optimise_for_training(model)
     count_unknown(model, built.kwargs["tokenizer"])
     if rank == 0:
         if saves:
@@ -179,7 +175,7 @@ def checked_model(plan: dict[str, Any], kwargs: dict[str, Any], rank: int = 0, s
         parameters = sum(value.numel() for value in model.parameters())
         origin = f"{count} tensors loaded from the base model" if count else "random weights (from_scratch)"
         if lora is not None:
-            parts = ["adapters", *complete(family, lora)["also_train"]]
+            parts = ["adapters", *lora["also_train"]]
             origin += f"; {adapted / 1e6:.2f} M ({adapted / parameters:.1%}) are trained: {', '.join(parts)}"
         logging.getLogger("asr.progress").info(f"model: {parameters / 1e6:.1f} M parameters, {origin}")
     return built

@@ -36,8 +36,8 @@ def count_errors(family: Any, tokenizer: Any, model: Any, batch: Batch, finite: 
     """
     references, hypotheses = batch["target"], [""] * len(batch["target"])
     if finite:
-        ids = family.hear(model, batch["speech"], batch["speech_lengths"].view(-1), family.options({}))
-        hypotheses = [family.text(tokenizer, each) for each in ids]
+        ids = family.decode_batch(model, batch["speech"], batch["speech_lengths"].view(-1), family.options({}))
+        hypotheses = [family.detokenize(tokenizer, each) for each in ids]
     pairs = zip(map(normalize, references), map(normalize, hypotheses), strict=True)
     return ErrorCounts.total(aligned.counts for aligned in align_all(pairs))
 

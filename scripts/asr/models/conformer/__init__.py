@@ -1,4 +1,1 @@
-"""Conformer and Transformer: their family, decoding and training step.
-
-Imports core and models.
-"""
+"""Conformer and Transformer: their family, decoding and training step. Imports core and models."""

@@ -10,14 +10,15 @@ from asr.core.errors import RecipeError
 from asr.models.family import Family
 from asr.models.model_folder import read_config
 
-# Of each block of config.yaml, what the recipe masks padding in; another would change a clip's text with its batch.
-_KNOWN = {
-    ("encoder",): ("ConformerEncoder", "TransformerEncoder"),
-    ("decoder",): ("TransformerDecoder",),
-    ("encoder_conf", "input_layer"): ("conv2d", "conv2d2", "conv2d6", "conv2d8", "linear"),
-    ("encoder_conf", "positionwise_layer_type"): ("linear",),
-}
-_DEFAULTS = {("encoder_conf", "input_layer"): "conv2d", ("encoder_conf", "positionwise_layer_type"): "linear"}
+# Block and key of config.yaml, what it is unless given, and what the recipe masks padding in and trains.
+_SUPPORTED = (
+    ("", "encoder", None, ("ConformerEncoder", "TransformerEncoder")),
+    ("", "decoder", None, ("TransformerDecoder",)),
+    ("encoder_conf", "input_layer", "conv2d", ("conv2d", "conv2d2", "conv2d6", "conv2d8", "linear")),
+    ("encoder_conf", "positionwise_layer_type", "linear", ("linear",)),
+    ("model_conf", "interctc_weight", 0, (0,)),
+    ("model_conf", "cr_ctc_weight", 0, (0,)),
+)
 
 
 class Conformer(Family):
@@ -32,43 +33,42 @@ class Conformer(Family):
         """RecipeError for a model without tokens, without CTC, or of blocks that the recipe does not mask."""
         super().check_folder(folder, from_scratch)
         path, config = folder / "config.yaml", read_config(folder)
-        for place, known in _KNOWN.items():
-            found: Any = config
-            for name in place:
-                found = (found or {}).get(name)
-            found = _DEFAULTS.get(place) if found is None else found
-            if found not in known:
-                raise RecipeError(f"{path}: {'.'.join(place)} is {found}; the recipe knows {', '.join(known)}")
+        for block, key, default, supported in _SUPPORTED:
+            values = (config.get(block) or {}) if block else config
+            value = default if values.get(key) is None else values[key]
+            if value not in supported:
+                name = f"{block}.{key}" if block else key
+                raise RecipeError(f"{path}: {name} is {value}; the recipe knows {', '.join(map(str, supported))}")
         if (config.get("model_conf") or {}).get("ctc_weight", 0.5) == 0:
             raise RecipeError(
                 f"{path}: model_conf.ctc_weight is 0, so the model has no CTC to be decoded by; take one that has"
             )
 
-    def configure(self, config: dict[str, Any], values: Mapping[str, Any]) -> None:
-        """Nothing is changed. RecipeError for a model without decoder or without CTC."""
+    def patch_training_config(self, config: dict[str, Any], values: Mapping[str, Any]) -> None:
+        """RecipeError for a model without decoder or without CTC."""
         share = (config.get("model_conf") or {}).get("ctc_weight", 0.5)
         if not 0 < share < 1:
             raise RecipeError(f"model_conf.ctc_weight is {share}; it must be above 0 and below 1")
 
-    def attach(self, model: Any, tokenizer: Any, config: Mapping[str, Any]) -> None:
+    def bind_tokenizer(self, model: Any, tokenizer: Any, config: Mapping[str, Any]) -> None:
         """The decoder's end mark is a token of each text, which FunASR counts where a loss is a mean over tokens."""
         model.end_marks = 1
 
-    def prepare(self, model: Any) -> None:
-        """See ``asr.models.conformer.training``."""
-        from asr.models.conformer.training import prepare
+    def optimise_for_training(self, model: Any) -> None:
+        """Give the model the recipe's step."""
+        from asr.models.conformer.training import use_fast_step
 
-        prepare(model)
+        use_fast_step(model)
 
     def method(self, options: Mapping[str, Any]) -> str:
-        """The method with what its texts depend on; the number changes when the texts would."""
+        """Return the method with what its texts depend on; the number changes when the texts would."""
         if options["method"] == "ctc":
             return "ctc-greedy-masked-1"
         joint = f"-ctc{options['ctc_weight']:g}" if options["method"] == "joint" else ""
         return f"{options['method']}-beam{options['beam_size']}{joint}-masked-1"
 
-    def hear(self, model: Any, speech: Any, lengths: Any, options: Mapping[str, Any]) -> list[list[int]]:
-        """``ctc``: greedy, one pass, the same whatever the batch. ``attention`` and ``joint``: beam search."""
+    def decode_batch(self, model: Any, speech: Any, lengths: Any, options: Mapping[str, Any]) -> list[list[int]]:
+        """Return ids of ``ctc``: greedy, one pass, the same whatever the batch; or of beam search."""
         from asr.models.conformer.decoding import beam, ctc_greedy
 
         if options["method"] == "ctc":

@@ -1,4 +1,1 @@
-"""Fun-ASR-Nano: its family, training step and decoding.
-
-Imports core and models.
-"""
+"""Fun-ASR-Nano: its family, training step and decoding. Imports core and models."""

@@ -14,17 +14,26 @@ from pathlib import Path
 from typing import Any
 
 from asr.core.errors import RecipeError
+from asr.core.files import write_json
 from asr.models.family import Family
 from asr.models.model_folder import is_inside, read_config
 
 SMALL = (".json", ".txt", ".model", ".jinja", ".tiktoken")  # configuration and tokenizer; weights are in model.pt
 PARTS = ("audio_encoder_conf", "audio_adaptor_conf", "llm_conf")
+FREEZE = "name the parts that stay as they are in freeze_param"
+NO_EFFECT = {
+    **{(part, "freeze"): FREEZE for part in PARTS},
+    ("llm_conf", "use_lora"): "adapters are set in lora_conf",
+    ("llm_conf", "lora_conf"): "adapters are set in lora_conf, by itself",
+    ("llm_conf", "init_param_path"): "the language model is the base's",
+    ("llm_conf", "llm_dtype"): "train_conf.use_bf16 says how training computes",
+}
 CTC = ("ctc_decoder", "ctc_decoder_conf", "ctc_conf", "ctc_weight", "detach_ctc_decoder", "ctc_vocab_size")
 TAIL, TIMES, LONGEST = 16, 4, 20
 
 
 def looped(text: str) -> bool:
-    """Whether a text ends with the same 1 to 20 characters at least 4 times over, 16 characters or more in all."""
+    """Return whether a text ends with the same 1 to 20 characters at least 4 times, 16 characters or more in all."""
     for size in range(1, min(LONGEST, len(text) // TIMES) + 1):
         length = max(TAIL, TIMES * size)
         tail = text[-length:]
@@ -34,8 +43,8 @@ def looped(text: str) -> bool:
 
 
 def _sub_folders(folder: Path) -> dict[str, str]:
-    """{"llm_conf", "tokenizer_conf": name of the sub-folder} as config.yaml has them; RecipeError for other places."""
-    config, found = read_config(folder), {}
+    """Return the sub-folders that config.yaml names by block, llm_conf and tokenizer_conf; RecipeError for others."""
+    config, names = read_config(folder), {}
     for block in ("llm_conf", "tokenizer_conf"):
         name = (config.get(block) or {}).get("init_param_path")
         if not isinstance(name, str) or not is_inside(name):
@@ -43,8 +52,8 @@ def _sub_folders(folder: Path) -> dict[str, str]:
                 f"{folder / 'config.yaml'}: {block}.init_param_path is {name!r}; it must name a folder in {folder}, so"
                 " that the model works wherever it is moved"
             )
-        found[block] = name
-    return found
+        names[block] = name
+    return names
 
 
 class Nano(Family):
@@ -59,69 +68,30 @@ class Nano(Family):
     also_trained = ("audio_adaptor",)
 
     def check_folder(self, folder: Path, from_scratch: bool) -> None:
-        """The language model's configuration and tokenizer, in the sub-folders that config.yaml names."""
+        """RecipeError without the language model's configuration and tokenizer in the sub-folders of config.yaml."""
         places = _sub_folders(folder)
         if not (folder / places["llm_conf"] / "config.json").is_file():
             raise RecipeError(f"{folder / places['llm_conf']}: no config.json (the language model's); fetch it again")
         words = folder / places["tokenizer_conf"]
-        if not (words / "tokenizer.json").is_file() and not (
-            (words / "vocab.json").is_file() and (words / "merges.txt").is_file()
-        ):
+        if not any((words / name).is_file() for name in ("tokenizer.json", "merges.txt")):
             raise RecipeError(f"{words}: no tokenizer.json (nor vocab.json and merges.txt) in it; fetch it again")
-        adaptor = read_config(folder).get("audio_adaptor_conf") or {}
-        rate, most = adaptor.get("downsample_rate", 2), 8 if adaptor.get("use_low_frame_rate") else 1
-        if rate > most:
-            raise RecipeError(
-                f"{folder / 'config.yaml'}: audio_adaptor_conf.downsample_rate {rate} leaves fewer embeddings than the"
-                f" language model is to read; with use_low_frame_rate {str(most == 8).lower()} it is at most {most}"
-            )
 
     def more_files(self, folder: Path) -> list[str]:
-        """The small files of the language model's sub-folders."""
-        found = {
-            path.relative_to(folder).as_posix()
-            for name in _sub_folders(folder).values()
-            for path in (folder / name).rglob("*")
-            if path.is_file() and path.suffix in SMALL
-        }
-        return sorted(found)
-
-    def line(self, item: Any) -> dict[str, Any]:
-        """A chat, and its lengths, as FunASR's own dataset reads them."""
-        from asr.models.nano.model import SYSTEM, USER
-
-        return {
-            "messages": [
-                {"role": "system", "content": SYSTEM},
-                {"role": "user", "content": f"{USER}<|startofspeech|>!{item.source}<|endofspeech|>"},
-                {"role": "assistant", "content": item.target},
-            ],
-            "speech_length": item.source_len,
-            "text_length": item.target_len,
-        }
+        """Return the small files of the language model's sub-folders."""
+        paths = {path for name in _sub_folders(folder).values() for path in (folder / name).rglob("*")}
+        return sorted(path.relative_to(folder).as_posix() for path in paths if path.suffix in SMALL and path.is_file())
 
     def encode(self, tokenizer: Any, item: Mapping[str, Any]) -> list[int]:
-        """Ids of the text and of its end. RecipeError for a line that FunASR's dataset would drop without a word."""
-        from asr.models.nano.model import end_of_text
+        """Return the ids of the text and of its end."""
+        from asr.models.nano.model import END
 
-        for field in ("messages", "speech_length", "text_length"):
-            if not item.get(field):
-                raise RecipeError(
-                    f"manifest line {item['key']}: '{field}' is missing; run stage 3 again with --restart"
-                )
-        said = [turn["content"] for turn in item["messages"] if turn["role"] == "assistant"]
-        if said != [item["target"]]:
-            raise RecipeError(
-                f"manifest line {item['key']}: its messages say {said} and its target {item['target']!r}; run stage 3"
-                " again with --restart"
-            )
-        return [*tokenizer.encode(item["target"]), end_of_text(tokenizer)]
+        return [*tokenizer.encode(item["target"]), tokenizer.convert_tokens_to_ids(END)]
 
-    def settle(self, config: dict[str, Any], folder: Path) -> None:
-        """Absolute sub-folders, fp32 weights, nothing frozen, no CTC head, and the base's chat under ``chat_conf``."""
+    def patch_config(self, config: dict[str, Any], folder: Path) -> None:
+        """Set absolute sub-folders, fp32 weights, nothing frozen, no CTC head, and the base's chat as ``chat_conf``."""
         for block in ("llm_conf", "tokenizer_conf"):
             place = folder / config[block]["init_param_path"]
-            if place.is_dir():
+            if place.is_dir():  # else configuration.json names it too, and FunASR has joined it to the folder
                 config[block]["init_param_path"] = str(place)
         for block in PARTS:
             config[block]["freeze"] = False
@@ -131,73 +101,50 @@ class Nano(Family):
         data = config.get("dataset_conf") or {}
         config["chat_conf"] = {key: data.get(key, True) for key in ("do_think", "sys_prompt")}
 
-    def configure(self, config: dict[str, Any], values: Mapping[str, Any]) -> None:
-        """Refuse what would change nothing here."""
-        for block in PARTS:
-            if "freeze" in (values.get(block) or {}):
-                raise RecipeError(
-                    f"{block}.freeze: has no effect; name the parts that stay as they are in freeze_param"
-                )
-        for key in ("use_lora", "lora_conf", "init_param_path", "llm_dtype"):
-            if key in (values.get("llm_conf") or {}):
-                instead = {
-                    "use_lora": "adapters are set in lora_conf",
-                    "lora_conf": "adapters are set in lora_conf, by itself",
-                    "init_param_path": "the language model is the base's",
-                    "llm_dtype": "train_conf.use_bf16 says how training computes",
-                }
-                raise RecipeError(f"llm_conf.{key}: has no effect; {instead[key]}")
+    def patch_training_config(self, config: dict[str, Any], values: Mapping[str, Any]) -> None:
+        """RecipeError for settings that would change nothing here."""
+        for (block, key), instead in NO_EFFECT.items():
+            if key in (values.get(block) or {}):
+                raise RecipeError(f"{block}.{key}: has no effect; {instead}")
         if values["train_conf"].get("quick_step") is False:
             raise RecipeError("train_conf.quick_step: nano has one training step, the recipe's; leave it out")
         if values.get("dataset", "RecipeAudioDataset") != "RecipeAudioDataset":
             raise RecipeError(f"dataset: {values['dataset']} does not make nano's texts; take RecipeAudioDataset")
-        if config.get("init_param"):
-            _refuse_adapters(Path(config["init_param"]))
 
-    def attach(self, model: Any, tokenizer: Any, config: Mapping[str, Any]) -> None:
-        """See ``asr.models.nano.model.attach``."""
-        from asr.models.nano.model import attach
+    def bind_tokenizer(self, model: Any, tokenizer: Any, config: Mapping[str, Any]) -> None:
+        """Give the model its chat and the recipe's step."""
+        from asr.models.nano.model import bind_chat
 
-        attach(model, tokenizer, config.get("chat_conf") or {})
+        bind_chat(model, tokenizer, config.get("chat_conf") or {})
 
-    def publish(self, folder: Path, config: dict[str, Any]) -> None:
-        """Where plain FunASR finds the sub-folders: configuration.json, whose paths it takes as below the folder."""
+    def finish_package(self, folder: Path, config: dict[str, Any]) -> None:
+        """Name the sub-folders in configuration.json, whose paths plain FunASR takes as below the folder."""
         path = folder / "configuration.json"
         record = json.loads(path.read_text(encoding="utf-8"))
         metas = record.setdefault("file_path_metas", {})
         metas["init_param"], metas["config"] = "model.pt", "config.yaml"
         for block in ("llm_conf", "tokenizer_conf"):
             metas[block] = {"init_param_path": config[block]["init_param_path"]}
-        path.write_text(json.dumps(record, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+        write_json(path, record)
         for key in CTC:
             config.pop(key, None)
         config["llm_conf"]["use_lora"] = False  # merged into the weights
         config["itn"] = False  # the prompt that it was trained with, for plain FunASR's inference
 
     def method(self, options: Mapping[str, Any]) -> str:
-        """Greedy, with the length at which a text is cut."""
+        """Return the method with the length at which a text is cut."""
         return f"greedy-chat-2 max_new_tokens={options['max_new_tokens']}"
 
-    def hear(self, model: Any, speech: Any, lengths: Any, options: Mapping[str, Any]) -> list[list[int]]:
-        """See ``asr.models.nano.model.greedy``."""
+    def decode_batch(self, model: Any, speech: Any, lengths: Any, options: Mapping[str, Any]) -> list[list[int]]:
+        """Return the ids that the language model finds likeliest, one after another."""
         from asr.models.nano.model import greedy
 
         return greedy(model, speech, lengths, options["max_new_tokens"])
 
-    def text(self, tokenizer: Any, ids: Sequence[int]) -> str:
-        """Decoded bytes on one line."""
+    def detokenize(self, tokenizer: Any, ids: Sequence[int]) -> str:
+        """Return the decoded bytes on one line."""
         return " ".join(tokenizer.decode(ids, skip_special_tokens=True).replace("/sil", " ").split()) if ids else ""
 
     def counts(self, texts: Iterable[str]) -> dict[str, int]:
-        """looped: texts that end in a loop, as a language model may that no longer listens."""
+        """Return how many texts end in a loop, as those of a language model may that no longer listens."""
         return {"looped": sum(map(looped, texts))}
-
-
-def _refuse_adapters(weights: Path) -> None:
-    """RecipeError for weights with adapters beside them that nobody merged: they would be left out without a word."""
-    from asr.models.lora_merge import is_factor
-    from asr.models.weights import read_state
-
-    found = next(filter(is_factor, read_state(weights)), None) if weights.is_file() else None
-    if found:
-        raise RecipeError(f"{weights}: holds an adapter that is not merged ({found}); take a merged model as the base")

@@ -1,4 +1,1 @@
-"""Paraformer: its family, decoding and training step.
-
-Imports core and models.
-"""
+"""Paraformer: its family, decoding and training step. Imports core and models."""

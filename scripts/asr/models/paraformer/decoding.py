@@ -10,31 +10,22 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch import Tensor
 
-
-def padding_mask(lengths: torch.Tensor, maximum: int) -> torch.Tensor:
-    """(B, T) mask, 1.0 where a frame is real: frame index < length."""
-    return (torch.arange(maximum, device=lengths.device)[None, :] < lengths[:, None]).float()
+from asr.models.training_step import zero_padding
 
 
 @torch.inference_mode()
-def greedy(model: Any, speech: torch.Tensor, lengths: torch.Tensor) -> list[list[int]]:
-    """Token ids for each clip of a batch, without blank, sos and eos.
+def greedy(model: Any, speech: Tensor, lengths: Tensor) -> list[list[int]]:
+    """Return the token ids of each clip, without blank, sos and eos; none where nothing fires.
 
-    Args:
-        model: a FunASR Paraformer, in evaluation mode.
-        speech: (B, T, D) features after LFR and CMVN, zero-padded.
-        lengths: (B,) real frames of each clip.
-
-    Returns:
-        one list of ids a clip; an empty list where nothing fires.
+    ``model`` is in evaluation mode; of the (B, T, D) features after LFR and CMVN ``lengths`` (B,) are real.
     """
     encoded, encoded_lengths = model.encode(speech, lengths)
-    encoded = encoded * padding_mask(encoded_lengths, encoded.size(1)).to(encoded.dtype)[:, :, None]
-    return _decode(model, encoded, encoded_lengths)
+    return _decode(model, zero_padding(encoded, encoded_lengths), encoded_lengths)
 
 
-def _decode(model: Any, encoded: torch.Tensor, lengths: torch.Tensor) -> list[list[int]]:
+def _decode(model: Any, encoded: Tensor, lengths: Tensor) -> list[list[int]]:
     encoded = encoded[:, : int(lengths.max())]  # FunASR's masks are as long as the longest clip, and no longer
     try:
         embeds, token_counts = model.calc_predictor(encoded, lengths)[:2]

@@ -18,29 +18,25 @@ class Paraformer(Family):
     # How many characters there are, and where: what slow and halting speech changes most, in 0.8 % of the weights.
     also_trained = ("predictor",)
 
-    def configure(self, config: dict[str, Any], values: Mapping[str, Any]) -> None:
-        """FunASR's own adapters, in encoder and decoder."""
-        if (given := values.get("lora_conf")) is None:
-            return
-        from asr.models.lora import complete
-
-        lora = complete(self, given)
-        for side in self.native_lora:
+    def patch_training_config(self, config: dict[str, Any], values: Mapping[str, Any]) -> None:
+        """Set FunASR's own adapters, in encoder and decoder."""
+        if lora := values.get("lora_conf"):
             own = {f"lora_{name}": lora[name] for name in ("rank", "alpha", "dropout")}
-            config[f"{side}_conf"] = {**config[f"{side}_conf"], **own, "lora_list": lora["targets"]}
+            for side in self.native_lora:
+                config[f"{side}_conf"] = {**config[f"{side}_conf"], **own, "lora_list": lora["targets"]}
 
-    def prepare(self, model: Any) -> None:
-        """The quick training step."""
-        from asr.models.paraformer.training import quicken
+    def optimise_for_training(self, model: Any) -> None:
+        """Give the model the recipe's step."""
+        from asr.models.paraformer.training import use_fast_step
 
-        quicken(model)
+        use_fast_step(model)
 
     def method(self, options: Mapping[str, Any]) -> str:
-        """Greedy, with padding masked; the number changes when the texts would."""
+        """Return the method, with padding masked; the number changes when the texts would."""
         return "greedy-masked-1"
 
-    def hear(self, model: Any, speech: Any, lengths: Any, options: Mapping[str, Any]) -> list[list[int]]:
-        """See ``asr.models.paraformer.decoding.greedy``."""
+    def decode_batch(self, model: Any, speech: Any, lengths: Any, options: Mapping[str, Any]) -> list[list[int]]:
+        """Return the ids of one greedy pass."""
         from asr.models.paraformer.decoding import greedy
 
         return greedy(model, speech, lengths)

@@ -1,4 +1,1 @@
-"""SenseVoiceSmall: its family, training step and decoding.
-
-Imports core and models.
-"""
+"""SenseVoiceSmall: its family, training step and decoding. Imports core and models."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 from asr.core.errors import RecipeError
 from asr.models.family import Family
-from asr.models.model_folder import read_config, read_metas
+from asr.models.model_folder import read_metas
 
 # What the recipe's clips are, in the order of the model's first four frames: Mandarin, and digits written as spoken.
 TAGS = {
@@ -21,29 +20,24 @@ TAGS = {
 }
 FRAMES_STACKED = 6  # of 10 ms: FunASR's frontend gives the encoder one frame for so many
 _TAG = re.compile(r"<\|[^<>|]*\|>")
-_said: set[str] = set()  # texts with tokens that are not known, told once in a process
-
-logger = logging.getLogger("asr.progress")
 
 
 def without_tags(text: str) -> str:
-    """A text without <|…|> tags, wherever they stand, and without blanks at its ends."""
+    """Return a text without <|…|> tags, wherever they stand, and without blanks at its ends."""
     return _TAG.sub("", text).strip()
 
 
 def tag_ids(tokenizer: Any) -> list[int]:
-    """The ids of the four tags. RecipeError for a tokenizer to which one of them is not one token."""
-    found, pieces = [], getattr(tokenizer, "sp", None)
-    for tag in TAGS.values():
-        # SentencePiece's encode puts a piece of a blank first, unless the model was made without (add_dummy_prefix).
-        ids = [pieces.piece_to_id(tag)] if pieces else tokenizer.encode(tag)
-        if len(ids) != 1 or tokenizer.decode(ids).strip() != tag:
-            raise RecipeError(
-                f"the base model's tokenizer ({type(tokenizer).__name__}) does not know {tag} as one token, so it is"
-                " not SenseVoice's; fetch the model again"
-            )
-        found += ids
-    return found
+    """Return the ids of the four tags. RecipeError for a tokenizer to which one of them is not one token."""
+    # Not by its encode, which puts a piece of a blank first, unless the model was made without (add_dummy_prefix).
+    ids = [tokenizer.sp.piece_to_id(tag) for tag in TAGS.values()]
+    if tokenizer.sp.unk_id() in ids:
+        unknown = list(TAGS.values())[ids.index(tokenizer.sp.unk_id())]
+        raise RecipeError(
+            f"the base model's tokenizer does not know {unknown} as one token, so it is not SenseVoice's; fetch the"
+            " model again"
+        )
+    return ids
 
 
 class SenseVoice(Family):
@@ -57,9 +51,6 @@ class SenseVoice(Family):
 
     def check_folder(self, folder: Path, from_scratch: bool) -> None:
         """RecipeError for a folder that has not what its tokenizer is made of, where FunASR will look for it."""
-        if read_config(folder).get("tokenizer") != "SentencepiecesTokenizer":
-            super().check_folder(folder, from_scratch)
-            return
         named = (read_metas(folder).get("tokenizer_conf") or {}).get("bpemodel")
         if not named or not (folder / named).is_file():
             raise RecipeError(
@@ -67,12 +58,8 @@ class SenseVoice(Family):
                 " it; the hub's is chn_jpn_yue_eng_ko_spectok.bpe.model); fetch the model again"
             )
 
-    def more_files(self, folder: Path) -> list[str]:
-        """The SentencePiece model under the name that the hub gives it."""
-        return sorted(path.name for path in folder.glob("*.model") if path.name != "bpe.model")
-
-    def line(self, item: Any) -> dict[str, Any]:
-        """The four tags of a clip. One with more text than frames is named, as CTC can learn nothing from it."""
+    def manifest_fields(self, item: Any) -> dict[str, Any]:
+        """Return the four tags. A clip with more text than frames is named, as CTC can learn nothing from it."""
         if item.target_len > (frames := -(-item.source_len // FRAMES_STACKED)):
             print(
                 f"note: {item.key}: {item.target_len} characters in {frames} frames of {10 * FRAMES_STACKED} ms, more"
@@ -81,20 +68,14 @@ class SenseVoice(Family):
         return dict(TAGS)
 
     def encode(self, tokenizer: Any, item: Mapping[str, Any]) -> list[int]:
-        """The ids of the four tags, then the text's.
+        """Return the ids of the four tags, then the text's.
 
-        SentencePiece's id of what it does not know is CTC's blank, which a text cannot hold: such a token is left out,
-        and its text told of.
+        SentencePiece's id of what it does not know is CTC's blank, which a text cannot hold: such a token is left out.
+        Stage 1 has named these characters.
         """
-        ids = tokenizer.encode(item["target"])
-        if 0 in ids and item["target"] not in _said:
-            _said.add(item["target"])
-            logger.info(
-                f"note: {item['key']}: the tokenizer does not know all of {item['target']!r}; the rest is learnt"
-            )
-        return [*tag_ids(tokenizer), *(token for token in ids if token)]
+        return [*tag_ids(tokenizer), *(token for token in tokenizer.encode(item["target"]) if token)]
 
-    def configure(self, config: dict[str, Any], values: Mapping[str, Any]) -> None:
+    def patch_training_config(self, config: dict[str, Any], values: Mapping[str, Any]) -> None:
         """RecipeError for FunASR's own training step, which knows the hub's tokenizer alone."""
         if not values["train_conf"].get("quick_step", True):
             raise RecipeError(
@@ -102,33 +83,28 @@ class SenseVoice(Family):
                 " of the clips that are then validated; take it away"
             )
 
-    def attach(self, model: Any, tokenizer: Any, config: Mapping[str, Any]) -> None:
+    def bind_tokenizer(self, model: Any, tokenizer: Any, config: Mapping[str, Any]) -> None:
         """RecipeError for a tokenizer that is not SenseVoice's, before anything is trained or decoded."""
         tag_ids(tokenizer)
-        model.pieces = tokenizer
 
-    def spell(self, model: Any, ids: Sequence[int]) -> str:
-        """Characters: a token may be several, or the blank before a text."""
-        return self.text(model.pieces, ids)
+    def optimise_for_training(self, model: Any) -> None:
+        """Give the model the recipe's step."""
+        from asr.models.sensevoice.model import use_fast_step
 
-    def prepare(self, model: Any) -> None:
-        """See ``asr.models.sensevoice.model.prepare``."""
-        from asr.models.sensevoice.model import prepare
-
-        prepare(model)
+        use_fast_step(model)
 
     def method(self, options: Mapping[str, Any]) -> str:
-        """Greedy, in the form that is trained, told the language; the number changes when the texts would."""
+        """Return the method with the language that is told; the number changes when the texts would."""
         return f"ctc-greedy-{options['language']}-1"
 
-    def hear(self, model: Any, speech: Any, lengths: Any, options: Mapping[str, Any]) -> list[list[int]]:
-        """See ``asr.models.sensevoice.model.greedy``."""
+    def decode_batch(self, model: Any, speech: Any, lengths: Any, options: Mapping[str, Any]) -> list[list[int]]:
+        """Return greedy CTC's ids."""
         from asr.models.sensevoice.model import greedy
 
         return greedy(model, speech, lengths, options["language"])
 
-    def text(self, tokenizer: Any, ids: Sequence[int]) -> str:
-        """Token ids as FunASR's SenseVoice decodes them, without tags and without what stands for an unknown token."""
+    def detokenize(self, tokenizer: Any, ids: Sequence[int]) -> str:
+        """Return the text as FunASR's SenseVoice decodes it, without tags and what stands for an unknown token."""
         unknown = getattr(tokenizer, "unk_id", None)
         ids = [token for token in ids if token != unknown]
         return without_tags(tokenizer.decode(ids)) if ids else ""

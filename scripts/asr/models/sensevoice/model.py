@@ -14,32 +14,26 @@ infinite. Here its part is 0 in both; ``asr.models.sensevoice.family`` has named
 
 from __future__ import annotations
 
+import itertools
 import types
 from typing import Any
 
 import torch
-from funasr.register import tables
+from torch import Tensor
 from torch.nn import functional
 
-from asr.models.training_step import add_positions, augmented, ctc_losses, mask_without_asking, real_places
+from asr.models import training_step
+from asr.models.training_step import Step, length_mask
 
 LANGUAGE, FORM = "zh", "woitn"  # of the recipe's training clips, as FunASR's dictionaries call them
 UNTOLD = 0.2  # of the training clips are heard without being told their language, as FunASR does
 ASKED = 4  # frames before a clip's
 
 
-def asked(model: Any, languages: torch.Tensor) -> torch.Tensor:
-    """(B, 4, D) learnt frames for (B,) languages, rows of the model's table: 0 asks for none."""
-    others = [torch.full_like(languages, row) for row in (1, 2, model.textnorm_dict[FORM])]
-    return model.embed(torch.stack([languages, *others], dim=1))
-
-
-def encode(encoder: Any, x: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-    """(B, T, D) what FunASR's SenseVoiceEncoderSmall makes of (B, T, D) features, which it would change in place."""
-    if type(encoder) is not tables.encoder_classes.get("SenseVoiceEncoderSmall"):
-        return encoder(x.clone(), lengths)[0]
-    mask = real_places(lengths, x.size(1)).float()[:, None, :]
-    x = add_positions(x * encoder.output_size() ** 0.5)
+def encode(encoder: Any, x: Tensor, lengths: Tensor) -> Tensor:
+    """Return what FunASR's SenseVoiceEncoderSmall makes of (B, T, D) features, which it would change in place."""
+    mask = length_mask(lengths, x.size(1)).float()[:, None, :]
+    x = training_step.add_positions(x * encoder.output_size() ** 0.5)
     for layer in (*encoder.encoders0, *encoder.encoders):
         x = layer(x, mask)[0]
     x = encoder.after_norm(x)
@@ -48,73 +42,55 @@ def encode(encoder: Any, x: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor
     return encoder.tp_norm(x)
 
 
-def encoded(model: Any, speech: torch.Tensor, lengths: torch.Tensor, languages: torch.Tensor) -> torch.Tensor:
-    """(B, 4 + T, D) what the encoder makes of features with the learnt frames before them."""
-    frames = asked(model, languages)
-    return encode(model.encoder, torch.cat((frames, speech.to(frames.dtype)), dim=1), lengths + ASKED)
+def encoded(model: Any, speech: Tensor, lengths: Tensor, languages: Tensor) -> Tensor:
+    """Return (B, 4 + T, D) what the encoder makes of features with the learnt frames before them.
+
+    Args:
+        languages: (B,) rows of the model's table of learnt frames; 0 asks for no language.
+    """
+    others = [torch.full_like(languages, row) for row in (1, 2, model.textnorm_dict[FORM])]
+    asked = model.embed(torch.stack([languages, *others], dim=1))
+    return encode(model.encoder, torch.cat((asked, speech.to(asked.dtype)), dim=1), lengths + ASKED)
 
 
-def step(
-    model: Any,
-    speech: torch.Tensor,
-    speech_lengths: torch.Tensor,
-    text: torch.Tensor,
-    text_lengths: torch.Tensor,
-    **_: Any,
-) -> tuple[torch.Tensor, dict[str, torch.Tensor], int]:
-    """(loss, its parts, clips) of (B, T, D) features and of (B, 4 + L) token ids, the tags' first."""
+def step(model: Any, speech: Tensor, speech_lengths: Tensor, text: Tensor, text_lengths: Tensor, **_: Any) -> Step:
+    """Return loss, statistics and weight of (B, T, D) features and (B, 4 + L) token ids, the tags' first."""
     text_lengths = text_lengths.view(-1)
-    speech, lengths = augmented(model, speech, speech_lengths.view(-1))
+    speech, lengths = training_step.augmented(model, speech, speech_lengths.view(-1))
     languages = torch.full((len(speech),), model.lid_dict[LANGUAGE], device=speech.device)
     if model.training:
         languages = languages.masked_fill(torch.rand(len(speech), device=speech.device) < UNTOLD, 0)
     hidden = encoded(model, speech, lengths, languages)
-    # CTC's loss a clip; a text of no tokens is one of blanks.
+    tags, text = text[:, :ASKED], text[:, ASKED:]
     scores = model.ctc.ctc_lo(functional.dropout(hidden[:, ASKED:], model.ctc.dropout_rate, model.training))
-    by_text = ctc_losses(scores, lengths, text[:, ASKED:], text_lengths - ASKED, model.blank_id)[0].sum() / len(text)
-    by_tags, correct = _by_tags(model, hidden[:, :ASKED], text[:, :ASKED])
+    losses, _ = training_step.ctc_losses(scores, lengths, text, text_lengths - ASKED, model.blank_id)
+    by_text = losses.sum() / len(text)  # a text of no tokens is one of blanks
+    scores = model.ctc.ctc_lo(hidden[:, :ASKED])
+    by_tags = training_step.smoothed_loss(model.criterion_att, scores, tags)
+    right = training_step.accuracy(scores, tags, model.ignore_id)
     loss = by_text + by_tags
-    stats = {"loss_ctc": by_text.detach(), "loss_rich": by_tags.detach(), "loss": loss.detach()}
-    return loss, {**stats, "acc_rich": correct}, len(speech)
+    stats = training_step.detached(loss_ctc=by_text, loss_rich=by_tags, loss=loss, acc_rich=right)
+    return loss, stats, training_step.loss_weight(model, text_lengths)
 
 
-def _by_tags(model: Any, hidden: torch.Tensor, tags: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Cross entropy of the four tags, a tag's or a clip's as the model has it; and how many are right."""
-    scores = model.ctc.ctc_lo(hidden)
-    classes = scores.size(-1)
-    # FunASR spreads its smoothing over all classes but the right one.
-    smoothing = model.criterion_att.smoothing * classes / (classes - 1)
-    loss = functional.cross_entropy(
-        scores.float().flatten(0, 1), tags.flatten(), reduction="sum", label_smoothing=smoothing
-    )
-    correct = (scores.argmax(-1) == tags).float().mean().detach()
-    return loss / (tags.numel() if model.criterion_att.normalize_length else len(tags)), correct
-
-
-def prepare(model: Any) -> None:
+def use_fast_step(model: Any) -> None:
     """Give a built SenseVoiceSmall the recipe's training step."""
-    mask_without_asking(model.specaug)
+    training_step.mask_without_asking(model.specaug)
     model.forward = types.MethodType(step, model)
     model.length_normalized_loss = False  # a batch's loss is the mean over its clips, whatever criterion_att says
 
 
 @torch.inference_mode()
-def greedy(model: Any, speech: torch.Tensor, lengths: torch.Tensor, language: str = LANGUAGE) -> list[list[int]]:
-    """Token ids for each clip of a batch, of its text alone: no blanks, no tags.
+def greedy(model: Any, speech: Tensor, lengths: Tensor, language: str = LANGUAGE) -> list[list[int]]:
+    """Return the token ids of each clip's text alone: no blanks, no tags.
 
     FunASR's encoder masks padding in attention and memory blocks, and the learnt frames are not behind it: a clip alone
     and the same clip in a batch agree to rounding.
 
-    Args:
-        model: a FunASR SenseVoiceSmall, in evaluation mode.
-        speech: (B, T, D) features after LFR and CMVN, zero-padded.
-        lengths: (B,) real frames of each clip.
-        language: a key of the model's lid_dict; "auto" tells it none.
+    ``model`` is in evaluation mode; of the (B, T, D) features after LFR and CMVN ``lengths`` (B,) are real;
+    ``language`` is a key of its lid_dict, of which "auto" tells it none.
     """
     languages = torch.full((len(speech),), model.lid_dict[language], device=speech.device)
     best = model.ctc.ctc_lo(encoded(model, speech, lengths, languages)[:, ASKED:]).argmax(-1).tolist()
-    found = []
-    for row, length in zip(best, lengths.tolist(), strict=True):
-        heard = [token for place, token in enumerate(row[:length]) if place == 0 or token != row[place - 1]]
-        found.append([token for token in heard if token != model.blank_id])
-    return found
+    rows = zip(best, lengths.tolist(), strict=True)
+    return [[token for token, _ in itertools.groupby(row[:length]) if token != model.blank_id] for row, length in rows]
