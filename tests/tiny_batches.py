@@ -9,7 +9,7 @@ import torch
 
 from asr.models import families
 from asr.training.building import checked_model, training_kwargs
-from tests import tiny, tiny_conformer, tiny_nano, tiny_paraformer, tiny_sensevoice
+from tests import tiny, tiny_conformer, tiny_nano, tiny_paraformer, tiny_sensevoice, trained
 
 CHARACTERS = tiny.TOKENS[3:-1]
 MAKERS = {
@@ -27,10 +27,9 @@ def build(folder: Path, kind: str, **blocks: Any) -> Any:
     base = folder / family
     if not base.exists():
         MAKERS[family](base, CHARACTERS)
-    values = {"family": family, "train_conf": {}, "seed": 1, **blocks}
-    if kind.endswith("_lora"):
-        values["lora_conf"] = {}
-    plan = {"exp": str(folder), "base": str(base), "values": values, "dataset_conf": {}}
+    lora = {"lora_conf": {}} if kind.endswith("_lora") else {}
+    values = trained.complete(family=family, seed=1, **lora, **blocks)
+    plan = {"exp": str(folder), "base": str(base), "values": values, "dataset_conf": values["dataset_conf"]}
     torch.manual_seed(0)
     made = checked_model(plan, training_kwargs(plan, "cpu") | {"disable_log": True}, saves=False)
     made.model.train()

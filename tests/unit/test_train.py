@@ -10,18 +10,25 @@ import torch
 from asr.core.errors import RecipeError
 from asr.core.manifest import Utterance
 from asr.core.out_of_memory import TooLarge, all_too_large, keep_too_large
+from asr.core.run_records import read_ranking
 from asr.data.manifests import dataset_conf, fit, warn_of_warm_up
 from asr.reporting.provenance import times
 from asr.training import worker
 from asr.training.building import check_finite
-from asr.training.checkpoints.checkpoint import read_ranking, write_ranking
+from asr.training.checkpoints.checkpoint import write_ranking
 from asr.training.start import changes, failure, identity, start_or_resume
 from asr.training.worker import explained
 
 VALUES = {
     "family": "paraformer",
     "dataset_conf": {"batch_size": 6000},
-    "train_conf": {"max_epoch": 5},
+    "train_conf": {
+        "max_epoch": 5,
+        "resume": True,
+        "use_deepspeed": False,
+        "avg_keep_nbest_models_type": "cer",
+    },
+    "optim": "adam",
     "optim_conf": {"lr": 1},
 }
 TIED = identity({"digest": "b"}, VALUES, {"train": "t", "val": "v"})
@@ -132,7 +139,9 @@ def test_a_finished_run_does_not_take_new_settings_for_its_own(tmp_path, capsys)
     assert start_or_resume(tmp_path, TIED, new, False) is False
     assert "nothing left to train: 5 epochs are done (optim_conf.lr 1 -> 0.5: not used)" in capsys.readouterr().out
     assert json.loads((tmp_path / "run.json").read_text())["settings"] == VALUES
-    assert start_or_resume(tmp_path, TIED, {**new, "train_conf": {"max_epoch": 6}}, False) is True
+    assert (
+        start_or_resume(tmp_path, TIED, {**new, "train_conf": {**VALUES["train_conf"], "max_epoch": 6}}, False) is True
+    )
 
 
 def test_a_finished_run_ranks_no_checkpoint_that_is_gone(tmp_path, capsys):

@@ -8,11 +8,11 @@ seeds them (position.py), clips draw by utterance and epoch (data.dataset), and 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from typing import Any
 
 import torch.distributed as dist
 
+from asr.core.run_records import ResumePoint, read_resume_points
 from asr.data.dataloader import DEFAULT_SAMPLER, EpochStart
 from asr.models import lora
 from asr.training.checkpoints import checkpoint, resume_points
@@ -62,10 +62,9 @@ class Resumer:
             dist.barrier()
 
     def _write(self, epoch: int, step_in_epoch: int | None) -> None:
-        name = checkpoint.name_of(epoch, step_in_epoch)
+        name, model = checkpoint.name_of(epoch, step_in_epoch), self.engine.plain_model
         self.ranking.include(name)
         self.epochs_done = epoch
-        model = self.engine.plain_model
         weights = lora.trained_state(model) if self.settings.adapters else model.state_dict()
         content = {"state_dict": weights, "epoch": epoch, "step_in_epoch": step_in_epoch}
         state = self._state(epoch, step_in_epoch)
@@ -78,7 +77,7 @@ class Resumer:
         step, position = 0, None
         if step_in_epoch is not None:
             step = self.position.first_step + self.position.updated
-            position = getattr(self.sampler, "position", lambda _: None)(step)
+            position = self.sampler.position(step)
         return {
             "epoch": epoch,
             "step": step,
@@ -93,19 +92,17 @@ class Resumer:
 
     def write_ranking(self, finished: bool = False) -> None:
         """Write checkpoints.json, and have model.pt.best be the best of it."""
-        best = self.ranking.best_first()[:1]
-        for name in best:
-            checkpoint.link(self.exp / name, self.exp / checkpoint.BEST)
-        self.ranking.write(self.exp, self.epochs_done, finished)
+        for best in self.ranking.best_first()[:1]:
+            checkpoint.link(self.exp / best, self.exp / checkpoint.BEST)
+        checkpoint.write_ranking(self.exp, self.ranking.metric, self.ranking.ranked, self.epochs_done, finished)
 
     def resume(self) -> EpochStart | int:
         """Resume from the newest whole checkpoint; return where its epoch goes on, 0 at an epoch's start."""
-        report = logger.info if self.settings.rank == 0 else (lambda _: None)
-        newest = self._newest(report)
+        newest = resume_points.newest_whole(self.exp, self._report, self.settings.rank, self.group)
         if newest is None:
             return 0
         save, weights, state = newest
-        model = self.engine.plain_model
+        model, position = self.engine.plain_model, self.position
         if self.settings.adapters:
             lora.load_trained(model, weights["state_dict"])
         else:
@@ -113,21 +110,19 @@ class Resumer:
         self.engine.load(state)
         self.ranking.load(state["ranking"])
         self.gradients.untried = save.weights
-        position = self.position
         position.epoch = self.epochs_done = state["epoch"]
         position.step_in_epoch, position.total_steps = state["step_in_epoch"], state["total_steps"]
-        start = self._start_of_epoch(state, report)
-        self._tidy(save, report)
+        start = self._start_of_epoch(state)
+        self._tidy(save)
         step = f", step {start.step + 1}" if start else ""
-        report(f"resumed from {self.exp.name}/{save.weights} at epoch {position.epoch + 1}{step}")
+        self._report(f"resumed from {self.exp.name}/{save.weights} at epoch {position.epoch + 1}{step}")
         return start
 
-    def _newest(self, report: Callable[[str], None]) -> Any:
-        if self.group is None:
-            return resume_points.newest_whole(self.exp, report)
-        return resume_points.agreed(self.exp, report, self.settings.rank, self.group)
+    def _report(self, line: str) -> None:
+        if self.settings.rank == 0:
+            logger.info(line)
 
-    def _start_of_epoch(self, state: dict[str, Any], report: Callable[[str], None]) -> EpochStart | int:
+    def _start_of_epoch(self, state: dict[str, Any]) -> EpochStart | int:
         """Our sampler goes on exactly under any settings; FunASR's only under those that the checkpoint was made by."""
         if not state["step"]:
             return 0
@@ -137,21 +132,20 @@ class Resumer:
         if (state["batches"], state["world_size"]) == (batches, self.settings.world_size):
             return EpochStart(state["step"])
         # step_in_epoch counts on: no checkpoint from here on takes a name that is taken.
-        report(
+        self._report(
             f"epoch {state['epoch'] + 1} is restarted: within an epoch, FunASR's samplers cannot be resumed exactly"
             " under another dataset_conf or number of processes"
         )
         return 0
 
-    def _tidy(self, save: Any, report: Callable[[str], None]) -> None:
+    def _tidy(self, save: ResumePoint) -> None:
         """Have the files be those of the checkpoint that was resumed from."""
-        missing = self.ranking.drop_missing(self.exp)
+        for name in self.ranking.drop_missing(self.exp):
+            self._report(f"{name}: file missing; removed from the ranking")
         if self.engine.several:
             dist.barrier()  # all have looked
         if self.settings.rank == 0:
-            for name in missing:
-                report(f"{name}: file missing; removed from the ranking")
-            listed = resume_points.read_saves(self.exp)
+            listed = read_resume_points(self.exp)
             resume_points.keep(self.exp, listed[listed.index(save) :])  # without damaged ones
             resume_points.sweep(self.exp, set(self.ranking.ranked))
             checkpoint.link(self.exp / save.weights, self.exp / checkpoint.LATEST)

@@ -8,10 +8,8 @@ exp/<tag>/log/worker.stop  is there once this machine's training was asked to st
 
 from __future__ import annotations
 
-import contextlib
 import json
 from pathlib import Path
-from typing import Any
 
 from asr.core.files import write_json
 
@@ -33,22 +31,20 @@ class StatusFile:
     def write(self, state: str, error: str = "") -> None:
         """Write the state; an error only if it is the first."""
         if not (error and self.error):
-            write_json(self.path, {"state": state, **({"error": error} if error else {})})
+            write_json(self.path, {"state": state, "error": error})
 
     @property
     def state(self) -> str:
         """Return the state; empty where none was written."""
-        return self._read().get("state", "")
+        return self._read("state")
 
     @property
     def error(self) -> str:
         """Return the first error; empty where there is none."""
-        return self._read().get("error", "")
+        return self._read("error")
 
-    def _read(self) -> dict[str, Any]:
-        with contextlib.suppress(OSError, ValueError):
-            return json.loads(self.path.read_text(encoding="utf-8"))
-        return {}
+    def _read(self, key: str) -> str:
+        return json.loads(self.path.read_text(encoding="utf-8"))[key] if self.path.is_file() else ""
 
     @property
     def is_stopped(self) -> bool:

@@ -28,12 +28,13 @@ from tensorboardX import SummaryWriter
 
 from asr.audio.unreadable import Unreadable
 from asr.core.processes import person_asked, saves_on_stop, stop_asked
+from asr.core.run_folder import RunFolder
 from asr.progress.reporter import Progress, Step
 from asr.training import loop
 from asr.training.accumulation import Accumulator
-from asr.training.batch_parts import Batch, padded_frames
+from asr.training.batch_parts import Batch, Stats, padded_frames
 from asr.training.checkpoints.checkpoint import name_of
-from asr.training.engine import Stats, TorchEngine
+from asr.training.engine import TorchEngine
 from asr.training.gradients import GradientGuard
 from asr.training.position import Position
 from asr.training.ranking import Ranking
@@ -42,7 +43,6 @@ from asr.training.settings import Settings
 from asr.training.validation import Validator
 
 logger = logging.getLogger("asr.progress")
-
 
 # gloo's destructor, run with Python's lock held, may wait for ever for a thread that waits for that lock: what holds a
 # process group is not freed before the process ends (worker.leave).
@@ -64,7 +64,7 @@ class EarlyStop(Exception):  # noqa: N818 - no error: a run that ends well
 def progress_of(settings: Settings) -> Progress:
     """Return what shows and keeps a run's progress; on a terminal with a bar, which has the steps' lines off it."""
     first = settings.rank == 0
-    writer = SummaryWriter(str(settings.exp / "tensorboard")) if first else None
+    writer = SummaryWriter(str(RunFolder(settings.exp).tensorboard)) if first else None
     progress = Progress(settings.max_epoch, settings.log_interval, writer, settings.world_size, first)
     if progress.bar is not None:
         for handler in logger.handlers:
@@ -81,13 +81,12 @@ class Trainer:
         conf: see settings.Settings.
     """
 
-    use_fp16 = use_fsdp = False
-    start_data_split_i = 0
+    use_fp16 = use_fsdp = use_deepspeed = False  # as train_ds.main has it; of DeepSpeed's engine it knows nothing
+    start_data_split_i = avg_nbest_model = 0
 
     def __init__(self, *, engine: type[TorchEngine] = TorchEngine, device: Any = "cpu", **conf: Any) -> None:
-        settings = self.settings = Settings.of(conf)
-        self.rank, self.max_epoch, self.output_dir = settings.rank, settings.max_epoch, settings.output_dir
-        self.use_deepspeed, self.avg_nbest_model = settings.use_deepspeed, settings.avg_nbest_model
+        settings = self.settings = Settings(**conf)
+        self.rank, self.max_epoch, self.output_dir = settings.rank, settings.max_epoch, str(settings.exp)
         # Counts and stops are agreed on by the CPUs, so that no GPU is waited for.
         initialised = settings.several and dist.is_initialized()
         self.group = group = dist.new_group(backend="gloo") if initialised else None
@@ -115,9 +114,9 @@ class Trainer:
     def device(self, value: Any) -> None:
         self.engine.device = "cpu" if self.settings.cpu else value
 
-    def warp_model(self, model: torch.nn.Module, **kwargs: Any) -> torch.nn.Module:
+    def warp_model(self, model: torch.nn.Module, **_: Any) -> torch.nn.Module:
         """Return the model on its device, data-parallel where several processes train."""
-        return self.engine.wrap_model(model, (kwargs.get("train_conf") or {}).get("find_unused_parameters", False))
+        return self.engine.wrap_model(model)
 
     def warp_optim_scheduler(self, model: torch.nn.Module, **kwargs: Any) -> tuple[Any, Any, Any]:
         """Return the model, and the optimizer and schedule that the configuration names."""
@@ -218,7 +217,7 @@ class Trainer:
     def log(self, loss: torch.Tensor, stats: Stats, steps: int, waited: float) -> None:
         """Tell a step's numbers, as tensors, to what shows and keeps them."""
         if self.rank == 0:
-            position = self.position
+            position, seconds = self.position, self.settings.seconds_per_frame
             self.progress.update(
                 Step(
                     epoch=position.epoch,
@@ -228,9 +227,9 @@ class Trainer:
                     loss=loss,
                     accuracy=stats.get("acc"),
                     lr=self.engine.scheduler.get_last_lr()[0],
-                    audio_seconds=self.audio_frames * self.settings.seconds_per_frame,
+                    audio_seconds=self.audio_frames * seconds,
                     waited=waited,
-                    padded_seconds=self.padded_frames * self.settings.seconds_per_frame,
+                    padded_seconds=self.padded_frames * seconds,
                 )
             )
         self.audio_frames = self.padded_frames = 0

@@ -43,7 +43,7 @@ class DeepSpeedEngine(TorchEngine):
         self.dtype = torch.float32  # DeepSpeed casts, and refuses another's casting around it
         self.shards: list[Any] | None = None  # of the optimizer's state, gathered on the first rank
 
-    def wrap_model(self, model: torch.nn.Module, find_unused_parameters: bool = False) -> torch.nn.Module:
+    def wrap_model(self, model: torch.nn.Module) -> torch.nn.Module:
         """Return the model as it is: DeepSpeed takes it to its GPU itself."""
         return model
 
@@ -52,12 +52,11 @@ class DeepSpeedEngine(TorchEngine):
         import deepspeed
 
         _, optimizer, scheduler = super().wrap_optimizer(model, conf)
-        names = {"deepspeed_config": self.settings.deepspeed_config, "grad_clip": self.settings.grad_clip}
         engine, optimizer, _, _ = deepspeed.initialize(
             model=model,
             optimizer=optimizer,
             model_parameters=[value for value in model.parameters() if value.requires_grad],
-            config=engine_config(names, self.settings.use_bf16),
+            config=engine_config(self.settings.model_dump(), self.settings.use_bf16),
         )
         return engine, optimizer, scheduler
 
