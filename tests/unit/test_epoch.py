@@ -32,9 +32,6 @@ class Loader(list):
     def set_epoch(self, epoch):
         self.epoch = epoch
 
-    def position(self, step):
-        return None
-
 
 class Limited(TorchEngine):
     """On the CPU, with a memory that holds ``room`` padded frames in a forward or backward pass."""
@@ -114,9 +111,6 @@ class Stopping(list):
 
     def set_epoch(self, epoch):
         pass
-
-    def position(self, step):
-        return None
 
     def __iter__(self):
         for number, data in enumerate(super().__iter__(), self.first + 1):

@@ -8,21 +8,19 @@ import sys
 import pytest
 
 from asr.core.processes import children
-from asr.training.status_file import FAILED, RUNNING, SAVED, STOPPED, StatusFile
-from asr.training.torchrun import Stopper
+from asr.training.torchrun import FAILED, RUNNING, SAVED, STOPPED, StatusFile, Stopper
 from tests.patience import PATIENCE, wait_until
 
 BEGIN = """
 import os, signal, sys, time
 from pathlib import Path
-from asr.training.status_file import FAILED, RUNNING, SAVED, STOPPED, StatusFile
+from asr.training.torchrun import FAILED, RUNNING, SAVED, STOPPED, StatusFile
 status = StatusFile(Path(sys.argv[2]))
 """
 PARENT = """
 import sys
 from pathlib import Path
-from asr.training.status_file import StatusFile
-from asr.training.torchrun import torchrun
+from asr.training.torchrun import StatusFile, torchrun
 folder = Path(sys.argv[1])
 status = StatusFile(folder / "worker.json")
 code = torchrun(folder / "launch.json", int(sys.argv[2]), status, folder / "torchrun.log", module="pretended")

@@ -21,13 +21,6 @@ class Scheduler(torch.optim.lr_scheduler.LambdaLR):
         super().__init__(optim, lambda step: 1 / (step + 1))
 
 
-class FunASRs:
-    """An epoch's batches, of a sampler that has no position to be kept."""
-
-    def position(self, step):
-        return None
-
-
 def made(folder, **more):
     """A trainer with a small model."""
     settings = {"rank": 0, "world_size": 1, "grad_clip": 5, "keep_nbest_models": 2}
@@ -36,7 +29,6 @@ def made(folder, **more):
     model = torch.nn.Linear(3, 2)
     optim = torch.optim.Adam(model.parameters(), lr=0.1)
     trainer.engine.attach(model, optim, Scheduler(optim))
-    trainer.resumer.sampler = FunASRs()
     return trainer
 
 
@@ -277,7 +269,7 @@ def test_where_funasrs_batches_would_be_others_the_epoch_is_restarted(tmp_path, 
     assert ("epoch 1 is restarted" in caplog.text) == restarted
 
 
-class Ours:
+class Sampled:
     """An epoch's batches, ours: a position in them can be kept."""
 
     def position(self, step):
@@ -286,11 +278,11 @@ class Ours:
 
 def test_ours_are_resumed_exactly_under_other_settings(tmp_path):
     trainer = made(tmp_path, batches='ShuffledBatchSampler {"batch_size": 6000}')
-    trainer.resumer.sampler = Ours()
+    trainer.resumer.sampler = Sampled()
     steps_of(trainer, 3)
     again = made(tmp_path, batches='ShuffledBatchSampler {"batch_size": 3000}', world_size=2)
     again.engine.several = False
-    assert resumed(again).start_step.position == Ours().position(3)
+    assert resumed(again).start_step.position == Sampled().position(3)
     assert again.start_step.step == 3
     again = resumed(made(tmp_path, batches="BatchSampler {}"))
     assert again.start_step == 0

@@ -87,7 +87,7 @@ def steps(folder, name, *overrides):
     bench = Bench({**plan, "dataset_conf": dataset_conf(values, manifests)})
     trainer, batches = bench.trainer, [bench.load(torch.tensor(batch).numpy()) for batch in BATCHES]
     trainer.settings = trainer.settings.model_copy(update={"cpu": False})
-    trainer.device, model = "gpu:0", on_gpu(bench.model)
+    trainer.engine.device, model = "gpu:0", on_gpu(bench.model)
     with counted() as counts:
         optim = torch.optim.Adam([value for value in model.parameters() if value.requires_grad], lr=1e-5, fused=True)
         loader = Loader(batches, counts)

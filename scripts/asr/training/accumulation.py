@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -28,28 +27,16 @@ from asr.training.batch_parts import Batch, Stats, mean_of_parts, normaliser, pa
 from asr.training.checkpoints.checkpoint import writing
 from asr.training.engine import TorchEngine
 from asr.training.position import Position, seed_generators
-from asr.training.settings import Settings
 
 logger = logging.getLogger("asr.progress")
 
 
-def memory_of(device: Any) -> str:
-    """Return whose memory it is: what did not fit on one card may fit on another."""
-    if not str(device).startswith("cuda") and not isinstance(device, int):
-        return "CPU"
-    card = torch.cuda.get_device_properties(device)
-    return f"{card.name}, {card.total_memory / 2**30:.1f} GiB"
-
-
 class Accumulator:
-    """Adds up the gradients of the batches between two updates.
+    """Adds up the gradients of the batches between two updates."""
 
-    Args:
-        group: gloo's process group of all processes, None for one: counts are exchanged without a GPU.
-    """
-
-    def __init__(self, settings: Settings, engine: TorchEngine, position: Position, group: Any = None) -> None:
-        self.settings, self.engine, self.position, self.group = settings, engine, position, group
+    def __init__(self, engine: TorchEngine, position: Position) -> None:
+        self.engine, self.position = engine, position
+        self.settings, self.group = engine.settings, engine.group
         self.batches: list[Batch] = []  # since the last update: one that has to be taken again needs them all
         self.counts: list[int] = []  # what their losses are divided by
         self.divisor = 1.0  # what their losses, as sums, are divided by before the backward pass
@@ -57,7 +44,7 @@ class Accumulator:
         self.exchanging = False  # whether gradients are on their way to other processes
         self.splits = 0
         self.oom_limit: TooLarge | None = None  # the smallest size that did not fit
-        self.has_begun = False
+        self.memory = ""  # whose it is: what did not fit on one card may fit on another
         # A backward pass that fails leaves nodes, and what they keep, in autograd's queue of this thread. Newer nodes
         # go before them: only the backward pass of an older graph, this one, takes them out.
         self.oldest = torch.zeros((), requires_grad=True) + 0
@@ -67,15 +54,15 @@ class Accumulator:
 
         What took the memory may be gone. But where gradients are exchanged, a try that fails ends all processes.
         """
-        if not self.has_begun:
-            self.has_begun, memory = True, memory_of(self.engine.device)
-            self.oom_limit = all_too_large(self.settings.exp).get(memory)
-            if self.oom_limit and self.settings.rank == 0:
+        if not self.memory:
+            self.memory = torch.cuda.get_device_name() if self.engine.device == "cuda" else "CPU"
+            self.oom_limit = all_too_large(self.settings.exp).get(self.memory)
+            if self.oom_limit:
                 seconds = self.oom_limit.padded_frames * self.settings.seconds_per_frame
                 logger.info(
                     f"batches of {seconds:.0f} s with padding and more are computed in parts: they did not fit"
-                    f" ({memory}, {self.oom_limit.made}; {TOO_LARGE}) in this training; the next start of stage 3 tries"
-                    " them whole"
+                    f" ({self.memory}, {self.oom_limit.made}; {TOO_LARGE}) in this training; the next start of stage 3"
+                    " tries them whole"
                 )
         elif not self.engine.several:
             self.oom_limit = None
@@ -102,7 +89,9 @@ class Accumulator:
                 else:
                     del waiting[0]
         if updates:
-            self._divide()
+            if self.divisor == 1 and not self.engine.divides_in_backward:  # the gradients are sums
+                gradients = [value.grad for value in self.engine.plain_model.parameters() if value.grad is not None]
+                torch._foreach_mul_(gradients, 1 / self._total())
             self.batches, self.counts = [], []
         return result
 
@@ -126,8 +115,6 @@ class Accumulator:
             self.engine.backward(loss if weight == self.divisor else loss * (weight / self.divisor))
         return loss.detach(), {name: value.detach() for name, value in stats.items()}
 
-    # --- what losses are divided by ---------------------------------------------------------------------------------
-
     def _count(self, batch: Batch) -> int:
         return normaliser(self.engine.plain_model, batch)
 
@@ -144,14 +131,6 @@ class Accumulator:
         if self.engine.divides_in_backward:
             return self._total()
         return self.counts[0] if updates and len(self.batches) == 1 and self.group is None else 1
-
-    def _divide(self) -> None:
-        """Divide gradients that are sums by what they are sums over."""
-        if self.divisor == 1 and not self.engine.divides_in_backward:
-            gradients = [value.grad for value in self.engine.plain_model.parameters() if value.grad is not None]
-            torch._foreach_mul_(gradients, 1 / self._total())
-
-    # --- out of memory ----------------------------------------------------------------------------------------------
 
     def _parts_for(self, batch: Batch) -> int:
         """Return in how many parts to compute a batch: as few as are each smaller than what did not fit."""
@@ -173,7 +152,7 @@ class Accumulator:
         padded = f"{clips} clips, {size * self.settings.seconds_per_frame:.0f} s with padding"
         self.oom_limit = TooLarge(size // self._parts_for(batch), time.strftime("%Y-%m-%d %H:%M:%S"))
         with writing(self.settings.exp / TOO_LARGE):
-            keep_too_large(self.settings.exp, memory_of(self.engine.device), self.oom_limit)
+            keep_too_large(self.settings.exp, self.memory, self.oom_limit)
         if self.exchanging:
             raise RecipeError(
                 f"training: {self.position}: {EXCHANGING}, with {padded}: from the newest checkpoint on, batches as"

@@ -82,6 +82,7 @@ def training_kwargs(plan: dict[str, Any], device: str) -> dict[str, Any]:
 def trainer_conf(plan: dict[str, Any], device: str, lfr_n: int) -> dict[str, Any]:
     """Return train_conf as training.settings.Settings has it."""
     values, conf = plan["values"], dict(plan["values"]["train_conf"])
+    batches = {key: value for key, value in plan["dataset_conf"].items() if key not in LOADING}
     # FunASR's early stopping forgets its count on a resume, and looks at the loss whatever ranks.
     patience = conf.pop("early_stopping_patience")
     return {
@@ -94,26 +95,16 @@ def trainer_conf(plan: dict[str, Any], device: str, lfr_n: int) -> dict[str, Any
         "seed": values["seed"],
         "family": values["family"],
         "adapters": "lora_conf" in values,
-        "batches": batches(plan["dataset_conf"]),
+        "batches": " ".join([batches.pop("batch_sampler"), json.dumps(batches, sort_keys=True)]),
         "max_unreadable": values["max_unreadable"],
     }
-
-
-def batches(dataset_conf: dict[str, Any]) -> str:
-    """Return the sampler's name, and all settings that an epoch's batches may depend on."""
-    conf = {key: value for key, value in dataset_conf.items() if key not in LOADING}
-    return " ".join([conf.pop("batch_sampler"), json.dumps(conf, sort_keys=True)])
-
-
-def bytes_of(tensors: Iterable[torch.Tensor]) -> int:
-    """Return what tensors take in memory or on the disk."""
-    return sum(value.nbytes for value in tensors)
 
 
 def check_disk(exp: Path, saved: Iterable[torch.Tensor], trained: Iterable[torch.Tensor], keep: int) -> None:
     """RecipeError unless the checkpoints fit: ``keep`` + 3 files of weights, and Adam's two moments three times."""
     sizes = {status.st_ino: status.st_size for status in (path.stat() for path in exp.glob("*.pt*"))}  # links are one
-    need = bytes_of(saved) * (keep + 3) + 3 * 2 * bytes_of(trained) - sum(sizes.values())
+    weights, moments = sum(value.nbytes for value in saved), 2 * sum(value.nbytes for value in trained)
+    need = weights * (keep + 3) + 3 * moments - sum(sizes.values())
     free = shutil.disk_usage(exp).free
     if need > free:
         raise RecipeError(
@@ -161,9 +152,7 @@ def checked_model(plan: dict[str, Any], kwargs: dict[str, Any], rank: int = 0, s
     if values["train_conf"]["quick_step"]:
         family.prepare(model)
     count_unknown(model, tokenizer)
-    if rank != 0:
-        return built
-    if saves:
+    if saves and rank == 0:
         saved = model.state_dict() if lora is None else trained_state(model)
         trained = (value for value in model.parameters() if value.requires_grad)
         check_disk(Path(plan["exp"]), saved.values(), trained, values["train_conf"]["keep_nbest_models"])
@@ -182,7 +171,7 @@ def build(plan: dict[str, Any], device: str) -> tuple[Trainer, RecipeDataloader]
     torch.backends.cudnn.benchmark = kwargs["cudnn_benchmark"]
     torch.backends.cudnn.deterministic = True
     built = checked_model(plan, kwargs, saves=False)
-    trainer = Trainer(device=device, **{**kwargs["train_conf"], "output_dir": plan["exp"], "resume": False})
+    trainer = Trainer(**{**kwargs["train_conf"], "output_dir": plan["exp"], "resume": False})
     model = trainer.warp_model(built.model)
     conf = {key: value for key, value in kwargs.items() if key != "model"}  # the name of its class
     trainer.resume_checkpoint(*trainer.warp_optim_scheduler(model, **conf))

@@ -27,7 +27,11 @@ SCHEDULER_STATE = ("last_epoch", "_step_count", "_last_lr", "_get_lr_called_with
 
 
 class TorchEngine:
-    """A model, its optimizer and its schedule."""
+    """A model, its optimizer and its schedule.
+
+    Args:
+        group: gloo's process group of all processes, None for one: counts and stops are agreed on without the GPU.
+    """
 
     splits = True  # whether a step that runs out of memory can be taken again, in parts
     divides_in_backward = False  # whether gradients must be whole and divided in the backward pass
@@ -35,10 +39,8 @@ class TorchEngine:
     def __init__(self, settings: Settings, group: Any = None) -> None:
         self.settings, self.group, self.several = settings, group, settings.several
         self.dtype = torch.bfloat16 if settings.use_bf16 else torch.float32
-        self.device: Any = "cpu"
-        self.model: Any = None
-        self.optimizer: Any = None
-        self.scheduler: Any = None
+        self.device = "cpu" if settings.cpu else "cuda"  # the one that train_ds.main has set for this process
+        self.model = self.optimizer = self.scheduler = None
 
     def wrap_model(self, model: torch.nn.Module) -> torch.nn.Module:
         """Return the model on the device, data-parallel where several processes train.
@@ -49,9 +51,8 @@ class TorchEngine:
         model = model.to(self.device)
         if not self.several:
             return model
-        ids = None if self.device == "cpu" else [torch.cuda.current_device()]
         unused = self.settings.find_unused_parameters
-        return DistributedDataParallel(model, device_ids=ids, find_unused_parameters=unused, broadcast_buffers=False)
+        return DistributedDataParallel(model, find_unused_parameters=unused, broadcast_buffers=False)
 
     def wrap_optimizer(self, model: torch.nn.Module, conf: dict[str, Any]) -> tuple[Any, Any, Any]:
         """Return the model, and the optimizer and schedule that a configuration names, of FunASR's."""
@@ -110,27 +111,20 @@ class TorchEngine:
             self.optimizer.step()
         return norm
 
-    def gather(self) -> None:
-        """Called on all processes before ``state`` is on the first."""
-
     def state(self) -> dict[str, Any]:
-        """Return what is saved of the optimizer and the schedule."""
+        """Return what is saved of the optimizer and the schedule. Called on all processes."""
         return {"optimizer": self.optimizer.state_dict(), "scheduler": self.scheduler.state_dict()}
 
     def load(self, state: dict[str, Any]) -> None:
         """Take a ``state``, with the settings of optimizer and schedule that the YAML says now."""
-        groups = [
-            {key: value for key, value in group.items() if key != "params"} for group in self.optimizer.param_groups
-        ]
-        self._load_optimizer(state["optimizer"], groups)
-        counts = {name: value for name, value in state["scheduler"].items() if name in SCHEDULER_STATE}
-        vars(self.scheduler).update(counts)
-        for group, configured in zip(self.optimizer.param_groups, groups, strict=True):
-            group.update(configured)
-        for group, rate in zip(self.optimizer.param_groups, self.scheduler.get_lr(), strict=True):
-            group["lr"] = rate
+        own = [{key: value for key, value in group.items() if key != "params"} for group in self.optimizer.param_groups]
+        saved = state["scheduler"]
+        self._load_optimizer(state["optimizer"], own)
+        vars(self.scheduler).update({key: saved[key] for key in SCHEDULER_STATE if key in saved})
+        for group, settings, rate in zip(self.optimizer.param_groups, own, self.scheduler.get_lr(), strict=True):
+            group.update(settings, lr=rate)
 
-    def _load_optimizer(self, saved: Any, groups: list[dict[str, Any]]) -> None:
-        for group, configured in zip(saved["param_groups"], groups, strict=True):
-            group.update(configured)  # torch puts Adam's step on the GPU where the *saved* group is fused
+    def _load_optimizer(self, saved: Any, own: list[dict[str, Any]]) -> None:
+        for group, settings in zip(saved["param_groups"], own, strict=True):
+            group.update(settings)  # torch puts Adam's step on the GPU where the *saved* group is fused
         self.optimizer.load_state_dict(saved)

@@ -6,7 +6,6 @@ import logging
 from typing import Any
 
 import torch
-import torch.distributed as dist
 
 from asr.core.errors import RecipeError
 from asr.core.run_records import read_resume_points
@@ -36,8 +35,7 @@ class GradientGuard:
             self.skipped, self.untried = 0, None
             return True
         self.skipped += 1
-        if self.settings.rank == 0:
-            logger.info(f"{where}: non-finite gradient (loss {float(loss.detach()):g}): step skipped")
+        logger.info(f"{where}: non-finite gradient (loss {float(loss.detach()):g}): step skipped")
         if self.skipped >= MOST_SKIPPED:
             raise RecipeError(
                 f"training: no finite gradient in {MOST_SKIPPED} steps up to {where}; lower optim_conf.lr, or look"
@@ -71,8 +69,6 @@ class GradientGuard:
         """Drop the checkpoint that no finite gradient has followed; say what the run is resumed from without it."""
         saves = read_resume_points(self.settings.exp)
         left = [save for save in saves if save.weights != self.untried]
-        if self.settings.several:
-            dist.barrier()  # all have read the list
         if self.settings.rank == 0 and saves != left and left:
             resume_points.keep(self.settings.exp, left)
         if left:

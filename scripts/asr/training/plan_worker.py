@@ -84,7 +84,7 @@ class Bench:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / GIB
 
     def computed_gb(self) -> float:
-        """Return what a GPU would take: its context, model, gradients, optimizer, and the activations of the worst batch."""
+        """Return what a GPU would take: context, model, gradients, optimizer, and activations of the worst batch."""
         kept = max(self.kept_bytes(batch) for batch in self.extremes())
         states = self.engine.optimizer.state.values()
         state = [value for values in states for value in values.values() if torch.is_tensor(value)]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 from pathlib import Path
-from typing import Any
 
 from asr.training.checkpoints import checkpoint
 
@@ -39,12 +38,8 @@ class Ranking:
             logger.info(f"{name}: its {self.metric} is not finite, so it is not ranked")
         else:
             self.ranked[name] = value
-            for worse in self.best_first()[self.keep :]:
+            for worse in checkpoint.best_first(self.ranked, self.metric)[self.keep :]:
                 del self.ranked[worse]
-
-    def best_first(self) -> list[str]:
-        """Return the ranked checkpoints; among equals the newest is the better."""
-        return checkpoint.best_first(self.ranked, self.metric)
 
     def drop_missing(self, exp: Path) -> list[str]:
         """Remove checkpoints whose files are gone, and return their names."""
@@ -59,11 +54,3 @@ class Ranking:
         sign = -1 if self.metric == "acc" else 1
         values = [sign * value if math.isfinite(value) else math.inf for value in self.validated.values()]
         return bool(self.patience and values) and len(values) - 1 - values.index(min(values)) >= self.patience
-
-    def state(self) -> dict[str, Any]:
-        """Return what a checkpoint keeps."""
-        return {"validated": self.validated, "ranked": self.ranked}
-
-    def load(self, state: dict[str, Any]) -> None:
-        """Take a ``state``."""
-        self.validated, self.ranked = state["validated"], state["ranked"]

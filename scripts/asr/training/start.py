@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -21,13 +22,12 @@ from asr.config.schema import BLOCKS
 from asr.core import run_records
 from asr.core.errors import RecipeError
 from asr.core.files import sweep
-from asr.core.out_of_memory import CPU_SIGNS, EXCHANGING, SIGNS, all_too_large
+from asr.core.out_of_memory import EXCHANGING, all_too_large
 from asr.core.run_folder import RunFolder, read_stage_file
 from asr.data.manifests import dataset_conf, prepare, warn_of_warm_up
 from asr.progress.curves import draw_or_report
 from asr.training.distributed import several_nodes
-from asr.training.status_file import SAVED, STOPPED, StatusFile
-from asr.training.torchrun import torchrun
+from asr.training.torchrun import SAVED, STOPPED, StatusFile, torchrun
 
 MOST_RESTARTS = 5  # after an out-of-memory that computing a batch in parts cannot handle
 
@@ -74,7 +74,16 @@ def start_or_resume(exp: Path, tied: dict[str, Any], values: dict[str, Any], res
         run.stage_seconds(3).unlink(missing_ok=True)
     elif run.run_record.is_file():
         before = run_records.read_run(exp)
-        check_resumable(exp, before, tied, values)
+        moved = [name for name, value in tied.items() if before["tied_to"].get(name) != value]
+        if moved:
+            raise RecipeError(
+                f"{exp}: this run was trained with another {' and '.join(moved)}; keep it and give --tag another"
+                " name, or give --restart to throw it away"
+            )
+        if not values["train_conf"]["resume"]:
+            raise RecipeError(
+                f"{exp}: train_conf.resume is false and this tag has checkpoints; give --restart or --tag"
+            )
         changed = changes(before["settings"], values)
         ranking = run_records.read_ranking(exp) if run.ranking.is_file() else None
         if ranking and ranking["finished"] and ranking["epochs"] >= values["train_conf"]["max_epoch"]:
@@ -104,32 +113,15 @@ def drop_missing(exp: Path, ranking: run_records.Ranking) -> None:
         run_records.write_ranking(exp, {**ranking, "checkpoints": existing})
 
 
-def check_resumable(exp: Path, before: run_records.RunRecord, tied: dict[str, Any], values: dict[str, Any]) -> None:
-    """RecipeError where a run may not be resumed under this configuration."""
-    moved = [name for name, value in tied.items() if before["tied_to"].get(name) != value]
-    if moved:
-        raise RecipeError(
-            f"{exp}: this run was trained with another {' and '.join(moved)}; keep it and give --tag another"
-            " name, or give --restart to throw it away"
-        )
-    if not values["train_conf"]["resume"]:
-        raise RecipeError(f"{exp}: train_conf.resume is false and this tag has checkpoints; give --restart or --tag")
-
-
-def failure(log: Path, values: dict[str, Any]) -> RecipeError:
-    """Return the error of a training that failed without a word: by what torch wrote to ``log``."""
-    text = log.read_text(encoding="utf-8", errors="replace")
-    signs = {sign for sign in ("OutOfMemoryError", *SIGNS) if sign in text}
-    if signs:
-        size, whose = values["dataset_conf"]["batch_size"], "memory" if signs <= {*CPU_SIGNS} else "GPU memory"
-        return RecipeError(f"out of {whose}: lower dataset_conf.batch_size (now {size}); the run is then resumed")
-    if "exitcode: -9" in text or "exitcode  : -9" in text:
+def failure(log: Path) -> RecipeError:
+    """Return the error of a training that failed without a word: by what torchrun wrote to ``log``."""
+    if re.search(r"exitcode *: -9", log.read_text(encoding="utf-8", errors="replace")):
         then = "the same command resumes from the newest checkpoint"
         return RecipeError(f"a training process was killed, most likely out of memory; {then}; see {log}")
     return RecipeError(f"training failed; its traceback is in {log}")
 
 
-def run(exp: Path, team: several_nodes.Machines, processes: int, values: dict[str, Any]) -> None:
+def run(exp: Path, team: several_nodes.Machines, processes: int) -> None:
     """Train by exp/launch.json, which is written. KeyboardInterrupt of a training that was stopped."""
     folder = RunFolder(exp)
     status, log = StatusFile(team.own(folder.log / "worker.json")), team.own(folder.log / "torchrun.log")
@@ -150,7 +142,7 @@ def run(exp: Path, team: several_nodes.Machines, processes: int, values: dict[st
         say_stopped(exp, status)
         raise KeyboardInterrupt
     if code:
-        raise RecipeError(status.error) if status.error else failure(log, values)
+        raise RecipeError(status.error) if status.error else failure(log)
 
 
 def say_stopped(exp: Path, status: StatusFile) -> None:
@@ -168,8 +160,7 @@ def join(exp: Path, team: several_nodes.Machines, ngpu: int) -> None:
     if not several_nodes.wait_for_first(exp, team):
         print("nothing to train: the first machine has ended")
         return
-    values = run_records.read_launch_plan(exp)["values"]
-    run(exp, team, ngpu or values["cpu_processes"], values)
+    run(exp, team, ngpu or run_records.read_launch_plan(exp)["values"]["cpu_processes"])
     print(f"machine {team.rank} of {team.count}: trained; the first tells the result")
 
 
@@ -211,7 +202,7 @@ def fine_tune(arguments: argparse.Namespace, team: several_nodes.Machines) -> No
         "dataset_conf": dataset_conf(values, manifests),
     }
     run_records.write_launch_plan(exp, plan)
-    run(exp, team, processes, values)
+    run(exp, team, processes)
     ranking = run_records.read_ranking(exp)
     if not ranking["finished"] or not ranking["checkpoints"]:
         raise RecipeError(f"{exp}: training ended without a ranked checkpoint; see {RunFolder(exp).train_log}")

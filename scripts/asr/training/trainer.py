@@ -54,11 +54,7 @@ class Stopped(KeyboardInterrupt):
 
 
 class EarlyStop(Exception):  # noqa: N818 - no error: a run that ends well
-    """The ranking has not improved for early_stopping_patience validations: the run is complete."""
-
-    def __init__(self, trainer: Trainer) -> None:
-        super().__init__(f"no better {trainer.ranking.metric} in {trainer.ranking.patience} validations")
-        self.trainer = trainer
+    """The ranking has not improved for early_stopping_patience validations: the run is complete, and was closed."""
 
 
 def progress_of(settings: Settings) -> Progress:
@@ -77,42 +73,29 @@ class Trainer:
 
     Args:
         engine: TorchEngine, or one with its methods.
-        device: "cuda" or "cpu".
         conf: see settings.Settings.
     """
 
     use_fp16 = use_fsdp = use_deepspeed = False  # as train_ds.main has it; of DeepSpeed's engine it knows nothing
     start_data_split_i = avg_nbest_model = 0
 
-    def __init__(self, *, engine: type[TorchEngine] = TorchEngine, device: Any = "cpu", **conf: Any) -> None:
+    def __init__(self, *, engine: type[TorchEngine] = TorchEngine, **conf: Any) -> None:
         settings = self.settings = Settings(**conf)
         self.rank, self.max_epoch, self.output_dir = settings.rank, settings.max_epoch, str(settings.exp)
-        # Counts and stops are agreed on by the CPUs, so that no GPU is waited for.
         initialised = settings.several and dist.is_initialized()
-        self.group = group = dist.new_group(backend="gloo") if initialised else None
-        self.engine = engine(settings, group)
-        self.device = device
+        self.engine = engine(settings, dist.new_group(backend="gloo") if initialised else None)
         self.position, self.start_step = Position(), 0
         self.ranking = Ranking(settings.ranking, settings.keep_nbest_models, settings.patience)
         self.gradients = GradientGuard(settings)
-        self.accumulator = Accumulator(settings, self.engine, self.position, group)
-        self.validator = Validator(settings, self.engine, self.before_validation_batch)
-        self.resumer = Resumer(settings, self.engine, self.position, self.ranking, self.gradients, group)
+        self.accumulator = Accumulator(self.engine, self.position)
+        self.validator = Validator(self.engine, self.before_validation_batch)
+        self.resumer = Resumer(self.engine, self.position, self.ranking, self.gradients)
         self.progress = progress_of(settings)
         self.unreadable: dict[str, Unreadable] = {}
         self.audio_frames = self.padded_frames = 0
         self.val_loss_avg = float("nan")
 
     # --- what train_ds.main calls -----------------------------------------------------------------------------------
-
-    @property
-    def device(self) -> Any:
-        """Return the device; train_ds.main sets it to LOCAL_RANK, which is a GPU."""
-        return self.engine.device
-
-    @device.setter
-    def device(self, value: Any) -> None:
-        self.engine.device = "cpu" if self.settings.cpu else value
 
     def warp_model(self, model: torch.nn.Module, **_: Any) -> torch.nn.Module:
         """Return the model on its device, data-parallel where several processes train."""
@@ -156,7 +139,10 @@ class Trainer:
         self.resumer.save(epoch, within=False)
         self.position.step_in_epoch = 0
         if self.ranking.is_exhausted:
-            raise EarlyStop(self)
+            why = f"no better {self.ranking.metric} in {self.ranking.patience} validations"
+            logger.info(f"stopped early: {why}")
+            self.close()
+            raise EarlyStop(why)
 
     def close(self) -> None:
         """Mark the run as complete in checkpoints.json."""
@@ -192,7 +178,7 @@ class Trainer:
 
     def before_validation_batch(self, batch: Batch, even: bool) -> None:
         """Stop here if asked to, where all processes have as many batches; name unreadable clips."""
-        if self.group is None or even:
+        if self.engine.group is None or even:
             self.stop_if_asked()
         self._name_unreadable("validation", batch)
 
@@ -204,9 +190,9 @@ class Trainer:
     def stop_if_asked(self) -> None:
         """Save and stop, on all processes, where one of them was asked to."""
         stop, by_person = stop_asked.is_set(), person_asked.is_set()
-        if self.group is not None:
+        if self.engine.group is not None:
             asked = torch.tensor([int(stop), int(by_person)])
-            dist.all_reduce(asked, op=dist.ReduceOp.MAX, group=self.group)
+            dist.all_reduce(asked, op=dist.ReduceOp.MAX, group=self.engine.group)
             stop, by_person = asked.tolist()
         if by_person:
             person_asked.set()

@@ -23,7 +23,6 @@ from asr.scoring.normalize import normalize
 from asr.training.batch_parts import Batch, Stats, mean_of_parts, normaliser, padded_frames, parts_of
 from asr.training.engine import TorchEngine
 from asr.training.position import seed_generators
-from asr.training.settings import Settings
 
 logger = logging.getLogger("asr.progress")
 
@@ -49,9 +48,9 @@ class Validator:
         before_batch: called with each batch and whether all processes have as many of them.
     """
 
-    def __init__(self, settings: Settings, engine: TorchEngine, before_batch: Callable[[Batch, bool], None]) -> None:
-        self.settings, self.engine, self.before_batch = settings, engine, before_batch
-        self.ranks_by_cer, self.family = settings.ranking == "cer", families.of(settings.family)
+    def __init__(self, engine: TorchEngine, before_batch: Callable[[Batch, bool], None]) -> None:
+        self.settings, self.engine, self.before_batch = engine.settings, engine, before_batch
+        self.ranks_by_cer, self.family = self.settings.ranking == "cer", families.of(self.settings.family)
         self.tokenizer: Any = None
         self.errors = ErrorCounts()
 
