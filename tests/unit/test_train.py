@@ -10,7 +10,6 @@ import torch
 from asr.core.errors import RecipeError
 from asr.core.manifest import Utterance
 from asr.core.out_of_memory import TooLarge, all_too_large, keep_too_large
-from asr.core.run_records import read_ranking
 from asr.data.manifests import dataset_conf, fit, warn_of_warm_up
 from asr.reporting.provenance import times
 from asr.training.building import check_finite
@@ -141,19 +140,6 @@ def test_a_finished_run_does_not_take_new_settings_for_its_own(tmp_path, capsys)
     assert (
         start_or_resume(tmp_path, TIED, {**new, "train_conf": {**VALUES["train_conf"], "max_epoch": 6}}, False) is True
     )
-
-
-def test_a_finished_run_ranks_no_checkpoint_that_is_gone(tmp_path, capsys):
-    for name in ("model.pt.ep4", "model.pt.ep5"):
-        (trained(tmp_path) / name).write_bytes(b"x")
-    write_ranking(tmp_path, "cer", {"model.pt.ep4": 0.1, "model.pt.ep5": 0.2}, 5, True)
-    (tmp_path / "model.pt.ep4").unlink()
-    assert start_or_resume(tmp_path, TIED, VALUES, False) is False
-    assert "model.pt.ep4: file missing; removed from the ranking\nnothing left to train" in capsys.readouterr().out
-    assert [item["file"] for item in read_ranking(tmp_path)["checkpoints"]] == ["model.pt.ep5"]
-    (tmp_path / "model.pt.ep5").unlink()
-    with pytest.raises(RecipeError, match="files of all 1 ranked checkpoints are missing; put them back, or give"):
-        start_or_resume(tmp_path, TIED, VALUES, False)
 
 
 def test_what_changed_while_training_went_on_is_kept(tmp_path):

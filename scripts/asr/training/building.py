@@ -45,13 +45,6 @@ def plug_in(plan: dict[str, Any], rank: int) -> Any:
     return train_ds
 
 
-def wants_bf16(asked: bool | str, device: str) -> bool:
-    """Return whether to compute in bf16: never on the CPU; "auto" asks whether the GPU has it in hardware."""
-    if device == "cpu":
-        return False
-    return torch.cuda.is_bf16_supported(including_emulation=False) if asked == "auto" else bool(asked)
-
-
 def training_kwargs(plan: dict[str, Any], device: str) -> dict[str, Any]:
     """Return the arguments of ``train_ds.main``: the base model's configuration, with our blocks in place of its."""
     values, exp, base = plan["values"], Path(plan["exp"]), Path(plan["base"])
@@ -82,6 +75,9 @@ def training_kwargs(plan: dict[str, Any], device: str) -> dict[str, Any]:
 def trainer_conf(plan: dict[str, Any], device: str, lfr_n: int) -> dict[str, Any]:
     """Return train_conf as training.settings.Settings has it."""
     values, conf = plan["values"], dict(plan["values"]["train_conf"])
+    bf16 = conf["use_bf16"]
+    if bf16 == "auto" and device != "cpu":
+        bf16 = torch.cuda.is_bf16_supported(including_emulation=False)  # in hardware
     batches = {key: value for key, value in plan["dataset_conf"].items() if key not in LOADING}
     # FunASR's early stopping forgets its count on a resume, and looks at the loss whatever ranks.
     patience = conf.pop("early_stopping_patience")
@@ -89,7 +85,7 @@ def trainer_conf(plan: dict[str, Any], device: str, lfr_n: int) -> dict[str, Any
         **conf,
         "ranking": conf["avg_keep_nbest_models_type"],
         "patience": patience,
-        "use_bf16": wants_bf16(conf["use_bf16"], device),
+        "use_bf16": device != "cpu" and bf16,
         "lfr_n": lfr_n,
         "cpu": device == "cpu",
         "seed": values["seed"],

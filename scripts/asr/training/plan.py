@@ -51,7 +51,6 @@ FASTER = 2  # times the YAML's learning rate, at most: the rule holds near what 
 AS_FAST = 1.1  # times the fastest epoch: a smaller gain is not worth leaving the YAML's batch
 
 Row = dict[str, Any]  # of a batch_size, what plan_worker.measure returns
-Measure = Callable[[int], Row]
 
 
 def rounded(size: float) -> int:
@@ -59,7 +58,7 @@ def rounded(size: float) -> int:
     return max(int(size) // STEP, 1) * STEP
 
 
-def search(measure: Measure, first: int, least: int, most: int) -> list[Row]:
+def search(measure: Callable[[int], Row], first: int, least: int, most: int) -> list[Row]:
     """Return what ``measure`` says of each size: doubled while it fits, halved until it does, then bisected.
 
     Args:
@@ -187,26 +186,23 @@ def tell(
     return chosen
 
 
-def in_a_process(plan: dict[str, Any]) -> Measure:
-    """Return a measure that runs ``asr.training.plan_worker`` in a process of its own, which memory may run out of."""
-
-    def measure(size: int) -> Row:
-        print(f"trying batch_size {size:,} …", file=sys.stderr, flush=True)
-        child = subprocess.run(
-            [sys.executable, "-m", "asr.training.plan_worker"],
-            input=json.dumps({**plan, "dataset_conf": {**plan["dataset_conf"], "batch_size": size}}),
-            capture_output=True,
-            text=True,
-            preexec_fn=die_with_parent,
-        )
-        if child.returncode == 0:
-            return json.loads(child.stdout.splitlines()[-1])
-        if child.returncode == -signal.SIGKILL:  # on the CPU, out of memory ends in a kill
-            return {"batch_size": size, "fits": False, "why": "killed by signal 9"}
-        last = (child.stderr.strip().splitlines() or [f"ended with status {child.returncode}"])[-1]
-        raise RecipeError(f"batch_size {size}: {last.removeprefix('error: ')}")
-
-    return measure
+def measure(plan: dict[str, Any], size: int) -> Row:
+    """Return what ``asr.training.plan_worker`` measures, in a process of its own, which memory may run out of."""
+    print(f"trying batch_size {size:,} …", file=sys.stderr, flush=True)
+    child = subprocess.run(
+        [sys.executable, "-m", "asr.training.plan_worker"],
+        input=json.dumps({**plan, "dataset_conf": {**plan["dataset_conf"], "batch_size": size}}),
+        capture_output=True,
+        text=True,
+        preexec_fn=die_with_parent,
+    )
+    if child.returncode == 0:
+        return json.loads(child.stdout.splitlines()[-1])
+    if child.returncode == -signal.SIGKILL:  # on the CPU, out of memory ends in a kill
+        return {"batch_size": size, "fits": False, "why": "killed by signal 9"}
+    lines = child.stderr.strip().splitlines() or [f"ended with status {child.returncode}"]
+    errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+    raise RecipeError(f"batch_size {size}: {(errors or lines)[-1]}")
 
 
 def main() -> None:
@@ -214,51 +210,46 @@ def main() -> None:
     parser.add_argument("--exp", required=True, type=Path, help="exp/<tag>, with conf/ and base from stage 0")
     parser.add_argument("--data", required=True, type=Path, help="folder with train.jsonl and val.jsonl, from stage 1")
     parser.add_argument("--ngpu", type=int, default=1, help="0 is the CPU (default: one GPU)")
-    parser.add_argument(
-        "--memory-gb", type=float, help="for a card of this size, which need not be here (default: this one's)"
-    )
+    parser.add_argument("--memory-gb", type=float, help="of a card, which need not be here (default: this one's)")
     parser.add_argument("--only", help="batch sizes to try, 6000,24000,…, in place of a search")
     arguments = parser.parse_args()
     values = read_stage_file(arguments.exp, "train")
     read_base(arguments.exp)
     if values["dataset_conf"]["batch_type"] == "example":
         raise RecipeError("dataset_conf.batch_type is example: only batches counted in frames can be planned")
-    memory_gb = arguments.memory_gb or memory_of(arguments.ngpu)
+    memory_gb = MARGIN * (arguments.memory_gb or memory_of(arguments.ngpu))
     with tempfile.TemporaryDirectory(prefix="asr.plan.") as folder:
         tried, longest = try_sizes(arguments, values, memory_gb, Path(folder))
-    chosen = tell(tried, values, memory_gb * MARGIN, longest, arguments.ngpu or values["cpu_processes"])
-    write_json(RunFolder(arguments.exp).batch_plan, {"memory_gb": memory_gb * MARGIN, "tried": tried, "chosen": chosen})
+    chosen = tell(tried, values, memory_gb, longest, arguments.ngpu or values["cpu_processes"])
+    write_json(RunFolder(arguments.exp).batch_plan, {"memory_gb": memory_gb, "tried": tried, "chosen": chosen})
 
 
 def try_sizes(
     arguments: argparse.Namespace, values: dict[str, Any], memory_gb: float, folder: Path
 ) -> tuple[list[Row], Utterance]:
     """Return a row for each size that was tried, and the longest clip. ``folder`` stands for the run's."""
-    own = values["dataset_conf"]
+    own, by_arithmetic = values["dataset_conf"], arguments.ngpu > 0 and not gpus()
     manifests, _ = prepare(folder, arguments.data, {**values, "dataset_conf": {**own, "batch_size": LARGEST}})
     longest = max(manifests["train"], key=lambda clip: clip.source_len)
     frames = sum(clip.source_len for clip in manifests["train"])
     print(
         f"{len(manifests['train']):,} training clips, {frames / 360000:.2f} h, longest {longest.duration:.1f} s;"
-        f" planning for {memory_gb:.1f} GB, {1 - MARGIN:.0%} of it kept free",
+        f" planning for {memory_gb / MARGIN:.1f} GB, {1 - MARGIN:.0%} of it kept free",
         flush=True,
     )
-    by_arithmetic = arguments.ngpu > 0 and not gpus()
     if by_arithmetic:
         print("no GPU here: by arithmetic, in fp32, which no GPU has confirmed (bf16 takes less); no times", flush=True)
-    measure = in_a_process(
-        {
-            "exp": str(folder),
-            "base": os.path.realpath(RunFolder(arguments.exp).base),
-            "ngpu": 0 if by_arithmetic else arguments.ngpu,
-            "by_arithmetic": by_arithmetic,
-            "memory_gb": memory_gb * MARGIN,
-            "values": values,
-            "dataset_conf": dataset_conf(values, manifests),
-        }
-    )
+    plan = {
+        "exp": str(folder),
+        "base": os.path.realpath(RunFolder(arguments.exp).base),
+        "ngpu": 0 if by_arithmetic else arguments.ngpu,
+        "by_arithmetic": by_arithmetic,
+        "memory_gb": memory_gb,
+        "values": values,
+        "dataset_conf": dataset_conf(values, manifests),
+    }
     if arguments.only:
-        return [measure(int(size)) for size in arguments.only.split(",")], longest
+        return [measure(plan, int(size)) for size in arguments.only.split(",")], longest
     least = -(-slowest_length(longest.source_len, own) // STEP) * STEP
     most = min(max(rounded(frames / 4), least), LARGEST)
-    return search(measure, own["batch_size"], least, most), longest
+    return search(lambda size: measure(plan, size), own["batch_size"], least, most), longest

@@ -29,8 +29,6 @@ from asr.progress.curves import draw_or_report
 from asr.training.distributed import several_nodes
 from asr.training.torchrun import SAVED, STOPPED, StatusFile, torchrun
 
-MOST_RESTARTS = 5  # after an out-of-memory that computing a batch in parts cannot handle
-
 
 def identity(base: dict[str, Any], values: dict[str, Any], data: dict[str, str]) -> dict[str, Any]:
     """Return what may not change when a run is resumed, in words for the user."""
@@ -87,7 +85,6 @@ def start_or_resume(exp: Path, tied: dict[str, Any], values: dict[str, Any], res
         changed = changes(before["settings"], values)
         ranking = run_records.read_ranking(exp) if run.ranking.is_file() else None
         if ranking and ranking["finished"] and ranking["epochs"] >= values["train_conf"]["max_epoch"]:
-            drop_missing(exp, ranking)
             done, unused = ranking["epochs"], f" ({'; '.join(changed)}: not used)" if changed else ""
             print(f"nothing left to train: {done} epochs are done{unused}; raise train_conf.max_epoch, or --restart")
             return False
@@ -96,21 +93,6 @@ def start_or_resume(exp: Path, tied: dict[str, Any], values: dict[str, Any], res
     run_records.write_run(exp, {"tied_to": tied, "settings": values, "history": history})
     run.oom_limits.unlink(missing_ok=True)  # the batch may be smaller now, or another program's memory free again
     return True
-
-
-def drop_missing(exp: Path, ranking: run_records.Ranking) -> None:
-    """Remove checkpoints whose files are missing from the ranking of a finished run. RecipeError where none is left."""
-    ranked = ranking["checkpoints"]
-    existing = [entry for entry in ranked if (exp / entry["file"]).is_file()]
-    if ranked and not existing:
-        raise RecipeError(
-            f"{exp}: the files of all {len(ranked)} ranked checkpoints are missing; put them back, or give --restart"
-        )
-    for entry in ranked:
-        if entry not in existing:
-            print(f"{entry['file']}: file missing; removed from the ranking")
-    if existing != ranked:
-        run_records.write_ranking(exp, {**ranking, "checkpoints": existing})
 
 
 def failure(log: Path) -> RecipeError:
@@ -127,11 +109,11 @@ def run(exp: Path, team: several_nodes.Machines, processes: int) -> None:
     status, log = StatusFile(team.own(folder.log / "worker.json")), team.own(folder.log / "torchrun.log")
     status.clear()
     several_nodes.tell(exp, team, several_nodes.TRAINS)
-    for left in range(MOST_RESTARTS, -1, -1):
+    while True:
         before = all_too_large(exp)
         code = torchrun(folder.launch_plan, processes, status, log, **team.torchrun())
         again = code and EXCHANGING in status.error and not status.is_stopped and all_too_large(exp) != before
-        if not again or team.rendezvous or not left:  # several machines: torchrun's restarts, where they are asked for
+        if not again or team.rendezvous:  # several machines: torchrun's restarts, where they are asked for
             break
         print(f"{status.error}\nrestarted from the newest checkpoint, with smaller parts", flush=True)
     if os.environ.get("ASR_TRACEBACK"):

@@ -1,19 +1,10 @@
 """The Trainer that FunASR's ``train_ds.main`` makes and calls, in place of FunASR's own. The loop is loop.py.
 
-What ``train_ds.main`` (FunASR 1.4.16) does with it, in order:
-
-1. ``Trainer(rank=…, local_rank=…, world_size=…, device=…, output_dir=…, **train_conf)``
-2. ``warp_model(model)``, then ``device = LOCAL_RANK``, then ``warp_optim_scheduler(model)``
-3. it makes the dataloader (data.dataloader), and a GradScaler for fp16, which the recipe does not have
-4. ``resume_checkpoint(model, optim, scheduler, scaler)``
-5. for each epoch from ``start_epoch`` to ``max_epoch``:
-   ``dataloader.build_iter(epoch, start_step=trainer.start_step)``, ``train_epoch(…)``, ``start_step = 0``,
-   ``validate_epoch(model, dataloader_val, epoch + 1)``, reads ``val_loss_avg``, sets ``step_in_epoch = 0``,
-   ``save_checkpoint(epoch + 1, …)``, and sets ``train_acc_avg`` and ``train_loss_avg``
-6. ``close()``
-
-What it sets of those is not used here. Of FunASR's training are used: ``main`` itself, AutoModel, the optimizers and
-schedules, autocast and ``to_device`` (engine.py), and the means of a validation (validation.py).
+``train_ds.main`` (FunASR 1.4.16) calls, in this order: ``Trainer(…)``, ``warp_model``, ``warp_optim_scheduler``,
+``resume_checkpoint``; for each epoch from ``start_epoch`` to ``max_epoch`` ``train_epoch``, ``validate_epoch`` and
+``save_checkpoint``; ``close``. What else it passes and sets is not used here. Of FunASR's training are used: ``main``
+itself, AutoModel, the optimizers and schedules, autocast and ``to_device`` (engine.py), and the means of a validation
+(validation.py).
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Checkpoints on disk: their names, their ranking, and files that are whole or not there.
 
 model.pt.ep3, model.pt.ep3.200   weights only: what stage 4 averages and FunASR's tools read
-model.pt                         a link to the newest; what a stopped run is resumed from is in resume_points.py
-model.pt.best                    a link to the best of the ranked ones
+model.pt, model.pt.best          links to the newest and to the best of the ranked ones
 checkpoints.json                 the ranking: the metric of each, best first
 """
 

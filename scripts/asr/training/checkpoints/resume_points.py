@@ -4,7 +4,6 @@ model.pt.ep3.200    weights alone, as FunASR's tools read them
 state.pt.ep3.200    optimizer, schedule, ranking and position in the epoch: kept for the newest two saves only
 saves.json          both files of each save with their sha256, newest first; written when they are whole
 digests.json        the sha256 of every checkpoint that is kept, for stage 4
-model.pt            a link to the newest weights
 
 A save that is damaged or missing is named, and the run is resumed from the one before. A save whose weights have not
 yet given a finite gradient may be of a training that has diverged: the next one replaces it, not the one before it.
