@@ -31,7 +31,7 @@ def build(folder: Path, kind: str, **blocks: Any) -> Any:
     values = trained.complete(family=family, seed=1, **lora, **blocks)
     plan = {"exp": str(folder), "base": str(base), "values": values, "dataset_conf": values["dataset_conf"]}
     torch.manual_seed(0)
-    made = checked_model(plan, training_kwargs(plan, "cpu") | {"disable_log": True}, saves=False)
+    made = checked_model(plan, training_kwargs(plan, "cpu") | {"disable_log": True})
     made.model.train()
     return made
 

@@ -7,7 +7,6 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -28,16 +27,21 @@ LOADING = ("num_workers", "prefetch_factor", "pin_memory")  # of dataset_conf: h
 PLAIN = ("seed", "enable_tf32", "cudnn_benchmark", "optim", "optim_conf", "scheduler", "scheduler_conf", "dataset")
 
 
-def plug_in(plan: dict[str, Any], rank: int) -> Any:
+def plug_in(plan: dict[str, Any]) -> Any:
     """Return FunASR's train_ds module with our parts in it."""
     from funasr.bin import train_ds
+
+    def auto_model(**kwargs: Any) -> Any:
+        built = checked_model(plan, kwargs)
+        check_disk(plan, built.model)
+        return built
 
     train_ds.Trainer = Trainer
     if plan["values"]["train_conf"]["use_deepspeed"]:
         from asr.training.distributed.deepspeed import DeepSpeedEngine
 
         train_ds.Trainer = functools.partial(Trainer, engine=DeepSpeedEngine)
-    train_ds.AutoModel = lambda **kwargs: checked_model(plan, kwargs, rank)
+    train_ds.AutoModel = auto_model
     if plan["ngpu"] == 0:
         torch.cuda.set_device = lambda *_: None  # train_ds calls it for every rank, with or without a GPU
     train_ds.tables.print = lambda *_, **__: None  # 300 lines of registered classes
@@ -96,10 +100,13 @@ def trainer_conf(plan: dict[str, Any], device: str, lfr_n: int) -> dict[str, Any
     }
 
 
-def check_disk(exp: Path, saved: Iterable[torch.Tensor], trained: Iterable[torch.Tensor], keep: int) -> None:
-    """RecipeError unless the checkpoints fit: ``keep`` + 3 files of weights, and Adam's two moments three times."""
+def check_disk(plan: dict[str, Any], model: torch.nn.Module) -> None:
+    """RecipeError unless the checkpoints fit: those kept and 3 more files of weights, and thrice Adam's two moments."""
+    exp, keep = Path(plan["exp"]), plan["values"]["train_conf"]["keep_nbest_models"]
+    saved = trained_state(model) if "lora_conf" in plan["values"] else model.state_dict()
+    weights = sum(value.nbytes for value in saved.values())
+    moments = 2 * sum(value.nbytes for value in model.parameters() if value.requires_grad)
     sizes = {status.st_ino: status.st_size for status in (path.stat() for path in exp.glob("*.pt*"))}  # links are one
-    weights, moments = sum(value.nbytes for value in saved), 2 * sum(value.nbytes for value in trained)
     need = weights * (keep + 3) + 3 * moments - sum(sizes.values())
     free = shutil.disk_usage(exp).free
     if need > free:
@@ -127,11 +134,8 @@ def check_finite(model: torch.nn.Module, weights: str) -> None:
             raise RecipeError(f"{weights}: tensor {key} contains NaN or Inf; fetch the model again, or take another")
 
 
-def checked_model(plan: dict[str, Any], kwargs: dict[str, Any], rank: int = 0, saves: bool = True) -> Any:
-    """Return FunASR's AutoModel of the base; RecipeError where FunASR would go on from random weights.
-
-    ``saves``: whether checkpoints will be written, for which there must be room.
-    """
+def checked_model(plan: dict[str, Any], kwargs: dict[str, Any]) -> Any:
+    """Return FunASR's AutoModel of the base; RecipeError where FunASR would go on from random weights."""
     from funasr import AutoModel
 
     values, weights = plan["values"], kwargs["init_param"]
@@ -148,10 +152,6 @@ def checked_model(plan: dict[str, Any], kwargs: dict[str, Any], rank: int = 0, s
     if values["train_conf"]["quick_step"]:
         family.prepare(model)
     count_unknown(model, tokenizer)
-    if saves and rank == 0:
-        saved = model.state_dict() if lora is None else trained_state(model)
-        trained = (value for value in model.parameters() if value.requires_grad)
-        check_disk(Path(plan["exp"]), saved.values(), trained, values["train_conf"]["keep_nbest_models"])
     parameters = sum(value.numel() for value in model.parameters())
     if lora is not None:
         parts = ", ".join(["adapters", *lora["also_train"]])
@@ -166,7 +166,7 @@ def build(plan: dict[str, Any], device: str) -> tuple[Trainer, RecipeDataloader]
     torch.backends.cuda.matmul.allow_tf32 = kwargs["enable_tf32"]
     torch.backends.cudnn.benchmark = kwargs["cudnn_benchmark"]
     torch.backends.cudnn.deterministic = True
-    built = checked_model(plan, kwargs, saves=False)
+    built = checked_model(plan, kwargs)
     trainer = Trainer(**{**kwargs["train_conf"], "output_dir": plan["exp"], "resume": False})
     model = trainer.warp_model(built.model)
     conf = {key: value for key, value in kwargs.items() if key != "model"}  # the name of its class

@@ -88,7 +88,7 @@ def train(plan: dict[str, Any], rank: int) -> None:
         from asr.training.building import plug_in, training_kwargs
         from asr.training.trainer import EarlyStop
 
-        train_ds = plug_in(plan, rank)
+        train_ds = plug_in(plan)
         kwargs = training_kwargs(plan, choose_device(plan["ngpu"]))
     set_up_logging(Path(plan["exp"]), rank)
     try:
