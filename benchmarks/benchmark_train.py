@@ -136,7 +136,7 @@ def measure(who: str, launch: Path) -> dict[str, Any]:
             whole = torch.cuda.get_device_properties(0).total_memory / 2**30
             torch.cuda.set_per_process_memory_fraction(min(plan["memory_gb"] / whole, 1.0))
         with quiet():
-            ours = plug_in(plan, 0) if who == "ours" else train_ds
+            ours = plug_in(plan) if who == "ours" else train_ds
             kwargs = training_kwargs(plan, device)
         set_up_logging(Path(exp), 0)
         if who == "stock":

@@ -60,7 +60,7 @@ def measure(folder: Path, conf: str, size: int, ngpu: int, memory_gb: float) -> 
     with quiet():
         manifests, _ = prepare(exp, clips(folder), values)
     plan = {"exp": str(exp), "base": str(base), "ngpu": ngpu, "values": values, "memory_gb": memory_gb}
-    found = take_steps({**plan, "dataset_conf": dataset_conf(values, manifests)})
+    found = take_steps({**plan, "by_arithmetic": False, "dataset_conf": dataset_conf(values, manifests)})
     state = torch.load(base / "model.pt", map_location="cpu", weights_only=True, mmap=True)["state_dict"]
     own = {value.data_ptr(): value.numel() for value in state.values()}  # a tied table is one
     return {**found, "parameters": sum(own.values())}

@@ -9,8 +9,7 @@ import torch
 
 from asr.models import families
 from asr.training.building import checked_model, training_kwargs
-from tests import tiny, tiny_conformer, tiny_nano, tiny_paraformer, tiny_sensevoice
-from tests.trained import lora_conf
+from tests import tiny, tiny_conformer, tiny_nano, tiny_paraformer, tiny_sensevoice, trained
 
 CHARACTERS = tiny.TOKENS[3:-1]
 MAKERS = {
@@ -28,12 +27,11 @@ def build(folder: Path, kind: str, **blocks: Any) -> Any:
     base = folder / family
     if not base.exists():
         MAKERS[family](base, CHARACTERS)
-    values = {"family": family, "train_conf": {}, "seed": 1, **blocks}
-    if kind.endswith("_lora"):
-        values["lora_conf"] = lora_conf(families.of(family))
-    plan = {"exp": str(folder), "base": str(base), "values": values, "dataset_conf": {}}
+    lora = {"lora_conf": trained.lora_conf(families.of(family))} if kind.endswith("_lora") else {}
+    values = trained.complete(family=family, seed=1, **lora, **blocks)
+    plan = {"exp": str(folder), "base": str(base), "values": values, "dataset_conf": values["dataset_conf"]}
     torch.manual_seed(0)
-    made = checked_model(plan, training_kwargs(plan, "cpu") | {"disable_log": True}, saves=False)
+    made = checked_model(plan, training_kwargs(plan, "cpu") | {"disable_log": True})
     made.model.train()
     return made
 

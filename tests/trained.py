@@ -13,7 +13,7 @@ import torch
 import yaml
 
 from asr.config.load import resolve
-from asr.config.schema import LoraConf
+from asr.config.schema import LoraConf, Recipe
 from asr.config.stage_files import write_stage_files
 from asr.core.files import write_json
 from asr.models import lora_merge
@@ -51,6 +51,12 @@ def values(model: Path, **blocks: Mapping[str, Any]) -> dict[str, Any]:
     for name, block in blocks.items():
         found[name] = {**found.get(name, {}), **block} if isinstance(block, Mapping) else block
     return found
+
+
+def complete(**blocks: Any) -> dict[str, Any]:
+    """A configuration with every default, as the stages have it."""
+    needed = {"dataset_conf": {"batch_size": 4}, "train_conf": {"max_epoch": 3}, "optim_conf": {"lr": 0.001}}
+    return Recipe.model_validate({"base": "none", "family": "paraformer", **needed, **blocks}).model_dump()
 
 
 def lay_out(folder: Path, name: str = "exp", clips: int = 24, **blocks: Any) -> Path:

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from asr.training.checkpoints.save_list import read_saves
+from asr.core.run_records import read_resume_points
 from tests.patience import PATIENCE
 from tests.recipe import Recipe
 
@@ -89,7 +89,7 @@ def test_a_job_whose_time_is_up_saves_is_requeued_and_goes_on(tmp_path, nodes):
     assert job.wait(timeout=PATIENCE) == 143, cluster.said()
     assert "stopped; the same command resumes from the newest checkpoint" in cluster.said()
     assert (cluster.root / "requeued").read_text().split() == [str(os.getpid())]
-    assert read_saves(exp)[0].damage(exp) is None
+    assert read_resume_points(exp)[0].damage(exp) is None
     assert not (exp / "stamps/stage3").exists()
     job = cluster.submit(nodes, *words, restarts=1)
     assert job.wait(timeout=PATIENCE) == 0, cluster.said()

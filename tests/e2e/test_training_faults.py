@@ -25,8 +25,7 @@ from asr.config.load import resolve
 from asr.config.stage_files import write_stage_files
 from asr.core.errors import RecipeError
 from asr.core.manifest import read_manifest
-from asr.training.checkpoints.checkpoint import read_ranking
-from asr.training.checkpoints.save_list import Save, read_saves
+from asr.core.run_records import ResumePoint, read_ranking, read_resume_points
 from asr.training.gradients import MOST_SKIPPED
 from tests import tiny
 from tests.patience import PATIENCE
@@ -103,7 +102,7 @@ class Training:
         assert self.child.returncode == status, said
         assert "Traceback" not in said, said
         assert not [path for kind in ("pt*", "json*") for path in self.exp.glob(f".*.{kind}.tmp")]
-        for save in read_saves(self.exp):
+        for save in read_resume_points(self.exp):
             assert save.damage(self.exp) is None
             weights = torch.load(self.exp / save.weights, weights_only=True)["state_dict"]
             assert all(torch.isfinite(value).all() for value in weights.values())
@@ -119,14 +118,14 @@ class Training:
         self.release()
         return self.ended(130)
 
-    def two_saves(self) -> list[Save]:
+    def two_saves(self) -> list[ResumePoint]:
         """The newest two saves; a training that has diverged has left one."""
-        if len(read_saves(self.exp)) < 2:
+        if len(read_resume_points(self.exp)) < 2:
             self.stopped_at("train 30")
-        return read_saves(self.exp)
+        return read_resume_points(self.exp)
 
     def newest(self) -> str:
-        return read_saves(self.exp)[0].weights
+        return read_resume_points(self.exp)[0].weights
 
     def seen(self, split: str = "train") -> list[tuple[int, str]]:
         """(epoch, key) of each clip that was read, in order."""
@@ -151,7 +150,7 @@ def training(tmp_path_factory) -> Training:
     data = tiny.make_data(root / "data", [0.5 + n % 7 / 5 for n in range(CLIPS)])
     made = Training(root / "run", tiny.make_model(root / "base"), data)
     made.stopped_at("train 60")
-    assert len(read_saves(made.exp)) == 2
+    assert len(read_resume_points(made.exp)) == 2
     return made
 
 
@@ -215,11 +214,12 @@ def test_a_clip_that_is_cut_short_is_named_and_the_training_goes_on_without_it(t
 
 @pytest.mark.parametrize("place", ["val 5", "save 1"])
 def test_a_stop_in_validation_or_in_a_save_is_saved(training, place):
-    before = training.newest()
+    before = read_resume_points(training.exp)[0]
     lines = training.stopped_at(place)
-    assert gone_on(lines) == before
+    assert gone_on(lines) == before.weights
     assert "stopped; the same command resumes from the newest checkpoint" in lines
-    assert training.newest() != before
+    # Resumed where a validation was due, and stopped in it: the same step is saved again, its state beside the first.
+    assert read_resume_points(training.exp)[0] != before
 
 
 def test_one_of_two_processes_that_is_killed_is_one_line(training):
@@ -282,7 +282,7 @@ def test_a_training_that_diverges_goes_on_from_before_it_did(training):
 def test_another_batch_size_and_number_of_processes_within_an_epoch_lose_and_repeat_no_clip(training):
     # Without workers a clip is read when its batch is trained, and no sooner.
     settings = ("++dataset_conf.num_workers=0", "++train_conf.validate_interval=300")
-    state = torch.load(training.exp / read_saves(training.exp)[0].state, weights_only=False)
+    state = torch.load(training.exp / read_resume_points(training.exp)[0].state, weights_only=False)
     epoch = state["epoch"] + (state["step"] is not None)
     training.configure(*settings)
     training.stopped_at(f"train@{epoch} 9")

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from asr.core.errors import RecipeError
+from asr.core.run_records import read_ranking
 from asr.training.checkpoints import checkpoint
 
 
@@ -76,11 +77,7 @@ def test_what_could_not_be_written_says_why_and_what_to_do(tmp_path, number, say
     assert str(caught.value).startswith(f"{tmp_path}/model.pt.ep1: could not be written (")
 
 
-def test_torchs_own_word_for_a_full_disk_is_one_line_and_other_errors_are_left_alone(tmp_path):
-    message = "[enforce fail at inline_container.cc:664] . unexpected pos 64 vs 0\nframe #0: more"
-    says = r"model\.pt: could not be written \(\[enforce fail .*; \d+ MB free\); make room"
-    with pytest.raises(RecipeError, match=says), checkpoint.writing(tmp_path / "model.pt"):
-        raise RuntimeError(message)
+def test_an_error_that_is_none_of_the_disks_is_left_alone(tmp_path):
     with pytest.raises(RuntimeError, match="shapes differ"), checkpoint.writing(tmp_path / "model.pt"):
         raise RuntimeError("shapes differ")
 
@@ -108,14 +105,14 @@ def test_a_data_worker_that_dies_during_a_save_is_not_a_full_disk(tmp_path):
 )
 def test_the_best_comes_first(tmp_path, metric, order):
     checkpoint.write_ranking(tmp_path, metric, {"a": 0.2, "b": 0.1, "c": 0.3}, 3, False)
-    assert [item["file"] for item in checkpoint.read_ranking(tmp_path)["checkpoints"]] == order
+    assert [item["file"] for item in read_ranking(tmp_path)["checkpoints"]] == order
 
 
 def test_among_equals_the_newest_comes_first(tmp_path):
     checkpoint.write_ranking(
         tmp_path, "cer", {"model.pt.ep9": 0.0, "model.pt.ep10": 0.0, "model.pt.ep11": 0.1}, 11, True
     )
-    files = [item["file"] for item in checkpoint.read_ranking(tmp_path)["checkpoints"]]
+    files = [item["file"] for item in read_ranking(tmp_path)["checkpoints"]]
     assert files == ["model.pt.ep10", "model.pt.ep9", "model.pt.ep11"]
 
 
@@ -135,7 +132,7 @@ def test_ctrl_c_in_the_middle_of_a_save_is_not_a_full_disk(tmp_path):
 
 def test_a_missing_or_broken_ranking_is_one_line(tmp_path):
     with pytest.raises(RecipeError, match="run stage 3 first"):
-        checkpoint.read_ranking(tmp_path)
-    (tmp_path / checkpoint.RANKING).write_text(json.dumps({"a": 1})[:-1])
+        read_ranking(tmp_path)
+    (tmp_path / "checkpoints.json").write_text(json.dumps({"a": 1})[:-1])
     with pytest.raises(RecipeError, match="not JSON"):
-        checkpoint.read_ranking(tmp_path)
+        read_ranking(tmp_path)

@@ -15,8 +15,7 @@ import torch
 from asr.config import deepspeed
 from asr.config.load import resolve
 from asr.core.errors import RecipeError
-from asr.training.checkpoints.checkpoint import read_ranking
-from asr.training.checkpoints.save_list import read_saves
+from asr.core.run_records import read_ranking, read_resume_points
 from tests import trained
 from tests.patience import PATIENCE
 
@@ -145,7 +144,7 @@ def test_a_stopped_training_goes_on_exactly_and_only_with_as_many_processes(tmp_
     child.send_signal(signal.SIGTERM)
     said = child.communicate(timeout=PATIENCE)[0]
     assert child.returncode == 130, said
-    assert read_saves(exp)[0].damage(exp) is None
+    assert read_resume_points(exp)[0].damage(exp) is None
     if processes == 2:
         shutil.copytree(exp, tmp_path / "fewer", symlinks=True)
         fewer = trained.start(trained.lay_out(tmp_path, "fewer", cpu_processes=1, train_conf=long))

@@ -12,7 +12,7 @@ import torch
 
 from asr.core.errors import RecipeError
 from asr.core.out_of_memory import all_too_large
-from asr.training.checkpoints.save_list import read_saves
+from asr.core.run_records import read_resume_points
 from asr.training.distributed.several_nodes import Machines, machines, tell, telling, wait_for_first
 from tests import trained
 from tests.patience import PATIENCE, wait_until
@@ -207,7 +207,7 @@ def test_a_stop_on_one_machine_saves_and_stops_on_both_and_both_go_on(undisturbe
         assert status == 130, words
         assert "stopped; the same command resumes from the newest checkpoint" in words
         assert "restarted" not in words
-    assert read_saves(exp)[0].damage(exp) is None
+    assert read_resume_points(exp)[0].damage(exp) is None
     for status, words in both(exp):
         assert status == 0, words
     assert same(undisturbed / "model.pt", exp / "model.pt")

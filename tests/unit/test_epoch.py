@@ -272,7 +272,7 @@ def test_what_did_not_fit_before_is_told_and_tried_again_in_the_next_epoch(tmp_p
 def remembered(folder):
     accumulator = trainer_of(folder).accumulator
     accumulator.begin_epoch()
-    return accumulator.too_large
+    return accumulator.oom_limit
 
 
 def test_what_did_not_fit_on_one_card_is_tried_on_another(tmp_path):

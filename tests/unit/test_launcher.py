@@ -8,21 +8,19 @@ import sys
 import pytest
 
 from asr.core.processes import children
-from asr.training.status_file import FAILED, RUNNING, SAVED, STOPPED, StatusFile
-from asr.training.torchrun import Stopper
+from asr.training.torchrun import FAILED, RUNNING, SAVED, STOPPED, StatusFile, Stopper
 from tests.patience import PATIENCE, wait_until
 
 BEGIN = """
 import os, signal, sys, time
 from pathlib import Path
-from asr.training.status_file import FAILED, RUNNING, SAVED, STOPPED, StatusFile
+from asr.training.torchrun import FAILED, RUNNING, SAVED, STOPPED, StatusFile
 status = StatusFile(Path(sys.argv[2]))
 """
 PARENT = """
 import sys
 from pathlib import Path
-from asr.training.status_file import StatusFile
-from asr.training.torchrun import torchrun
+from asr.training.torchrun import StatusFile, torchrun
 folder = Path(sys.argv[1])
 status = StatusFile(folder / "worker.json")
 code = torchrun(folder / "launch.json", int(sys.argv[2]), status, folder / "torchrun.log", module="pretended")
@@ -49,10 +47,12 @@ def start(tmp_path):
 
 def test_words_are_shown_and_of_several_errors_the_first_is_kept_without_tracebacks(start, tmp_path):
     lines = """
-print("epoch 1", flush=True)
+os.write(1, b"epoch 1\\n")  # in one piece: print writes the end of the line by itself
+shown = status.path.with_name("shown")
 if os.environ["RANK"] == "1":
-    while not status.error:
-        time.sleep(0.01)
+    shown.touch()
+while not (status.error if os.environ["RANK"] == "1" else shown.exists()):  # whoever fails ends the other
+    time.sleep(0.01)
 status.write(FAILED, f"the disk of {os.environ['RANK']} is full")
 raise ZeroDivisionError
 """

@@ -16,7 +16,7 @@ from asr.models.model_folder import named_files, read_config, read_metas
 from asr.models.package import package
 from asr.preparation.vocabulary import read_vocabulary
 from asr.training.building import training_kwargs
-from tests import tiny, tiny_nano, tiny_sensevoice
+from tests import tiny, tiny_nano, tiny_sensevoice, trained
 from tests.tiny import TOKENS
 
 
@@ -180,8 +180,8 @@ def test_keys_of_another_training_change_nothing(copy, model, tmp_path):
     (copy / "config.yaml").write_text(yaml.safe_dump(config))
     assert {value.dtype for value in load(copy).model.parameters()} == {torch.float32}
     assert compose(copy)["model_path"] == str(copy)
-    values = {"family": "paraformer", "train_conf": {}, "optim": "adam"}
-    plan = {"values": values, "exp": str(tmp_path), "base": str(copy), "dataset_conf": {}}
+    values = trained.complete()
+    plan = {"values": values, "exp": str(tmp_path), "base": str(copy), "dataset_conf": values["dataset_conf"]}
     assert training_kwargs(plan, "cpu").get("freeze_param") is None
 
 

@@ -8,9 +8,9 @@ import torch
 
 from asr.core import processes
 from asr.core.errors import RecipeError
+from asr.core.run_records import read_ranking, read_resume_points
 from asr.training import loop
 from asr.training.checkpoints import resume_points
-from asr.training.checkpoints.checkpoint import read_ranking
 from asr.training.gradients import MOST_SKIPPED
 from asr.training.position import seed_generators
 from asr.training.trainer import EarlyStop, Trainer
@@ -215,7 +215,7 @@ def test_adams_step_is_where_the_optimizer_of_now_wants_it(tmp_path, fused):
     trainer.engine.optimizer.param_groups[0]["fused"] = not fused
     step(trainer)
     save(trainer)
-    state = torch.load(tmp_path / resume_points.read_saves(tmp_path)[0].state, weights_only=False)
+    state = torch.load(tmp_path / read_resume_points(tmp_path)[0].state, weights_only=False)
     again = made(tmp_path)
     optim = torch.optim.Adam(torch.nn.Linear(3, 2, device="meta").parameters(), lr=0.1)
     scheduler = Scheduler(optim)
@@ -297,16 +297,16 @@ def test_a_run_that_diverges_gives_up_the_saves_that_no_finite_gradient_followed
         step(trainer, float("nan"))
         if index % 9 == 0:
             save(trainer)
-    assert [one.weights for one in resume_points.read_saves(tmp_path)] == ["model.pt.ep0.46", "model.pt.ep0.1"]
+    assert [one.weights for one in read_resume_points(tmp_path)] == ["model.pt.ep0.46", "model.pt.ep0.1"]
     with pytest.raises(RecipeError, match=r"the same command resumes from model\.pt\.ep0\.1$"):
         step(trainer, float("nan"))
-    assert [one.weights for one in resume_points.read_saves(tmp_path)] == ["model.pt.ep0.1"]
+    assert [one.weights for one in read_resume_points(tmp_path)] == ["model.pt.ep0.1"]
     again = resumed(made(tmp_path))
     for _ in range(MOST_SKIPPED - 1):
         step(again, float("nan"))
     with pytest.raises(RecipeError, match="then give --restart: no checkpoint has led to a finite gradient"):
         step(again, float("nan"))
-    assert len(resume_points.read_saves(tmp_path)) == 1  # the last one is never given up
+    assert len(read_resume_points(tmp_path)) == 1  # the last one is never given up
 
 
 def test_what_is_not_finite_is_not_ranked_and_ends_no_patience_early(tmp_path):
@@ -326,7 +326,7 @@ def test_the_damaged_newest_save_is_no_save_before_the_next(tmp_path):
     again = resumed(made(tmp_path))
     step(again)
     save(again, epoch=1)
-    assert [one.weights for one in resume_points.read_saves(tmp_path)] == ["model.pt.ep1.1", "model.pt.ep1"]
+    assert [one.weights for one in read_resume_points(tmp_path)] == ["model.pt.ep1.1", "model.pt.ep1"]
 
 
 def test_a_ranked_checkpoint_whose_file_is_missing_is_removed_and_another_is_the_best(tmp_path, caplog):

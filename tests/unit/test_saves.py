@@ -8,10 +8,9 @@ import torch
 
 from asr.core.digests import sha256_file
 from asr.core.errors import RecipeError
-from asr.core.run_records import read_digests
+from asr.core.run_records import has_resume_points, read_digests, read_resume_points
 from asr.training.checkpoints import resume_points
 from asr.training.checkpoints.checkpoint import save
-from asr.training.checkpoints.save_list import has_saves, read_saves
 
 
 def add(exp, epoch: int) -> None:
@@ -19,7 +18,7 @@ def add(exp, epoch: int) -> None:
     resume_points.add_save(exp, f"model.pt.ep{epoch}", weights, {"epoch": epoch, "optimizer": torch.ones(8)})
 
 
-def test_the_digest_of_a_file_is_known_without_reading_it_again(tmp_path):
+def test_a_save_returns_the_digest_of_its_file(tmp_path):
     assert save({"w": torch.arange(100_000)}, tmp_path / "x.pt") == sha256_file(tmp_path / "x.pt")
 
 
@@ -37,7 +36,7 @@ def test_the_newest_two_are_kept_and_what_is_ranked(tmp_path):
     assert {name for name in known if (tmp_path / name).exists()} == {"model.pt.ep1", "model.pt.ep4", "model.pt.ep5"}
     for name in ("model.pt.ep1", "model.pt.ep5"):
         assert known[name] == sha256_file(tmp_path / name)
-    assert [item.weights for item in read_saves(tmp_path)] == ["model.pt.ep5", "model.pt.ep4"]
+    assert [item.weights for item in read_resume_points(tmp_path)] == ["model.pt.ep5", "model.pt.ep4"]
     assert os.path.samefile(tmp_path / "model.pt", tmp_path / "model.pt.ep5")  # a link: written once
     assert set(torch.load(tmp_path / "model.pt.ep5", weights_only=True)) == {"state_dict", "epoch"}
 
@@ -60,7 +59,7 @@ def test_a_damaged_save_is_named_and_the_one_before_is_taken(tmp_path, name, how
 
 def test_no_whole_save_is_one_line_and_none_at_all_is_none(tmp_path):
     assert resume_points.newest_whole(tmp_path, print) is None
-    assert not has_saves(tmp_path)
+    assert not has_resume_points(tmp_path)
     add(tmp_path, 1)
     (tmp_path / "model.pt.ep1").unlink()
     with pytest.raises(
@@ -73,7 +72,7 @@ def test_no_whole_save_is_one_line_and_none_at_all_is_none(tmp_path):
 def test_a_list_that_is_none(tmp_path, text):
     (tmp_path / "saves.json").write_text(text)
     with pytest.raises(RecipeError, match=r"saves\.json: not a list of saves"):
-        read_saves(tmp_path)
+        read_resume_points(tmp_path)
 
 
 def test_the_same_place_saved_twice_is_one_save(tmp_path):
@@ -87,7 +86,7 @@ def test_a_save_that_is_untried_gives_way_to_the_next_before_the_one_that_is_old
     add(tmp_path, 1), add(tmp_path, 2)
     state = {"epoch": 3, "optimizer": torch.ones(8)}
     resume_points.add_save(tmp_path, "model.pt.ep3", {"state_dict": {}}, state, instead_of="model.pt.ep2")
-    assert [save.weights for save in read_saves(tmp_path)] == ["model.pt.ep3", "model.pt.ep1"]
+    assert [save.weights for save in read_resume_points(tmp_path)] == ["model.pt.ep3", "model.pt.ep1"]
 
 
 def test_another_models_weights_in_place_of_the_newest_are_not_taken(tmp_path):
@@ -113,21 +112,19 @@ def test_all_ranks_go_on_from_what_the_first_finds_whole(tmp_path, monkeypatch):
     monkeypatch.setattr(resume_points.dist, "broadcast_object_list", broadcast)
     (tmp_path / "state.pt.ep2").write_bytes(b"damaged")
     told = []
-    assert resume_points.agreed(tmp_path, told.append, 0, None)[0].weights == "model.pt.ep1"
+    assert resume_points.newest_whole(tmp_path, told.append, 0, "both")[0].weights == "model.pt.ep1"
     assert len(told) == 1
     add(tmp_path, 2)  # another machine sees the newest whole: it takes the first one's all the same
-    save, weights, state = resume_points.agreed(tmp_path, told.append, 1, None)
+    save, weights, state = resume_points.newest_whole(tmp_path, told.append, 1, "both")
     assert (save.weights, state["epoch"]) == ("model.pt.ep1", 1)
     assert torch.equal(weights["state_dict"]["w"], torch.load(tmp_path / "model.pt.ep1")["state_dict"]["w"])
     (tmp_path / "model.pt.ep1").unlink()
     with pytest.raises(RecipeError, match=r"model\.pt\.ep1: file missing here, and whole on the first machine"):
-        resume_points.agreed(tmp_path, told.append, 1, None)
+        resume_points.newest_whole(tmp_path, told.append, 1, "both")
     said.clear()
-    (tmp_path / read_saves(tmp_path)[0].state).unlink()
+    (tmp_path / read_resume_points(tmp_path)[0].state).unlink()
     with pytest.raises(RecipeError, match="no checkpoint is whole"):
-        resume_points.agreed(tmp_path, told.append, 0, None)
-    with pytest.raises(RecipeError, match="no checkpoint is whole"):  # where it would find one as well
-        resume_points.agreed(tmp_path, told.append, 1, None)
+        resume_points.newest_whole(tmp_path, told.append, 0, "both")
 
 
 def test_the_same_step_saved_again_leaves_the_listed_save_whole_until_it_is_listed_itself(tmp_path, monkeypatch):
@@ -142,4 +139,4 @@ def test_the_same_step_saved_again_leaves_the_listed_save_whole_until_it_is_list
         resume_points.add_save(tmp_path, "model.pt.ep0.2", weights, {"validated": validated})
         assert resume_points.newest_whole(tmp_path, print)[2] == {"validated": validated}
     resume_points.sweep(tmp_path, set())
-    assert [path.name for path in tmp_path.glob("state.pt*")] == [read_saves(tmp_path)[0].state]
+    assert [path.name for path in tmp_path.glob("state.pt*")] == [read_resume_points(tmp_path)[0].state]

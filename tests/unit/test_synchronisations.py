@@ -10,7 +10,6 @@ state, tables of positions.
 prints the counts of a case of tests/families.py, with the lines that ask.
 """
 
-import dataclasses
 import itertools
 import sys
 import tempfile
@@ -84,11 +83,11 @@ def steps(folder, name, *overrides):
     assert values["train_conf"]["log_interval"] > len(BATCHES)
     exp = folder / "exp"
     manifests, _ = prepare(exp, tiny.make_data(folder / "data", SECONDS), values)
-    plan = {"exp": str(exp), "base": str(base), "ngpu": 0, "values": values, "memory_gb": 1000}
+    plan = {"exp": str(exp), "base": str(base), "ngpu": 0, "values": values}
     bench = Bench({**plan, "dataset_conf": dataset_conf(values, manifests)})
     trainer, batches = bench.trainer, [bench.load(torch.tensor(batch).numpy()) for batch in BATCHES]
-    trainer.settings = dataclasses.replace(trainer.settings, cpu=False)
-    trainer.device, model = "gpu:0", on_gpu(bench.model)
+    trainer.settings = trainer.settings.model_copy(update={"cpu": False})
+    trainer.engine.device, model = "gpu:0", on_gpu(bench.model)
     with counted() as counts:
         optim = torch.optim.Adam([value for value in model.parameters() if value.requires_grad], lr=1e-5, fused=True)
         loader = Loader(batches, counts)

@@ -12,10 +12,9 @@ from asr.config.schema import BLOCKS
 from asr.core.errors import RecipeError
 from asr.core.files import sweep
 from asr.core.run_folder import RunFolder, read_stage_file
-from asr.core.run_records import RunRecord, read_base, read_digests, read_run, write_average
+from asr.core.run_records import RunRecord, read_base, read_digests, read_ranking, read_run, write_average
 from asr.models import families, lineage, lora_merge
 from asr.models.package import package
-from asr.training.checkpoints.checkpoint import read_ranking
 
 _STEP = re.compile(r"\.ep(\d+)(?:\.(\d+))?$")
 

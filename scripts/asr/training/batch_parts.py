@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 Batch = dict[str, Any]
+Stats = dict[str, torch.Tensor]
 
 
 def padded_frames(batch: Batch) -> int:
@@ -39,16 +40,18 @@ def parts_of(batch: Batch, count: int) -> list[Batch]:
 
 
 def _cut(batch: Batch, begin: int, end: int) -> Batch:
-    clips = len(batch["speech_lengths"])
-    part = {
-        name: value[begin:end] if _is_by_clip(value) and len(value) == clips else value for name, value in batch.items()
-    }
-    for name in list(part):
-        lengths = part.get(f"{name}_lengths")
-        if lengths is not None and part[name].dim() > 1:
-            part[name] = part[name][:, : int(lengths.max())]
+    clips, part = len(batch["speech_lengths"]), dict(batch)
+    for name, value in batch.items():
+        if isinstance(value, (list, torch.Tensor)) and len(value) == clips:
+            part[name] = value[begin:end]
+    for name, value in part.items():
+        if f"{name}_lengths" in part and value.dim() > 1:
+            part[name] = value[:, : int(part[f"{name}_lengths"].max())]
     return part
 
 
-def _is_by_clip(value: Any) -> bool:
-    return isinstance(value, list) or (torch.is_tensor(value) and value.dim() > 0)
+def mean_of_parts(parts: list[tuple[torch.Tensor, Stats]], shares: list[float]) -> tuple[torch.Tensor, Stats]:
+    """Return the loss and statistics of a batch from those of its parts, by their shares of its normaliser."""
+    losses, stats = zip(*parts, strict=True)
+    means = {name: sum(share * each[name] for share, each in zip(shares, stats, strict=True)) for name in stats[0]}
+    return sum(share * loss for share, loss in zip(shares, losses, strict=True)), means

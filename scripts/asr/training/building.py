@@ -7,16 +7,16 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from asr.audio.unreadable import MAX_SHARE
+import asr.data.sampler  # noqa: F401 - registers the sampler, the dataset and the dataloader
 from asr.config.schema import BLOCKS
 from asr.core.errors import RecipeError
-from asr.data.dataloader import DEFAULT_SAMPLER, RecipeDataloader
+from asr.core.run_folder import RunFolder
+from asr.data.dataloader import RecipeDataloader
 from asr.models import families
 from asr.models.loading import check_loaded, compose
 from asr.models.lora import adapt, parameters_of, trained_state
@@ -24,19 +24,24 @@ from asr.models.training_step import count_unknown
 from asr.training.trainer import Trainer
 
 LOADING = ("num_workers", "prefetch_factor", "pin_memory")  # of dataset_conf: how clips are read, not which
-PLAIN = ("seed", "enable_tf32", "cudnn_benchmark", "optim", "optim_conf", "scheduler", "scheduler_conf")
+PLAIN = ("seed", "enable_tf32", "cudnn_benchmark", "optim", "optim_conf", "scheduler", "scheduler_conf", "dataset")
 
 
-def plug_in(plan: dict[str, Any], rank: int) -> Any:
+def plug_in(plan: dict[str, Any]) -> Any:
     """Return FunASR's train_ds module with our parts in it."""
     from funasr.bin import train_ds
 
+    def auto_model(**kwargs: Any) -> Any:
+        built = checked_model(plan, kwargs)
+        check_disk(plan, built.model)
+        return built
+
     train_ds.Trainer = Trainer
-    if plan["values"]["train_conf"].get("use_deepspeed"):
+    if plan["values"]["train_conf"]["use_deepspeed"]:
         from asr.training.distributed.deepspeed import DeepSpeedEngine
 
         train_ds.Trainer = functools.partial(Trainer, engine=DeepSpeedEngine)
-    train_ds.AutoModel = lambda **kwargs: checked_model(plan, kwargs, rank)
+    train_ds.AutoModel = auto_model
     if plan["ngpu"] == 0:
         torch.cuda.set_device = lambda *_: None  # train_ds calls it for every rank, with or without a GPU
     train_ds.tables.print = lambda *_, **__: None  # 300 lines of registered classes
@@ -44,36 +49,25 @@ def plug_in(plan: dict[str, Any], rank: int) -> Any:
     return train_ds
 
 
-def wants_bf16(asked: bool | str, device: str) -> bool:
-    """Return whether to compute in bf16: never on the CPU; "auto" asks whether the GPU has it in hardware."""
-    if device == "cpu" or asked != "auto":
-        return bool(asked) and device != "cpu"
-    return torch.cuda.is_bf16_supported(including_emulation=False)
-
-
 def training_kwargs(plan: dict[str, Any], device: str) -> dict[str, Any]:
     """Return the arguments of ``train_ds.main``: the base model's configuration, with our blocks in place of its."""
     values, exp, base = plan["values"], Path(plan["exp"]), Path(plan["base"])
-    kwargs = compose(base, {block: values[block] for block in BLOCKS if values.get(block)})
+    kwargs = compose(base, {block: values[block] for block in BLOCKS if values[block]})
     weights = base / "model.pt"
-    if values.get("from_scratch"):
-        kwargs["init_param"] = None
-    elif weights.is_file():
-        kwargs["init_param"] = str(weights)
-    else:
+    if not values["from_scratch"] and not weights.is_file():
         raise RecipeError(f"{weights}: the base model's weights are missing; run stage 0 again")
+    kwargs["init_param"] = None if values["from_scratch"] else str(weights)
     family = families.of(values["family"])
     family.patch_training_config(kwargs, values)
     kwargs.pop("freeze_param", None)  # the base's, from a training of its own; ours is applied by checked_model
-    kwargs |= {key: values[key] for key in PLAIN if key in values}
+    kwargs |= {key: values[key] for key in PLAIN}
     kwargs |= {
-        "train_data_set_list": str(exp / "manifest" / "train.jsonl"),
-        "valid_data_set_list": str(exp / "manifest" / "val.jsonl"),
+        "train_data_set_list": str(RunFolder(exp).manifests / "train.jsonl"),
+        "valid_data_set_list": str(RunFolder(exp).manifests / "val.jsonl"),
         "output_dir": str(exp),
         "device": device,
         "backend": "gloo" if device == "cpu" else "nccl",
         "ncpu": int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)),
-        "dataset": values.get("dataset", "RecipeAudioDataset"),
         "dataset_conf": {**plan["dataset_conf"], "family": family.name},
         "train_conf": trainer_conf(plan, device, (kwargs.get("frontend_conf") or {}).get("lfr_n", 1)),
     }
@@ -84,46 +78,36 @@ def training_kwargs(plan: dict[str, Any], device: str) -> dict[str, Any]:
 
 def trainer_conf(plan: dict[str, Any], device: str, lfr_n: int) -> dict[str, Any]:
     """Return train_conf as training.settings.Settings has it."""
-    values = plan["values"]
-    conf = dict(values["train_conf"])
-    ranking = conf.pop("avg_keep_nbest_models_type", families.of(values["family"]).rankings[0])
+    values, conf = plan["values"], dict(plan["values"]["train_conf"])
+    bf16 = conf["use_bf16"]
+    if bf16 == "auto" and device != "cpu":
+        bf16 = torch.cuda.is_bf16_supported(including_emulation=False)  # in hardware
+    batches = {key: value for key, value in plan["dataset_conf"].items() if key not in LOADING}
     # FunASR's early stopping forgets its count on a resume, and looks at the loss whatever ranks.
-    patience = conf.pop("early_stopping_patience", 0)
+    patience = conf.pop("early_stopping_patience")
     return {
         **conf,
-        "ranking": ranking,
+        "ranking": conf["avg_keep_nbest_models_type"],
         "patience": patience,
-        "use_bf16": wants_bf16(conf.get("use_bf16", False), device),
+        "use_bf16": device != "cpu" and bf16,
         "lfr_n": lfr_n,
         "cpu": device == "cpu",
-        "seed": values.get("seed", 0),
+        "seed": values["seed"],
         "family": values["family"],
         "adapters": "lora_conf" in values,
-        "batches": batches(plan["dataset_conf"]),
-        "max_unreadable": values.get("max_unreadable", MAX_SHARE),
+        "batches": " ".join([batches.pop("batch_sampler"), json.dumps(batches, sort_keys=True)]),
+        "max_unreadable": values["max_unreadable"],
     }
 
 
-def batches(dataset_conf: dict[str, Any]) -> str:
-    """Return the sampler's name, and all settings that an epoch's batches may depend on."""
-    conf = {key: value for key, value in dataset_conf.items() if key not in LOADING}
-    return " ".join([conf.pop("batch_sampler", DEFAULT_SAMPLER), json.dumps(conf, sort_keys=True)])
-
-
-def bytes_of(tensors: Iterable[torch.Tensor]) -> int:
-    """Return what tensors take in memory or on the disk."""
-    return sum(value.numel() * value.element_size() for value in tensors)
-
-
-def check_disk(exp: Path, weights: int, trained: int, keep: int) -> None:
-    """RecipeError unless the checkpoints fit: ``keep`` + 3 files of weights, and Adam's two moments three times.
-
-    Args:
-        weights: bytes of what is saved of the model.
-        trained: bytes of the parameters that are trained.
-    """
+def check_disk(plan: dict[str, Any], model: torch.nn.Module) -> None:
+    """RecipeError unless the checkpoints fit: those kept and 3 more files of weights, and thrice Adam's two moments."""
+    exp, keep = Path(plan["exp"]), plan["values"]["train_conf"]["keep_nbest_models"]
+    saved = trained_state(model) if "lora_conf" in plan["values"] else model.state_dict()
+    weights = sum(value.nbytes for value in saved.values())
+    moments = 2 * sum(value.nbytes for value in model.parameters() if value.requires_grad)
     sizes = {status.st_ino: status.st_size for status in (path.stat() for path in exp.glob("*.pt*"))}  # links are one
-    need = weights * (keep + 3) + 3 * 2 * trained - sum(sizes.values())
+    need = weights * (keep + 3) + 3 * moments - sum(sizes.values())
     free = shutil.disk_usage(exp).free
     if need > free:
         raise RecipeError(
@@ -132,9 +116,9 @@ def check_disk(exp: Path, weights: int, trained: int, keep: int) -> None:
         )
 
 
-def freeze(model: torch.nn.Module, names: str | list[str] | None) -> None:
+def freeze(model: torch.nn.Module, names: list[str]) -> None:
     """Freeze the parts that freeze_param names. RecipeError where the model has no such part."""
-    for part in names.split(",") if isinstance(names, str) else names or []:
+    for part in names:
         for value in parameters_of(model, part, "freeze_param"):
             value.requires_grad_(False)
 
@@ -146,49 +130,40 @@ def check_finite(model: torch.nn.Module, weights: str) -> None:
             raise RecipeError(f"{weights}: tensor {key} contains NaN or Inf; fetch the model again, or take another")
 
 
-def checked_model(plan: dict[str, Any], kwargs: dict[str, Any], rank: int = 0, saves: bool = True) -> Any:
-    """Return FunASR's AutoModel of the base; RecipeError where FunASR would go on from random weights.
-
-    ``saves``: whether checkpoints will be written, for which there must be room.
-    """
+def checked_model(plan: dict[str, Any], kwargs: dict[str, Any]) -> Any:
+    """Return FunASR's AutoModel of the base; RecipeError where FunASR would go on from random weights."""
     from funasr import AutoModel
 
-    values, weights = plan["values"], kwargs.get("init_param")
+    values, weights = plan["values"], kwargs["init_param"]
     family, lora = families.of(values["family"]), values.get("lora_conf")
     built = AutoModel(**kwargs)
-    model = built.model
-    count = check_loaded(model, weights) if weights else 0
-    if count:
+    model, tokenizer = built.model, built.kwargs["tokenizer"]
+    origin = "random weights (from_scratch)"
+    if weights:
+        origin = f"{check_loaded(model, weights)} tensors loaded from the base model"
         check_finite(model, weights)
-    family.bind_tokenizer(model, built.kwargs["tokenizer"], built.kwargs)
+    family.bind_tokenizer(model, tokenizer, built.kwargs)
     adapted = adapt(model, family, lora) if lora is not None else 0
-    freeze(model, values.get("freeze_param"))
-    if values["train_conf"].get("quick_step", True):
+    freeze(model, values["freeze_param"])
+    if values["train_conf"]["quick_step"]:
         family.optimise_for_training(model)
-    count_unknown(model, built.kwargs["tokenizer"])
-    if rank == 0:
-        if saves:
-            saved = model.state_dict() if lora is None else trained_state(model)
-            trained = (value for value in model.parameters() if value.requires_grad)
-            keep = values["train_conf"].get("keep_nbest_models", 10)
-            check_disk(Path(plan["exp"]), bytes_of(saved.values()), bytes_of(trained), keep)
-        parameters = sum(value.numel() for value in model.parameters())
-        origin = f"{count} tensors loaded from the base model" if count else "random weights (from_scratch)"
-        if lora is not None:
-            parts = ["adapters", *lora["also_train"]]
-            origin += f"; {adapted / 1e6:.2f} M ({adapted / parameters:.1%}) are trained: {', '.join(parts)}"
-        logging.getLogger("asr.progress").info(f"model: {parameters / 1e6:.1f} M parameters, {origin}")
+    count_unknown(model, tokenizer)
+    parameters = sum(value.numel() for value in model.parameters())
+    if lora is not None:
+        parts = ", ".join(["adapters", *lora["also_train"]])
+        origin += f"; {adapted / 1e6:.2f} M ({adapted / parameters:.1%}) are trained: {parts}"
+    logging.getLogger("asr.progress").info(f"model: {parameters / 1e6:.1f} M parameters, {origin}")
     return built
 
 
 def build(plan: dict[str, Any], device: str) -> tuple[Trainer, RecipeDataloader]:
     """Return a trainer and its dataloader, as ``train_ds.main`` builds them in one process; nothing is saved."""
     kwargs = training_kwargs(plan, device)
-    torch.backends.cuda.matmul.allow_tf32 = kwargs.get("enable_tf32", True)
-    torch.backends.cudnn.benchmark = kwargs.get("cudnn_benchmark", False)
+    torch.backends.cuda.matmul.allow_tf32 = kwargs["enable_tf32"]
+    torch.backends.cudnn.benchmark = kwargs["cudnn_benchmark"]
     torch.backends.cudnn.deterministic = True
-    built = checked_model(plan, kwargs, saves=False)
-    trainer = Trainer(device=device, **{**kwargs["train_conf"], "output_dir": plan["exp"], "resume": False})
+    built = checked_model(plan, kwargs)
+    trainer = Trainer(**{**kwargs["train_conf"], "output_dir": plan["exp"], "resume": False})
     model = trainer.warp_model(built.model)
     conf = {key: value for key, value in kwargs.items() if key != "model"}  # the name of its class
     trainer.resume_checkpoint(*trainer.warp_optim_scheduler(model, **conf))

@@ -18,17 +18,20 @@ from funasr.train_utils.device_funcs import to_device
 from funasr.train_utils.trainer_ds import maybe_autocast
 from torch.nn.parallel import DistributedDataParallel
 
-from asr.training.batch_parts import Batch
+from asr.training.batch_parts import Batch, Stats
 from asr.training.settings import Settings
 
-Stats = dict[str, torch.Tensor]
 NOT_THE_MODELS = ("unreadable", "blank", "target")  # what a batch holds beside the model's arguments
 # What a scheduler counts, as opposed to how it is set: on resume it is kept, and the settings follow the YAML.
 SCHEDULER_STATE = ("last_epoch", "_step_count", "_last_lr", "_get_lr_called_within_step", "_is_initial")
 
 
 class TorchEngine:
-    """A model, its optimizer and its schedule."""
+    """A model, its optimizer and its schedule.
+
+    Args:
+        group: gloo's process group of all processes, None for one: counts and stops are agreed on without the GPU.
+    """
 
     splits = True  # whether a step that runs out of memory can be taken again, in parts
     divides_in_backward = False  # whether gradients must be whole and divided in the backward pass
@@ -36,12 +39,10 @@ class TorchEngine:
     def __init__(self, settings: Settings, group: Any = None) -> None:
         self.settings, self.group, self.several = settings, group, settings.several
         self.dtype = torch.bfloat16 if settings.use_bf16 else torch.float32
-        self.device: Any = "cpu"
-        self.model: Any = None
-        self.optimizer: Any = None
-        self.scheduler: Any = None
+        self.device = "cpu" if settings.cpu else "cuda"  # the one that train_ds.main has set for this process
+        self.model = self.optimizer = self.scheduler = None
 
-    def wrap_model(self, model: torch.nn.Module, find_unused_parameters: bool = False) -> torch.nn.Module:
+    def wrap_model(self, model: torch.nn.Module) -> torch.nn.Module:
         """Return the model on the device, data-parallel where several processes train.
 
         DDP's own exchange of buffers (BatchNorm's) comes with every forward pass: one that runs out of memory and is
@@ -50,16 +51,13 @@ class TorchEngine:
         model = model.to(self.device)
         if not self.several:
             return model
-        ids = None if self.device == "cpu" else [torch.cuda.current_device()]
-        return DistributedDataParallel(
-            model, device_ids=ids, find_unused_parameters=find_unused_parameters, broadcast_buffers=False
-        )
+        unused = self.settings.find_unused_parameters
+        return DistributedDataParallel(model, find_unused_parameters=unused, broadcast_buffers=False)
 
     def wrap_optimizer(self, model: torch.nn.Module, conf: dict[str, Any]) -> tuple[Any, Any, Any]:
         """Return the model, and the optimizer and schedule that a configuration names, of FunASR's."""
-        optimizer = optim_classes[conf.get("optim", "adam")](model.parameters(), **conf["optim_conf"])
-        schedule = scheduler_classes[conf.get("scheduler", "warmuplr")]
-        return model, optimizer, schedule(optimizer, **(conf.get("scheduler_conf") or {}))
+        optimizer = optim_classes[conf["optim"]](model.parameters(), **conf["optim_conf"])
+        return model, optimizer, scheduler_classes[conf["scheduler"]](optimizer, **conf["scheduler_conf"])
 
     def attach(self, model: Any, optimizer: Any, scheduler: Any) -> None:
         """Take what is trained from here on."""
@@ -113,29 +111,20 @@ class TorchEngine:
             self.optimizer.step()
         return norm
 
-    def gather(self) -> None:
-        """Called on all processes before ``state`` is on the first."""
-
     def state(self) -> dict[str, Any]:
-        """Return what is saved of the optimizer and the schedule."""
+        """Return what is saved of the optimizer and the schedule. Called on all processes."""
         return {"optimizer": self.optimizer.state_dict(), "scheduler": self.scheduler.state_dict()}
 
     def load(self, state: dict[str, Any]) -> None:
         """Take a ``state``, with the settings of optimizer and schedule that the YAML says now."""
-        groups = [{key: value for key, value in group.items() if key != "params"} for group in self._groups()]
-        settings = {k: v for k, v in vars(self.scheduler).items() if k not in (*SCHEDULER_STATE, "optimizer")}
-        self._load_optimizer(state["optimizer"], groups)
-        self.scheduler.load_state_dict(state["scheduler"])
-        vars(self.scheduler).update(settings)
-        for group, configured in zip(self._groups(), groups, strict=True):
-            group.update(configured)
-        for group, rate in zip(self._groups(), self.scheduler.get_lr(), strict=True):
-            group["lr"] = rate
+        own = [{key: value for key, value in group.items() if key != "params"} for group in self.optimizer.param_groups]
+        saved = state["scheduler"]
+        self._load_optimizer(state["optimizer"], own)
+        vars(self.scheduler).update({key: saved[key] for key in SCHEDULER_STATE if key in saved})
+        for group, settings, rate in zip(self.optimizer.param_groups, own, self.scheduler.get_lr(), strict=True):
+            group.update(settings, lr=rate)
 
-    def _groups(self) -> list[dict[str, Any]]:
-        return self.optimizer.param_groups
-
-    def _load_optimizer(self, saved: Any, groups: list[dict[str, Any]]) -> None:
-        for group, configured in zip(saved["param_groups"], groups, strict=True):
-            group.update(configured)  # torch puts Adam's step on the GPU where the *saved* group is fused
+    def _load_optimizer(self, saved: Any, own: list[dict[str, Any]]) -> None:
+        for group, settings in zip(saved["param_groups"], own, strict=True):
+            group.update(settings)  # torch puts Adam's step on the GPU where the *saved* group is fused
         self.optimizer.load_state_dict(saved)

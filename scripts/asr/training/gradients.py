@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
-import torch.distributed as dist
 
 from asr.core.errors import RecipeError
+from asr.core.run_records import read_resume_points
 from asr.training.checkpoints import resume_points
 from asr.training.settings import Settings
 
 logger = logging.getLogger("asr.progress")
 
 MOST_SKIPPED = 50  # steps in a row, before a run is given up
-
-
-class _Unread(NamedTuple):
-    """The norm of a gradient, on its way from the GPU."""
-
-    norm: torch.Tensor
-    arrived: Any
-    loss: torch.Tensor
-    where: str
 
 
 class GradientGuard:
@@ -36,7 +27,7 @@ class GradientGuard:
         self.settings = settings
         self.skipped = 0  # in a row
         self.untried: str | None = None  # the newest checkpoint, until its weights have given a finite gradient
-        self._unread: _Unread | None = None
+        self._unread: tuple[torch.Tensor, Any, torch.Tensor, str] | None = None  # a norm on its way from the GPU
 
     def accepts(self, norm: torch.Tensor, loss: torch.Tensor, where: str) -> bool:
         """Return whether a gradient is finite. RecipeError after too many in a row that are not."""
@@ -44,8 +35,7 @@ class GradientGuard:
             self.skipped, self.untried = 0, None
             return True
         self.skipped += 1
-        if self.settings.rank == 0:
-            logger.info(f"{where}: non-finite gradient (loss {float(loss.detach()):g}): step skipped")
+        logger.info(f"{where}: non-finite gradient (loss {float(loss.detach()):g}): step skipped")
         if self.skipped >= MOST_SKIPPED:
             raise RecipeError(
                 f"training: no finite gradient in {MOST_SKIPPED} steps up to {where}; lower optim_conf.lr, or look"
@@ -59,29 +49,26 @@ class GradientGuard:
         For optimizers that skip the step by themselves, on the GPU. The schedule moves on over a step skipped.
         """
         self.look()
-        arrived = None
-        norm = norm.detach()
+        norm, arrived = norm.detach(), None
         if norm.is_cuda:
             norm = torch.empty((), pin_memory=True).copy_(norm, non_blocking=True)
             arrived = torch.cuda.Event()
             arrived.record()
-        self._unread = _Unread(norm, arrived, loss, where)
+        self._unread = norm, arrived, loss, where
         return True
 
     def look(self) -> None:
         """Look at the last step's norm, if that is still to be done."""
-        unread, self._unread = self._unread, None
-        if unread is not None:
-            if unread.arrived is not None:
-                unread.arrived.synchronize()
-            self.accepts(unread.norm, unread.loss, unread.where)
+        if self._unread is not None:
+            (norm, arrived, loss, where), self._unread = self._unread, None
+            if arrived is not None:
+                arrived.synchronize()
+            self.accepts(norm, loss, where)
 
     def _give_up_untried(self) -> str:
         """Drop the checkpoint that no finite gradient has followed; say what the run is resumed from without it."""
-        saves = resume_points.read_saves(self.settings.exp)
+        saves = read_resume_points(self.settings.exp)
         left = [save for save in saves if save.weights != self.untried]
-        if self.settings.several:
-            dist.barrier()  # all have read the list
         if self.settings.rank == 0 and saves != left and left:
             resume_points.keep(self.settings.exp, left)
         if left:

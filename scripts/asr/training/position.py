@@ -1,13 +1,14 @@
-"""Where in its training a run is, and what of that a checkpoint hands to the dataloader."""
+"""Where in its training a run is, and the seeds that are drawn from it."""
 
 from __future__ import annotations
 
-import hashlib
 import random
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+
+from asr.core.digests import sha256_text
 
 
 @dataclass
@@ -55,8 +56,7 @@ def seed_generators(seed: int, epoch: int | str, step: int, rank: int) -> None:
 
     So nothing depends on what was drawn before, and a resumed run draws what one that was never stopped draws.
     """
-    words = f"{seed} {epoch} {step} {rank}"
-    number = int.from_bytes(hashlib.sha256(words.encode()).digest()[:8], "big") >> 1
+    number = int(sha256_text(f"{seed} {epoch} {step} {rank}")[:16], 16) >> 1  # 63 bits
     random.seed(number)
     np.random.seed(number & 0xFFFFFFFF)
     torch.manual_seed(number)

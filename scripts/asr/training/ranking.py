@@ -1,14 +1,12 @@
-"""Which checkpoints are the best so far, by CER, accuracy or loss; on disk as checkpoints.json."""
+"""Which checkpoints are the best so far, by CER, accuracy or loss."""
 
 from __future__ import annotations
 
 import logging
 import math
 from pathlib import Path
-from typing import Any
 
 from asr.training.checkpoints import checkpoint
-from asr.training.checkpoints.save_list import drop_missing
 
 logger = logging.getLogger("asr.progress")
 
@@ -40,16 +38,14 @@ class Ranking:
             logger.info(f"{name}: its {self.metric} is not finite, so it is not ranked")
         else:
             self.ranked[name] = value
-            for worse in self.best_first()[self.keep :]:
+            for worse in checkpoint.best_first(self.ranked, self.metric)[self.keep :]:
                 del self.ranked[worse]
-
-    def best_first(self) -> list[str]:
-        """Return the ranked checkpoints; among equals the newest is the better."""
-        return checkpoint.best_first(self.ranked, self.metric)
 
     def drop_missing(self, exp: Path) -> list[str]:
         """Remove checkpoints whose files are gone, and return their names."""
-        self.ranked, missing = drop_missing(exp, self.ranked)
+        missing = [name for name in self.ranked if not (exp / name).is_file()]
+        for name in missing:
+            del self.ranked[name]
         return missing
 
     @property
@@ -58,15 +54,3 @@ class Ranking:
         sign = -1 if self.metric == "acc" else 1
         values = [sign * value if math.isfinite(value) else math.inf for value in self.validated.values()]
         return bool(self.patience and values) and len(values) - 1 - values.index(min(values)) >= self.patience
-
-    def write(self, exp: Path, epochs: int, finished: bool = False) -> None:
-        """Write checkpoints.json."""
-        checkpoint.write_ranking(exp, self.metric, self.ranked, epochs, finished)
-
-    def state(self) -> dict[str, Any]:
-        """Return what a checkpoint keeps."""
-        return {"validated": dict(self.validated), "ranked": dict(self.ranked)}
-
-    def load(self, state: dict[str, Any]) -> None:
-        """Take a ``state``."""
-        self.validated, self.ranked = dict(state["validated"]), dict(state["ranked"])

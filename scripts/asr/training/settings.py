@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+
+from pydantic import BaseModel, Field
 
 from asr.audio.unreadable import MAX_SHARE
 from asr.core.manifest import FRAMES_PER_SECOND
 
 
-@dataclass(frozen=True)
-class Settings:
-    """See docs/configuration.md for those of the YAML.
+class Settings(BaseModel, frozen=True):
+    """See docs/configuration.md for those of the YAML. What else is given is FunASR's, and has no effect here.
 
     Attributes:
         cpu: whether there is no GPU.
@@ -23,7 +22,7 @@ class Settings:
         batches: what an epoch's batches are made by; different where the batches are.
     """
 
-    output_dir: str
+    exp: Path = Field(alias="output_dir")
     rank: int = 0
     world_size: int = 1
     cpu: bool = True
@@ -41,23 +40,11 @@ class Settings:
     validate_interval: int = 5000
     save_checkpoint_interval: int = 5000
     keep_nbest_models: int = 500
-    avg_nbest_model: int = 10
     accum_grad: int = 1
     grad_clip: float = 10.0
     use_bf16: bool = False
-    use_deepspeed: bool = False
+    find_unused_parameters: bool = False
     deepspeed_config: str = ""
-
-    @classmethod
-    def of(cls, values: dict[str, Any]) -> Settings:
-        """Return the settings among ``values``; the others are FunASR's, and have no effect here."""
-        known = {field.name for field in fields(cls)}
-        return cls(**{name: value for name, value in values.items() if name in known})
-
-    @property
-    def exp(self) -> Path:
-        """Return the run's folder."""
-        return Path(self.output_dir)
 
     @property
     def several(self) -> bool:

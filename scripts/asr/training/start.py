@@ -9,8 +9,9 @@ run is resumed from its newest checkpoint, with whatever batch size, learning ra
 from __future__ import annotations
 
 import argparse
-import json
 import os
+import re
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,33 +19,28 @@ from typing import Any
 from asr.config import deepspeed
 from asr.config.load import flatten
 from asr.config.schema import BLOCKS
+from asr.core import run_records
 from asr.core.errors import RecipeError
-from asr.core.files import sweep, write_json
-from asr.core.out_of_memory import CPU_SIGNS, EXCHANGING, SIGNS, TOO_LARGE, all_too_large
-from asr.core.run_folder import read_stage_file
-from asr.core.run_records import read_base
+from asr.core.files import sweep
+from asr.core.out_of_memory import EXCHANGING, all_too_large
+from asr.core.run_folder import RunFolder, read_stage_file
 from asr.data.manifests import dataset_conf, prepare, warn_of_warm_up
 from asr.progress.curves import draw_or_report
-from asr.progress.record import FILE as PROGRESS
-from asr.training.checkpoints.save_list import RANKING, SAVES, drop_missing_of_finished, has_saves
 from asr.training.distributed import several_nodes
-from asr.training.status_file import SAVED, STOPPED, StatusFile
-from asr.training.torchrun import torchrun
-
-RUN = "run.json"
-MOST_RESTARTS = 5  # after an out-of-memory that computing a batch in parts cannot handle
+from asr.training.torchrun import SAVED, STOPPED, StatusFile, torchrun
 
 
 def identity(base: dict[str, Any], values: dict[str, Any], data: dict[str, str]) -> dict[str, Any]:
     """Return what may not change when a run is resumed, in words for the user."""
+    conf = values["train_conf"]
     return {
         "base model": base["digest"],
         "training data": data["train"],
         "validation data": data["val"],
-        "family": values.get("family"),
-        "optimizer": values.get("optim", "adam") + (", DeepSpeed" if values["train_conf"].get("use_deepspeed") else ""),
+        "family": values["family"],
+        "optimizer": values["optim"] + (", DeepSpeed" if conf["use_deepspeed"] else ""),
         "architecture": {block: values[block] for block in (*BLOCKS, "lora_conf") if values.get(block)},
-        "ranking": values["train_conf"].get("avg_keep_nbest_models_type", "cer"),
+        "ranking": conf["avg_keep_nbest_models_type"],
     }
 
 
@@ -57,25 +53,11 @@ def changes(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
 
 def clear(exp: Path) -> None:
     """Remove what an earlier training left: --restart."""
-    import shutil
-
-    names = (RANKING, SAVES, "digests.json", RUN, "train.log", "progress.jsonl", "curves.png")
-    for path in [*exp.glob("model.pt*"), *exp.glob("state.pt*"), *(exp / name for name in names)]:
+    run = RunFolder(exp)
+    records = (run.ranking, run.resume_points, run.digests, run.run_record, run.train_log, run.progress, run.curves)
+    for path in [*run.checkpoints(), *records]:
         path.unlink(missing_ok=True)
-    shutil.rmtree(exp / "tensorboard", ignore_errors=True)
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON file."""
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
-def epochs_done(exp: Path) -> int:
-    """Return the whole epochs of a finished training, 0 of one that was not finished or never started."""
-    if not (exp / RANKING).is_file() or not has_saves(exp):
-        return 0
-    ranking = read_json(exp / RANKING)
-    return ranking["epochs"] if ranking["finished"] else 0
+    shutil.rmtree(run.tensorboard, ignore_errors=True)
 
 
 def start_or_resume(exp: Path, tied: dict[str, Any], values: dict[str, Any], restart: bool) -> bool:
@@ -85,77 +67,69 @@ def start_or_resume(exp: Path, tied: dict[str, Any], values: dict[str, Any], res
     """
     if restart:
         clear(exp)
-    record, history = exp / RUN, []
-    if not has_saves(exp):  # started, not resumed: the time that was spent before is no part of it
-        (exp / "log" / "stage3.seconds").unlink(missing_ok=True)
-    elif record.is_file():
-        before = read_json(record)
-        check_resumable(exp, before, tied, values)
+    run, history = RunFolder(exp), []
+    if not run_records.has_resume_points(exp):  # started, not resumed: the time that was spent before is no part of it
+        run.stage_seconds(3).unlink(missing_ok=True)
+    elif run.run_record.is_file():
+        before = run_records.read_run(exp)
+        moved = [name for name, value in tied.items() if before["tied_to"].get(name) != value]
+        if moved:
+            raise RecipeError(
+                f"{exp}: this run was trained with another {' and '.join(moved)}; keep it and give --tag another"
+                " name, or give --restart to throw it away"
+            )
+        if not values["train_conf"]["resume"]:
+            raise RecipeError(
+                f"{exp}: train_conf.resume is false and this tag has checkpoints; give --restart or --tag"
+            )
         changed = changes(before["settings"], values)
-        if (done := epochs_done(exp)) >= values["train_conf"]["max_epoch"]:
-            for name in drop_missing_of_finished(exp):
-                print(f"{name}: file missing; removed from the ranking")
-            unused = f" ({'; '.join(changed)}: not used)" if changed else ""
+        ranking = run_records.read_ranking(exp) if run.ranking.is_file() else None
+        if ranking and ranking["finished"] and ranking["epochs"] >= values["train_conf"]["max_epoch"]:
+            done, unused = ranking["epochs"], f" ({'; '.join(changed)}: not used)" if changed else ""
             print(f"nothing left to train: {done} epochs are done{unused}; raise train_conf.max_epoch, or --restart")
             return False
         print("resuming this run" + (": " + "; ".join(changed) if changed else ""), flush=True)
-        history = before.get("history", []) + ([changed] if changed else [])
-    write_json(record, {"tied_to": tied, "settings": values, "history": history})
-    (exp / TOO_LARGE).unlink(missing_ok=True)  # the batch may be smaller now, or another program's memory free again
+        history = before["history"] + ([changed] if changed else [])
+    run_records.write_run(exp, {"tied_to": tied, "settings": values, "history": history})
+    run.oom_limits.unlink(missing_ok=True)  # the batch may be smaller now, or another program's memory free again
     return True
 
 
-def check_resumable(exp: Path, before: dict[str, Any], tied: dict[str, Any], values: dict[str, Any]) -> None:
-    """RecipeError where a run may not be resumed under this configuration."""
-    moved = [name for name, value in tied.items() if before["tied_to"].get(name) != value]
-    if moved:
-        raise RecipeError(
-            f"{exp}: this run was trained with another {' and '.join(moved)}; keep it and give --tag another"
-            " name, or give --restart to throw it away"
-        )
-    if not values["train_conf"].get("resume", True):
-        raise RecipeError(f"{exp}: train_conf.resume is false and this tag has checkpoints; give --restart or --tag")
-
-
-def failure(log: Path, values: dict[str, Any]) -> RecipeError:
-    """Return the error of a training that failed without a word: by what torch wrote to ``log``."""
-    text = log.read_text(encoding="utf-8", errors="replace")
-    signs = {sign for sign in ("OutOfMemoryError", *SIGNS) if sign in text}
-    if signs:
-        size, whose = values["dataset_conf"]["batch_size"], "memory" if signs <= {*CPU_SIGNS} else "GPU memory"
-        return RecipeError(f"out of {whose}: lower dataset_conf.batch_size (now {size}); the run is then resumed")
-    if "exitcode: -9" in text or "exitcode  : -9" in text:
+def failure(log: Path) -> RecipeError:
+    """Return the error of a training that failed without a word: by what torchrun wrote to ``log``."""
+    if re.search(r"exitcode *: -9", log.read_text(encoding="utf-8", errors="replace")):
         then = "the same command resumes from the newest checkpoint"
         return RecipeError(f"a training process was killed, most likely out of memory; {then}; see {log}")
     return RecipeError(f"training failed; its traceback is in {log}")
 
 
-def run(exp: Path, team: several_nodes.Machines, processes: int, values: dict[str, Any]) -> None:
+def run(exp: Path, team: several_nodes.Machines, processes: int) -> None:
     """Train by exp/launch.json, which is written. KeyboardInterrupt of a training that was stopped."""
-    status, log = StatusFile(team.own(exp / "log" / "worker.json")), team.own(exp / "log" / "torchrun.log")
+    folder = RunFolder(exp)
+    status, log = StatusFile(team.own(folder.log / "worker.json")), team.own(folder.log / "torchrun.log")
     status.clear()
     several_nodes.tell(exp, team, several_nodes.TRAINS)
-    for left in range(MOST_RESTARTS, -1, -1):
+    while True:
         before = all_too_large(exp)
-        code = torchrun(exp / "launch.json", processes, status, log, **team.torchrun())
+        code = torchrun(folder.launch_plan, processes, status, log, **team.torchrun())
         again = code and EXCHANGING in status.error and not status.is_stopped and all_too_large(exp) != before
-        if not again or team.rendezvous or not left:  # several machines: torchrun's restarts, where they are asked for
+        if not again or team.rendezvous:  # several machines: torchrun's restarts, where they are asked for
             break
         print(f"{status.error}\nrestarted from the newest checkpoint, with smaller parts", flush=True)
     if os.environ.get("ASR_TRACEBACK"):
         print(log.read_text(encoding="utf-8", errors="replace"), file=sys.stderr)
-    if not team.rank and (exp / PROGRESS).is_file():
+    if not team.rank and folder.progress.is_file():
         draw_or_report(exp, lambda line: print(f"note: {line}", flush=True))
     if status.is_stopped or (code and status.state == SAVED):
         say_stopped(exp, status)
         raise KeyboardInterrupt
     if code:
-        raise RecipeError(status.error) if status.error else failure(log, values)
+        raise RecipeError(status.error) if status.error else failure(log)
 
 
 def say_stopped(exp: Path, status: StatusFile) -> None:
     """Say what a stopped training is resumed from; to nobody, where that is why it was stopped."""
-    newest = "the newest checkpoint" if has_saves(exp) else "the beginning (none saved yet)"
+    newest = "the newest checkpoint" if run_records.has_resume_points(exp) else "the beginning (none saved yet)"
     how = "stopped" if status.state in (SAVED, STOPPED) else "stopped at once, without a save"
     try:
         print(f"{how}; the same command resumes from {newest}", flush=True)
@@ -168,8 +142,7 @@ def join(exp: Path, team: several_nodes.Machines, ngpu: int) -> None:
     if not several_nodes.wait_for_first(exp, team):
         print("nothing to train: the first machine has ended")
         return
-    values = read_json(exp / "launch.json")["values"]
-    run(exp, team, ngpu or values.get("cpu_processes", 1), values)
+    run(exp, team, ngpu or run_records.read_launch_plan(exp)["values"]["cpu_processes"])
     print(f"machine {team.rank} of {team.count}: trained; the first tells the result")
 
 
@@ -193,28 +166,28 @@ def fine_tune(arguments: argparse.Namespace, team: several_nodes.Machines) -> No
     exp = arguments.exp
     sweep(exp)
     values = read_stage_file(exp, "train")
-    if values["train_conf"].get("use_deepspeed"):
+    if values["train_conf"]["use_deepspeed"]:
         deepspeed.installed()
-    base = read_base(exp)
+    base = run_records.read_base(exp)
     manifests, digests = prepare(exp, arguments.data, values)
-    processes = arguments.ngpu or values.get("cpu_processes", 1)
-    if arguments.ngpu == 0 and values["train_conf"].get("use_bf16") is True:
+    processes = arguments.ngpu or values["cpu_processes"]
+    if arguments.ngpu == 0 and values["train_conf"]["use_bf16"] is True:
         print("note: train_conf.use_bf16 is for GPUs; the CPU trains in fp32")
     warn_of_warm_up(values, manifests["train"], processes * team.count)
     if not start_or_resume(exp, identity(base, values, digests), values, arguments.restart):
         return
-    plan = {
+    plan: run_records.LaunchPlan = {
         "exp": str(exp.absolute()),
-        "base": os.path.realpath(exp / "base"),
+        "base": os.path.realpath(RunFolder(exp).base),
         "ngpu": arguments.ngpu,
         "values": values,
         "dataset_conf": dataset_conf(values, manifests),
     }
-    write_json(exp / "launch.json", plan)
-    run(exp, team, processes, values)
-    ranking = read_json(exp / RANKING)
+    run_records.write_launch_plan(exp, plan)
+    run(exp, team, processes)
+    ranking = run_records.read_ranking(exp)
     if not ranking["finished"] or not ranking["checkpoints"]:
-        raise RecipeError(f"{exp}: training ended without a ranked checkpoint; see {exp / 'train.log'}")
+        raise RecipeError(f"{exp}: training ended without a ranked checkpoint; see {RunFolder(exp).train_log}")
     best = ranking["checkpoints"][0]
     print(
         f"trained: {len(ranking['checkpoints'])} checkpoints ranked by {ranking['ranked_by']}, best {best['file']}"

@@ -1,7 +1,12 @@
-"""torchrun over the training's processes: how they are started, and how they are asked to stop.
+"""torchrun over the training's processes: how they are started, what they tell, and how they are asked to stop.
 
 Their output is this process's own; what goes to stderr (tracebacks, and torchrun's account of them) is in
-exp/<tag>/log/torchrun.log.
+exp/<tag>/log/torchrun.log. On each machine they and this process tell each other in two files:
+
+exp/<tag>/log/worker.json  {"state": "running", "error": ""}; or "failed" with the first error, whose traceback is in
+                           torchrun.log; "saved": torchrun asked them to stop, as when the machines that train together
+                           change; "stopped": a person did
+exp/<tag>/log/worker.stop  is there once this machine's training was asked to stop: it is not to be restarted
 
 A person's stop (Ctrl-C, or SIGTERM or SIGHUP to this process) goes to the workers as SIGINT: they save, however long it
 takes, and stop on every machine. torchrun's own way is SIGTERM, and SIGKILL half a minute later, whether or not a save
@@ -12,6 +17,7 @@ of them has failed: they save if they can, and are restarted.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -20,11 +26,48 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from asr.core.files import write_json
 from asr.core.processes import children, die_with_parent
-from asr.training.status_file import StatusFile
 
+RUNNING, FAILED, SAVED, STOPPED = "running", "failed", "saved", "stopped"
 INSISTING = 3.0  # seconds after which another Ctrl-C does not wait for the save
 LOOK_EVERY = 0.1  # seconds
+
+
+class StatusFile:
+    """See the module. ``path`` is that of worker.json."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.stop = path, path.with_suffix(".stop")
+
+    def clear(self) -> None:
+        """Begin a training."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.unlink(missing_ok=True)
+        self.stop.unlink(missing_ok=True)
+
+    def write(self, state: str, error: str = "") -> None:
+        """Write the state; an error only if it is the first."""
+        if not (error and self.error):
+            write_json(self.path, {"state": state, "error": error})
+
+    @property
+    def state(self) -> str:
+        """Return the state; empty where none was written."""
+        return self._read("state")
+
+    @property
+    def error(self) -> str:
+        """Return the first error; empty where there is none."""
+        return self._read("error")
+
+    def _read(self, key: str) -> str:
+        return json.loads(self.path.read_text(encoding="utf-8"))[key] if self.path.is_file() else ""
+
+    @property
+    def is_stopped(self) -> bool:
+        """Return whether the training is not to be restarted."""
+        return self.stop.exists() or self.state == STOPPED
 
 
 class Stopper:
@@ -44,15 +87,13 @@ class Stopper:
     def stop(self, *_: object) -> None:
         """Ask the workers to save and stop."""
         self.status.stop.touch()
-        if self.child.poll() is not None:
-            return
+        if self.asked and time.monotonic() - self.asked > INSISTING:
+            self.child.kill()
         if not self.asked:
             self.asked, self.workers = time.monotonic(), set(children(self.child.pid))
             for worker in self.workers:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(worker, signal.SIGINT)
-        elif time.monotonic() - self.asked > INSISTING:
-            self.child.kill()
 
     def wait(self) -> int:
         """Return torchrun's exit status. Workers that have stopped, here or on another machine, are not restarted."""

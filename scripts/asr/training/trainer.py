@@ -1,19 +1,10 @@
 """The Trainer that FunASR's ``train_ds.main`` makes and calls, in place of FunASR's own. The loop is loop.py.
 
-What ``train_ds.main`` (FunASR 1.4.16) does with it, in order:
-
-1. ``Trainer(rank=…, local_rank=…, world_size=…, device=…, output_dir=…, **train_conf)``
-2. ``warp_model(model)``, then ``device = LOCAL_RANK``, then ``warp_optim_scheduler(model)``
-3. it makes the dataloader (data.dataloader), and a GradScaler for fp16, which the recipe does not have
-4. ``resume_checkpoint(model, optim, scheduler, scaler)``
-5. for each epoch from ``start_epoch`` to ``max_epoch``:
-   ``dataloader.build_iter(epoch, start_step=trainer.start_step)``, ``train_epoch(…)``, ``start_step = 0``,
-   ``validate_epoch(model, dataloader_val, epoch + 1)``, reads ``val_loss_avg``, sets ``step_in_epoch = 0``,
-   ``save_checkpoint(epoch + 1, …)``, and sets ``train_acc_avg`` and ``train_loss_avg``
-6. ``close()``
-
-What it sets of those is not used here. Of FunASR's training are used: ``main`` itself, AutoModel, the optimizers and
-schedules, autocast and ``to_device`` (engine.py), and the means of a validation (validation.py).
+``train_ds.main`` (FunASR 1.4.16) calls, in this order: ``Trainer(…)``, ``warp_model``, ``warp_optim_scheduler``,
+``resume_checkpoint``; for each epoch from ``start_epoch`` to ``max_epoch`` ``train_epoch``, ``validate_epoch`` and
+``save_checkpoint``; ``close``. What else it passes and sets is not used here. Of FunASR's training are used: ``main``
+itself, AutoModel, the optimizers and schedules, autocast and ``to_device`` (engine.py), and the means of a validation
+(validation.py).
 """
 
 from __future__ import annotations
@@ -28,12 +19,13 @@ from tensorboardX import SummaryWriter
 
 from asr.audio.unreadable import Unreadable
 from asr.core.processes import person_asked, saves_on_stop, stop_asked
+from asr.core.run_folder import RunFolder
 from asr.progress.reporter import Progress, Step
 from asr.training import loop
 from asr.training.accumulation import Accumulator
-from asr.training.batch_parts import Batch, padded_frames
+from asr.training.batch_parts import Batch, Stats, padded_frames
 from asr.training.checkpoints.checkpoint import name_of
-from asr.training.engine import Stats, TorchEngine
+from asr.training.engine import TorchEngine
 from asr.training.gradients import GradientGuard
 from asr.training.position import Position
 from asr.training.ranking import Ranking
@@ -42,7 +34,6 @@ from asr.training.settings import Settings
 from asr.training.validation import Validator
 
 logger = logging.getLogger("asr.progress")
-
 
 # gloo's destructor, run with Python's lock held, may wait for ever for a thread that waits for that lock: what holds a
 # process group is not freed before the process ends (worker.leave).
@@ -54,17 +45,13 @@ class Stopped(KeyboardInterrupt):
 
 
 class EarlyStop(Exception):  # noqa: N818 - no error: a run that ends well
-    """The ranking has not improved for early_stopping_patience validations: the run is complete."""
-
-    def __init__(self, trainer: Trainer) -> None:
-        super().__init__(f"no better {trainer.ranking.metric} in {trainer.ranking.patience} validations")
-        self.trainer = trainer
+    """The ranking has not improved for early_stopping_patience validations: the run is complete, and was closed."""
 
 
 def progress_of(settings: Settings) -> Progress:
     """Return what shows and keeps a run's progress; on a terminal with a bar, which has the steps' lines off it."""
     first = settings.rank == 0
-    writer = SummaryWriter(str(settings.exp / "tensorboard")) if first else None
+    writer = SummaryWriter(str(RunFolder(settings.exp).tensorboard)) if first else None
     progress = Progress(settings.max_epoch, settings.log_interval, writer, settings.world_size, first)
     if progress.bar is not None:
         for handler in logger.handlers:
@@ -77,28 +64,23 @@ class Trainer:
 
     Args:
         engine: TorchEngine, or one with its methods.
-        device: "cuda" or "cpu".
         conf: see settings.Settings.
     """
 
-    use_fp16 = use_fsdp = False
-    start_data_split_i = 0
+    use_fp16 = use_fsdp = use_deepspeed = False  # as train_ds.main has it; of DeepSpeed's engine it knows nothing
+    start_data_split_i = avg_nbest_model = 0
 
-    def __init__(self, *, engine: type[TorchEngine] = TorchEngine, device: Any = "cpu", **conf: Any) -> None:
-        settings = self.settings = Settings.of(conf)
-        self.rank, self.max_epoch, self.output_dir = settings.rank, settings.max_epoch, settings.output_dir
-        self.use_deepspeed, self.avg_nbest_model = settings.use_deepspeed, settings.avg_nbest_model
-        # Counts and stops are agreed on by the CPUs, so that no GPU is waited for.
+    def __init__(self, *, engine: type[TorchEngine] = TorchEngine, **conf: Any) -> None:
+        settings = self.settings = Settings(**conf)
+        self.rank, self.max_epoch, self.output_dir = settings.rank, settings.max_epoch, str(settings.exp)
         initialised = settings.several and dist.is_initialized()
-        self.group = group = dist.new_group(backend="gloo") if initialised else None
-        self.engine = engine(settings, group)
-        self.device = device
+        self.engine = engine(settings, dist.new_group(backend="gloo") if initialised else None)
         self.position, self.start_step = Position(), 0
         self.ranking = Ranking(settings.ranking, settings.keep_nbest_models, settings.patience)
         self.gradients = GradientGuard(settings)
-        self.accumulator = Accumulator(settings, self.engine, self.position, group)
-        self.validator = Validator(settings, self.engine, self.before_validation_batch)
-        self.resumer = Resumer(settings, self.engine, self.position, self.ranking, self.gradients, group)
+        self.accumulator = Accumulator(self.engine, self.position)
+        self.validator = Validator(self.engine, self.before_validation_batch)
+        self.resumer = Resumer(self.engine, self.position, self.ranking, self.gradients)
         self.progress = progress_of(settings)
         self.unreadable: dict[str, Unreadable] = {}
         self.audio_frames = self.padded_frames = 0
@@ -106,18 +88,9 @@ class Trainer:
 
     # --- what train_ds.main calls -----------------------------------------------------------------------------------
 
-    @property
-    def device(self) -> Any:
-        """Return the device; train_ds.main sets it to LOCAL_RANK, which is a GPU."""
-        return self.engine.device
-
-    @device.setter
-    def device(self, value: Any) -> None:
-        self.engine.device = "cpu" if self.settings.cpu else value
-
-    def warp_model(self, model: torch.nn.Module, **kwargs: Any) -> torch.nn.Module:
+    def warp_model(self, model: torch.nn.Module, **_: Any) -> torch.nn.Module:
         """Return the model on its device, data-parallel where several processes train."""
-        return self.engine.wrap_model(model, (kwargs.get("train_conf") or {}).get("find_unused_parameters", False))
+        return self.engine.wrap_model(model)
 
     def warp_optim_scheduler(self, model: torch.nn.Module, **kwargs: Any) -> tuple[Any, Any, Any]:
         """Return the model, and the optimizer and schedule that the configuration names."""
@@ -157,7 +130,10 @@ class Trainer:
         self.resumer.save(epoch, within=False)
         self.position.step_in_epoch = 0
         if self.ranking.is_exhausted:
-            raise EarlyStop(self)
+            why = f"no better {self.ranking.metric} in {self.ranking.patience} validations"
+            logger.info(f"stopped early: {why}")
+            self.close()
+            raise EarlyStop(why)
 
     def close(self) -> None:
         """Mark the run as complete in checkpoints.json."""
@@ -193,7 +169,7 @@ class Trainer:
 
     def before_validation_batch(self, batch: Batch, even: bool) -> None:
         """Stop here if asked to, where all processes have as many batches; name unreadable clips."""
-        if self.group is None or even:
+        if self.engine.group is None or even:
             self.stop_if_asked()
         self._name_unreadable("validation", batch)
 
@@ -205,9 +181,9 @@ class Trainer:
     def stop_if_asked(self) -> None:
         """Save and stop, on all processes, where one of them was asked to."""
         stop, by_person = stop_asked.is_set(), person_asked.is_set()
-        if self.group is not None:
+        if self.engine.group is not None:
             asked = torch.tensor([int(stop), int(by_person)])
-            dist.all_reduce(asked, op=dist.ReduceOp.MAX, group=self.group)
+            dist.all_reduce(asked, op=dist.ReduceOp.MAX, group=self.engine.group)
             stop, by_person = asked.tolist()
         if by_person:
             person_asked.set()
@@ -218,7 +194,7 @@ class Trainer:
     def log(self, loss: torch.Tensor, stats: Stats, steps: int, waited: float) -> None:
         """Tell a step's numbers, as tensors, to what shows and keeps them."""
         if self.rank == 0:
-            position = self.position
+            position, seconds = self.position, self.settings.seconds_per_frame
             self.progress.update(
                 Step(
                     epoch=position.epoch,
@@ -228,9 +204,9 @@ class Trainer:
                     loss=loss,
                     accuracy=stats.get("acc"),
                     lr=self.engine.scheduler.get_last_lr()[0],
-                    audio_seconds=self.audio_frames * self.settings.seconds_per_frame,
+                    audio_seconds=self.audio_frames * seconds,
                     waited=waited,
-                    padded_seconds=self.padded_frames * self.settings.seconds_per_frame,
+                    padded_seconds=self.padded_frames * seconds,
                 )
             )
         self.audio_frames = self.padded_frames = 0

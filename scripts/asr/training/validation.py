@@ -20,10 +20,9 @@ from asr.core.out_of_memory import attempt
 from asr.models import families
 from asr.scoring.cer import ErrorCounts, align_all
 from asr.scoring.normalize import normalize
-from asr.training.batch_parts import Batch, normaliser, padded_frames, parts_of
-from asr.training.engine import Stats, TorchEngine
+from asr.training.batch_parts import Batch, Stats, mean_of_parts, normaliser, padded_frames, parts_of
+from asr.training.engine import TorchEngine
 from asr.training.position import seed_generators
-from asr.training.settings import Settings
 
 logger = logging.getLogger("asr.progress")
 
@@ -49,9 +48,9 @@ class Validator:
         before_batch: called with each batch and whether all processes have as many of them.
     """
 
-    def __init__(self, settings: Settings, engine: TorchEngine, before_batch: Callable[[Batch, bool], None]) -> None:
-        self.settings, self.engine, self.before_batch = settings, engine, before_batch
-        self.metric, self.family = settings.ranking, families.of(settings.family)
+    def __init__(self, engine: TorchEngine, before_batch: Callable[[Batch, bool], None]) -> None:
+        self.settings, self.engine, self.before_batch = engine.settings, engine, before_batch
+        self.ranks_by_cer, self.family = self.settings.ranking == "cer", families.of(self.settings.family)
         self.tokenizer: Any = None
         self.errors = ErrorCounts()
 
@@ -73,7 +72,7 @@ class Validator:
         engine.model.train()
         means = metrics.compute(engine.device, distributed=engine.several)
         values = {"loss": means["loss"], "accuracy": means["acc"]}
-        return {**values, "cer": self._corpus_cer()} if self.metric == "cer" else values
+        return {**values, "cer": self._corpus_cer()} if self.ranks_by_cer else values
 
     def batch(self, batch: Batch, number: int) -> tuple[torch.Tensor, Stats]:
         """Return loss and statistics of a batch, and count its errors; of its halves where memory runs out."""
@@ -88,21 +87,17 @@ class Validator:
                 f" ({out_of_memory}); end other programs that use it"
             )
         logger.warning(f"validation: out of memory with {clips} clips: computed again in halves")
-        sums: dict[str, Any] = {}
-        for part in parts_of(batch, 2):
-            share = normaliser(self.engine.plain_model, part) / normaliser(self.engine.plain_model, batch)
-            loss, stats = self.batch(part, number)
-            for name, value in {"loss": loss, **stats}.items():
-                sums[name] = sums.get(name, 0.0) + share * value
-        return sums["loss"], {name: sums[name] for name in stats}
+        model, halves = self.engine.plain_model, parts_of(batch, 2)
+        shares = [normaliser(model, half) / normaliser(model, batch) for half in halves]
+        return mean_of_parts([self.batch(half, number) for half in halves], shares)
 
     def _whole(self, batch: Batch, number: int) -> tuple[torch.Tensor, Stats]:
         # The loss, too, is of sampled decoding.
         seed_generators(self.settings.seed, "validation", number, self.settings.rank)
         loss, stats = self.engine.forward(batch)
-        if self.metric == "cer" and not batch.get("blank"):
-            finite, model = bool(torch.isfinite(loss)), self.engine.plain_model
-            self.errors += count_errors(self.family, self.tokenizer, model, batch, finite)
+        if self.ranks_by_cer and not batch.get("blank"):
+            finite = bool(torch.isfinite(loss))
+            self.errors += count_errors(self.family, self.tokenizer, self.engine.plain_model, batch, finite)
         return loss, stats
 
     def _corpus_cer(self) -> float:

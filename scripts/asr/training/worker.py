@@ -9,7 +9,6 @@ import contextlib
 import json
 import logging
 import os
-import shutil
 import signal
 import sys
 import traceback
@@ -18,10 +17,9 @@ from typing import Any
 
 from asr.core import errors
 from asr.core.errors import RecipeError
+from asr.core.out_of_memory import ran_out_of_memory
 from asr.core.processes import die_with_parent, person_asked, saves_on_stop, stop_asked
-from asr.training.status_file import FAILED, RUNNING, SAVED, STOPPED, StatusFile
-
-LOCKS = "/dev/shm"
+from asr.training.torchrun import FAILED, RUNNING, SAVED, STOPPED, StatusFile
 
 
 class Screen(logging.StreamHandler):
@@ -36,14 +34,16 @@ class Screen(logging.StreamHandler):
 
 
 def set_up_logging(exp: Path, rank: int) -> None:
-    """FunASR's chatter, printed or logged, to train.log alone; our lines to the log and the screen."""
-    form = logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S")
+    """FunASR's chatter, printed or logged, to train.log alone; our lines to the log and the screen.
+
+    Of other ranks than the first only warnings are logged.
+    """
     root = logging.getLogger()
     root.handlers.clear()
     root.setLevel(logging.INFO if rank == 0 else logging.WARNING)
     machine = int(os.environ.get("GROUP_RANK", 0))  # appending to one file from several machines loses lines
     file = logging.FileHandler(exp / (f"train.{machine}.log" if machine else "train.log"), encoding="utf-8")
-    file.setFormatter(form)
+    file.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
     root.addHandler(file)
     screen = Screen(sys.stdout)
     screen.setFormatter(logging.Formatter("%(message)s"))
@@ -52,28 +52,29 @@ def set_up_logging(exp: Path, rank: int) -> None:
 
 
 def explained(error: Exception, kwargs: dict[str, Any]) -> RecipeError | None:
-    """Return in one line what torch or Python say of a data worker that failed or died, or of a full disk."""
-    from asr.training.checkpoints.checkpoint import FULL, unwritten
+    """Return in one line what torch or Python say of too little memory, a data worker that is gone, or a full disk."""
+    from asr.training.checkpoints.checkpoint import FULL, RESUMES, unwritten
 
+    text, conf = str(error).strip(), kwargs["dataset_conf"]
     if isinstance(error, RecipeError):  # of a data worker: torch puts its traceback in front
-        line = str(error).strip().splitlines()[-1]
+        line = text.splitlines()[-1]
         return RecipeError(line.partition("RecipeError: ")[2] or line)
+    if ran_out_of_memory(error):
+        memory = "memory" if kwargs["device"] == "cpu" else "GPU memory"
+        return RecipeError(
+            f"out of {memory}: lower dataset_conf.batch_size (now {conf['batch_size']}); the run is then resumed"
+        )
     lost = isinstance(error, (ConnectionError, EOFError))  # in the middle of what it was sending
-    if lost or (isinstance(error, RuntimeError) and "DataLoader worker" in str(error)):
-        signal_name = str(error).partition("is killed by signal: ")[2].partition(".")[0]
-        workers = f"dataset_conf.num_workers (now {kwargs['dataset_conf'].get('num_workers', 4)})"
+    if lost or (isinstance(error, RuntimeError) and "DataLoader worker" in text):
+        signal_name = text.partition("is killed by signal: ")[2].partition(".")[0]
+        workers = f"dataset_conf.num_workers (now {conf['num_workers']})"
+        why = f"died ({signal_name}): set {workers} to 0 to see why"
         if signal_name in ("", "Killed"):
             why = f"was killed, most likely out of memory: close other programs that use it, or lower {workers}"
-        else:
-            why = f"died ({signal_name}): set {workers} to 0 to see why"
         return RecipeError(f"training: a data worker {why}; the same command resumes from the newest checkpoint")
     if isinstance(error, OSError) and error.errno in FULL and not error.filename:
-        if not (os.path.isdir(LOCKS) and shutil.disk_usage(LOCKS).free):
-            return RecipeError(
-                f"training: {LOCKS} is full or missing, and processes keep the locks that they share in it: remove"
-                " what lies in it, or give it room (docker: --shm-size)"
-            )
-        return unwritten(Path(kwargs["output_dir"]) / "train.log", error)
+        then = f"{RESUMES}; it may be /dev/shm that is full, where processes keep locks (docker: --shm-size)"
+        return unwritten(Path(kwargs["output_dir"]) / "train.log", error, then)
     return None
 
 
@@ -87,19 +88,17 @@ def train(plan: dict[str, Any], rank: int) -> None:
         from asr.training.building import plug_in, training_kwargs
         from asr.training.trainer import EarlyStop
 
-        train_ds = plug_in(plan, rank)
+        train_ds = plug_in(plan)
         kwargs = training_kwargs(plan, choose_device(plan["ngpu"]))
     set_up_logging(Path(plan["exp"]), rank)
     try:
-        train_ds.main(**kwargs)
-    except (RuntimeError, OSError, EOFError, RecipeError) as error:
+        with contextlib.suppress(EarlyStop):
+            train_ds.main(**kwargs)
+    except Exception as error:
         explanation = explained(error, kwargs)
         if explanation is None:
             raise
-        raise explanation from None
-    except EarlyStop as early:
-        logging.getLogger("asr.progress").info(f"stopped early: {early}")
-        early.trainer.close()
+        raise explanation from error
     logging.shutdown()
 
 

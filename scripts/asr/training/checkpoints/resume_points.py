@@ -4,7 +4,6 @@ model.pt.ep3.200    weights alone, as FunASR's tools read them
 state.pt.ep3.200    optimizer, schedule, ranking and position in the epoch: kept for the newest two saves only
 saves.json          both files of each save with their sha256, newest first; written when they are whole
 digests.json        the sha256 of every checkpoint that is kept, for stage 4
-model.pt            a link to the newest weights
 
 A save that is damaged or missing is named, and the run is resumed from the one before. A save whose weights have not
 yet given a finite gradient may be of a training that has diverged: the next one replaces it, not the one before it.
@@ -13,7 +12,6 @@ yet given a finite gradient may be of a training that has diverged: the next one
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +20,14 @@ import torch.distributed as dist
 
 from asr.core import files
 from asr.core.errors import RecipeError
-from asr.core.files import write_json
 from asr.core.run_folder import RunFolder
-from asr.core.run_records import note_digest
+from asr.core.run_records import ResumePoint, note_digest, read_resume_points, write_resume_points
 from asr.training.checkpoints import checkpoint
-from asr.training.checkpoints.save_list import SAVES, Save, read_saves
 
 KEPT = 2
 STATE = "state.pt"
 AGAIN = ".again"
-Loaded = tuple[Save, dict[str, Any], dict[str, Any]]  # a save, its weights and its state
+Loaded = tuple[ResumePoint, dict[str, Any], dict[str, Any]]  # a save, its weights and its state
 
 
 def add_save(
@@ -41,7 +37,7 @@ def add_save(
 
     ``instead_of``: the weights' file of a save that leaves the list for this one, before those that are older.
     """
-    listed = read_saves(exp)
+    listed = read_resume_points(exp)
     kept = [save for save in listed if save.weights not in (name, instead_of)][: KEPT - 1]
     state_name = STATE + name.removeprefix(checkpoint.LATEST)
     # A step may be saved again, once a validation that a stop prevented has been done: the same weights, and another
@@ -51,69 +47,52 @@ def add_save(
     weights_sha256 = checkpoint.save(weights, exp / name)
     with checkpoint.writing(RunFolder(exp).digests):
         note_digest(exp, name, weights_sha256)
-    save = Save(name, weights_sha256, state_name, checkpoint.save(state, exp / state_name))
-    keep(exp, [save, *kept])
+    state_sha256 = checkpoint.save(state, exp / state_name)
+    keep(exp, [ResumePoint(name, weights_sha256, state_name, state_sha256), *kept])
     checkpoint.link(exp / name, exp / checkpoint.LATEST)
 
 
-def keep(exp: Path, listed: list[Save]) -> None:
+def keep(exp: Path, saves: list[ResumePoint]) -> None:
     """Write the list of saves; ``sweep`` removes the files of others."""
-    with checkpoint.writing(exp / SAVES):
-        write_json(exp / SAVES, [asdict(save) for save in listed])
+    with checkpoint.writing(RunFolder(exp).resume_points):
+        write_resume_points(exp, saves)
 
 
-def newest_whole(exp: Path, report: Callable[[str], None]) -> Loaded | None:
+def newest_whole(exp: Path, report: Callable[[str], None], rank: int = 0, group: Any = None) -> Loaded | None:
     """Return the newest save that is whole, its weights and its state; None where nothing was saved.
 
-    ``report`` gets a line for each damaged one. RecipeError where none is whole.
+    All ranks of a ``group`` take the first one's: DDP trains models that must be alike. RecipeError where no save is
+    whole, and on a machine that does not see the files that the first sees.
+
+    Args:
+        report: gets a line for each damaged save.
     """
-    save = _newest_whole(exp, report)
-    return (save, *load(exp, save)) if save else None
-
-
-def _newest_whole(exp: Path, report: Callable[[str], None]) -> Save | None:
-    saves = read_saves(exp)
-    for save in saves:
-        damage = save.damage(exp)
-        if damage is None:
-            return save
-        report(f"{damage}; trying the checkpoint before")
-    if saves:
-        raise RecipeError(f"{exp}: no checkpoint is whole ({saves[0].damage(exp)}); put the files back, or --restart")
-    return None
-
-
-def load(exp: Path, save: Save) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the weights and the state of a save."""
-    weights = torch.load(exp / save.weights, map_location="cpu", weights_only=True, mmap=True)
-    return weights, torch.load(exp / save.state, map_location="cpu", weights_only=False)
-
-
-def agreed(exp: Path, report: Callable[[str], None], rank: int, group: Any) -> Loaded | None:
-    """Return ``newest_whole`` of the first rank, on all: DDP trains models that must be alike.
-
-    RecipeError on all where the first has none, and where another machine does not see the files that the first sees.
-    """
-    choice: list[Any] = [None]
-    if rank == 0:
-        try:
-            choice = [_newest_whole(exp, report)]
-        except RecipeError as error:
-            choice = [error]
-    dist.broadcast_object_list(choice, src=0, group=group)
-    save = choice[0]
-    if isinstance(save, RecipeError):
-        raise save
-    if save is None:
+    choice = [_choose(exp, report) if rank == 0 else None]
+    if group is not None:
+        dist.broadcast_object_list(choice, src=0, group=group)
+    if (save := choice[0]) is None:
         return None
     if rank and (damage := save.damage(exp)):
         raise RecipeError(f"{exp}: {damage} here, and whole on the first machine; is it one file system that all see?")
-    return save, *load(exp, save)
+    weights = torch.load(exp / save.weights, map_location="cpu", weights_only=True, mmap=True)
+    return save, weights, torch.load(exp / save.state, map_location="cpu", weights_only=False)
+
+
+def _choose(exp: Path, report: Callable[[str], None]) -> ResumePoint | None:
+    damages = []
+    for save in read_resume_points(exp):
+        if (damage := save.damage(exp)) is None:
+            return save
+        report(f"{damage}; trying the checkpoint before")
+        damages.append(damage)
+    if damages:
+        raise RecipeError(f"{exp}: no checkpoint is whole ({damages[0]}); put the files back, or --restart")
+    return None
 
 
 def sweep(exp: Path, ranked: set[str]) -> None:
     """Remove checkpoints that are neither ranked nor resumed from, and temporary files of killed processes."""
-    saves = read_saves(exp)
+    saves = read_resume_points(exp)
     needed = ranked | {save.weights for save in saves} | {save.state for save in saves}
     for path in (*exp.glob(f"{checkpoint.LATEST}.ep*"), *exp.glob(f"{STATE}.ep*")):
         if path.name not in needed:

@@ -41,9 +41,8 @@ class DeepSpeedEngine(TorchEngine):
     def __init__(self, settings: Settings, group: Any = None) -> None:
         super().__init__(settings, group)
         self.dtype = torch.float32  # DeepSpeed casts, and refuses another's casting around it
-        self.shards: list[Any] | None = None  # of the optimizer's state, gathered on the first rank
 
-    def wrap_model(self, model: torch.nn.Module, find_unused_parameters: bool = False) -> torch.nn.Module:
+    def wrap_model(self, model: torch.nn.Module) -> torch.nn.Module:
         """Return the model as it is: DeepSpeed takes it to its GPU itself."""
         return model
 
@@ -52,12 +51,11 @@ class DeepSpeedEngine(TorchEngine):
         import deepspeed
 
         _, optimizer, scheduler = super().wrap_optimizer(model, conf)
-        names = {"deepspeed_config": self.settings.deepspeed_config, "grad_clip": self.settings.grad_clip}
         engine, optimizer, _, _ = deepspeed.initialize(
             model=model,
             optimizer=optimizer,
             model_parameters=[value for value in model.parameters() if value.requires_grad],
-            config=engine_config(names, self.settings.use_bf16),
+            config=engine_config(self.settings.model_dump(), self.settings.use_bf16),
         )
         return engine, optimizer, scheduler
 
@@ -74,19 +72,14 @@ class DeepSpeedEngine(TorchEngine):
         self.model.step()
         return torch.as_tensor(float(self.model.get_global_grad_norm()))
 
-    def gather(self) -> None:
-        """Bring every rank's shard of the optimizer's state to the first rank, in the CPU's memory."""
+    def state(self) -> dict[str, Any]:
+        """Return what is saved: the shards of all ranks, on the first one and in the CPU's memory."""
         own = _on_cpu(self.optimizer.state_dict())
         own.pop("param_slice_mappings", None)  # for DeepSpeed's own universal checkpoints
-        if self.group is None:
-            self.shards = [own]
-            return
-        self.shards = [None] * self.settings.world_size if self.settings.rank == 0 else None
-        dist.gather_object(own, self.shards, dst=0, group=self.group)
-
-    def state(self) -> dict[str, Any]:
-        """Return the shards that were gathered, and let go of them: they are as large as the whole optimizer."""
-        shards, self.shards = self.shards, None
+        shards: list[Any] | None = [own]
+        if self.group is not None:
+            shards = [None] * self.settings.world_size if self.settings.rank == 0 else None
+            dist.gather_object(own, shards, dst=0, group=self.group)
         return {"optimizer": shards, "scheduler": self.scheduler.state_dict()}
 
     def _load_optimizer(self, saved: Any, groups: list[dict[str, Any]]) -> None:

@@ -22,6 +22,11 @@ from asr.core.files import write_json
 STATE = "machines.json"
 PREPARES, TRAINS, OVER, FAILED = "prepares", "trains", "over", "failed"  # what the first machine does
 WAITING = 3600.0  # seconds that a machine waits for the first one to have prepared
+MEANINGS = {
+    "PET_RDZV_ENDPOINT": "the first machine's HOST:PORT",
+    "PET_RDZV_ID": "a word, the same on all machines and new for every launch",
+    "PET_NODE_RANK": "0 on the machine that prepares, 1, 2, … on the others",
+}
 
 
 @dataclass(frozen=True)
@@ -36,9 +41,9 @@ class Machines:
         """Return a file that each machine has: ``path`` for the first, with the machine's number for the others."""
         return path.with_name(f"{path.stem}.{self.rank}{path.suffix}") if self.rank else path
 
-    def torchrun(self, environment: Mapping[str, str] = os.environ) -> dict[str, Any]:
+    def torchrun(self) -> dict[str, Any]:
         """Return torchrun's options, and variables beside those that it reads itself: PET_NNODES and the like."""
-        restarts = int(environment.get("PET_MAX_RESTARTS") or 0) or ":" in environment.get("PET_NNODES", "")
+        restarts = int(os.environ.get("PET_MAX_RESTARTS") or 0) or ":" in os.environ.get("PET_NNODES", "")
         return {
             "options": () if self.rendezvous else ("--standalone",),
             # Else processes that are restarted find their predecessors' addresses, and wait for them (PyTorch #135712).
@@ -46,37 +51,28 @@ class Machines:
         }
 
 
-ALONE = Machines()
-
-
 def machines(environment: Mapping[str, str] = os.environ) -> Machines:
     """Read torchrun's environment. RecipeError where it names several machines and not how they meet."""
-    count = environment.get("PET_NNODES") or "1"
-    where = environment.get("PET_RDZV_ENDPOINT") or environment.get("PET_MASTER_ADDR")
-    if not where and count in ("1", "1:1"):
-        return ALONE
-    meanings = {
-        "PET_RDZV_ENDPOINT": (where, "the first machine's HOST:PORT"),
-        "PET_RDZV_ID": (environment.get("PET_RDZV_ID"), "a word, the same on all machines and new for every launch"),
-        "PET_NODE_RANK": (environment.get("PET_NODE_RANK"), "0 on the machine that prepares, 1, 2, … on the others"),
-    }
-    for name, (value, meaning) in meanings.items():
-        if not value:
+    given = {"PET_NNODES": "1", "PET_RDZV_ENDPOINT": environment.get("PET_MASTER_ADDR"), **environment}
+    count = given["PET_NNODES"]
+    if not given["PET_RDZV_ENDPOINT"] and count in ("1", "1:1"):
+        return Machines()
+    for name, meaning in MEANINGS.items():
+        if not given.get(name):
             raise RecipeError(f"{name} is not set, and torchrun's variables speak of several machines; give {meaning}")
-    most, rank = count.rpartition(":")[2], environment["PET_NODE_RANK"]
+    most, rank = count.rpartition(":")[2], given["PET_NODE_RANK"]
     if not most.isdigit() or not rank.isdigit() or int(rank) >= int(most):
         raise RecipeError(
             f"PET_NNODES {count}, PET_NODE_RANK {rank}: give the number of machines, and this one's, counted from 0"
         )
-    return Machines(int(most), int(rank), f"{environment['PET_RDZV_ID']} {where}")
+    return Machines(int(most), int(rank), f"{given['PET_RDZV_ID']} {given['PET_RDZV_ENDPOINT']}")
 
 
 def _state(exp: Path, team: Machines) -> str | None:
     """Return what the first machine does in this launch; None before it has begun."""
-    try:
-        record = json.loads((exp / STATE).read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if not (exp / STATE).is_file():
         return None
+    record = json.loads((exp / STATE).read_text(encoding="utf-8"))
     return record["state"] if record["rendezvous"] == team.rendezvous else None
 
 
@@ -93,12 +89,12 @@ def telling(exp: Path, team: Machines) -> Iterator[None]:
         name = team.rendezvous.split()[0]
         raise RecipeError(f"{exp / STATE}: PET_RDZV_ID {name} was used before; give all machines a new one")
     tell(exp, team, PREPARES)
+    state = FAILED
     try:
         yield
-    except BaseException:
-        tell(exp, team, FAILED)
-        raise
-    tell(exp, team, OVER)
+        state = OVER
+    finally:
+        tell(exp, team, state)
 
 
 def wait_for_first(exp: Path, team: Machines, patience: float = WAITING) -> bool:
