@@ -57,6 +57,12 @@ def _without(text: str) -> frozenset[str]:
     return names
 
 
+def _columns(arguments: argparse.Namespace) -> list[str]:
+    if arguments.group_by and not arguments.speaker_table:
+        raise UsageError(f"--group-by {arguments.group_by}: needs --speaker-table")
+    return arguments.group_by.split(",") if arguments.group_by else []
+
+
 def _is_cdsd(reference: Path) -> bool:
     """Return whether stage 1, whose statistics.json stands beside the manifest, made it of CDSD (--cdsd)."""
     path = reference.parent / "statistics.json"
@@ -77,15 +83,11 @@ def _score(arguments: argparse.Namespace) -> None:
     for warning in warnings:
         print(warning, file=sys.stderr)
     print(screen_table(result))
-    print("who S1, S2, … are is in per_speaker.tsv; what may be published is in README.md")
+    renamed = any(name.startswith("S") for name in result["by_speaker"])
+    who = "who S1, S2, … are is in per_speaker.tsv; " if renamed else ""
+    print(f"{who}what may be published is in README.md")
     files = "score.json, per_utterance.tsv, per_speaker.tsv, confusions.tsv, ref.trn and others"
     print(f"written to {arguments.out}: {files}")
-
-
-def _columns(arguments: argparse.Namespace) -> list[str]:
-    if arguments.group_by and not arguments.speaker_table:
-        raise UsageError(f"--group-by {arguments.group_by}: needs --speaker-table")
-    return arguments.group_by.split(",") if arguments.group_by else []
 
 
 def _compare(arguments: argparse.Namespace) -> None:

@@ -16,9 +16,8 @@ from asr.core.manifest import Utterance, read_manifest, write_manifest
 from asr.core.text_tables import markdown_table, text_table
 from asr.reporting import provenance
 from asr.reporting.results_md import results
+from asr.scoring.notes import speaker_note, verdict
 from asr.scoring.score import Request, score, score_hypotheses, total
-from asr.scoring.speaker_note import speaker_note
-from asr.scoring.verdict import verdict
 from tests.attacked import call
 from tests.patience import PATIENCE
 from tests.report_example import bare_page

@@ -7,8 +7,6 @@ other speakers would give is asr.scoring.speaker_interval's question.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -28,22 +26,18 @@ def resample_utterances(table: ArrayLike, seed: int, count: int = REPLICATES) ->
     """
     generator, table = np.random.default_rng(seed), np.asarray(table, dtype=np.int64)
     rows, often = np.unique(table, axis=0, return_counts=True)
-    size = len(table)
-    if len(rows) * _BINOMIAL < size:
-        step = max(1, _CELLS_AT_ONCE // len(rows))
-        parts = [generator.multinomial(size, often / size, size=many) @ rows for many in _steps(count, step)]
-        return np.concatenate(parts)
-    columns, step = np.repeat(rows, often, axis=0).T, max(1, _CELLS_AT_ONCE // size)
+    size, by_multinomial = len(table), len(rows) * _BINOMIAL < len(table)
+    columns = np.repeat(rows, often, axis=0).T
+    step = max(1, _CELLS_AT_ONCE // (len(rows) if by_multinomial else size))
     parts = []
-    for many in _steps(count, step):
-        drawn = generator.integers(size, size=(many, size), dtype=np.int32)
-        parts.append(np.stack([column[drawn].sum(axis=1) for column in columns], axis=1))
-    return np.concatenate(parts)
-
-
-def _steps(count: int, step: int) -> Iterator[int]:
     for start in range(0, count, step):
-        yield min(step, count - start)
+        many = min(step, count - start)
+        if by_multinomial:
+            parts.append(generator.multinomial(size, often / size, size=many) @ rows)
+        else:
+            drawn = generator.integers(size, size=(many, size), dtype=np.int32)
+            parts.append(np.stack([column[drawn].sum(axis=1) for column in columns], axis=1))
+    return np.concatenate(parts)
 
 
 def interval(sums: np.ndarray, statistic: Statistic, lowest: float = -np.inf) -> list[float] | None:

@@ -14,7 +14,7 @@ from asr.core.names import UNKNOWN_SPEAKER, known_speakers
 from asr.scoring import score_warnings
 from asr.scoring.files import write_all
 from asr.scoring.groups import SpeakerTable, read_speaker_table
-from asr.scoring.score import Request, score, score_hypotheses
+from asr.scoring.score import Request, System, score, score_hypotheses
 from asr.scoring.score_warnings import ScoreWarning, file_identity
 
 FILES = ("score.json", "per_utterance.tsv", "per_speaker.tsv", "confusions.tsv", "*.trn")
@@ -41,17 +41,24 @@ def score_files(
     references = known_speakers(read_manifest(inputs.references))
     refuse_others(out, "score", FILES)
     train = read_manifest(inputs.train) if inputs.train else None
-    if train:
-        refuse_trained(train, references, inputs)
+    _refuse_trained(train or (), references, inputs)
     request = Request(train, _speaker_table(inputs, references), without, seed, reference_lines)
     systems = {name: score_hypotheses(references, path, request) for name, path in inputs.hypotheses.items()}
-    warnings = list(_warnings(inputs, references, train or ()))
-    for name, path in inputs.hypotheses.items():
-        missing = [one.utterance.key for one in systems[name] if one.decoded is None]
-        warnings += score_warnings.about_missing(name, path, missing, len(references))
+    warnings = list(_warnings(inputs, references, train or (), systems))
     result = score(references, systems, request, warnings)
     write_all(out, systems, result)
     return result, warnings
+
+
+def _refuse_trained(train: Sequence[Utterance], references: Sequence[Utterance], inputs: Inputs) -> None:
+    """RecipeError where a clip to score is one that was trained on, by its key or its file."""
+    keys, files = {utterance.key for utterance in train}, set(map(file_identity, train))
+    both = [utterance.key for utterance in references if utterance.key in keys or file_identity(utterance) in files]
+    if both:
+        raise RecipeError(
+            f"{inputs.references}: {len(both):,} of its {len(references):,} clips are in {inputs.train} too, first"
+            f" {both[0]}: a score of clips that were trained on is worth nothing; give --train and --ref of one split"
+        )
 
 
 def _speaker_table(inputs: Inputs, references: Sequence[Utterance]) -> SpeakerTable | None:
@@ -65,19 +72,12 @@ def _speaker_table(inputs: Inputs, references: Sequence[Utterance]) -> SpeakerTa
     return table
 
 
-def _warnings(inputs: Inputs, references: Sequence[Utterance], train: Sequence[Utterance]) -> Iterator[ScoreWarning]:
+def _warnings(
+    inputs: Inputs, references: Sequence[Utterance], train: Sequence[Utterance], systems: Mapping[str, System]
+) -> Iterator[ScoreWarning]:
     yield from score_warnings.about_references(inputs.references, references)
-    for name, path in inputs.hypotheses.items():
-        yield from score_warnings.about_hypotheses(inputs.references, name, path)
+    yield from score_warnings.about_hypotheses(inputs.references, inputs.hypotheses)
     yield from score_warnings.about_training(inputs.references, train, references)
-
-
-def refuse_trained(train: Sequence[Utterance], references: Sequence[Utterance], inputs: Inputs) -> None:
-    """RecipeError where a clip to score is one that was trained on, by its key or its file."""
-    keys, files = {utterance.key for utterance in train}, set(map(file_identity, train))
-    both = [utterance.key for utterance in references if utterance.key in keys or file_identity(utterance) in files]
-    if both:
-        raise RecipeError(
-            f"{inputs.references}: {len(both):,} of its {len(references):,} clips are in {inputs.train} too, first"
-            f" {both[0]}: a score of clips that were trained on is worth nothing; give --train and --ref of one split"
-        )
+    for name, path in inputs.hypotheses.items():
+        missing = [one.utterance.key for one in systems[name] if one.decoded is None]
+        yield from score_warnings.about_missing(name, path, missing, len(references))

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 MIN_SPEAKERS = 4
+NO_CHARACTER = "the references have no character"
 ONE_SPEAKER = "one speaker has most of the characters"
 NO_SPREAD = "all speakers have the same rate: their spread cannot be estimated"
 _LEAST_SPREAD = 1e-12  # of a fraction; below it is rounding
@@ -30,6 +31,8 @@ Statistic = Callable[[np.ndarray], np.ndarray]
 def why_not(sums: np.ndarray) -> str | None:
     """Return why there is no interval over speakers whose sums are these; None where there is one."""
     speakers = np.count_nonzero(sums[:, 0])
+    if not speakers:
+        return NO_CHARACTER
     if speakers < MIN_SPEAKERS:
         return f"{speakers} speaker{'s' * (speakers != 1)}, at least {MIN_SPEAKERS} are needed"
     return ONE_SPEAKER if _freedom(sums) < 1 else None
