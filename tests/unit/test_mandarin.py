@@ -231,7 +231,7 @@ def test_one_token_a_character(text):
 def test_the_dictionary_is_loaded_only_where_something_is_read():
     code = """
 import sys
-from asr.mandarin import analyse
+from asr.scoring.mandarin import analyse
 analyse([])
 assert "pypinyin" not in sys.modules
 """

@@ -57,35 +57,35 @@ _SLOT = "\ufdd0"  # stands for a number while the rest is normalised; a nonchara
 
 
 def readings(written: str, first: str) -> tuple[str, ...]:
-    """What ``written`` may be read as, at most ``MOST``: ``first``, which counts where none is nearer, and others.
+    """Return what ``written`` may be read as, at most ``MOST``: ``first``, which counts where none is nearer, and more.
 
     >>> readings("200", "两百")
     ('两百', '二零零', '二百')
     """
     if re.search("[\u3400-\u9fff]", written):  # 1号-5: what the system wrote in Han is not read anew
         return (first,)
-    found = [first]
+    options = [first]
     if written.isdigit():
-        found += [one_by_one(written), one_by_one(written).replace("一", "幺")][: len(written) - 1]
-        found += [value(written)] * (len(written) <= LONGEST_VALUE)
+        options += [one_by_one(written), one_by_one(written).replace("一", "幺")][: len(written) - 1]
+        options += [value(written)] * (len(written) <= LONGEST_VALUE)
     for pattern, read, also in _ALSO:
         if pattern.search(written):
-            found += [read.sub(also, reading) for reading in dict.fromkeys(found)]
-    return tuple(dict.fromkeys([*found, *_pair(written)]))[:MOST]
+            options += [read.sub(also, reading) for reading in dict.fromkeys(options)]
+    return tuple(dict.fromkeys([*options, *_pair(written)]))[:MOST]
 
 
 def _pair(written: str) -> list[str]:
-    """Two numbers with a mark between them: a day (11.5), a range (10-20), a ratio (3:15), one after another (3/4)."""
+    """Return readings of two numbers with a mark between: a day (11.5), range (10-20), ratio (3:15), sequence (3/4)."""
     match = _PAIR.fullmatch(written)
     if not match or len(written) > LONGEST_VALUE:
         return []
     left, right = value(match[1].lstrip("0") or "0"), value(match[3].lstrip("0") or "0")
-    found = [f"{left}月{right}日", f"{left}月{right}号"] if _DATE.fullmatch(written) else []
-    return found + {"-": [f"{left}到{right}"], "/": [left + right], ":": [f"{left}比{right}"], ".": []}[match[2]]
+    days = [f"{left}月{right}日", f"{left}月{right}号"] if _DATE.fullmatch(written) else []
+    return days + {"-": [f"{left}到{right}"], "/": [left + right], ":": [f"{left}比{right}"], ".": []}[match[2]]
 
 
 def nearest(reference: str, hypothesis: str, without: Collection[str] = frozenset()) -> tuple[str, bool]:
-    """The scoring form of ``hypothesis`` with each number read as is nearest to ``reference`` (which is in that form).
+    """Return the scoring form of ``hypothesis`` with each number read as is nearest to ``reference`` (in that form).
 
     Nearest: fewest errors in all; of equals the readings that come first. Also whether that is any but the first one.
     """
@@ -95,19 +95,19 @@ def nearest(reference: str, hypothesis: str, without: Collection[str] = frozense
     marked, numbers = slots(hypothesis, _SLOT)
     rest = scoring_form(marked, without).split(_SLOT)
     choices = [readings(number.written, number.reading) for number in numbers]
-    if len(rest) != len(choices) + 1 or _spelt(rest, choices, [0] * len(choices)) != form:
+    if len(rest) != len(choices) + 1 or _spelt(rest, [options[0] for options in choices]) != form:
         return form, False  # a number that its neighbours change in the scoring form keeps its first reading
-    read = _spelt(rest, choices, _chosen(reference, rest, choices))
+    chosen = _nearest_readings(reference, rest, choices)
+    read = _spelt(rest, [options[index] for options, index in zip(choices, chosen, strict=True)])
     return read, read != form
 
 
-def _spelt(rest: Sequence[str], choices: Sequence[Sequence[str]], chosen: Sequence[int]) -> str:
-    numbers = [*(options[index] for options, index in zip(choices, chosen, strict=True)), ""]
-    return "".join(part + number for part, number in zip(rest, numbers, strict=True))
+def _spelt(rest: Sequence[str], numbers: Sequence[str]) -> str:
+    return "".join(part + number for part, number in zip(rest, [*numbers, ""], strict=True))
 
 
-def _chosen(reference: str, rest: Sequence[str], choices: Sequence[Sequence[str]]) -> Sequence[int]:
-    """The reading of each number. Levenshtein's recursion over the hypothesis, on (errors, readings chosen so far)."""
+def _nearest_readings(reference: str, rest: Sequence[str], choices: Sequence[Sequence[str]]) -> tuple[int, ...]:
+    """Return the reading of each number. Levenshtein's recursion over the hypothesis, on (errors, readings so far)."""
     row: list[_Path] = [(length, ()) for length in range(len(reference) + 1)]
     row = _extended(row, reference, rest[0])
     for options, part in zip(choices, rest[1:], strict=True):
@@ -120,6 +120,7 @@ def _chosen(reference: str, rest: Sequence[str], choices: Sequence[Sequence[str]
 
 
 def _extended(row: list[_Path], reference: str, text: str) -> list[_Path]:
+    """Return the next row of the recursion for each character of ``text``."""
     for char in text:
         new = [(row[0][0] + 1, row[0][1])]
         for at, said in enumerate(reference):

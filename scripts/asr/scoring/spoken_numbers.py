@@ -1,12 +1,10 @@
 """Digits as Mandarin reads them aloud: ``3点15分`` is 三点十五分, ``50%`` is 百分之五十, ``2个`` is 两个.
 
 ``wetext`` (Apache-2.0; the grammars of WeTextProcessing) reads each number by itself, with the few characters behind it
-that can be its unit, so two numbers are never taken for one and text without digits costs nothing (its start is
-0.35 s). A character behind the number is the number's own only where wetext read it (``10ms``, ``8:00 a.m.``); a Han
-character never is. What wetext reads wrongly is put right here, each rule with its example, and only where
-``benchmarks/number_readings.py`` shows that it is better so.
-
-Which of several readings was said, a written digit cannot tell: asr.scoring.number_readings.
+that can be its unit, so two numbers are never taken for one. A character behind the number is the number's own only
+where wetext read it (``10ms``, ``8:00 a.m.``); a Han character never is. What wetext reads wrongly is put right here,
+and only where ``benchmarks/number_readings.py`` shows that it is better so. Which of several readings was said, a
+written digit cannot tell: asr.scoring.number_readings.
 """
 
 from __future__ import annotations
@@ -15,7 +13,7 @@ import functools
 import re
 import unicodedata
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 LONGEST_NUMBER = 12  # digits, 千亿; longer runs are identity cards, bank cards and decoders gone wrong
 LONGEST_WRITTEN = 40  # characters of 1+1+1+…, shown to wetext at once: its time grows with them
@@ -56,16 +54,15 @@ class Number(NamedTuple):
 
 
 def has_digits(text: str) -> bool:
-    """Whether ``text`` holds a decimal digit of any script (category Nd)."""
+    """Return whether ``text`` holds a decimal digit of any script (category Nd)."""
     return _DIGIT.search(text) is not None
 
 
 def plain(text: str) -> str:
-    """``text`` with ASCII digits for those of other scripts, and without what wetext cannot take (NUL, surrogates)."""
+    """Return ``text`` with ASCII digits for those of other scripts, without NUL and surrogates, which wetext cannot take."""
     return "".join(map(_plain, text))
 
 
-@functools.lru_cache(maxsize=65536)
 def _plain(char: str) -> str:
     category = unicodedata.category(char)
     if category == "Nd":
@@ -76,23 +73,24 @@ def _plain(char: str) -> str:
 
 
 def find_numbers(text: str, simplified: Callable[[str], str] = str) -> Iterator[Number]:
-    """The numbers of ``text`` (``plain``, NFKC), in order; between them there is no digit.
+    """Yield the numbers of ``text`` (``plain``, NFKC), in order; between them there is no digit.
 
     ``simplified`` turns what is shown to wetext into simplified characters: it knows 个 but not 個.
     """
-    at = 0
-    while match := _NUMBER.search(text, at):
-        behind = _BEHIND.match(text, match.end())[0]  # type: ignore[index]  # matches the empty text too
-        unit, reading = _read(match[0], simplified(behind)) if behind else (0, _alone(match[0]))
-        at = match.end() + unit
-        reading = _put_right(text[max(0, match.start() - 6) : match.start()], match[0], text, match.end(), reading)
-        if text.startswith("‰", at):
-            at, reading = at + 1, f"千分之{reading}"
-        yield Number(match.start(), at, text[match.start() : at], reading)
+    end = 0
+    while match := _NUMBER.search(text, end):
+        written, start, end = match[0], match.start(), match.end()
+        behind = _BEHIND.match(text, end)
+        unit, reading = _read(written, simplified(behind[0] if behind else ""))
+        reading = _put_right(text[max(0, start - 6) : start], written, text[end:], reading)
+        end += unit
+        if text.startswith("‰", end):
+            end, reading = end + 1, f"千分之{reading}"
+        yield Number(start, end, text[start:end], reading)
 
 
 def read_numbers(text: str, simplified: Callable[[str], str] = str) -> str:
-    """``text`` (NFKC) with its digits as Han characters; no digit is left, nothing else but a number's unit changes.
+    """Return ``text`` (NFKC) with its digits as Han characters; nothing else but a number's unit changes.
 
     >>> read_numbers("我2个人花了3.5元")
     '我两个人花了三点五元'
@@ -107,7 +105,7 @@ def read_numbers(text: str, simplified: Callable[[str], str] = str) -> str:
 
 @functools.lru_cache(maxsize=65536)
 def _read(written: str, behind: str) -> tuple[int, str]:
-    """How many characters of ``behind`` are the number's unit, and the reading of both."""
+    """Return how many characters of ``behind`` are the number's unit, and the reading of both."""
     lower = _CAPITALS.sub(lambda unit: unit[0].lower(), behind)
     whole = _alone(written + lower)
     kept = 0
@@ -124,26 +122,26 @@ def _alone(text: str) -> str:
     text = _THOUSANDS.sub(lambda match: match[0].replace(",", ""), text)
     if len(text) > LONGEST_WRITTEN or re.search(rf"[0-9]{{{LONGEST_NUMBER + 1}}}", text):
         return text.translate(_DIGITS)
-    return _normalizer()(text).translate(_DIGITS)
+    return _normalizer().normalize(text).translate(_DIGITS)
 
 
 def value(digits: str) -> str:
-    """A run of digits as one number: ``120`` is 一百二十."""
+    """Return a run of digits as one number: ``120`` is 一百二十."""
     return "二" if digits == "2" else _alone(f"{digits}个").removesuffix("个")
 
 
 def one_by_one(digits: str) -> str:
-    """``120`` is 一二零."""
+    """Return a run of digits one by one: ``120`` is 一二零."""
     return digits.translate(_DIGITS)
 
 
-def _put_right(before: str, written: str, text: str, end: int, reading: str) -> str:
-    """What wetext reads wrongly; ``text[end:]`` is behind the number, ``before`` before it."""
-    if any(before.endswith(left) and re.compile(rf"\s*{right}").match(text, end) for left, right in _ORDINALS):
+def _put_right(before: str, written: str, behind: str, reading: str) -> str:
+    """Return the reading, put right where wetext reads wrongly what stands between ``before`` and ``behind``."""
+    if any(before.endswith(left) and re.match(rf"\s*{right}", behind) for left, right in _ORDINALS):
         return reading.replace("两", "二", 1) if reading.startswith("两") else reading
     if before.endswith("尾号") and written.isdigit():
         return one_by_one(written).replace("一", "幺")
-    if written == "2" and not _NO_COUNT.search(before) and _TWO_OF.match(text, end):
+    if written == "2" and not _NO_COUNT.search(before) and _TWO_OF.match(behind):
         return "两"
     if written.isdigit() and len(written) == 3 and "幺" in reading and not _CALLED.search(before):  # 血压120
         return value(written)
@@ -155,7 +153,7 @@ def _put_right(before: str, written: str, text: str, end: int, reading: str) -> 
 
 
 @functools.cache
-def _normalizer() -> Callable[[str], str]:
+def _normalizer() -> Any:
     from wetext import Normalizer  # 0.35 s: only where there is a digit
 
-    return Normalizer(lang="zh", operator="tn").normalize
+    return Normalizer(lang="zh", operator="tn")
