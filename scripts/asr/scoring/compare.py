@@ -6,7 +6,7 @@ of its own, once for those that decoded alike.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,8 @@ from asr.core.run_folder import rerun
 from asr.core.text_tables import markdown_table, text_table
 from asr.scoring import bootstrap, significance, speaker_interval
 from asr.scoring.cer import Alignment, ErrorCounts, count_errors
-from asr.scoring.files import COUNTS, parse_runs, read_table
+from asr.scoring.files import COUNTS, parse_runs, read_score, read_table
 from asr.scoring.headline import speakers
-from asr.scoring.score_json import read_score
 from asr.scoring.significance import p_value
 from asr.scoring.speaker_interval import Statistic, rate, reduction, speaker_sums
 from asr.scoring.tables import interval, percent
@@ -36,19 +35,19 @@ class System:
     """One decoded test set: its row of score.json, and how each utterance is aligned with its reference."""
 
     name: str
-    kind: str  # baseline or tuned
+    is_base: bool
     row: Mapping[str, Any]
     alignments: tuple[Alignment, ...]
 
 
 @dataclass(frozen=True)
 class Runs:
-    """The systems of one run or several, and what they share: the utterances, and what score.json says of them."""
+    """The systems of one run or several, and the test set that they share."""
 
     folder: Path  # of the first
     systems: tuple[System, ...]
     utterances: Sequence[tuple[str, str, int, set[str]]]  # key, speaker, length, the reference as systems spell it
-    score: Mapping[str, Any]
+    score: Mapping[str, Any]  # of the first
 
 
 def read_runs(folders: Sequence[Path]) -> Runs:
@@ -80,14 +79,14 @@ def _read(folder: Path, name: str) -> Runs:
     score, rows = read_score(folder), read_table(folder / "per_utterance.tsv")
     systems = []
     for kind, row in score["systems"].items():
+        alignments = _alignments(folder, kind, rows)
+        _refuse_unsound(folder, kind, score, rows, alignments)
         label = name if kind == "tuned" else f"{name} (untouched base)"
-        systems.append(System(label, kind, row, _alignments(folder, kind, rows)))
-        _refuse_unsound(folder, score, systems[-1], rows)
-    spelt = zip(*(map(_spelt, system.alignments) for system in systems), strict=True)
-    utterances = [
-        (row["key"], row["speaker"], int(row["ref_len"]), set(references))
-        for row, references in zip(rows, spelt, strict=True)
-    ]
+        systems.append(System(label, kind != "tuned", row, alignments))
+    utterances = []
+    for row, *alignments in zip(rows, *(system.alignments for system in systems), strict=True):
+        spelt = {"".join(chunk.reference for chunk in alignment.chunks) for alignment in alignments}
+        utterances.append((row["key"], row["speaker"], int(row["ref_len"]), spelt))
     return Runs(folder, tuple(systems), utterances, score)
 
 
@@ -108,19 +107,23 @@ def _alignments(folder: Path, kind: str, rows: Sequence[Mapping[str, str]]) -> t
     return tuple(alignments)
 
 
-def _refuse_unsound(folder: Path, score: Mapping[str, Any], system: System, rows: Sequence[Mapping[str, str]]) -> None:
+def _refuse_unsound(
+    folder: Path,
+    kind: str,
+    score: Mapping[str, Any],
+    rows: Sequence[Mapping[str, str]],
+    alignments: Sequence[Alignment],
+) -> None:
     """RecipeError for score.json and per_utterance.tsv of different scorings, and for a decode that is not whole.
 
     A hypothesis that invents text costs more than its deletion: without it a system may look better than it is.
     """
-    kind, exp = system.kind, folder.resolve().parent
+    exp, system = folder.resolve().parent, score["systems"][kind]
     missing = [row["key"] for row in rows if row[f"{kind}_status"] == "missing"]
-    wrong = [one.counts.errors > 0 or row["key"] in missing for one, row in zip(system.alignments, rows, strict=True)]
-    counted = ErrorCounts.total(one.counts for one in system.alignments).as_dict()
-    counted |= {"n_utt": len(rows), "n_missing": len(missing), "ser": sum(wrong) / len(rows) if rows else None}
-    others = [
-        f"{kind}: {key} {system.row[key]} and {value}" for key, value in counted.items() if system.row[key] != value
-    ]
+    wrong = len({row["key"] for row, each in zip(rows, alignments, strict=True) if each.counts.errors}.union(missing))
+    counted = ErrorCounts.total(each.counts for each in alignments).as_dict()
+    counted |= {"n_utt": len(rows), "n_missing": len(missing), "ser": wrong / len(rows) if rows else None}
+    others = [f"{kind}: {key} {system[key]} and {value}" for key, value in counted.items() if system[key] != value]
     if len({row["key"] for row in rows}) != score["reference"]["n_utt"]:
         others.append("other keys")
     if others:
@@ -135,29 +138,22 @@ def _refuse_unsound(folder: Path, score: Mapping[str, Any], system: System, rows
         )
 
 
-def _spelt(alignment: Alignment) -> str:
-    """Return the reference, in scoring form, as an alignment spells it."""
-    return "".join(chunk.reference for chunk in alignment.chunks)
-
-
 def _refuse_others(first: Runs, run: Runs) -> None:
     """RecipeError where a run was scored on other utterances than the first, or after another normalisation."""
-    digests = [each.score["reference"]["digest"] for each in (first, run)]
-    if digests[0] != digests[1] or first.utterances != run.utterances:
+    digest, normalizer = run.score["reference"]["digest"], run.score["normalizer"]
+    if digest != first.score["reference"]["digest"] or run.utterances != first.utterances:
         raise RecipeError(f"{run.folder}: scored on another test set than {first.folder}: these cannot be compared")
-    versions = [each.score["normalizer"] for each in (first, run)]
-    if versions[0] != versions[1]:
-        raise RecipeError(
-            f"{run.folder}: normalised by {versions[1]}, {first.folder} by {versions[0]}: score both the same way"
-        )
+    if normalizer != first.score["normalizer"]:
+        by = f"normalised by {normalizer}, {first.folder} by {first.score['normalizer']}"
+        raise RecipeError(f"{run.folder}: {by}: score both the same way")
 
 
 def _once(systems: Sequence[System]) -> tuple[System, ...]:
     """Return the systems with one row for untouched bases that decoded alike."""
-    bases = {system.alignments: system for system in reversed(systems) if system.kind != "tuned"}
-    kept = [system for system in systems if system.kind == "tuned" or bases[system.alignments] is system]
+    bases = {system.alignments: system for system in reversed(systems) if system.is_base}
+    kept = [system for system in systems if not system.is_base or bases[system.alignments] is system]
     if len(bases) == 1:
-        kept = [system if system.kind == "tuned" else replace(system, name="untouched base") for system in kept]
+        kept = [replace(system, name="untouched base") if system.is_base else system for system in kept]
     return tuple(kept)
 
 
@@ -234,7 +230,6 @@ def _cells(row: Mapping[str, Any]) -> list[object]:
 
 def _about(comparison: Mapping[str, Any]) -> str:
     reference = comparison["reference"]
-    size = f"{speakers(reference)['en']}, {reference['n_utt']:,} utterances, normaliser {comparison['normalizer']}"
     over = "are over speakers (jackknife, Student's t)"
     if comparison["note"]:
         over = f"are over utterances (bootstrap, {comparison['replicates']:,} replicates, seed {comparison['seed']}; no"
@@ -242,20 +237,20 @@ def _about(comparison: Mapping[str, Any]) -> str:
     least = [row["sign_flip_smallest_p"] for row in comparison["systems"] if row["sign_flip_smallest_p"]]
     flips = f" (it cannot be below {p_value(min(least))})" if least else ""
     return (
-        f"{size}. Intervals {over}; differences are paired. The sign-flip test takes speakers as the unit{flips};"
-        " MAPSSWE takes segments as independent, which those of one speaker are not. Each p"
-        " is adjusted for its number of tests (Holm). The best of many runs on the test set has a CER that is too good:"
-        " choose on validation, or say how many were tried."
+        f"{speakers(reference)['en']}, {reference['n_utt']:,} utterances, normaliser {comparison['normalizer']}."
+        f" Intervals {over}; differences are paired. The sign-flip test takes speakers as the unit{flips};"
+        " MAPSSWE takes segments as independent, which those of one speaker are not. Each p is adjusted for its number"
+        " of tests (Holm). The best of many runs on the test set has a CER that is too good: choose on validation, or say how"
+        " many were tried."
     )
 
 
-def tables(comparison: Mapping[str, Any]) -> str:
-    """Return the comparison for the screen."""
-    return f"{text_table(HEADER, [*map(_cells, comparison['systems'])])}\n\n{_about(comparison)}"
+def tables(comparison: Mapping[str, Any], table: Callable[..., str] = text_table) -> str:
+    """Return the comparison for the screen, or with another kind of table."""
+    return f"{table(HEADER, [_cells(row) for row in comparison['systems']])}\n\n{_about(comparison)}"
 
 
 def write(folder: Path, comparison: Mapping[str, Any]) -> None:
     """Write compare.json, and COMPARED.md with the same table."""
     write_json(folder / "compare.json", comparison)
-    table = markdown_table(HEADER, [*map(_cells, comparison["systems"])])
-    write_text(folder / "COMPARED.md", f"# Runs compared\n\n{table}\n\n{_about(comparison)}\n")
+    write_text(folder / "COMPARED.md", f"# Runs compared\n\n{tables(comparison, markdown_table)}\n")

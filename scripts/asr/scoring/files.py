@@ -1,4 +1,4 @@
-"""The scorer's files beside score.json: tables by utterance and speaker, confusions, and trn files for sclite."""
+"""The files of a score folder: score.json, tables by utterance and speaker, confusions, and trn files for sclite."""
 
 from __future__ import annotations
 
@@ -7,19 +7,21 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from asr.core.errors import RecipeError, at
-from asr.core.files import atomic_open, write_json
+from asr.core.files import atomic_open, read_json, write_json
 from asr.core.made_by import mark as mark_folder
 from asr.core.names import published_names
+from asr.core.run_folder import rerun
 from asr.scoring import mandarin
 from asr.scoring.cer import Chunk
 from asr.scoring.groups import rate
-from asr.scoring.score import Scored, System
+from asr.scoring.score import SCHEMA_VERSION, Scored, System
 
+FILES = ("score.json", "per_utterance.tsv", "per_speaker.tsv", "confusions.tsv", "*.trn")
 COUNTS = ("sub", "del", "ins", "hits")
 _MARKS = {"equal": "=", "substitute": "s", "delete": "d", "insert": "i"}
 _OPERATIONS = {mark: operation for operation, mark in _MARKS.items()}
@@ -95,6 +97,17 @@ def _utterance(systems: Sequence[Scored], folder: str) -> list[object]:
     return [*row, audio, written, *(one.decoded for one in systems)]
 
 
+def read_score(folder: Path) -> dict[str, Any]:
+    """Return the score.json of a score folder. RecipeError where there is none, or one of another version."""
+    path = folder / "score.json"
+    score = read_json(path, "run stage 5, which scores, first")
+    version = score.get("schema_version")
+    if version != SCHEMA_VERSION:
+        again = rerun(folder.resolve().parent, 5)
+        raise RecipeError(f"{path}: schema_version {version}, not {SCHEMA_VERSION}: score again: {again}")
+    return score
+
+
 def read_table(path: Path) -> list[dict[str, str]]:
     """Return the rows of a table that this module has written, by column. RecipeError where it is none."""
     try:
@@ -146,19 +159,16 @@ def write_confusions(path: str | os.PathLike[str], systems: Mapping[str, System]
     ``said`` is of the reference, empty for an insertion; ``heard`` of the hypothesis, empty for a deletion. What was
     right is counted for sounds only.
     """
-    _write_tsv(path, ("system", "kind", "said", "heard", "count"), _confusions(systems, result))
-
-
-def _confusions(systems: Mapping[str, System], result: Mapping[str, Any]) -> Iterator[Sequence[object]]:
+    rows: list[Sequence[object]] = []
     for name, scored in systems.items():
         tables = {"character": mandarin.character_confusions((one.reference, one.hypothesis) for one in scored)}
         for kind, table in result["mandarin"]["systems"][name]["confusions"].items():
             counts = itertools.chain.from_iterable(table["matrix"])
             tables[kind] = Counter(dict(zip(itertools.product(table["labels"], repeat=2), counts, strict=True)))
         for kind, table in tables.items():
-            for (ref, hyp), count in sorted(table.items(), key=lambda cell: (-cell[1], cell[0])):
-                if count:
-                    yield name, kind, ref, hyp, count
+            cells = sorted(table.items(), key=lambda cell: (-cell[1], cell[0]))
+            rows += [(name, kind, said, heard, count) for (said, heard), count in cells if count]
+    _write_tsv(path, ("system", "kind", "said", "heard", "count"), rows)
 
 
 def write_trn(folder: Path, systems: Mapping[str, System]) -> None:

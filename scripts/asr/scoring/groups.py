@@ -80,7 +80,7 @@ def read_speaker_table(path: str | os.PathLike[str], speakers: Collection[str], 
     of more than four different numbers (an age) is made ``up to`` and ``above`` its median over these speakers. A
     RecipeError names file and line where the table is no table.
     """
-    columns, rows = _by_speaker(Path(path), wanted)
+    columns, rows = rows_by_speaker(path, wanted)
     tested = {speaker: row for speaker, row in rows.items() if speaker in speakers}
     if not tested:
         raise RecipeError(f"{path}: knows none of the test set's speakers, e.g. {min(speakers, default='none')}")
@@ -90,17 +90,15 @@ def read_speaker_table(path: str | os.PathLike[str], speakers: Collection[str], 
 
 def read_column(path: str | os.PathLike[str], column: str) -> dict[str, str]:
     """Return one column of such a table as it is written: {speaker: value}, an empty cell as ``UNKNOWN``."""
-    return {speaker: row[column] for speaker, row in _by_speaker(Path(path), [column])[1].items()}
+    return {speaker: row[column] for speaker, row in rows_by_speaker(path, [column])[1].items()}
 
 
-def check_columns(path: str | os.PathLike[str], wanted: Sequence[str]) -> None:
-    """RecipeError where the file is no table of speakers, or has not all of the ``wanted`` columns."""
-    _by_speaker(Path(path), wanted)
+def rows_by_speaker(path: str | os.PathLike[str], wanted: Sequence[str]) -> tuple[set[str], dict[str, dict[str, str]]]:
+    """Return the names of the columns beside ``speaker``, and {speaker: {column: value}}.
 
-
-def _by_speaker(path: Path, wanted: Sequence[str]) -> tuple[set[str], dict[str, dict[str, str]]]:
-    """Return the names of the columns beside ``speaker``, and {speaker: {column: value}}."""
-    (_, first), *rows = _cells(path) or [(1, [])]
+    RecipeError where the file is no table of speakers, or has not all of the ``wanted`` columns.
+    """
+    (_, first), *rows = _cells(Path(path)) or [(1, [])]
     header = [name.strip() for name in first]
     if "speaker" not in header or len(set(header)) != len(header):
         raise RecipeError(f"{path}:1: the first line must name the columns, each once, and one must be 'speaker'")

@@ -31,18 +31,6 @@ _FINALS = (
 INITIALS, FINALS = tuple(_INITIALS.split()), tuple(_FINALS.split())
 TONES = ("1", "2", "3", "4", "5")
 
-NOTE = (
-    "Syllables and tones are those of a dictionary (pypinyin), not of the recording: each text is read in its own "
-    "context, one reading a character, without tone sandhi, and with 儿 as a syllable of its own. A character "
-    "recognised right takes the reference's reading on both sides, so polyphones (行, 长, 了) make no error there; in "
-    "a wrong character a misread polyphone can."
-)
-NOTE_ZH = (
-    "音节和声调取自词典（pypinyin），不是从录音听出来的：参考文本和识别结果各按自己的上下文注音，每字一个读音，"
-    "不计变调，儿化的“儿”算一个音节。识别正确的字，两边都用参考文本的读音，所以多音字（行、长、了）在那里不会算错；"
-    "识别错误的字若是多音字，注音可能有误。"
-)
-
 
 class Syllable(NamedTuple):
     """One token: a Han syllable, or a character without a reading, which is all in ``toned`` and ``toneless``."""

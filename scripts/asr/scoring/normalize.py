@@ -16,7 +16,7 @@ from collections.abc import Collection
 
 from asr.scoring.characters import spelt_out, without_tags
 from asr.scoring.simplified import simplified
-from asr.scoring.spoken_numbers import Number, find_numbers, plain, read_numbers
+from asr.scoring.spoken_numbers import Number, read_numbers, split_numbers
 
 VERSION = "zh-3"  # of the scoring form, in score.json; changes with every change of any output
 OPTIONS = ("erhua", "fillers")  # what the scoring form can be asked to leave out
@@ -121,7 +121,7 @@ def scoring_form(text: str, without: Collection[str] = frozenset()) -> str:
 @functools.lru_cache(maxsize=200_000)
 def _one_pass(text: str, without: frozenset[str]) -> str:
     if not _HAN.fullmatch(text):
-        text = normalize(read_numbers(_readable(text), simplified)).replace("〇", "零")
+        text = normalize(read_numbers(_readable(text))).replace("〇", "零")
     text = simplified(text)
     if "fillers" in without:
         text = _FILLER.sub("", text)
@@ -135,8 +135,5 @@ def version(without: Collection[str] = frozenset()) -> str:
 
 def slots(text: str, slot: str) -> tuple[str, list[Number]]:
     """Return ``text`` before its scoring form, with ``slot`` for each number in digits, and these numbers."""
-    text, marked, at = plain(_readable(text)), "", 0
-    numbers = list(find_numbers(text, simplified))
-    for number in numbers:
-        marked, at = marked + text[at : number.start] + slot, number.end
-    return marked + text[at:], numbers
+    parts, numbers = split_numbers(_readable(text))
+    return slot.join(parts), numbers

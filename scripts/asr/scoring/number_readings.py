@@ -13,7 +13,7 @@ from collections.abc import Collection, Sequence
 from typing import TypeAlias
 
 from asr.scoring.normalize import scoring_form, slots
-from asr.scoring.spoken_numbers import has_digits, one_by_one, value
+from asr.scoring.spoken_numbers import has_digits, interleaved, one_by_one, value
 
 MOST = 4
 LONGEST_VALUE = 8  # digits; nobody reads a telephone number as one number
@@ -95,15 +95,11 @@ def nearest(reference: str, hypothesis: str, without: Collection[str] = frozense
     marked, numbers = slots(hypothesis, _SLOT)
     rest = scoring_form(marked, without).split(_SLOT)
     choices = [readings(number.written, number.reading) for number in numbers]
-    if len(rest) != len(choices) + 1 or _spelt(rest, [options[0] for options in choices]) != form:
+    if len(rest) != len(choices) + 1 or interleaved(rest, [options[0] for options in choices]) != form:
         return form, False  # a number that its neighbours change in the scoring form keeps its first reading
     chosen = _nearest_readings(reference, rest, choices)
-    read = _spelt(rest, [options[index] for options, index in zip(choices, chosen, strict=True)])
+    read = interleaved(rest, [options[index] for options, index in zip(choices, chosen, strict=True)])
     return read, read != form
-
-
-def _spelt(rest: Sequence[str], numbers: Sequence[str]) -> str:
-    return "".join(part + number for part, number in zip(rest, [*numbers, ""], strict=True))
 
 
 def _nearest_readings(reference: str, rest: Sequence[str], choices: Sequence[Sequence[str]]) -> tuple[int, ...]:

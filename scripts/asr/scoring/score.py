@@ -25,12 +25,12 @@ from asr.core.names import UNKNOWN_SPEAKER, published_names
 from asr.scoring import bootstrap, comparison, groups, mandarin
 from asr.scoring.cer import Alignment, ErrorCounts, align
 from asr.scoring.normalize import scoring_form, version
-from asr.scoring.notes import silence_note, speaker_note
+from asr.scoring.notes import note, silence_note, speaker_note
 from asr.scoring.number_readings import nearest
-from asr.scoring.score_json import SCHEMA_VERSION
 from asr.scoring.score_warnings import ScoreWarning, clips_per_speaker, decode_record
 from asr.scoring.speaker_interval import interval, rate, speaker_sums
 
+SCHEMA_VERSION = 3
 SYSTEMS = ("baseline", "tuned")
 
 
@@ -78,10 +78,6 @@ class Request:
     reference_lines: Sequence[Mapping[str, Any]] = ()
     replicates: int = bootstrap.REPLICATES
 
-    def form(self, text: str) -> str:
-        """Return ``text`` as it is compared."""
-        return scoring_form(text, self.without)
-
 
 def score_hypotheses(references: Iterable[Utterance], path: str | os.PathLike[str], request: Request) -> list[Scored]:
     """Align the hypotheses of ``path`` with the references, in order of speaker and key.
@@ -94,24 +90,23 @@ def score_hypotheses(references: Iterable[Utterance], path: str | os.PathLike[st
     if record is not None and record.get("hyp_sha256") != sha256_file(path):
         raise RecipeError(f"{path}: not as it was decoded (decode.json): decode again, or score a copy elsewhere")
     ordered = sorted(references, key=lambda utterance: (utterance.speaker, utterance.key))
-    _refuse_other_keys(path, hypotheses, {utterance.key for utterance in ordered})
-    trained = None if request.train is None else {request.form(utterance.target) for utterance in request.train}
-    return [_scored(utterance, hypotheses.get(utterance.key), request, trained) for utterance in ordered]
-
-
-def _refuse_other_keys(path: str | os.PathLike[str], hypotheses: Mapping[str, str], keys: Collection[str]) -> None:
+    keys = {utterance.key for utterance in ordered}
     extra = [(line, key) for line, key in enumerate(hypotheses, 1) if key not in keys]
     if extra:
         line, first = extra[0]
         more = f" (and {len(extra) - 1:,} more keys)" if len(extra) > 1 else ""
         raise RecipeError(f"{path}:{line}: key {first}{more} is not in the reference; was another test set decoded?")
+    train = request.train and {scoring_form(utterance.target, request.without) for utterance in request.train}
+    return [_scored(utterance, hypotheses.get(utterance.key), train, request.without) for utterance in ordered]
 
 
-def _scored(utterance: Utterance, decoded: str | None, request: Request, trained: Collection[str] | None) -> Scored:
-    reference = request.form(utterance.target)
-    hypothesis, another_reading = nearest(reference, decoded or "", request.without)
+def _scored(
+    utterance: Utterance, decoded: str | None, train: Collection[str] | None, without: Collection[str]
+) -> Scored:
+    reference = scoring_form(utterance.target, without)
+    hypothesis, another_reading = nearest(reference, decoded or "", without)
     written = str(utterance.extra.get("transcript", utterance.target))  # before stage 1 normalised it
-    text = "" if trained is None else groups.SEEN if reference in trained else groups.UNSEEN
+    text = "" if train is None else groups.SEEN if reference in train else groups.UNSEEN
     alignment, raw = align(reference, hypothesis), align(written, decoded or "").counts
     return Scored(utterance, decoded, reference, hypothesis, alignment, raw, text, another_reading)
 
@@ -158,36 +153,45 @@ def _mean(rates: Iterable[float | None]) -> float | None:
     return sum(known) / len(known) if known else None
 
 
-@dataclass(frozen=True)
-class Grouping:
-    """Divides the utterances that all systems share into groups, and says of each group what is said of the whole."""
+def _by(systems: Mapping[str, System], group_of: Callable[[Scored], str], names: Iterable[str] = ()) -> dict[str, Any]:
+    """Return {name: *group* of docs/scores.md} of the utterances that all systems share."""
+    first = next(iter(systems.values()))
+    members = defaultdict(list)
+    for place, one in enumerate(first):
+        members[group_of(one)].append(place)
+    known = all(one.utterance.speaker != UNKNOWN_SPEAKER for one in first)
+    return {
+        name: _group({system: [scored[place] for place in members[name]] for system, scored in systems.items()}, known)
+        for name in names or sorted(members)
+    }
 
-    systems: Mapping[str, System]
-    all_speakers_known: bool
 
-    def by(self, group_of: Callable[[Scored], str], names: Iterable[str] = ()) -> dict[str, Any]:
-        """Return {name: *group* of docs/scores.md}; a group without utterances has null for its systems."""
-        members = defaultdict(list)
-        for place, one in enumerate(next(iter(self.systems.values()))):
-            members[group_of(one)].append(place)
-        return {name: self._group(members[name]) for name in names or sorted(members)}
+def _group(systems: Mapping[str, System], all_speakers_known: bool) -> dict[str, Any]:
+    """Return a *group*; one without utterances has null for its systems."""
+    first = next(iter(systems.values()))
+    speakers = [one.utterance.speaker for one in first]
+    group = {"n_utt": len(first), "n_speakers": len({*speakers} - {UNKNOWN_SPEAKER}), "ref_len": total(first).ref_len}
+    for name, scored in systems.items():
+        table = np.array([(one.counts.ref_len, one.counts.errors) for one in scored], dtype=np.int64).reshape(-1, 2)
+        ci95 = interval(speaker_sums(table, speakers), rate(0), 0.0) if all_speakers_known else None
+        group[name] = {**_count(scored), "ci95": ci95} if scored else None
+    return group
 
-    def _group(self, members: Sequence[int]) -> dict[str, Any]:
-        systems = {name: [scored[place] for place in members] for name, scored in self.systems.items()}
-        first = next(iter(systems.values()))
-        return {
-            "n_utt": len(first),
-            "n_speakers": len({one.utterance.speaker for one in first} - {UNKNOWN_SPEAKER}),
-            "ref_len": total(first).ref_len,
-            **{name: self._count(scored) if members else None for name, scored in systems.items()},
-        }
 
-    def _count(self, scored: System) -> dict[str, Any]:
-        if not self.all_speakers_known:
-            return {**_count(scored), "ci95": None}
-        table = np.array([(one.counts.ref_len, one.counts.errors) for one in scored], dtype=np.int64)
-        sums = speaker_sums(table, [one.utterance.speaker for one in scored])
-        return {**_count(scored), "ci95": interval(sums, rate(0), 0.0)}
+def _groups(systems: Mapping[str, System], request: Request) -> dict[str, Any]:
+    by, table = partial(_by, systems), request.speaker_table
+    by_length = by(lambda one: groups.length_group(one.counts.ref_len), groups.LENGTHS)
+    if not by_length["0"]["n_utt"]:
+        del by_length["0"]
+    return {
+        "text": None if request.train is None else by(lambda one: one.text, (groups.SEEN, groups.UNSEEN)),
+        "length": by_length,
+        "duration": by(
+            lambda one: groups.between(one.utterance.duration, groups.DURATIONS), groups.names_between(groups.DURATIONS)
+        ),
+        "rate": by(_rate_group, groups.names_between(groups.RATES)),
+        "speaker_table": table and {column: _by_column(systems, table, column) for column in table.columns},
+    }
 
 
 def _rate_group(one: Scored) -> str:
@@ -195,30 +199,9 @@ def _rate_group(one: Scored) -> str:
     return "" if rate is None else groups.between(rate, groups.RATES)
 
 
-def _groups(grouping: Grouping, request: Request, speakers: Collection[str]) -> dict[str, Any]:
-    by_length = grouping.by(lambda one: groups.length_group(one.counts.ref_len), groups.LENGTHS)
-    if not by_length["0"]["n_utt"]:
-        del by_length["0"]
-    table, by_table = request.speaker_table, None
-    if table is not None:
-        by_table = {
-            column: grouping.by(partial(_table_value, table, column), table.values(column, speakers))
-            for column in table.columns
-        }
-    return {
-        "text": None if request.train is None else grouping.by(lambda one: one.text, (groups.SEEN, groups.UNSEEN)),
-        "length": by_length,
-        "duration": grouping.by(
-            lambda one: groups.between(one.utterance.duration, groups.DURATIONS),
-            groups.names_between(groups.DURATIONS),
-        ),
-        "rate": grouping.by(_rate_group, groups.names_between(groups.RATES)),
-        "speaker_table": by_table,
-    }
-
-
-def _table_value(table: groups.SpeakerTable, column: str, one: Scored) -> str:
-    return table.value(column, one.utterance.speaker)
+def _by_column(systems: Mapping[str, System], table: groups.SpeakerTable, column: str) -> dict[str, Any]:
+    speakers = {one.utterance.speaker for one in next(iter(systems.values()))}
+    return _by(systems, lambda one: table.value(column, one.utterance.speaker), table.values(column, speakers))
 
 
 def score(
@@ -234,12 +217,12 @@ def score(
     systems = {name: systems[name] for name in SYSTEMS if name in systems}
     speakers = {utterance.speaker for utterance in references}
     known = UNKNOWN_SPEAKER not in speakers
-    grouping = Grouping(systems, known)
-    by_speaker = grouping.by(lambda one: one.utterance.speaker)
+    by_speaker = _by(systems, lambda one: one.utterance.speaker)
     rows = {
         name: _system(scored, [row[name] for row in by_speaker.values()] if known else ())
         for name, scored in systems.items()
     }
+    pairs = {name: [(one.reference, one.hypothesis) for one in scored] for name, scored in systems.items()}
     result: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "normalizer": version(request.without),
@@ -256,10 +239,14 @@ def score(
         "warnings": [warning.published() for warning in warnings],
         "systems": rows,
         "by_speaker": by_speaker,
-        "groups": _groups(grouping, request, speakers),
+        "groups": _groups(systems, request),
         "comparison": None,
         "comparison_note": None,
-        "mandarin": _mandarin(systems),
+        "mandarin": {
+            "note": note("syllables")["en"],
+            "note_zh": note("syllables")["zh"],
+            "systems": {name: mandarin.analyse(texts) for name, texts in pairs.items()},
+        },
         "speaker_note": speaker_note(len(speakers), known),
         "silence_note": silence_note(rows),
         "reference_lines": list(request.reference_lines),
@@ -268,10 +255,3 @@ def score(
     names = published_names(by_speaker)
     result["by_speaker"] = {names[speaker]: row for speaker, row in by_speaker.items()}
     return result
-
-
-def _mandarin(systems: Mapping[str, System]) -> dict[str, Any]:
-    sounds = {
-        name: mandarin.analyse((one.reference, one.hypothesis) for one in scored) for name, scored in systems.items()
-    }
-    return {"note": mandarin.NOTE, "note_zh": mandarin.NOTE_ZH, "systems": sounds}

@@ -1,6 +1,6 @@
-"""Warnings about a score: what a reader has to know before trusting its figures.
+"""What a reader has to know before trusting the figures of a score, and what is no test at all.
 
-They stand on the screen, with the file and an example, and in score.json, which names no file and no key.
+Warnings stand on the screen, with the file and an example, and in score.json, which names no file and no key.
 """
 
 from __future__ import annotations
@@ -8,11 +8,12 @@ from __future__ import annotations
 import os
 import statistics
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from asr.core.digests import sha256_file
+from asr.core.errors import RecipeError
 from asr.core.manifest import Utterance
 from asr.core.names import UNKNOWN_SPEAKER
 from asr.core.run_records import DecodeRecord, read_decode
@@ -52,26 +53,19 @@ def clips_per_speaker(references: Sequence[Utterance]) -> dict[str, Any] | None:
     return {"min": min(counts.values()), "median": statistics.median(counts.values()), "max": max(counts.values())}
 
 
-def about_references(path: Path, references: Sequence[Utterance]) -> Iterator[ScoreWarning]:
-    """Yield what is doubtful about speakers and clips of a test set."""
-    clips, speakers = clips_per_speaker(references), len({utterance.speaker for utterance in references})
+def about_references(path: Path, references: Sequence[Utterance]) -> list[ScoreWarning]:
+    """Return what is doubtful about speakers and clips of a test set."""
+    warnings, clips, speakers = [], clips_per_speaker(references), len({clip.speaker for clip in references})
     if clips is None:
-        yield _warning("unknown_speakers", path)
+        warnings.append(_warning("unknown_speakers", path))
     elif clips["median"] <= FEW_CLIPS and speakers > 1:
-        median = clips["median"]
-        yield _warning("few_clips_per_speaker", path, speakers=speakers, median=median, s="s" * (median != 1))
+        values = {"speakers": speakers, "median": clips["median"], "s": "s" * (clips["median"] != 1)}
+        warnings.append(_warning("few_clips_per_speaker", path, **values))
     first: dict[object, str] = {}
     repeated = [clip.key for clip in references if first.setdefault(file_identity(clip), clip.key) != clip.key]
     if repeated:
-        yield _warning("repeated_clips", path, repeated, repeated=len(repeated), clips=len(references))
-
-
-def about_training(path: Path, train: Sequence[Utterance], references: Sequence[Utterance]) -> Iterator[ScoreWarning]:
-    """Yield that the test set has speakers who were trained on."""
-    speakers = {utterance.speaker for utterance in references} - {UNKNOWN_SPEAKER}
-    trained = speakers & {utterance.speaker for utterance in train}
-    if trained:
-        yield _warning("trained_speakers", path, trained=len(trained), speakers=len(speakers))
+        warnings.append(_warning("repeated_clips", path, repeated, repeated=len(repeated), clips=len(references)))
+    return warnings
 
 
 def decode_record(hypotheses: Path) -> DecodeRecord | None:
@@ -79,18 +73,32 @@ def decode_record(hypotheses: Path) -> DecodeRecord | None:
     return read_decode(hypotheses.parent) if hypotheses.name == "hyp.txt" else None
 
 
-def about_hypotheses(reference: Path, hypotheses: Mapping[str, Path]) -> Iterator[ScoreWarning]:
-    """Yield which systems' hypotheses are of another manifest than ``reference``, by the decode.json beside them."""
-    for name, path in hypotheses.items():
-        record = decode_record(path)
-        if record and record.get("inputs", {}).get("manifest") != sha256_file(reference):
-            yield _warning("another_manifest", path, name=name)
-
-
-def about_missing(name: str, path: Path, missing: Sequence[str], clips: int) -> Iterator[ScoreWarning]:
-    """Yield that of so many clips the keys ``missing`` have no hypothesis of a system."""
+def about_hypotheses(path: Path, name: str, references: Path, missing: Sequence[str], clips: int) -> list[ScoreWarning]:
+    """Return what is doubtful about a system's file: decoded from another manifest, or without some of the clips."""
+    warnings, record = [], decode_record(path)
+    if record and record.get("inputs", {}).get("manifest") != sha256_file(references):
+        warnings.append(_warning("another_manifest", path, name=name))
     if missing:
-        yield _warning("missing_hypotheses", path, missing, name=name, missing=len(missing), clips=clips)
+        warnings.append(_warning("missing_hypotheses", path, missing, name=name, missing=len(missing), clips=clips))
+    return warnings
+
+
+def about_training(path: Path, train: Sequence[Utterance], references: Sequence[Utterance]) -> list[ScoreWarning]:
+    """Return that the test set has speakers who were trained on."""
+    speakers = {utterance.speaker for utterance in references} - {UNKNOWN_SPEAKER}
+    trained = speakers & {utterance.speaker for utterance in train}
+    return [_warning("trained_speakers", path, trained=len(trained), speakers=len(speakers))] if trained else []
+
+
+def refuse_trained(train: Sequence[Utterance], train_path: Path, references: Sequence[Utterance], path: Path) -> None:
+    """RecipeError where a clip to score is one that was trained on, by its key or its file."""
+    keys, files = {utterance.key for utterance in train}, set(map(file_identity, train))
+    both = [utterance.key for utterance in references if utterance.key in keys or file_identity(utterance) in files]
+    if both:
+        raise RecipeError(
+            f"{path}: {len(both):,} of its {len(references):,} clips are in {train_path} too, first {both[0]}: a score"
+            " of clips that were trained on is worth nothing; give --train and --ref of one split"
+        )
 
 
 def file_identity(utterance: Utterance) -> object:

@@ -12,8 +12,10 @@ from __future__ import annotations
 import functools
 import re
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Sequence
 from typing import Any, NamedTuple
+
+from asr.scoring.simplified import simplified
 
 LONGEST_NUMBER = 12  # digits, 千亿; longer runs are identity cards, bank cards and decoders gone wrong
 LONGEST_WRITTEN = 40  # characters of 1+1+1+…, shown to wetext at once: its time grows with them
@@ -45,10 +47,8 @@ _CALLED = re.compile(r"(?:打|拨|呼叫|电话|急救|报警|热线)(?:了|通|
 
 
 class Number(NamedTuple):
-    """``text[start:end]`` is the number as written, ``reading`` what it is read as first."""
+    """A number as it is written, and what it is read as first."""
 
-    start: int
-    end: int
     written: str
     reading: str
 
@@ -59,7 +59,7 @@ def has_digits(text: str) -> bool:
 
 
 def plain(text: str) -> str:
-    """Return ``text`` with ASCII digits for those of other scripts, without NUL and surrogates, which wetext cannot take."""
+    """Return ``text`` with ASCII digits for all others, and without NUL and surrogates, which wetext refuses."""
     return "".join(map(_plain, text))
 
 
@@ -72,24 +72,23 @@ def _plain(char: str) -> str:
     return " " if category == "Cc" else {"\u2044": "/", "\u2215": "/"}.get(char, char)  # ½ is 1⁄2 in NFKC
 
 
-def find_numbers(text: str, simplified: Callable[[str], str] = str) -> Iterator[Number]:
-    """Yield the numbers of ``text`` (``plain``, NFKC), in order; between them there is no digit.
-
-    ``simplified`` turns what is shown to wetext into simplified characters: it knows 个 but not 個.
-    """
-    end = 0
+def split_numbers(text: str) -> tuple[list[str], list[Number]]:
+    """Return the numbers of ``text`` (NFKC), and what stands before, between and behind them: no digit is left there."""
+    text, parts, numbers, end = plain(text), [], [], 0
     while match := _NUMBER.search(text, end):
-        written, start, end = match[0], match.start(), match.end()
+        parts.append(text[end : match.start()])
+        written, before, end = match[0], text[max(0, match.start() - 6) : match.start()], match.end()
         behind = _BEHIND.match(text, end)
-        unit, reading = _read(written, simplified(behind[0] if behind else ""))
-        reading = _put_right(text[max(0, start - 6) : start], written, text[end:], reading)
+        unit, reading = _read(written, simplified(behind[0]) if behind else "")  # wetext knows 个 but not 個
+        reading = _put_right(before, written, text[end:], reading)
         end += unit
         if text.startswith("‰", end):
             end, reading = end + 1, f"千分之{reading}"
-        yield Number(start, end, text[start:end], reading)
+        numbers.append(Number(text[match.start() : end], reading))
+    return [*parts, text[end:]], numbers
 
 
-def read_numbers(text: str, simplified: Callable[[str], str] = str) -> str:
+def read_numbers(text: str) -> str:
     """Return ``text`` (NFKC) with its digits as Han characters; nothing else but a number's unit changes.
 
     >>> read_numbers("我2个人花了3.5元")
@@ -97,10 +96,13 @@ def read_numbers(text: str, simplified: Callable[[str], str] = str) -> str:
     """
     if not has_digits(text):
         return text
-    text, read, at = plain(text), "", 0
-    for number in find_numbers(text, simplified):
-        read, at = read + text[at : number.start] + number.reading, number.end
-    return read + text[at:]
+    parts, numbers = split_numbers(text)
+    return interleaved(parts, [number.reading for number in numbers])
+
+
+def interleaved(parts: Sequence[str], numbers: Sequence[str]) -> str:
+    """Return the parts with a number between each two."""
+    return "".join(part + number for part, number in zip(parts, [*numbers, ""], strict=True))
 
 
 @functools.lru_cache(maxsize=65536)
