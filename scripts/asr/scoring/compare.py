@@ -119,9 +119,10 @@ def _refuse_unsound(
     A hypothesis that invents text costs more than its deletion: without it a system may look better than it is.
     """
     exp, system = folder.resolve().parent, score["systems"][kind]
-    missing = [row["key"] for row in rows if row[f"{kind}_status"] == "missing"]
-    wrong = len({row["key"] for row, each in zip(rows, alignments, strict=True) if each.counts.errors}.union(missing))
-    counted = ErrorCounts.total(each.counts for each in alignments).as_dict()
+    statuses = [row[f"{kind}_status"] for row in rows]
+    missing = [row["key"] for row, status in zip(rows, statuses, strict=True) if status == "missing"]
+    wrong = sum(status == "missing" or one.counts.errors > 0 for status, one in zip(statuses, alignments, strict=True))
+    counted = ErrorCounts.total(one.counts for one in alignments).as_dict()
     counted |= {"n_utt": len(rows), "n_missing": len(missing), "ser": wrong / len(rows) if rows else None}
     others = [f"{kind}: {key} {system[key]} and {value}" for key, value in counted.items() if system[key] != value]
     if len({row["key"] for row in rows}) != score["reference"]["n_utt"]:
@@ -240,8 +241,8 @@ def _about(comparison: Mapping[str, Any]) -> str:
         f"{speakers(reference)['en']}, {reference['n_utt']:,} utterances, normaliser {comparison['normalizer']}."
         f" Intervals {over}; differences are paired. The sign-flip test takes speakers as the unit{flips};"
         " MAPSSWE takes segments as independent, which those of one speaker are not. Each p is adjusted for its number"
-        " of tests (Holm). The best of many runs on the test set has a CER that is too good: choose on validation, or say how"
-        " many were tried."
+        " of tests (Holm). The best of many runs on the test set has a CER that is too good: choose on validation, or"
+        " say how many were tried."
     )
 
 

@@ -169,7 +169,8 @@ def read(text: str) -> tuple[Syllable, ...]:
         return ()
     from pypinyin import Style, lazy_pinyin  # with its dictionary about half a second: only where something is read
 
-    readings = lazy_pinyin(text, style=Style.TONE3, neutral_tone_with_five=True, errors=list)
+    # errors=list: a reading a character of what it cannot read, too
+    readings = lazy_pinyin(text, style=Style.TONE3, neutral_tone_with_five=True, errors=list)  # type: ignore[arg-type]
     return tuple(map(_syllable, text, readings))
 
 

@@ -96,7 +96,9 @@ def score_hypotheses(references: Iterable[Utterance], path: str | os.PathLike[st
         line, first = extra[0]
         more = f" (and {len(extra) - 1:,} more keys)" if len(extra) > 1 else ""
         raise RecipeError(f"{path}:{line}: key {first}{more} is not in the reference; was another test set decoded?")
-    train = request.train and {scoring_form(utterance.target, request.without) for utterance in request.train}
+    train = None
+    if request.train is not None:
+        train = {scoring_form(utterance.target, request.without) for utterance in request.train}
     return [_scored(utterance, hypotheses.get(utterance.key), train, request.without) for utterance in ordered]
 
 
@@ -170,12 +172,14 @@ def _group(systems: Mapping[str, System], all_speakers_known: bool) -> dict[str,
     """Return a *group*; one without utterances has null for its systems."""
     first = next(iter(systems.values()))
     speakers = [one.utterance.speaker for one in first]
-    group = {"n_utt": len(first), "n_speakers": len({*speakers} - {UNKNOWN_SPEAKER}), "ref_len": total(first).ref_len}
+    counts: dict[str, Any] = dict.fromkeys(systems)
     for name, scored in systems.items():
-        table = np.array([(one.counts.ref_len, one.counts.errors) for one in scored], dtype=np.int64).reshape(-1, 2)
-        ci95 = interval(speaker_sums(table, speakers), rate(0), 0.0) if all_speakers_known else None
-        group[name] = {**_count(scored), "ci95": ci95} if scored else None
-    return group
+        if scored:
+            table = np.array([(one.counts.ref_len, one.counts.errors) for one in scored])
+            ci95 = interval(speaker_sums(table, speakers), rate(0), 0.0) if all_speakers_known else None
+            counts[name] = {**_count(scored), "ci95": ci95}
+    known = {*speakers} - {UNKNOWN_SPEAKER}
+    return {"n_utt": len(first), "n_speakers": len(known), "ref_len": total(first).ref_len, **counts}
 
 
 def _groups(systems: Mapping[str, System], request: Request) -> dict[str, Any]:

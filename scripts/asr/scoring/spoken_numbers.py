@@ -73,7 +73,7 @@ def _plain(char: str) -> str:
 
 
 def split_numbers(text: str) -> tuple[list[str], list[Number]]:
-    """Return the numbers of ``text`` (NFKC), and what stands before, between and behind them: no digit is left there."""
+    """Return the parts of ``text`` (NFKC) before, between and behind its numbers, which hold no digit; and these."""
     text, parts, numbers, end = plain(text), [], [], 0
     while match := _NUMBER.search(text, end):
         parts.append(text[end : match.start()])
