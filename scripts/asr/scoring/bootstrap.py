@@ -21,8 +21,7 @@ def resample_utterances(table: ArrayLike, seed: int, count: int = REPLICATES) ->
     """Return column sums of replicates: int64 [count, columns] of ``table`` [utterances, columns] of integers.
 
     The result depends on the rows and the seed, not on the rows' order. Drawing n rows is drawing how often each
-    distinct row comes: a multinomial. Many utterances share their few numbers, and the multinomial's cost does not grow
-    with the utterances; few are drawn one by one.
+    distinct row comes, a multinomial, which costs less where many utterances share their few numbers.
     """
     generator, table = np.random.default_rng(seed), np.asarray(table, dtype=np.int64)
     rows, often = np.unique(table, axis=0, return_counts=True)

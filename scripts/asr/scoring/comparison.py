@@ -68,15 +68,13 @@ def add_intervals(result: dict[str, Any], systems: Mapping[str, System], seed: i
         row["ci95"] = over_speakers and over_speakers.rate(name)
         how = f"over {len(by_speaker)} speakers by the jackknife with Student's t"
         row["ci95_note"] = why_not or (how if row["ci95"] else NO_SPREAD)
-        row["ci95_utterance"] = over_utterances.rate(name)
-    for speaker, row in result["by_speaker"].items():
-        own = resampled(table[speakers == speaker])
-        for name in names:
-            row[name]["ci95_utterance"] = own.rate(name)
-    for text, row in (result["groups"]["text"] or {}).items():
+    rows = [(result["systems"], over_utterances, ALL)]
+    rows += [(row, resampled(table[speakers == speaker]), ALL) for speaker, row in result["by_speaker"].items()]
+    rows += [(row, over_utterances, text) for text, row in (result["groups"]["text"] or {}).items()]
+    for row, sums, text in rows:
         for name in names:
             if row[name]:
-                row[name]["ci95_utterance"] = over_utterances.rate(name, text)
+                row[name]["ci95_utterance"] = sums.rate(name, text)
     result["comparison_note"] = _why_none(systems, bool(table[:, 0].any()))
     if result["comparison_note"] is None:
         result["comparison"] = _comparison(result, systems, over_speakers, over_utterances)

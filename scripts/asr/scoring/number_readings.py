@@ -1,9 +1,8 @@
 """The readings that a written number may have, and the one nearest to what was said.
 
-A hypothesis with digits does not tell whether it heard 二百 or 两百, 日 or 号, 一 or 幺; a recogniser that writes Han
-does. So of each number that a hypothesis writes in digits the reading nearest to the reference counts, of at most
-``MOST`` of the closed table below (docs/scores.md has it in words). Nothing but the number's own characters (digits,
-signs, the unit where it is Latin) is read otherwise; Han numerals, and what else the system wrote, stay.
+A hypothesis with digits does not tell whether it heard 二百 or 两百, 日 or 号, 一 or 幺. So of each number that a
+hypothesis writes in digits the reading nearest to the reference counts, of at most ``MOST`` of the closed table below
+(docs/scores.md has it in words). Nothing but the number's own characters is read otherwise: digits, signs, Latin units.
 """
 
 from __future__ import annotations

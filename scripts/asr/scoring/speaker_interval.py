@@ -1,12 +1,9 @@
 """Confidence intervals over speakers: by how much a figure of the whole moves when one speaker is left out.
 
-The standard error is that of the delete-one jackknife (Efron and Tibshirani 1993, chapter 11), a speaker being the
-unit: utterances of one speaker are alike. Student's t takes the place of the normal distribution; its degrees of
-freedom are the effective number of speakers less one, 1 / sum of squared shares of the characters - 1 (Kish 1965): a
-speaker with much of the test set counts for few others. How often it holds the truth: benchmarks/interval_coverage.py.
-
-Where every speaker has the same figure (nobody errs in a group of one-character clips) the standard error would be 0
-and the interval a point. That is no certainty: speakers do differ, these are too few to show how much. There is none.
+The delete-one jackknife's standard error (Efron and Tibshirani 1993, chapter 11), a speaker being the unit, times
+Student's t; its degrees of freedom are the effective number of speakers less one, 1 / sum of squared shares of the
+characters - 1 (Kish 1965). How often it holds the truth: benchmarks/interval_coverage.py. Where every speaker has the
+same figure there is no interval: these are too few to show how much speakers differ.
 
 A statistic takes sums [..., 1 + systems] (reference characters, then the errors of each system) and gives [...]; nan
 where there is no value.
