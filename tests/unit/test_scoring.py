@@ -143,6 +143,13 @@ def test_two_speakers_have_no_interval_and_the_reason_is_given(files):
     assert "no interval over speakers: 2 speakers, at least 4 are needed" in done.stdout
 
 
+def test_who_is_who_is_said_only_where_a_speaker_has_another_name(files):
+    said = "who S1, S2, … are is in per_speaker.tsv"
+    assert said not in run(files).stdout
+    write_manifest(files / "ref.jsonl", [clip._replace(speaker=f"Li{clip.speaker}") for clip in REFERENCES])
+    assert said in run(files).stdout
+
+
 def test_without_baseline_and_without_train(files):
     assert run(files, baseline=False).returncode == 0
     found = result_of(files)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -12,34 +11,21 @@ from asr.core.names import NOT_ALL_KNOWN, UNKNOWN_SPEAKER
 from asr.scoring import bootstrap, significance, speaker_interval
 from asr.scoring.groups import SEEN, UNSEEN
 from asr.scoring.notes import Note, note, verdict, verdict_note
-from asr.scoring.speaker_interval import NO_SPREAD, Statistic
+from asr.scoring.speaker_interval import NO_SPREAD
 
 if TYPE_CHECKING:
     from asr.scoring.score import System
 
 FROM, TO = "baseline", "tuned"
 ALL = "all"
+Ends: TypeAlias = "Callable[..., list[float] | None]"  # an interval of (statistic, which text, the lowest value)
 
 
-@dataclass(frozen=True)
-class Sums:
-    """Sums of ``_table`` by speaker or by replicate, and ``ends``, which makes an interval of such sums."""
-
-    sums: np.ndarray
-    systems: Sequence[str]
-    ends: Callable[..., list[float] | None]
-
-    def rate(self, system: str, text: str = ALL) -> list[float] | None:
-        """Return the 95 % interval of a system's CER; ``text`` is ALL, SEEN or UNSEEN."""
-        return self.ends(self._of(text), speaker_interval.rate(self.systems.index(system)), 0.0)
-
-    def change(self, statistic: Callable[[int, int], Statistic], text: str = ALL) -> list[float] | None:
-        """Return the 95 % interval of the absolute or the relative reduction of the CER."""
-        return self.ends(self._of(text), statistic(self.systems.index(FROM), self.systems.index(TO)))
-
-    def _of(self, text: str) -> np.ndarray:
-        whole, seen = np.hsplit(self.sums, 2)
-        return {ALL: whole, SEEN: seen, UNSEEN: whole - seen}[text]
+def _ends(sums: np.ndarray, interval: Ends) -> Ends:
+    """Return what makes 95 % intervals of the sums of ``_table``, by speaker or by replicate."""
+    whole, seen = np.hsplit(sums, 2)
+    blocks = {ALL: whole, SEEN: seen, UNSEEN: whole - seen}
+    return lambda statistic, text=ALL, lowest=-np.inf: interval(blocks[text], statistic, lowest)
 
 
 def _table(systems: Mapping[str, System]) -> np.ndarray:
@@ -54,30 +40,34 @@ def _table(systems: Mapping[str, System]) -> np.ndarray:
 
 def add_intervals(result: dict[str, Any], systems: Mapping[str, System], seed: int, count: int) -> None:
     """Fill in every interval over utterances, the systems' over speakers, and the comparison of score.json."""
-    names, table = list(systems), _table(systems)
-    speakers = np.array([one.utterance.speaker for one in systems[names[0]]])
+    table = _table(systems)
+    speakers = np.array([one.utterance.speaker for one in next(iter(systems.values()))])
 
-    def resampled(rows: np.ndarray) -> Sums:
-        return Sums(bootstrap.resample_utterances(rows, seed, count), names, bootstrap.interval)
+    def resampled(rows: np.ndarray) -> Ends:
+        return _ends(bootstrap.resample_utterances(rows, seed, count), bootstrap.interval)
 
     over_utterances = resampled(table)
     by_speaker = speaker_interval.speaker_sums(table, speakers)
     why_not = NOT_ALL_KNOWN if UNKNOWN_SPEAKER in speakers else speaker_interval.why_not(by_speaker)
-    over_speakers = None if why_not else Sums(by_speaker, names, speaker_interval.interval)
-    for name, row in result["systems"].items():
-        row["ci95"] = over_speakers and over_speakers.rate(name)
+    over_speakers = None if why_not else _ends(by_speaker, speaker_interval.interval)
+    for place, row in enumerate(result["systems"].values()):
+        row["ci95"] = over_speakers and over_speakers(speaker_interval.rate(place), ALL, 0.0)
         how = f"over {len(by_speaker)} speakers by the jackknife with Student's t"
         row["ci95_note"] = why_not or (how if row["ci95"] else NO_SPREAD)
-    rows = [(result["systems"], over_utterances, ALL)]
-    rows += [(row, resampled(table[speakers == speaker]), ALL) for speaker, row in result["by_speaker"].items()]
-    rows += [(row, over_utterances, text) for text, row in (result["groups"]["text"] or {}).items()]
-    for row, sums, text in rows:
-        for name in names:
-            if row[name]:
-                row[name]["ci95_utterance"] = sums.rate(name, text)
+    _add_over_utterances(result["systems"], over_utterances)
+    for speaker, row in result["by_speaker"].items():
+        _add_over_utterances(row, resampled(table[speakers == speaker]))
+    for text, row in (result["groups"]["text"] or {}).items():
+        _add_over_utterances(row, over_utterances, text)
     result["comparison_note"] = _why_none(systems, bool(table[:, 0].any()))
     if result["comparison_note"] is None:
         result["comparison"] = _comparison(result, systems, over_speakers, over_utterances)
+
+
+def _add_over_utterances(row: Mapping[str, Any], ends: Ends, text: str = ALL) -> None:
+    for place, name in enumerate(name for name in (FROM, TO) if name in row):
+        if row[name]:
+            row[name]["ci95_utterance"] = ends(speaker_interval.rate(place), text, 0.0)
 
 
 def _why_none(systems: Mapping[str, System], any_character: bool) -> Note | None:
@@ -108,15 +98,15 @@ def _change(row: Mapping[str, Any]) -> dict[str, float | None]:
     return {"absolute_reduction": absolute, "relative_reduction": relative}
 
 
-def _change_intervals(over: Sums | None, text: str = ALL) -> dict[str, list[float] | None]:
+def _change_intervals(ends: Ends | None, text: str = ALL) -> dict[str, list[float] | None]:
     return {
-        "absolute_ci95": over and over.change(speaker_interval.reduction, text),
-        "relative_ci95": over and over.change(speaker_interval.relative_reduction, text),
+        "absolute_ci95": ends and ends(speaker_interval.reduction(0, 1), text),
+        "relative_ci95": ends and ends(speaker_interval.relative_reduction(0, 1), text),
     }
 
 
 def _comparison(
-    result: Mapping[str, Any], systems: Mapping[str, System], over_speakers: Sums | None, over_utterances: Sums
+    result: Mapping[str, Any], systems: Mapping[str, System], over_speakers: Ends | None, over_utterances: Ends
 ) -> dict[str, Any]:
     pairs = list(zip(systems[FROM], systems[TO], strict=True))
     gains = [old.counts.errors - new.counts.errors for old, new in pairs]

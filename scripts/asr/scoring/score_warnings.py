@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import statistics
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,32 +17,28 @@ from asr.core.errors import RecipeError
 from asr.core.manifest import Utterance
 from asr.core.names import UNKNOWN_SPEAKER
 from asr.core.run_records import DecodeRecord, read_decode
-from asr.scoring.notes import Note, note
+from asr.scoring.notes import note
 
 FEW_CLIPS = 2  # of a person who was recorded on purpose there are more
 _EXAMPLES = 5
 
 
 class ScoreWarning(NamedTuple):
-    """``note`` says what is doubtful; ``examples`` are keys, for the screen only."""
+    """A kind of notes.yaml with its ``values``; ``examples`` are keys, for the screen only."""
 
     kind: str
     path: Path
-    note: Note
+    values: Mapping[str, Any] = {}
     examples: Sequence[str] = ()
 
     def published(self) -> dict[str, str]:
         """Return the warning as score.json has it."""
-        return {"kind": self.kind, **self.note}
+        return {"kind": self.kind, **note(self.kind, **self.values)}
 
     def __str__(self) -> str:
         more = len(self.examples) - _EXAMPLES
         some = ", ".join(self.examples[:_EXAMPLES]) + (f" and {more:,} more" if more > 0 else "")
-        return f"warning: {self.path}: {self.note['en']}{f': {some}' if some else ''}"
-
-
-def _warning(kind: str, path: Path, examples: Sequence[str] = (), **values: Any) -> ScoreWarning:
-    return ScoreWarning(kind, path, note(kind, **values), examples)
+        return f"warning: {self.path}: {self.published()['en']}{f': {some}' if some else ''}"
 
 
 def clips_per_speaker(references: Sequence[Utterance]) -> dict[str, Any] | None:
@@ -57,14 +53,15 @@ def about_references(path: Path, references: Sequence[Utterance]) -> list[ScoreW
     """Return what is doubtful about speakers and clips of a test set."""
     warnings, clips, speakers = [], clips_per_speaker(references), len({clip.speaker for clip in references})
     if clips is None:
-        warnings.append(_warning("unknown_speakers", path))
+        warnings.append(ScoreWarning("unknown_speakers", path))
     elif clips["median"] <= FEW_CLIPS and speakers > 1:
         values = {"speakers": speakers, "median": clips["median"], "s": "s" * (clips["median"] != 1)}
-        warnings.append(_warning("few_clips_per_speaker", path, **values))
+        warnings.append(ScoreWarning("few_clips_per_speaker", path, values))
     first: dict[object, str] = {}
     repeated = [clip.key for clip in references if first.setdefault(file_identity(clip), clip.key) != clip.key]
     if repeated:
-        warnings.append(_warning("repeated_clips", path, repeated, repeated=len(repeated), clips=len(references)))
+        values = {"repeated": len(repeated), "clips": len(references)}
+        warnings.append(ScoreWarning("repeated_clips", path, values, repeated))
     return warnings
 
 
@@ -77,9 +74,10 @@ def about_hypotheses(path: Path, name: str, references: Path, missing: Sequence[
     """Return what is doubtful about a system's file: decoded from another manifest, or without some of the clips."""
     warnings, record = [], decode_record(path)
     if record and record.get("inputs", {}).get("manifest") != sha256_file(references):
-        warnings.append(_warning("another_manifest", path, name=name))
+        warnings.append(ScoreWarning("another_manifest", path, {"name": name}))
     if missing:
-        warnings.append(_warning("missing_hypotheses", path, missing, name=name, missing=len(missing), clips=clips))
+        values = {"name": name, "missing": len(missing), "clips": clips}
+        warnings.append(ScoreWarning("missing_hypotheses", path, values, missing))
     return warnings
 
 
@@ -87,7 +85,8 @@ def about_training(path: Path, train: Sequence[Utterance], references: Sequence[
     """Return that the test set has speakers who were trained on."""
     speakers = {utterance.speaker for utterance in references} - {UNKNOWN_SPEAKER}
     trained = speakers & {utterance.speaker for utterance in train}
-    return [_warning("trained_speakers", path, trained=len(trained), speakers=len(speakers))] if trained else []
+    values = {"trained": len(trained), "speakers": len(speakers)}
+    return [ScoreWarning("trained_speakers", path, values)] if trained else []
 
 
 def refuse_trained(train: Sequence[Utterance], train_path: Path, references: Sequence[Utterance], path: Path) -> None:

@@ -58,23 +58,16 @@ def has_digits(text: str) -> bool:
     return _DIGIT.search(text) is not None
 
 
-def plain(text: str) -> str:
+def _plain(text: str) -> str:
     """Return ``text`` with ASCII digits for all others, and without NUL and surrogates, which wetext refuses."""
-    return "".join(map(_plain, text))
-
-
-def _plain(char: str) -> str:
-    category = unicodedata.category(char)
-    if category == "Nd":
-        return str(unicodedata.decimal(char))
-    if category in ("Cs", "Cf"):
-        return ""
-    return " " if category == "Cc" else {"\u2044": "/", "\u2215": "/"}.get(char, char)  # ½ is 1⁄2 in NFKC
+    text = _DIGIT.sub(lambda digit: str(int(digit[0])), text.translate({0x2044: "/", 0x2215: "/"}))  # ½ is 1⁄2 in NFKC
+    replaced = {"Cc": " ", "Cf": "", "Cs": ""}
+    return "".join(replaced.get(unicodedata.category(char), char) for char in text)
 
 
 def split_numbers(text: str) -> tuple[list[str], list[Number]]:
     """Return the parts of ``text`` (NFKC) before, between and behind its numbers, which hold no digit; and these."""
-    text, parts, numbers, end = plain(text), [], [], 0
+    text, parts, numbers, end = _plain(text), [], [], 0
     while match := _NUMBER.search(text, end):
         parts.append(text[end : match.start()])
         written, before, end = match[0], text[max(0, match.start() - 6) : match.start()], match.end()
