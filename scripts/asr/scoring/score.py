@@ -208,6 +208,17 @@ def _by_column(systems: Mapping[str, System], table: groups.SpeakerTable, column
     return _by(systems, lambda one: table.value(column, one.utterance.speaker), table.values(column, speakers))
 
 
+def _reference(references: Sequence[Utterance], n_empty_ref: int) -> dict[str, Any]:
+    return {
+        "n_utt": len(references),
+        "n_speakers": len({utterance.speaker for utterance in references} - {UNKNOWN_SPEAKER}),
+        "clips_per_speaker": clips_per_speaker(references),
+        "n_empty_ref": n_empty_ref,
+        "hours": sum(utterance.duration for utterance in references) / 3600,
+        "digest": corpus_digest(references),
+    }
+
+
 def score(
     references: Sequence[Utterance],
     systems: Mapping[str, System],
@@ -232,14 +243,7 @@ def score(
         "normalizer": version(request.without),
         "seed": request.seed,
         "replicates": request.replicates,
-        "reference": {
-            "n_utt": len(references),
-            "n_speakers": len(speakers - {UNKNOWN_SPEAKER}),
-            "clips_per_speaker": clips_per_speaker(references),
-            "n_empty_ref": next(iter(rows.values()))["n_empty_ref"],
-            "hours": sum(utterance.duration for utterance in references) / 3600,
-            "digest": corpus_digest(references),
-        },
+        "reference": _reference(references, next(iter(rows.values()))["n_empty_ref"]),
         "warnings": [warning.published() for warning in warnings],
         "systems": rows,
         "by_speaker": by_speaker,
