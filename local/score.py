@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 try:
@@ -22,10 +23,13 @@ except ModuleNotFoundError:
 from asr.core.errors import UsageError
 from asr.core.files import read_json
 from asr.core.made_by import mark, refuse_others
-from asr.scoring import compare
-from asr.scoring.groups import check_columns
+from asr.core.manifest import Utterance, read_manifest
+from asr.core.names import UNKNOWN_SPEAKER, known_speakers
+from asr.scoring import compare, files
+from asr.scoring.groups import SpeakerTable, read_speaker_table, rows_by_speaker
 from asr.scoring.normalize import OPTIONS
-from asr.scoring.score_files import Inputs, score_files
+from asr.scoring.score import Request, score, score_hypotheses
+from asr.scoring.score_warnings import about_hypotheses, about_references, about_training, refuse_trained
 from asr.scoring.tables import screen_table
 from cdsd_facts import REFERENCE_LINES
 
@@ -60,35 +64,60 @@ def _without(text: str) -> frozenset[str]:
     return names
 
 
+def _columns(arguments: argparse.Namespace) -> list[str]:
+    if arguments.group_by and not arguments.speaker_table:
+        raise UsageError(f"--group-by {arguments.group_by}: needs --speaker-table")
+    return arguments.group_by.split(",") if arguments.group_by else []
+
+
 def _is_cdsd(reference: Path) -> bool:
     """Return whether stage 1, whose statistics.json stands beside the manifest, made it of CDSD (--cdsd)."""
     path = reference.parent / "statistics.json"
     return path.is_file() and read_json(path, "run stage 1 again").get("corpus", {}).get("cdsd") is True
 
 
+def _speaker_table(path: Path | None, columns: Sequence[str], references: Sequence[Utterance]) -> SpeakerTable | None:
+    speakers = {utterance.speaker for utterance in references}
+    if path is None or speakers == {UNKNOWN_SPEAKER}:
+        return None
+    table = read_speaker_table(path, speakers, columns)
+    if table.others and not columns:
+        how = "name it to --group-by (of run.sh: report_conf.publish_columns) to group by it, and so to publish it"
+        print(f"note: {path}: not used: {', '.join(sorted(table.others))}; {how}")
+    return table
+
+
 def _score(arguments: argparse.Namespace) -> None:
+    """Score the files into --out. RecipeError where one is not what it should be, or a test clip was trained on."""
     for name in ("ref", "hyp", "out"):
         if getattr(arguments, name) is None:
             raise UsageError(f"--{name} is missing; see --help")
     if arguments.seed < 0:
         raise UsageError(f"--seed {arguments.seed}: must not be below 0")
+    columns, without = _columns(arguments), _without(arguments.without)
+    lines = REFERENCE_LINES if _is_cdsd(arguments.ref) else ()
+    references = known_speakers(read_manifest(arguments.ref))
+    refuse_others(arguments.out, "score", files.FILES)
+    train = read_manifest(arguments.train) if arguments.train else None
+    refuse_trained(train or (), arguments.train, references, arguments.ref)
+    table = _speaker_table(arguments.speaker_table, columns, references)
+    request = Request(train, table, without, arguments.seed, lines)
     hypotheses = {"baseline": arguments.baseline} if arguments.baseline else {}
     hypotheses["tuned"] = arguments.hyp
-    inputs = Inputs(arguments.ref, hypotheses, arguments.train, arguments.speaker_table, _columns(arguments))
-    lines = REFERENCE_LINES if _is_cdsd(arguments.ref) else ()
-    result, warnings = score_files(inputs, arguments.out, _without(arguments.without), arguments.seed, lines)
+    systems = {name: score_hypotheses(references, path, request) for name, path in hypotheses.items()}
+    warnings = about_references(arguments.ref, references) + about_training(arguments.ref, train or (), references)
+    for name, path in hypotheses.items():
+        missing = [one.utterance.key for one in systems[name] if one.decoded is None]
+        warnings += about_hypotheses(path, name, arguments.ref, missing, len(references))
+    result = score(references, systems, request, warnings)
+    files.write_all(arguments.out, systems, result)
     for warning in warnings:
         print(warning, file=sys.stderr)
     print(screen_table(result))
-    print("who S1, S2, … are is in per_speaker.tsv; what may be published is in README.md")
-    files = "score.json, per_utterance.tsv, per_speaker.tsv, confusions.tsv, ref.trn and others"
-    print(f"written to {arguments.out}: {files}")
-
-
-def _columns(arguments: argparse.Namespace) -> list[str]:
-    if arguments.group_by and not arguments.speaker_table:
-        raise UsageError(f"--group-by {arguments.group_by}: needs --speaker-table")
-    return arguments.group_by.split(",") if arguments.group_by else []
+    renamed = any(name.startswith("S") for name in result["by_speaker"])
+    print(f"{'who S1, S2, … are is in per_speaker.tsv; ' * renamed}what may be published is in README.md")
+    written = "score.json, per_utterance.tsv, per_speaker.tsv, confusions.tsv, ref.trn and others"
+    print(f"written to {arguments.out}: {written}")
 
 
 def _compare(arguments: argparse.Namespace) -> None:
@@ -109,7 +138,7 @@ def main() -> None:
     elif arguments.check_table:
         columns = _columns(arguments)
         if arguments.speaker_table:
-            check_columns(arguments.speaker_table, columns)
+            rows_by_speaker(arguments.speaker_table, columns)
     else:
         _score(arguments)
 

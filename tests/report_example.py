@@ -15,7 +15,7 @@ import soundfile
 from asr.core.files import write_json, write_text
 from asr.progress.record import ProgressFile, Records
 from asr.reporting.page import html_of
-from asr.scoring.verdict import verdict_note
+from asr.scoring.notes import verdict_note
 from cdsd_facts import REFERENCE_LINES
 
 CHARACTERS = "今天气很好我们去公园看花吃饭喝水开门关灯打电话给妈爸请说慢一点再来次谢不客是的没有"

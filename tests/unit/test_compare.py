@@ -92,6 +92,14 @@ def test_few_speakers_are_said_to_be_few(tmp_path):
     assert header[-4:] == ["sign-flip p", "adjusted", "MAPSSWE p", "adjusted"]
 
 
+@pytest.mark.parametrize("speakers", [2, 5])
+def test_a_runs_interval_is_the_same_whatever_it_is_compared_with(tmp_path, speakers):
+    items = references(speakers=speakers)
+    a, b, c = (run(tmp_path, name, wrong, items=items) for name, wrong in (("a", 0.2), ("b", 0.1), ("c", 0.4)))
+    systems = [compare(read_runs(runs), count=100)["systems"] for runs in ([a, b], [a, c], [c, a, b])]
+    assert len({tuple(row["ci95"]) for rows in systems for row in rows if row["name"] == "a"}) == 1
+
+
 def test_the_interval_of_a_difference_is_that_over_speakers(tmp_path):
     runs = [run(tmp_path, name, wrong) for name, wrong in (("good", 0.1), ("poor", 0.5))]
     found = compare(read_runs(runs))

@@ -13,8 +13,9 @@ from pypinyin import Style, lazy_pinyin
 from pypinyin.contrib.tone_convert import to_initials
 
 from asr.scoring.cer import align
-from asr.scoring.mandarin import INITIALS, NOTE, NOTE_ZH, TONES, analyse, character_confusions, read
+from asr.scoring.mandarin import INITIALS, TONES, analyse, character_confusions, read
 from asr.scoring.normalize import scoring_form
+from asr.scoring.notes import note
 
 MATRICES = {"tone": "syllables", "initial": "pairs", "final": "pairs"}
 
@@ -159,10 +160,11 @@ def test_confusions_of_characters():
 
 
 def test_the_approximation_is_stated():
-    assert "pypinyin" in NOTE
-    assert "sandhi" in NOTE
-    assert "pypinyin" in NOTE_ZH
-    assert "变调" in NOTE_ZH
+    stated = note("syllables")
+    assert "pypinyin" in stated["en"]
+    assert "sandhi" in stated["en"]
+    assert "pypinyin" in stated["zh"]
+    assert "变调" in stated["zh"]
 
 
 _TEXT = st.text("妈马骂四十是银行航长大很了解还钱有一不个绿路嗯儿aÉ龦", max_size=12) | st.text(

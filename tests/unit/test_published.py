@@ -22,9 +22,8 @@ from asr.preparation.splits.split_file import Split
 from asr.reporting.page import write_html
 from asr.reporting.results_md import results
 from asr.scoring.compare import compare, read_runs, write
-from asr.scoring.files import read_table
+from asr.scoring.files import read_score, read_table
 from asr.scoring.score import Request, score
-from asr.scoring.score_json import read_score
 from tests.patience import PATIENCE
 from tests.report_example import bare_page
 from tests.scored import systems_of

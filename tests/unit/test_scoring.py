@@ -16,9 +16,8 @@ from asr.core.manifest import Utterance, read_manifest, write_manifest
 from asr.core.text_tables import markdown_table, text_table
 from asr.reporting import provenance
 from asr.reporting.results_md import results
+from asr.scoring.notes import speaker_note, verdict
 from asr.scoring.score import Request, score, score_hypotheses, total
-from asr.scoring.speaker_note import speaker_note
-from asr.scoring.verdict import verdict
 from tests.attacked import call
 from tests.patience import PATIENCE
 from tests.report_example import bare_page
@@ -142,6 +141,13 @@ def test_two_speakers_have_no_interval_and_the_reason_is_given(files):
     done = run(files)
     assert result_of(files)["systems"]["tuned"]["ci95"] is None
     assert "no interval over speakers: 2 speakers, at least 4 are needed" in done.stdout
+
+
+def test_who_is_who_is_said_only_where_a_speaker_has_another_name(files):
+    said = "who S1, S2, … are is in per_speaker.tsv"
+    assert said not in run(files).stdout
+    write_manifest(files / "ref.jsonl", [clip._replace(speaker=f"Li{clip.speaker}") for clip in REFERENCES])
+    assert said in run(files).stdout
 
 
 def test_without_baseline_and_without_train(files):

@@ -122,12 +122,6 @@ def test_the_version_names_what_was_left_out():
     assert version(["fillers", "erhua"]) == version(("erhua", "fillers")) == "zh-3, without erhua, fillers"
 
 
-def test_an_option_that_does_not_exist_is_refused():
-    for function in (version, lambda without: scoring_form("好", without)):
-        with pytest.raises(ValueError, match=r"without 'filler'.*erhua, fillers"):
-            function({"filler"})
-
-
 # Traditional, erhua, fillers, digits and everything that can stand beside a number.
 _DENSE = st.text(
     '0123456789２٣①½，。,.:/%-~ +￥$两二第个個隻点年月日号万亿臺灣乾隆著作花儿兒子嗯啊kmgp"\\{}<>℃|\x00\ud800\u200b😀'

@@ -20,6 +20,7 @@ EXAMPLES = {
     "a circle is a zero": ("二 ○ 一二年", "二〇一二年"),
     "a tag is no word": ("你好<unk>世界<|zh|>", "你好世界"),
     "a mark between Latin letters goes": ("don't", "dont"),
+    "a character that becomes two hides no blank": ("㎏ 3 ㎡ a", "kg 3 m2 a"),
     "blanks outside go": (" 你好 \u3000", "你好"),
     "a mark alone between blanks": ("你 ， 好", "你好"),
     "marks alone": ("，。 ！", ""),

@@ -17,10 +17,11 @@ from asr.core.manifest import Utterance, read_manifest
 from asr.core.names import known_speakers
 from asr.scoring.files import write_all
 from asr.scoring.groups import SpeakerTable, read_speaker_table
+from asr.scoring.headline import speakers
+from asr.scoring.notes import verdict, verdict_note
 from asr.scoring.score import SYSTEMS, Request, Scored, score, score_hypotheses, total
 from asr.scoring.score_warnings import about_references, clips_per_speaker
-from asr.scoring.tables import interval, percent, speakers_in
-from asr.scoring.verdict import verdict, verdict_note
+from asr.scoring.tables import interval, percent
 
 if TYPE_CHECKING:
     from asr.experiments.driver import Run
@@ -123,4 +124,4 @@ def widened(point: float, ci95: Sequence[float] | None, rates: Sequence[float]) 
 def line(result: Mapping[str, Any]) -> str:
     """The outcome in a line."""
     said = [f"{name} {percent(row['cer'])} % ({interval(row['ci95'])})" for name, row in result["systems"].items()]
-    return f"CER {', '.join(said)}; {speakers_in(result['reference'])}"
+    return f"CER {', '.join(said)}; {speakers(result['reference'])['en']}"

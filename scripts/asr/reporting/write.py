@@ -17,7 +17,7 @@ from asr.core.made_by import claim
 from asr.core.run_folder import RunFolder
 from asr.reporting.facts import in_common
 from asr.reporting.results_md import results
-from asr.scoring.score_json import read_score
+from asr.scoring.files import read_score
 
 
 def title_of(exp: Path, score: dict[str, Any]) -> str:

@@ -7,8 +7,6 @@ other speakers would give is asr.scoring.speaker_interval's question.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -23,27 +21,22 @@ def resample_utterances(table: ArrayLike, seed: int, count: int = REPLICATES) ->
     """Return column sums of replicates: int64 [count, columns] of ``table`` [utterances, columns] of integers.
 
     The result depends on the rows and the seed, not on the rows' order. Drawing n rows is drawing how often each
-    distinct row comes: a multinomial. Many utterances share their few numbers, and the multinomial's cost does not grow
-    with the utterances; few are drawn one by one.
+    distinct row comes, a multinomial, which costs less where many utterances share their few numbers.
     """
     generator, table = np.random.default_rng(seed), np.asarray(table, dtype=np.int64)
     rows, often = np.unique(table, axis=0, return_counts=True)
-    size = len(table)
-    if len(rows) * _BINOMIAL < size:
-        step = max(1, _CELLS_AT_ONCE // len(rows))
-        parts = [generator.multinomial(size, often / size, size=many) @ rows for many in _steps(count, step)]
-        return np.concatenate(parts)
-    columns, step = np.repeat(rows, often, axis=0).T, max(1, _CELLS_AT_ONCE // size)
+    size, by_multinomial = len(table), len(rows) * _BINOMIAL < len(table)
+    columns = np.repeat(rows, often, axis=0).T
+    step = max(1, _CELLS_AT_ONCE // (len(rows) if by_multinomial else size))
     parts = []
-    for many in _steps(count, step):
-        drawn = generator.integers(size, size=(many, size), dtype=np.int32)
-        parts.append(np.stack([column[drawn].sum(axis=1) for column in columns], axis=1))
-    return np.concatenate(parts)
-
-
-def _steps(count: int, step: int) -> Iterator[int]:
     for start in range(0, count, step):
-        yield min(step, count - start)
+        many = min(step, count - start)
+        if by_multinomial:
+            parts.append(generator.multinomial(size, often / size, size=many) @ rows)
+        else:
+            drawn = generator.integers(size, size=(many, size), dtype=np.int32)
+            parts.append(np.stack([column[drawn].sum(axis=1) for column in columns], axis=1))
+    return np.concatenate(parts)
 
 
 def interval(sums: np.ndarray, statistic: Statistic, lowest: float = -np.inf) -> list[float] | None:

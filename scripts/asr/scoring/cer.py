@@ -49,9 +49,8 @@ class ErrorCounts:
 
     @classmethod
     def total(cls, counts: Iterable[ErrorCounts]) -> ErrorCounts:
-        """Return the sum: ``sum(counts, ErrorCounts())`` in a tenth of the time."""
-        rows = [(one.sub, one.del_, one.ins, one.hits) for one in counts]
-        return cls(*map(sum, zip(*rows, strict=True)))
+        """Return the sum."""
+        return sum(counts, cls())
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields of score.json."""
@@ -103,9 +102,8 @@ def count_errors(chunks: Iterable[Chunk]) -> ErrorCounts:
 
 
 def align_all(pairs: Iterable[tuple[str, str]]) -> list[Alignment]:
-    """Return ``align`` of each pair (reference, hypothesis), in order. Equal pairs are aligned once."""
-    aligned: dict[tuple[str, str], Alignment] = {}
-    return [aligned.get(pair) or aligned.setdefault(pair, align(*pair)) for pair in pairs]
+    """Return ``align`` of each pair (reference, hypothesis), in order."""
+    return [align(*pair) for pair in pairs]
 
 
 def _steps(reference: str, hypothesis: str) -> Iterator[tuple[str, str, str]]:

@@ -29,7 +29,7 @@ TAG = re.compile(r"(?a:[<＜](?:\|[!-;=?-{}~]*\||/?[A-Za-z][\w./:-]*)[>＞])")
 
 
 def spelt_out(text: str) -> str:
-    """``text`` with the character that is spoken for each that looks like a symbol; as long as ``text``.
+    """Return ``text`` with the character that is spoken for each that looks like a symbol; as long as ``text``.
 
     ○ and ◯ beside a Han numeral are 〇, and so is a letter O between two; radicals are their ideographs; 々 is the
     character before it.
@@ -43,5 +43,5 @@ def spelt_out(text: str) -> str:
 
 
 def without_tags(text: str) -> str:
-    """``text`` with a blank for each tag."""
-    return TAG.sub(" ", text) if ">" in text or "＞" in text else text
+    """Return ``text`` with a blank for each tag."""
+    return TAG.sub(" ", text)

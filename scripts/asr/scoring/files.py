@@ -1,4 +1,4 @@
-"""The scorer's files beside score.json: tables by utterance and speaker, confusions, and trn files for sclite."""
+"""The files of a score folder: score.json, tables by utterance and speaker, confusions, and trn files for sclite."""
 
 from __future__ import annotations
 
@@ -7,34 +7,31 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from json.encoder import encode_basestring as quoted
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from asr.core.errors import RecipeError, at
-from asr.core.files import atomic_open, write_json
+from asr.core.files import atomic_open, read_json, write_json
 from asr.core.made_by import mark as mark_folder
 from asr.core.names import published_names
+from asr.core.run_folder import rerun
 from asr.scoring import mandarin
 from asr.scoring.cer import Chunk
 from asr.scoring.groups import rate
-from asr.scoring.score import Scored, System
+from asr.scoring.score import SCHEMA_VERSION, Scored, System
 
+FILES = ("score.json", "per_utterance.tsv", "per_speaker.tsv", "confusions.tsv", "*.trn")
 COUNTS = ("sub", "del", "ins", "hits")
 _MARKS = {"equal": "=", "substitute": "s", "delete": "d", "insert": "i"}
-_ESCAPES = (("\\", "\\\\"), ("\t", "\\t"), ("\n", "\\n"), ("\r", "\\r"))
-_UNESCAPED = {escaped: char for char, escaped in _ESCAPES}
-_ESCAPE = re.compile(r"\\.?", re.DOTALL)
-_ODD = re.compile(r"[\\\t\n\r\ud800-\udfff]")
+_OPERATIONS = {mark: operation for operation, mark in _MARKS.items()}
+_ESCAPED = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
+_CHARACTERS = {escaped: char for char, escaped in _ESCAPED.items()}
 
 
 def _field(value: object) -> str:
     text = "" if value is None else f"{value:.6f}" if isinstance(value, float) else str(value)
-    if not _ODD.search(text):
-        return text
-    for char, escaped in _ESCAPES:
-        text = text.replace(char, escaped)
+    text = text.translate(str.maketrans(_ESCAPED))
     return text.encode("utf-8", "backslashreplace").decode("utf-8")  # a lone surrogate has no bytes
 
 
@@ -46,19 +43,18 @@ def _write_tsv(path: str | os.PathLike[str], header: Sequence[str], rows: Iterab
 
 def runs(chunks: Sequence[Chunk]) -> str:
     """Return an alignment as per_utterance.tsv has it: JSON, [["=", both], ["s", ref, hyp], ["d", ref], ["i", hyp]]."""
-    parts = []
-    for operation, ref, hyp in chunks:
-        texts = f"{quoted(ref)},{quoted(hyp)}" if operation == "substitute" else quoted(ref or hyp)
-        parts.append(f'["{_MARKS[operation]}",{texts}]')
-    return f"[{','.join(parts)}]"
+    parts = [
+        [_MARKS[operation], ref, hyp] if operation == "substitute" else [_MARKS[operation], ref or hyp]
+        for operation, ref, hyp in chunks
+    ]
+    return json.dumps(parts, ensure_ascii=False, separators=(",", ":"))
 
 
 def parse_runs(text: str) -> tuple[Chunk, ...]:
     """Return the alignment that ``runs`` has written. ValueError where it is none."""
-    operations = {mark: operation for operation, mark in _MARKS.items()}
     chunks = []
     for mark, *texts in json.loads(text):
-        operation = operations.get(mark)
+        operation = _OPERATIONS.get(mark)
         if operation is None or len(texts) != 1 + (operation == "substitute"):
             raise ValueError(f"no run of an alignment: {mark!r}")
         ref = "" if operation == "insert" else texts[0]
@@ -79,7 +75,7 @@ def write_all(folder: Path, systems: Mapping[str, System], result: Mapping[str, 
 
 
 def write_per_utterance(path: str | os.PathLike[str], systems: Mapping[str, System]) -> None:
-    """One row an utterance: counts and alignment of each system on normalised text, then the texts as written."""
+    """Write a row an utterance: counts and alignment of each system on normalised text, then the texts as written."""
     columns = ("status", *COUNTS, "cer", "alignment")
     header = ["key", "speaker", "text", "duration", "rate", "ref_len"]
     header += [f"{name}_{column}" for name in systems for column in columns]
@@ -89,9 +85,8 @@ def write_per_utterance(path: str | os.PathLike[str], systems: Mapping[str, Syst
 
 
 def _utterance(systems: Sequence[Scored], folder: str) -> list[object]:
-    first, utterance = systems[0], systems[0].utterance
-    length = first.counts.ref_len
-    row: list[object] = [utterance.key, utterance.speaker, first.text, utterance.duration]
+    utterance, length = systems[0].utterance, systems[0].counts.ref_len
+    row: list[object] = [utterance.key, utterance.speaker, systems[0].text, utterance.duration]
     row += [rate(length, utterance.duration), length]
     for one in systems:
         counts = one.counts
@@ -102,6 +97,17 @@ def _utterance(systems: Sequence[Scored], folder: str) -> list[object]:
     return [*row, audio, written, *(one.decoded for one in systems)]
 
 
+def read_score(folder: Path) -> dict[str, Any]:
+    """Return the score.json of a score folder. RecipeError where there is none, or one of another version."""
+    path = folder / "score.json"
+    score = read_json(path, "run stage 5, which scores, first")
+    version = score.get("schema_version")
+    if version != SCHEMA_VERSION:
+        again = rerun(folder.resolve().parent, 5)
+        raise RecipeError(f"{path}: schema_version {version}, not {SCHEMA_VERSION}: score again: {again}")
+    return score
+
+
 def read_table(path: Path) -> list[dict[str, str]]:
     """Return the rows of a table that this module has written, by column. RecipeError where it is none."""
     try:
@@ -110,23 +116,19 @@ def read_table(path: Path) -> list[dict[str, str]]:
         raise RecipeError(f"{path}: no such file; run stage 5, which scores, first") from None
     except UnicodeDecodeError:
         raise RecipeError(f"{path}: not UTF-8; score again") from None
-    header, rows = lines[0].split("\t"), []
-    for number, line in enumerate(lines[1:-1], 2):
-        cells = line.split("\t")
+    header, *rows = [line.split("\t") for line in lines[:-1]] or [[]]
+    for number, cells in enumerate(rows, 2):
         if len(cells) != len(header):
             raise RecipeError(f"{at(path, number)}: {len(cells)} cells, the header has {len(header)}; score again")
-        rows.append(dict(zip(header, map(_unescaped, cells), strict=True)))
-    return rows
+    return [dict(zip(header, map(_unescaped, cells), strict=True)) for cells in rows]
 
 
-def _unescaped(text: str) -> str:
-    if "\\" not in text:
-        return text
-    return _ESCAPE.sub(lambda match: _UNESCAPED.get(match[0], match[0]), text)
+def _unescaped(cell: str) -> str:
+    return re.sub(r"\\[\\tnr]", lambda match: _CHARACTERS[match[0]], cell)
 
 
 def write_per_speaker(path: str | os.PathLike[str], result: Mapping[str, Any], speakers: Iterable[str]) -> None:
-    """One row a speaker; ``low`` and ``high`` are the 95 % interval over this speaker's utterances.
+    """Write a row a speaker; ``low`` and ``high`` are the 95 % interval over this speaker's utterances.
 
     ``published`` is what score.json calls the speaker.
     """
@@ -157,19 +159,16 @@ def write_confusions(path: str | os.PathLike[str], systems: Mapping[str, System]
     ``said`` is of the reference, empty for an insertion; ``heard`` of the hypothesis, empty for a deletion. What was
     right is counted for sounds only.
     """
-    _write_tsv(path, ("system", "kind", "said", "heard", "count"), _confusions(systems, result))
-
-
-def _confusions(systems: Mapping[str, System], result: Mapping[str, Any]) -> Iterator[Sequence[object]]:
+    rows: list[Sequence[object]] = []
     for name, scored in systems.items():
         tables = {"character": mandarin.character_confusions((one.reference, one.hypothesis) for one in scored)}
         for kind, table in result["mandarin"]["systems"][name]["confusions"].items():
-            pairs = itertools.product(table["labels"], repeat=2)
-            counts = zip(pairs, itertools.chain.from_iterable(table["matrix"]), strict=True)
-            tables[kind] = Counter({pair: count for pair, count in counts if count})
+            counts = itertools.chain.from_iterable(table["matrix"])
+            tables[kind] = Counter(dict(zip(itertools.product(table["labels"], repeat=2), counts, strict=True)))
         for kind, table in tables.items():
-            for (ref, hyp), count in sorted(table.items(), key=lambda cell: (-cell[1], cell[0])):
-                yield name, kind, ref, hyp, count
+            cells = sorted(table.items(), key=lambda cell: (-cell[1], cell[0]))
+            rows += [(name, kind, said, heard, count) for (said, heard), count in cells if count]
+    _write_tsv(path, ("system", "kind", "said", "heard", "count"), rows)
 
 
 def write_trn(folder: Path, systems: Mapping[str, System]) -> None:
@@ -181,20 +180,16 @@ def write_trn(folder: Path, systems: Mapping[str, System]) -> None:
     """
     for old in folder.glob("*.trn"):
         old.unlink()
+    texts = {name: [one.hypothesis for one in scored] for name, scored in systems.items()}
     first = next(iter(systems.values()))
-    _write_one_trn(folder / "ref.trn", [(one, one.reference) for one in first])
-    for name, scored in systems.items():
-        _write_one_trn(folder / f"{name}.trn", [(one, one.hypothesis) for one in scored])
+    for name, lines in {"ref": [one.reference for one in first], **texts}.items():
+        with atomic_open(folder / f"{name}.trn") as stream:
+            for one, text in zip(first, lines, strict=True):
+                speaker, key = _quoted(one.utterance.speaker, r"[%()\s_-]"), _quoted(one.utterance.key, r"[%()\s]")
+                words = " ".join(text).encode("utf-8", "replace").decode("utf-8")
+                stream.write(f"{words} ({speaker}_{key})\n".lstrip(" "))
 
 
-def _write_one_trn(path: Path, rows: Sequence[tuple[Scored, str]]) -> None:
-    with atomic_open(path) as stream:
-        for one, text in rows:
-            words = " ".join(text).encode("utf-8", "replace").decode("utf-8")
-            name = f"{_plain(one.utterance.speaker, '_-')}_{_plain(one.utterance.key)}"
-            stream.write(f"{words} ({name})\n".lstrip(" "))
-
-
-def _plain(name: str, more: str = "") -> str:
-    """Return ``name`` with what would end an id (brackets, blanks, and of ``more``) in per cent: ids stay unique."""
-    return re.sub(rf"[%()\s{more}]", lambda match: "".join(f"%{byte:02X}" for byte in match[0].encode()), name)
+def _quoted(name: str, pattern: str) -> str:
+    """Return ``name`` with the bytes of what the pattern matches in per cent: ids stay unique."""
+    return re.sub(pattern, lambda match: "".join(f"%{byte:02X}" for byte in match[0].encode()), name)

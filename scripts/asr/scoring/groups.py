@@ -9,15 +9,15 @@ import itertools
 import math
 import os
 import statistics
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from asr.core.errors import RecipeError, at
-from asr.core.manifest import Utterance
 from asr.core.names import plain_name
 
 SEEN, UNSEEN = "seen", "unseen"
-LENGTHS = (("0", 0, 0), ("1", 1, 1), ("2", 2, 2), ("3-5", 3, 5), ("6-10", 6, 10), ("11+", 11, None))
+LENGTHS = {"0": 0, "1": 1, "2": 2, "3-5": 5, "6-10": 10, "11+": math.inf}  # the most characters
 DURATIONS = (1.0, 2.0, 4.0, 8.0)  # seconds
 RATES = (1.0, 2.0, 3.0, 4.0)  # characters per second
 UNKNOWN = "unknown"  # an empty cell, NA, or a speaker that the table lacks
@@ -27,7 +27,7 @@ _MOST_NUMBERS = 4  # a column with more different numbers is halved at its media
 
 def length_group(ref_len: int) -> str:
     """Return the group of a reference of so many normalised characters."""
-    return next(name for name, low, high in LENGTHS if ref_len >= low and (high is None or ref_len <= high))
+    return next(name for name, most in LENGTHS.items() if ref_len <= most)
 
 
 @functools.cache
@@ -47,11 +47,12 @@ def rate(ref_len: int, seconds: float) -> float | None:
     return ref_len / seconds if seconds > 0 else None
 
 
+@dataclass(frozen=True)
 class SpeakerTable:
     """A user's table of the speakers: ``columns`` is {column: {speaker: value}}; ``others`` are not used."""
 
-    def __init__(self, columns: Mapping[str, Mapping[str, str]], others: Collection[str] = ()) -> None:
-        self.columns, self.others = columns, others
+    columns: Mapping[str, Mapping[str, str]]
+    others: Collection[str] = ()
 
     def value(self, column: str, speaker: str) -> str:
         """Return a speaker's value; ``UNKNOWN`` for an empty cell and a speaker that the table lacks."""
@@ -60,20 +61,16 @@ class SpeakerTable:
     def values(self, column: str, speakers: Iterable[str]) -> list[str]:
         """Return the values of ``speakers``, each once, in order: halves from low to high, ``UNKNOWN`` last."""
         values = {self.value(column, speaker) for speaker in speakers}
-        return sorted(values, key=lambda value: (value == UNKNOWN, value.startswith("above "), _order(value)))
+        return sorted(values, key=lambda value: (value == UNKNOWN, value.startswith("above "), _number(value), value))
 
 
-def _order(value: str) -> tuple[float, str]:
-    number = _number(value)
-    return (float("inf") if number is None else number, value)
-
-
-def _number(value: str) -> float | None:
+def _number(value: str) -> float:
+    """Return what a cell says as a number; infinity where it is none."""
     try:
         number = float(value)
     except ValueError:
-        return None
-    return number if math.isfinite(number) else None
+        return math.inf
+    return number if math.isfinite(number) else math.inf
 
 
 def read_speaker_table(path: str | os.PathLike[str], speakers: Collection[str], wanted: Sequence[str]) -> SpeakerTable:
@@ -83,27 +80,28 @@ def read_speaker_table(path: str | os.PathLike[str], speakers: Collection[str], 
     of more than four different numbers (an age) is made ``up to`` and ``above`` its median over these speakers. A
     RecipeError names file and line where the table is no table.
     """
-    columns, rows = _by_speaker(Path(path), wanted)
+    columns, rows = rows_by_speaker(path, wanted)
     tested = {speaker: row for speaker, row in rows.items() if speaker in speakers}
     if not tested:
         raise RecipeError(f"{path}: knows none of the test set's speakers, e.g. {min(speakers, default='none')}")
     taken = {name: _halved({speaker: row[name] for speaker, row in tested.items()}) for name in wanted}
-    return SpeakerTable(taken, set(columns) - set(wanted))
+    return SpeakerTable(taken, columns - set(wanted))
 
 
 def read_column(path: str | os.PathLike[str], column: str) -> dict[str, str]:
     """Return one column of such a table as it is written: {speaker: value}, an empty cell as ``UNKNOWN``."""
-    return {speaker: row[column] for speaker, row in _by_speaker(Path(path), [column])[1].items()}
+    return {speaker: row[column] for speaker, row in rows_by_speaker(path, [column])[1].items()}
 
 
-def check_columns(path: str | os.PathLike[str], wanted: Sequence[str]) -> None:
-    """RecipeError where the file is no table of speakers, or has not all of the ``wanted`` columns."""
-    _by_speaker(Path(path), wanted)
+def rows_by_speaker(path: str | os.PathLike[str], wanted: Sequence[str]) -> tuple[set[str], dict[str, dict[str, str]]]:
+    """Return the names of the columns beside ``speaker``, and {speaker: {column: value}}.
 
-
-def _by_speaker(path: Path, wanted: Sequence[str]) -> tuple[list[str], dict[str, dict[str, str]]]:
-    """Return the names of the columns beside ``speaker``, and {speaker: {column: value}}."""
-    header, rows = _cells(path)
+    RecipeError where the file is no table of speakers, or has not all of the ``wanted`` columns.
+    """
+    (_, first), *rows = _cells(Path(path)) or [(1, [])]
+    header = [name.strip() for name in first]
+    if "speaker" not in header or len(set(header)) != len(header):
+        raise RecipeError(f"{path}:1: the first line must name the columns, each once, and one must be 'speaker'")
     columns = [name for name in header if name and name != "speaker"]
     for name in wanted:
         if name not in columns:
@@ -112,58 +110,37 @@ def _by_speaker(path: Path, wanted: Sequence[str]) -> tuple[list[str], dict[str,
     for line, row in rows:
         if len(row) != len(header):
             raise RecipeError(f"{at(path, line)}: {len(row)} cells, the header has {len(header)}")
-        values = {name: _cell(cell) for name, cell in zip(header, row, strict=True)}
-        values["speaker"] = plain_name(values["speaker"])
-        if values["speaker"] in by_speaker:
-            raise RecipeError(f"{at(path, line)}: duplicate speaker {values['speaker']}")
-        by_speaker[values["speaker"]] = values
-    return columns, by_speaker
+        cells = [UNKNOWN if cell.strip().lower() in _NOTHING else cell.strip() for cell in row]
+        values = dict(zip(header, cells, strict=True))
+        speaker = plain_name(values["speaker"])
+        if speaker in by_speaker:
+            raise RecipeError(f"{at(path, line)}: duplicate speaker {speaker}")
+        by_speaker[speaker] = values
+    return set(columns), by_speaker
 
 
-def _cells(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
+def _cells(path: Path) -> list[tuple[int, list[str]]]:
+    """Return the lines that are not blank, with their numbers. Where tabs part them a quote is a character."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except FileNotFoundError:
         raise RecipeError(f"{path}: no such speaker table") from None
     except UnicodeDecodeError:
         raise RecipeError(f"{path}: not UTF-8; save the table as UTF-8") from None
-    first = text.partition("\n")[0]
-    if "\t" in first:  # tabs need no quotes, so a quote is a character like others
-        lines = enumerate(text.splitlines(), 1)
-        rows = [(number, line.split("\t")) for number, line in lines if line.strip()]
+    if lines and "\t" in lines[0]:
+        reader = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
     else:
-        rows = _comma_separated(path, text)
-    header = [name.strip() for name in rows[0][1]] if rows else []
-    if "speaker" not in header or len(set(header)) != len(header):
-        raise RecipeError(f"{path}:1: the first line must name the columns, each once, and one must be 'speaker'")
-    return header, rows[1:]
-
-
-def _comma_separated(path: Path, text: str) -> list[tuple[int, list[str]]]:
-    reader = csv.reader(text.splitlines(), strict=True)
+        reader = csv.reader(lines, strict=True)
     try:
         return [(reader.line_num, row) for row in reader if any(map(str.strip, row))]
     except csv.Error as error:
         raise RecipeError(f"{at(path, reader.line_num)}: {error}; is a quote left open?") from None
 
 
-def _cell(text: str) -> str:
-    text = text.strip()
-    return UNKNOWN if text.lower() in _NOTHING else text
-
-
 def _halved(values: Mapping[str, str]) -> dict[str, str]:
     numbers = {speaker: _number(value) for speaker, value in values.items() if value != UNKNOWN}
-    if None in numbers.values() or len(set(numbers.values())) <= _MOST_NUMBERS:
+    if math.inf in numbers.values() or len(set(numbers.values())) <= _MOST_NUMBERS:
         return dict(values)
     middle = statistics.median(numbers.values())
     halves = {key: f"up to {middle:g}" if number <= middle else f"above {middle:g}" for key, number in numbers.items()}
     return {key: halves.get(key, UNKNOWN) for key in values}
-
-
-def seen_in(train: Iterable[Utterance] | None, form: Callable[[str], str]) -> Callable[[str], str]:
-    """Return a function that tells SEEN texts of ``train``, in scoring form, from UNSEEN ones; "" without ``train``."""
-    if train is None:
-        return lambda _: ""
-    texts = {form(item.target) for item in train}
-    return lambda text: SEEN if text in texts else UNSEEN

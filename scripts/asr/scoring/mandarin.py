@@ -1,18 +1,14 @@
 """What an error sounds like: syllables, tones, initials and finals of Mandarin, and homophones.
 
-Characters are read by ``pypinyin`` (MIT; words of its dictionary by longest match, else the commonest reading), the
-reference and the hypothesis by the same function, each in its own context. Where a character is recognised right (the
-character alignment of the CER), both sides take the reference's reading, so a polyphone is never an error where the
-character is none. One reading a character, always: what was really pronounced, no text can tell.
-
-Syllables are then aligned on their own, by the same rule as characters (``asr.scoring.cer.align``). A character
-that is not Han, or that has no reading, is a token of its own: counted among the syllables, in no other statistic.
+Characters are read by ``pypinyin`` (MIT), reference and hypothesis each in its own context. A character recognised
+right (in the alignment of the CER) takes the reference's reading on both sides, so that a polyphone is no error there.
+Syllables are then aligned on their own, by the same rule as characters. A character that is not Han, or that has no
+reading, is a token of its own: counted among the syllables, in no other statistic.
 
 - tones: over pairs of Han syllables that are the same without their tone; 5 is the neutral tone.
-- initials and finals: over all pairs of Han syllables of the alignment without tones, right and wrong.
-- initials and finals are those of the Scheme for the Chinese Phonetic Alphabet (汉语拼音方案), where y and w are no
-  initials: the zero initial is ∅, 有 has the final iou and 文 uen; ü is written v (绿 has v, 鱼 too). The vowels of 字
-  and 知 count as i. A syllable without a vowel (嗯 n) is a final of its own.
+- initials and finals: over all pairs of Han syllables of the alignment without tones, right and wrong. They are those
+  of the Scheme for the Chinese Phonetic Alphabet (汉语拼音方案): the zero initial is ∅, 有 has the final iou and 文
+  uen; ü is written v. The vowels of 字 and 知 count as i. A syllable without a vowel (嗯 n) is a final of its own.
 """
 
 from __future__ import annotations
@@ -21,152 +17,130 @@ import functools
 import itertools
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 from asr.scoring.cer import align
 
 # The order of textbooks. A final that is not listed would follow after these.
-_INITIALS = "b p m f d t n l g k h j q x zh ch sh r z c s"
+_INITIALS = "b p m f d t n l g k h j q x zh ch sh r z c s ∅"
 _FINALS = (
     "a o e ê ai ei ao ou an en ang eng er ong i ia ie iao iou ian in iang ing iong "
     "u ua uo uai uei uan uen uang ueng v ve van vn m n ng hm hng"
 )
-ZERO_INITIAL = "∅"
-INITIALS = (*_INITIALS.split(), ZERO_INITIAL)
-FINALS = tuple(_FINALS.split())
+INITIALS, FINALS = tuple(_INITIALS.split()), tuple(_FINALS.split())
 TONES = ("1", "2", "3", "4", "5")
-
-NOTE = (
-    "Syllables and tones are those of a dictionary (pypinyin), not of the recording: each text is read in its own "
-    "context, one reading a character, without tone sandhi, and with 儿 as a syllable of its own. A character "
-    "recognised right takes the reference's reading on both sides, so polyphones (行, 长, 了) make no error there; in "
-    "a wrong character a misread polyphone can."
-)
-NOTE_ZH = (
-    "音节和声调取自词典（pypinyin），不是从录音听出来的：参考文本和识别结果各按自己的上下文注音，每字一个读音，"
-    "不计变调，儿化的“儿”算一个音节。识别正确的字，两边都用参考文本的读音，所以多音字（行、长、了）在那里不会算错；"
-    "识别错误的字若是多音字，注音可能有误。"
-)
-
-# The dictionary has the changed tones of these two in some words only (一个 yí, 不是 bú); here they never change.
-_CITATION = {"一": "yi1", "不": "bu4"}
-_READING = re.compile(r"([a-zê]+)([1-5])")
 
 
 class Syllable(NamedTuple):
-    """One token: a Han syllable, or a character without a reading, whose ``tone`` is empty."""
+    """One token: a Han syllable, or a character without a reading, which is all in ``toned`` and ``toneless``."""
 
-    toned: str  # a code point for syllable and tone: what is aligned are strings
-    toneless: str  # a code point for the syllable without its tone
-    tone: str
-    initial: str
-    final: str
+    toned: str
+    toneless: str
+    tone: str = ""
+    initial: str = ""
+    final: str = ""
 
 
-# An alignment: indices into the two sides, None where one has nothing.
-Path: TypeAlias = "list[tuple[int | None, int | None]]"
+# An alignment: the syllable on either side, None where one has nothing.
+Pairs: TypeAlias = "list[tuple[Syllable | None, Syllable | None]]"
 
 
 def analyse(pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
-    """``mandarin.systems.{name}`` of score.json (docs/scores.md) for pairs of reference and hypothesis in scoring form.
+    """Return ``mandarin.systems.{name}`` of score.json (docs/scores.md) for pairs of texts in scoring form.
 
-    Rates are fractions of sums over all pairs, whose order makes no difference; null where there is nothing to divide
-    by. The matrices count what ``tone.syllables``, ``initial.pairs`` and ``final.pairs`` count.
+    Rates are fractions of sums over all pairs (reference, hypothesis), whose order makes no difference; null where
+    there is nothing to divide by. The matrices count what ``tone.syllables``, ``initial.pairs`` and ``final.pairs``
+    count.
     """
-    tally = _Tally()
-    for (reference, hypothesis), times in Counter(pairs).items():
-        tally.add(reference, hypothesis, times)
-    return tally.as_dict()
+    toned, toneless, homophones = Counter[str](), Counter[str](), Counter[str]()
+    tones, initials, finals = Counter[tuple[str, str]](), Counter[tuple[str, str]](), Counter[tuple[str, str]]()
+    for reference, hypothesis in pairs:
+        said, heard, substitutions = _read_both(reference, hypothesis)
+        for one, other in substitutions:
+            homophones["substitutions"] += 1
+            homophones["same_syllable"] += one.toneless == other.toneless
+            homophones["same_tone"] += one.toned == other.toned
+        with_tones, without = _aligned(said, heard)
+        toned.update(_operation(one and one.toned, other and other.toned) for one, other in with_tones)
+        toneless.update(_operation(one and one.toneless, other and other.toneless) for one, other in without)
+        for one, other in without:
+            if one and other and one.tone and other.tone:
+                tones[one.tone, other.tone] += one.toneless == other.toneless
+                initials[one.initial, other.initial] += 1
+                finals[one.final, other.final] += 1
+    occurring = {final for pair in finals for final in pair}
+    labels = [*(final for final in FINALS if final in occurring), *sorted(occurring.difference(FINALS))]
+    names = ("substitutions", "same_syllable", "same_tone")
+    share = _ratio(homophones["same_tone"], homophones["substitutions"])
+    return {
+        "syllable": _error_rate(toned),
+        "syllable_toneless": _error_rate(toneless),
+        "tone": _pair_rate(tones, "syllables"),
+        "initial": _pair_rate(initials, "pairs"),
+        "final": _pair_rate(finals, "pairs"),
+        "homophones": {**{name: homophones[name] for name in names}, "share": share},
+        "confusions": {
+            "tone": _matrix(tones, TONES),
+            "initial": _matrix(initials, INITIALS),
+            "final": _matrix(finals, labels),
+        },
+    }
 
 
 def character_confusions(pairs: Iterable[tuple[str, str]]) -> Counter[tuple[str, str]]:
-    """How often which character was taken for which: ``(said, heard)``, the errors of the CER's alignment.
+    """Return how often which character was taken for which: ``(said, heard)``, the errors of the CER's alignment.
 
     ``""`` is heard for a deletion and said for an insertion. Characters recognised right are not counted.
     """
-    confusions: Counter[tuple[str, str]] = Counter()
-    for (reference, hypothesis), times in Counter(pairs).items():
-        for said, heard in _aligned(reference, hypothesis):
-            if said is None or heard is None or reference[said] != hypothesis[heard]:
-                key = ("" if said is None else reference[said], "" if heard is None else hypothesis[heard])
-                confusions[key] += times
-    return confusions
+    wrong = (chunk for pair in pairs for chunk in align(*pair).chunks if chunk.operation != "equal")
+    return Counter(both for _, said, heard in wrong for both in itertools.zip_longest(said, heard, fillvalue=""))
 
 
-def read(text: str) -> tuple[Syllable, ...]:
-    """The syllables of ``text``, one for each of its characters (code points)."""
-    cut = _segmenter()
-    return tuple(syllable for word in cut(text) for syllable in _read_word(word))
+def _read_both(
+    reference: str, hypothesis: str
+) -> tuple[list[Syllable], list[Syllable], list[tuple[Syllable, Syllable]]]:
+    """Return the syllables of both texts, and those of Han characters that were taken for another."""
+    said, heard, substitutions = list(read(reference)), list(read(hypothesis)), []
+    i = j = 0
+    for operation, ref, hyp in align(reference, hypothesis).chunks:
+        if operation == "equal":
+            heard[j : j + len(hyp)] = said[i : i + len(ref)]
+        elif operation == "substitute":
+            both = zip(said[i : i + len(ref)], heard[j : j + len(hyp)], strict=True)
+            substitutions += [(one, other) for one, other in both if one.tone and other.tone]
+        i, j = i + len(ref), j + len(hyp)
+    return said, heard, substitutions
 
 
-@dataclass
-class _Tally:
-    """Counts that are only ever added to."""
+def _aligned(said: Sequence[Syllable], heard: Sequence[Syllable]) -> tuple[Pairs, Pairs]:
+    """Return the alignments with tones and without: where the first is minimal without tones too, it is the second."""
+    toned = _align_by("toned", said, heard)
+    toneless = _align_by("toneless", said, heard)
+    errors = [
+        sum(not (one and other and one.toneless == other.toneless) for one, other in each) for each in (toned, toneless)
+    ]
+    return toned, toned if errors[0] == errors[1] else toneless
 
-    syllable: Counter[str] = field(default_factory=Counter)
-    toneless: Counter[str] = field(default_factory=Counter)
-    homophones: Counter[str] = field(default_factory=Counter)
-    tone: Counter[tuple[str, str]] = field(default_factory=Counter)
-    initial: Counter[tuple[str, str]] = field(default_factory=Counter)
-    final: Counter[tuple[str, str]] = field(default_factory=Counter)
 
-    def add(self, reference: str, hypothesis: str, times: int) -> None:
-        said, heard = read(reference), list(read(hypothesis))
-        for i, j in _aligned(reference, hypothesis):
-            if i is None or j is None:
-                continue
-            if reference[i] == hypothesis[j]:
-                heard[j] = said[i]
-            else:
-                self._add_substitution(said[i], heard[j], times)
-        toned = _aligned(_codes(said, 0), _codes(heard, 0))
-        self._count(self.syllable, toned, said, heard, 0, times)
-        toneless = _toneless(toned, said, heard)
-        self._count(self.toneless, toneless, said, heard, 1, times)
-        for i, j in toneless:
-            if i is not None and j is not None and said[i].tone and heard[j].tone:
-                self._add_syllables(said[i], heard[j], times)
+def _align_by(form: str, said: Sequence[Syllable], heard: Sequence[Syllable]) -> Pairs:
+    # What is aligned are strings: a code point for each token.
+    codes: dict[str, str] = {}
+    texts = [
+        "".join(codes.setdefault(getattr(one, form), chr(0x10000 + len(codes))) for one in side)
+        for side in (said, heard)
+    ]
+    ours, theirs = iter(said), iter(heard)
+    pairs: Pairs = []
+    for _, ref, hyp in align(*texts).chunks:
+        pairs += itertools.zip_longest(itertools.islice(ours, len(ref)), itertools.islice(theirs, len(hyp)))
+    return pairs
 
-    def _add_substitution(self, said: Syllable, heard: Syllable, times: int) -> None:
-        if said.tone and heard.tone:
-            self.homophones["substitutions"] += times
-            self.homophones["same_syllable"] += times * (said.toneless == heard.toneless)
-            self.homophones["same_tone"] += times * (said.toned == heard.toned)
 
-    def _add_syllables(self, said: Syllable, heard: Syllable, times: int) -> None:
-        if said.toneless == heard.toneless:
-            self.tone[said.tone, heard.tone] += times
-        self.initial[said.initial, heard.initial] += times
-        self.final[said.final, heard.final] += times
-
-    @staticmethod
-    def _count(
-        counts: Counter[str], path: Path, said: Sequence[Syllable], heard: Sequence[Syllable], level: int, times: int
-    ) -> None:
-        for i, j in path:
-            if i is None or j is None:
-                counts["ins" if i is None else "del"] += times
-            else:
-                counts["hits" if said[i][level] == heard[j][level] else "sub"] += times
-
-    def as_dict(self) -> dict[str, Any]:
-        names = ("substitutions", "same_syllable", "same_tone")
-        homophones: dict[str, Any] = {name: self.homophones[name] for name in names}
-        return {
-            "syllable": _error_rate(self.syllable),
-            "syllable_toneless": _error_rate(self.toneless),
-            "tone": _pair_rate(self.tone, "syllables"),
-            "initial": _pair_rate(self.initial, "pairs"),
-            "final": _pair_rate(self.final, "pairs"),
-            "homophones": homophones | {"share": _ratio(homophones["same_tone"], homophones["substitutions"])},
-            "confusions": {
-                "tone": _matrix(self.tone, TONES),
-                "initial": _matrix(self.initial, INITIALS),
-                "final": _matrix(self.final, _occurring(self.final)),
-            },
-        }
+def _operation(said: str | None, heard: str | None) -> str:
+    if said is None or heard is None:
+        return "ins" if said is None else "del"
+    return "hits" if said == heard else "sub"
 
 
 def _error_rate(counts: Counter[str]) -> dict[str, Any]:
@@ -188,71 +162,31 @@ def _matrix(counts: Counter[tuple[str, str]], labels: Sequence[str]) -> dict[str
     return {"labels": list(labels), "matrix": [[counts[said, heard] for heard in labels] for said in labels]}
 
 
-def _occurring(counts: Counter[tuple[str, str]]) -> list[str]:
-    found = {label for pair in counts for label in pair}
-    return [*(final for final in FINALS if final in found), *sorted(found.difference(FINALS))]
+@functools.lru_cache(maxsize=100_000)
+def read(text: str) -> tuple[Syllable, ...]:
+    """Return the syllables of ``text``, one for each of its characters (code points)."""
+    if not text:
+        return ()
+    from pypinyin import Style, lazy_pinyin  # with its dictionary about half a second: only where something is read
+
+    # errors=list: a reading a character of what it cannot read, too
+    readings = lazy_pinyin(text, style=Style.TONE3, neutral_tone_with_five=True, errors=list)  # type: ignore[arg-type]
+    return tuple(map(_syllable, text, readings))
 
 
-def _aligned(said: str, heard: str) -> Path:
-    return list(_steps(said, heard))
-
-
-def _steps(said: str, heard: str) -> Iterator[tuple[int | None, int | None]]:
-    i = j = 0
-    for _, here, there in align(said, heard).chunks:
-        yield from itertools.zip_longest(range(i, i + len(here)), range(j, j + len(there)))
-        i, j = i + len(here), j + len(there)
-
-
-def _toneless(toned: Path, said: Sequence[Syllable], heard: Sequence[Syllable]) -> Path:
-    """A minimal alignment without tones: the one with tones where it is minimal too, as it has most tones right."""
-    errors = sum(i is None or j is None or said[i].toneless != heard[j].toneless for i, j in toned)
-    codes = _codes(said, 1), _codes(heard, 1)
-    return toned if errors == align(*codes).counts.errors else _aligned(*codes)
-
-
-def _codes(syllables: Sequence[Syllable], level: int) -> str:
-    return "".join([syllable[level] for syllable in syllables])
-
-
-@functools.cache
-def _segmenter() -> Callable[[str], Iterable[str]]:
-    from pypinyin.contrib.mmseg import seg  # with its dictionary about half a second: only where something is read
-
-    return seg.cut
+# The dictionary has the changed tones of these two in some words only (一个 yí, 不是 bú); here they never change.
+_CITATION = {"一": "yi1", "不": "bu4"}
 
 
 @functools.lru_cache(maxsize=100_000)
-def _read_word(word: str) -> tuple[Syllable, ...]:
-    """Word by word and kept: what ``lazy_pinyin`` makes of the whole text, in a tenth of the time."""
-    from pypinyin import Style, lazy_pinyin
-
-    readings = lazy_pinyin(word, style=Style.TONE3, neutral_tone_with_five=True, errors=list)
-    if len(readings) != len(word):
-        return tuple(syllable for char in word for syllable in _read_word(char)) if len(word) > 1 else (_other(word),)
-    return tuple(_syllable(char, _CITATION.get(char, reading)) for char, reading in zip(word, readings, strict=True))
-
-
 def _syllable(char: str, reading: str) -> Syllable:
-    match = _READING.fullmatch(reading)
-    if not match:
-        return _other(char)
     from pypinyin.contrib.tone_convert import to_finals, to_initials
 
+    reading = _CITATION.get(char, reading)
+    match = re.fullmatch(r"([a-zê]+)([1-5])", reading)
+    if not match:
+        return Syllable(f" {char}", f" {char}")  # the letter a is not the syllable a
     toneless, tone = match.groups()
     final = to_finals(toneless, strict=True, v_to_u=False)
-    initial = (to_initials(toneless, strict=True) if final else "") or ZERO_INITIAL
-    return Syllable(_code(reading), _code(toneless), tone, initial, final or toneless)
-
-
-def _other(char: str) -> Syllable:
-    code = _code(f" {char}")  # no syllable begins with a blank: the letter a is not the syllable a
-    return Syllable(code, code, "", "", "")
-
-
-_tokens: dict[str, str] = {}
-
-
-def _code(token: str) -> str:
-    """One code point for one token, the same as long as the program runs."""
-    return _tokens.setdefault(token, chr(0x10000 + len(_tokens)))
+    initial = (to_initials(toneless, strict=True) if final else "") or "∅"
+    return Syllable(reading, toneless, tone, initial, final or toneless)

@@ -7,10 +7,11 @@ of score.json is.
 
 from __future__ import annotations
 
-import json
 import os
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +23,14 @@ from asr.core.kaldi_text import read_text
 from asr.core.manifest import Utterance, corpus_digest
 from asr.core.names import UNKNOWN_SPEAKER, published_names
 from asr.scoring import bootstrap, comparison, groups, mandarin
-from asr.scoring.cer import Alignment, ErrorCounts, align_all
+from asr.scoring.cer import Alignment, ErrorCounts, align
 from asr.scoring.normalize import scoring_form, version
+from asr.scoring.notes import note, silence_note, speaker_note
 from asr.scoring.number_readings import nearest
-from asr.scoring.score_json import SCHEMA_VERSION
-from asr.scoring.score_warnings import ScoreWarning, clips_per_speaker
-from asr.scoring.silence_note import silence_note
+from asr.scoring.score_warnings import ScoreWarning, clips_per_speaker, decode_record
 from asr.scoring.speaker_interval import interval, rate, speaker_sums
-from asr.scoring.speaker_note import speaker_note
 
+SCHEMA_VERSION = 3
 SYSTEMS = ("baseline", "tuned")
 
 
@@ -76,11 +76,7 @@ class Request:
     without: Collection[str] = frozenset()
     seed: int = 0
     reference_lines: Sequence[Mapping[str, Any]] = ()
-    replicates: int = field(default=bootstrap.REPLICATES)
-
-    def form(self, text: str) -> str:
-        """Return ``text`` as it is compared."""
-        return scoring_form(text, self.without)
+    replicates: int = bootstrap.REPLICATES
 
 
 def score_hypotheses(references: Iterable[Utterance], path: str | os.PathLike[str], request: Request) -> list[Scored]:
@@ -90,45 +86,31 @@ def score_hypotheses(references: Iterable[Utterance], path: str | os.PathLike[st
     beside it; a missing hypothesis counts as the empty one.
     """
     hypotheses = read_text(path)
-    _refuse_edited(Path(path))
+    record = decode_record(Path(path))
+    if record is not None and record.get("hyp_sha256") != sha256_file(path):
+        raise RecipeError(f"{path}: not as it was decoded (decode.json): decode again, or score a copy elsewhere")
     ordered = sorted(references, key=lambda utterance: (utterance.speaker, utterance.key))
-    _refuse_other_keys(path, hypotheses, {utterance.key for utterance in ordered})
-    decoded = [hypotheses.get(utterance.key) for utterance in ordered]
-    forms = [request.form(utterance.target) for utterance in ordered]
-    readings = [nearest(form, text or "", request.without) for form, text in zip(forms, decoded, strict=True)]
-    pairs = [(form, text) for form, (text, _) in zip(forms, readings, strict=True)]
-    # The transcript before stage 1 normalised it, and the text as it was decoded.
-    written = [str(utterance.extra.get("transcript", utterance.target)) for utterance in ordered]
-    raw_pairs = [(text, raw or "") for text, raw in zip(written, decoded, strict=True)]
-    aligned = align_all(pairs + raw_pairs)  # most are the same pair twice
-    alignments, raw = aligned[: len(pairs)], aligned[len(pairs) :]
-    seen = groups.seen_in(request.train, request.form)
-    return [
-        Scored(utterance, text, *pair, alignment, as_written.counts, seen(pair[0]), another)
-        for utterance, text, pair, alignment, as_written, (_, another) in zip(
-            ordered, decoded, pairs, alignments, raw, readings, strict=True
-        )
-    ]
-
-
-def _refuse_other_keys(path: str | os.PathLike[str], hypotheses: Mapping[str, str], keys: Collection[str]) -> None:
+    keys = {utterance.key for utterance in ordered}
     extra = [(line, key) for line, key in enumerate(hypotheses, 1) if key not in keys]
     if extra:
         line, first = extra[0]
         more = f" (and {len(extra) - 1:,} more keys)" if len(extra) > 1 else ""
         raise RecipeError(f"{path}:{line}: key {first}{more} is not in the reference; was another test set decoded?")
+    train = None
+    if request.train is not None:
+        train = {scoring_form(utterance.target, request.without) for utterance in request.train}
+    return [_scored(utterance, hypotheses.get(utterance.key), train, request.without) for utterance in ordered]
 
 
-def _refuse_edited(path: Path) -> None:
-    record = path.with_name("decode.json")
-    if path.name != "hyp.txt" or not record.is_file():
-        return
-    try:
-        same = json.loads(record.read_text(encoding="utf-8"))["hyp_sha256"] == sha256_file(path)
-    except (ValueError, KeyError):
-        same = False
-    if not same:
-        raise RecipeError(f"{path}: not as it was decoded ({record}): decode again, or score a copy elsewhere")
+def _scored(
+    utterance: Utterance, decoded: str | None, train: Collection[str] | None, without: Collection[str]
+) -> Scored:
+    reference = scoring_form(utterance.target, without)
+    hypothesis, another_reading = nearest(reference, decoded or "", without)
+    written = str(utterance.extra.get("transcript", utterance.target))  # before stage 1 normalised it
+    text = "" if train is None else groups.SEEN if reference in train else groups.UNSEEN
+    alignment, raw = align(reference, hypothesis), align(written, decoded or "").counts
+    return Scored(utterance, decoded, reference, hypothesis, alignment, raw, text, another_reading)
 
 
 def total(scored: Iterable[Scored]) -> ErrorCounts:
@@ -136,114 +118,105 @@ def total(scored: Iterable[Scored]) -> ErrorCounts:
     return ErrorCounts.total(one.counts for one in scored)
 
 
-def _table(scored: System) -> np.ndarray:
-    """Return int [utterances, 7]: substitutions, deletions, insertions, hits, missing, empty or missing, wrong."""
-    rows = []
-    for one in scored:
-        counts, missing = one.counts, one.decoded is None
-        kinds = (counts.sub, counts.del_, counts.ins, counts.hits)
-        rows.append((*kinds, missing, not one.hypothesis, missing or counts.errors > 0))
-    return np.array(rows, dtype=np.int64).reshape(-1, 7)
-
-
-def _count(table: np.ndarray) -> dict[str, Any]:
-    """Return a *count* of docs/scores.md: what is said of one system on the utterances of ``table``."""
-    *kinds, missing, without_text, wrong = table.sum(axis=0).tolist()
-    counts, size = ErrorCounts(*kinds), len(table)
+def _count(scored: System) -> dict[str, Any]:
+    """Return a *count* of docs/scores.md: what is said of one system on some utterances."""
+    counts, size, statuses = total(scored), len(scored), [one.status for one in scored]
+    missing, empty = statuses.count("missing"), statuses.count("empty")
+    wrong = sum(one.counts.errors > 0 or one.decoded is None for one in scored)
     decoded = counts.hits + counts.sub + counts.ins
     return {
         **counts.as_dict(),
         "n_utt": size,
         "n_missing": missing,
-        "n_empty": without_text - missing,
+        "n_empty": empty,
         "ser": wrong / size if size else None,
-        "empty_rate": without_text / size if size else None,
+        "empty_rate": (missing + empty) / size if size else None,
         "length_ratio": decoded / counts.ref_len if counts.ref_len else None,
     }
 
 
-def _system(scored: System, by_speaker: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _system(scored: System, by_speaker: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """Return what is said of a whole system; ``by_speaker`` are its counts on each speaker that is known."""
-    raw = ErrorCounts.total(one.raw for one in scored)
-    each = [one.counts.cer for one in scored if one.counts.ref_len]
-    speakers = [count["cer"] for count in by_speaker if count["ref_len"]]
     return {
-        **_count(_table(scored)),
+        **_count(scored),
         "ci95": None,
         "ci95_note": None,
         "ci95_utterance": None,
-        "raw_cer": raw.cer,
-        "speaker_mean_cer": sum(speakers) / len(speakers) if speakers else None,
-        "utterance_mean_cer": sum(each) / len(each) if each else None,
+        "raw_cer": ErrorCounts.total(one.raw for one in scored).cer,
+        "speaker_mean_cer": _mean(count["cer"] for count in by_speaker),
+        "utterance_mean_cer": _mean(one.counts.cer for one in scored),
         "n_empty_ref": sum(one.counts.ref_len == 0 for one in scored),
         "n_number_readings": sum(one.number_reading for one in scored),
-        "missing": [one.utterance.key for one in scored if one.decoded is None],
     }
 
 
-class Divider:
-    """Divides the utterances that all systems share into groups, and says of each group what is said of the whole."""
-
-    def __init__(self, systems: Mapping[str, System]) -> None:
-        self.scored = next(iter(systems.values()))
-        self._tables = {name: _table(scored) for name, scored in systems.items()}
-        self._speakers = np.array([one.utterance.speaker for one in self.scored])
-        self._all_known = UNKNOWN_SPEAKER not in self._speakers
-
-    def by(self, group_of: Callable[[Scored], str], names: Sequence[str] = ()) -> dict[str, Any]:
-        """Return {name: *group* of docs/scores.md}; a group without utterances has null for its systems."""
-        labels = np.array([group_of(one) for one in self.scored])
-        return {name: self._group(np.flatnonzero(labels == name)) for name in names or np.unique(labels).tolist()}
-
-    def _group(self, members: np.ndarray) -> dict[str, Any]:
-        speakers = self._speakers[members]
-        counts = {name: self._count(table[members], speakers) for name, table in self._tables.items()}
-        size, known = len(members), set(speakers.tolist()) - {UNKNOWN_SPEAKER}
-        ref_len = next(iter(counts.values()))["ref_len"]
-        shown = {name: count if size else None for name, count in counts.items()}
-        return {"n_utt": size, "n_speakers": len(known), "ref_len": ref_len, **shown}
-
-    def _count(self, table: np.ndarray, speakers: np.ndarray) -> dict[str, Any]:
-        # Of _table's columns: characters are substituted, deleted or right; errors may be inserted too.
-        pairs = np.stack([table[:, [0, 1, 3]].sum(axis=1), table[:, :3].sum(axis=1)], axis=1)
-        ci95 = interval(speaker_sums(pairs, speakers), rate(0), 0.0) if self._all_known else None
-        return {**_count(table), "ci95": ci95}
+def _mean(rates: Iterable[float | None]) -> float | None:
+    known = [rate for rate in rates if rate is not None]
+    return sum(known) / len(known) if known else None
 
 
-def _speaker(one: Scored) -> str:
-    return one.utterance.speaker
+def _by(systems: Mapping[str, System], group_of: Callable[[Scored], str], names: Iterable[str] = ()) -> dict[str, Any]:
+    """Return {name: *group* of docs/scores.md} of the utterances that all systems share."""
+    first = next(iter(systems.values()))
+    members = defaultdict(list)
+    for place, one in enumerate(first):
+        members[group_of(one)].append(place)
+    known = all(one.utterance.speaker != UNKNOWN_SPEAKER for one in first)
+    return {
+        name: _group({system: [scored[place] for place in members[name]] for system, scored in systems.items()}, known)
+        for name in names or sorted(members)
+    }
 
 
-def _rate(one: Scored) -> str:
+def _group(systems: Mapping[str, System], all_speakers_known: bool) -> dict[str, Any]:
+    """Return a *group*; one without utterances has null for its systems."""
+    first = next(iter(systems.values()))
+    speakers = [one.utterance.speaker for one in first]
+    counts: dict[str, Any] = dict.fromkeys(systems)
+    for name, scored in systems.items():
+        if scored:
+            table = np.array([(one.counts.ref_len, one.counts.errors) for one in scored])
+            ci95 = interval(speaker_sums(table, speakers), rate(0), 0.0) if all_speakers_known else None
+            counts[name] = {**_count(scored), "ci95": ci95}
+    known = {*speakers} - {UNKNOWN_SPEAKER}
+    return {"n_utt": len(first), "n_speakers": len(known), "ref_len": total(first).ref_len, **counts}
+
+
+def _groups(systems: Mapping[str, System], request: Request) -> dict[str, Any]:
+    by, table = partial(_by, systems), request.speaker_table
+    by_length = by(lambda one: groups.length_group(one.counts.ref_len), groups.LENGTHS)
+    if not by_length["0"]["n_utt"]:
+        del by_length["0"]
+    return {
+        "text": None if request.train is None else by(lambda one: one.text, (groups.SEEN, groups.UNSEEN)),
+        "length": by_length,
+        "duration": by(
+            lambda one: groups.between(one.utterance.duration, groups.DURATIONS), groups.names_between(groups.DURATIONS)
+        ),
+        "rate": by(_rate_group, groups.names_between(groups.RATES)),
+        "speaker_table": table and {column: _by_column(systems, table, column) for column in table.columns},
+    }
+
+
+def _rate_group(one: Scored) -> str:
     rate = groups.rate(one.counts.ref_len, one.utterance.duration)
     return "" if rate is None else groups.between(rate, groups.RATES)
 
 
-def _groups(divide: Divider, request: Request) -> dict[str, Any]:
-    by_length = divide.by(lambda one: groups.length_group(one.counts.ref_len), [name for name, _, _ in groups.LENGTHS])
-    if not by_length["0"]["n_utt"]:
-        del by_length["0"]
+def _by_column(systems: Mapping[str, System], table: groups.SpeakerTable, column: str) -> dict[str, Any]:
+    speakers = {one.utterance.speaker for one in next(iter(systems.values()))}
+    return _by(systems, lambda one: table.value(column, one.utterance.speaker), table.values(column, speakers))
+
+
+def _reference(references: Sequence[Utterance], n_empty_ref: int) -> dict[str, Any]:
     return {
-        "text": None if request.train is None else divide.by(lambda one: one.text, (groups.SEEN, groups.UNSEEN)),
-        "length": by_length,
-        "duration": divide.by(
-            lambda one: groups.between(one.utterance.duration, groups.DURATIONS),
-            groups.names_between(groups.DURATIONS),
-        ),
-        "rate": divide.by(_rate, groups.names_between(groups.RATES)),
-        "speaker_table": _by_table(divide, request.speaker_table),
+        "n_utt": len(references),
+        "n_speakers": len({utterance.speaker for utterance in references} - {UNKNOWN_SPEAKER}),
+        "clips_per_speaker": clips_per_speaker(references),
+        "n_empty_ref": n_empty_ref,
+        "hours": sum(utterance.duration for utterance in references) / 3600,
+        "digest": corpus_digest(references),
     }
-
-
-def _by_table(divide: Divider, table: groups.SpeakerTable | None) -> dict[str, Any] | None:
-    if table is None:
-        return None
-    speakers = set(map(_speaker, divide.scored))
-
-    def by(column: str) -> dict[str, Any]:
-        return divide.by(lambda one: table.value(column, one.utterance.speaker), table.values(column, speakers))
-
-    return {column: by(column) for column in table.columns}
 
 
 def score(
@@ -252,52 +225,41 @@ def score(
     request: Request,
     warnings: Iterable[ScoreWarning] = (),
 ) -> dict[str, Any]:
-    """Return score.json. ``systems`` is {"tuned": …} or {"baseline": …, "tuned": …}, each of ``score_hypotheses``."""
+    """Return score.json. ``systems`` is {"tuned": …} or {"baseline": …, "tuned": …}, each of ``score_hypotheses``.
+
+    Speakers' names are left out, and keys, which tell them too: per_speaker.tsv and per_utterance.tsv have both.
+    """
     systems = {name: systems[name] for name in SYSTEMS if name in systems}
-    divide = Divider(systems)
     speakers = {utterance.speaker for utterance in references}
-    by_speaker = divide.by(_speaker)
-    known = [] if UNKNOWN_SPEAKER in by_speaker else list(by_speaker.values())
-    rows = {name: _system(scored, [row[name] for row in known]) for name, scored in systems.items()}
+    known = UNKNOWN_SPEAKER not in speakers
+    by_speaker = _by(systems, lambda one: one.utterance.speaker)
+    rows = {
+        name: _system(scored, [row[name] for row in by_speaker.values()] if known else ())
+        for name, scored in systems.items()
+    }
+    pairs = {name: [(one.reference, one.hypothesis) for one in scored] for name, scored in systems.items()}
     result: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "normalizer": version(request.without),
         "seed": request.seed,
         "replicates": request.replicates,
-        "reference": {
-            "n_utt": len(references),
-            "n_speakers": len(speakers - {UNKNOWN_SPEAKER}),
-            "clips_per_speaker": clips_per_speaker(references),
-            "n_empty_ref": next(iter(rows.values()))["n_empty_ref"],
-            "hours": sum(utterance.duration for utterance in references) / 3600,
-            "digest": corpus_digest(references),
-        },
+        "reference": _reference(references, next(iter(rows.values()))["n_empty_ref"]),
         "warnings": [warning.published() for warning in warnings],
         "systems": rows,
         "by_speaker": by_speaker,
-        "groups": _groups(divide, request),
+        "groups": _groups(systems, request),
         "comparison": None,
         "comparison_note": None,
-        "mandarin": _mandarin(systems),
-        "speaker_note": speaker_note(len(speakers), UNKNOWN_SPEAKER not in speakers),
+        "mandarin": {
+            "note": note("syllables")["en"],
+            "note_zh": note("syllables")["zh"],
+            "systems": {name: mandarin.analyse(texts) for name, texts in pairs.items()},
+        },
+        "speaker_note": speaker_note(len(speakers), known),
         "silence_note": silence_note(rows),
         "reference_lines": list(request.reference_lines),
     }
     comparison.add_intervals(result, systems, request.seed, request.replicates)
-    _publish(result)
+    names = published_names(by_speaker)
+    result["by_speaker"] = {names[speaker]: row for speaker, row in by_speaker.items()}
     return result
-
-
-def _publish(result: dict[str, Any]) -> None:
-    """Take out speakers' names, and keys, which tell them too; per_speaker.tsv and per_utterance.tsv have both."""
-    names = published_names(result["by_speaker"])
-    result["by_speaker"] = {names[speaker]: row for speaker, row in result["by_speaker"].items()}
-    for row in result["systems"].values():
-        del row["missing"]
-
-
-def _mandarin(systems: Mapping[str, System]) -> dict[str, Any]:
-    sounds = {
-        name: mandarin.analyse((one.reference, one.hypothesis) for one in scored) for name, scored in systems.items()
-    }
-    return {"note": mandarin.NOTE, "note_zh": mandarin.NOTE_ZH, "systems": sounds}

@@ -21,7 +21,7 @@ Difference = tuple[int, int]  # errors of the first and of the second system in 
 
 
 def segments(first: Sequence[Chunk], second: Sequence[Chunk], min_good: int = MIN_GOOD) -> Iterator[Difference]:
-    """Errors of two systems in each segment of one utterance; alignments are with the same reference.
+    """Yield the errors of two systems in each segment of an utterance; alignments are with the same reference.
 
     A segment is a stretch between ``min_good`` or more reference characters that both systems have right, with nothing
     inserted among them, in which at least one system errs (Gillick and Cox 1989; the utterance's ends end a segment
@@ -42,21 +42,19 @@ def segments(first: Sequence[Chunk], second: Sequence[Chunk], min_good: int = MI
 
 
 def _events(chunks: Sequence[Chunk]) -> list[tuple[int, int]]:
-    """For each reference character (and once more behind the last): insertions before it, and whether it is wrong."""
+    """Return for each reference character, and once more behind the last: insertions before it, and if it is wrong."""
     events, inserted = [], 0
-    for chunk in chunks:
-        if chunk.operation == "insert":
-            inserted += len(chunk.hypothesis)
-            continue
-        for _ in chunk.reference:
-            events.append((inserted, int(chunk.operation != "equal")))
+    for operation, reference, hypothesis in chunks:
+        if operation == "insert":
+            inserted += len(hypothesis)
+        for _ in reference:
+            events.append((inserted, int(operation != "equal")))
             inserted = 0
-    events.append((inserted, 0))
-    return events
+    return [*events, (inserted, 0)]
 
 
 def mapsswe(differences: Iterable[Difference]) -> dict[str, Any] | None:
-    """The matched-pairs sentence-segment test, two-sided; None where there is no segment.
+    """Return the matched-pairs sentence-segment test, two-sided; None where there is no segment.
 
     With Z the difference of the errors in a segment, z = mean(Z) / (sd(Z) / sqrt(n)) is compared with the normal
     distribution (Gillick and Cox, "Some statistical issues in the comparison of speech recognition algorithms", ICASSP
@@ -68,15 +66,15 @@ def mapsswe(differences: Iterable[Difference]) -> dict[str, Any] | None:
         return None
     mean = sum(values) / count
     variance = sum((value - mean) ** 2 for value in values) / (count - 1) if count > 1 else 0.0
-    found: dict[str, Any] = {"segments": count, "mean_difference": mean, "z": None, "p": None, "note": None}
-    if not variance:
-        found["note"] = "every segment differs by the same number of errors: nothing to test with"
-        return found
-    z = mean / math.sqrt(variance / count)
-    found |= {"z": z, "p": math.erfc(abs(z) / math.sqrt(2))}
-    if count < FEW_SEGMENTS:
-        found["note"] = f"{count} segments are few for the normal distribution that the test assumes"
-    return found
+    z = p = note = None
+    if variance:
+        z = mean / math.sqrt(variance / count)
+        p = math.erfc(abs(z) / math.sqrt(2))
+        if count < FEW_SEGMENTS:
+            note = f"{count} segments are few for the normal distribution that the test assumes"
+    else:
+        note = "every segment differs by the same number of errors: nothing to test with"
+    return {"segments": count, "mean_difference": mean, "z": z, "p": p, "note": note}
 
 
 def sign_flip(differences: Sequence[float], seed: int = 0) -> tuple[float | None, float | None]:
@@ -85,13 +83,12 @@ def sign_flip(differences: Sequence[float], seed: int = 0) -> tuple[float | None
     Exact up to 16 speakers, by 100,000 seeded patterns above. With 5 speakers there are 2^5 patterns of signs, so that
     p cannot be below 2/32 = 0.0625, however large the difference is.
     """
-    values = np.asarray([value for value in differences if value is not None], dtype=float)
-    count = len(values)
+    values, count = np.asarray(differences, dtype=float), len(differences)
     if not count:
         return None, None
     if count <= _EXACT_SPEAKERS:
         signs = np.array(list(itertools.product((-1.0, 1.0), repeat=count)))
-        least = 2.0 / len(signs) if count > 1 else 1.0
+        least = 2.0 / len(signs)
     else:
         signs = np.random.default_rng(seed).choice((-1.0, 1.0), size=(_PATTERNS, count))
         signs[0] = 1.0  # the pattern that was seen is one of them
@@ -101,13 +98,13 @@ def sign_flip(differences: Sequence[float], seed: int = 0) -> tuple[float | None
 
 
 def holm(values: Sequence[float | None]) -> list[float | None]:
-    """p values adjusted for having made several tests (Holm 1979); None stays None."""
-    order = sorted((index for index, value in enumerate(values) if value is not None), key=lambda index: values[index])
+    """Return p values adjusted for having made several tests (Holm 1979); None stays None."""
     adjusted: list[float | None] = [None] * len(values)
+    ascending = sorted((value, place) for place, value in enumerate(values) if value is not None)
     largest = 0.0
-    for rank, index in enumerate(order):
-        largest = max(largest, min(1.0, (len(order) - rank) * values[index]))
-        adjusted[index] = largest
+    for rank, (value, place) in enumerate(ascending):
+        largest = max(largest, min(1.0, (len(ascending) - rank) * value))
+        adjusted[place] = largest
     return adjusted
 
 

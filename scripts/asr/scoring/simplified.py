@@ -13,9 +13,8 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable
+from typing import Any
 
-_ODD = re.compile("[著甚祇枱]")
 _WORDS = (
     # zhù (土著: zhuó) in these words, else the particle and verb 着. Limits: a word not listed.
     (re.compile("(?<![显名巨专原论编译卓昭土遗拙])著(?!作(?!业)|名(?!单|字|片|牌|额)|称|述|录|书立)"), "着"),
@@ -28,34 +27,30 @@ _OF_THEIR_OWN = frozenset("喆堃犇邨甦祐珮濬澂凃椀郃郤氹嘅哢喦�
 
 
 def simplified(text: str) -> str:
-    """``text`` in simplified characters. Lone surrogates, which opencc refuses, are expected to be gone."""
+    """Return ``text`` in simplified characters. Lone surrogates, which opencc refuses, are expected to be gone."""
     if not text or text.isascii():
         return text
-    text = _opencc()(text)
-    if _ODD.search(text):
-        for pattern, word in _WORDS:
-            text = pattern.sub(word, text)
-    try:
-        text.encode("gb2312")
-    except UnicodeEncodeError:
-        return "".join(map(_variant, text))
-    return text
+    text = _opencc().convert(text)
+    for pattern, word in _WORDS:
+        text = pattern.sub(word, text)
+    return "".join(map(_variant, text))
 
 
 @functools.lru_cache(maxsize=65536)
 def _variant(char: str) -> str:
-    return _wetext()(char) if "\u3400" <= char <= "\u9fff" and char not in _OF_THEIR_OWN else char
+    is_rare = "\u3400" <= char <= "\u9fff" and char not in _OF_THEIR_OWN and not char.encode("gb2312", "ignore")
+    return _wetext().normalize(char) if is_rare else char
 
 
 @functools.cache
-def _opencc() -> Callable[[str], str]:
+def _opencc() -> Any:
     from opencc import OpenCC  # loaded only where text is scored
 
-    return OpenCC("t2s").convert
+    return OpenCC("t2s")
 
 
 @functools.cache
-def _wetext() -> Callable[[str], str]:
+def _wetext() -> Any:
     from wetext import Normalizer  # 0.35 s: only where there is a rare character
 
-    return Normalizer(lang="zh", operator="tn", traditional_to_simple=True).normalize
+    return Normalizer(lang="zh", operator="tn", traditional_to_simple=True)

@@ -1,12 +1,9 @@
 """Confidence intervals over speakers: by how much a figure of the whole moves when one speaker is left out.
 
-The standard error is that of the delete-one jackknife (Efron and Tibshirani 1993, chapter 11), a speaker being the
-unit: utterances of one speaker are alike. Student's t takes the place of the normal distribution; its degrees of
-freedom are the effective number of speakers less one, 1 / sum of squared shares of the characters - 1 (Kish 1965): a
-speaker with much of the test set counts for few others. How often it holds the truth: benchmarks/interval_coverage.py.
-
-Where every speaker has the same figure (nobody errs in a group of one-character clips) the standard error would be 0
-and the interval a point. That is no certainty: speakers do differ, these are too few to show how much. There is none.
+The delete-one jackknife's standard error (Efron and Tibshirani 1993, chapter 11), a speaker being the unit, times
+Student's t; its degrees of freedom are the effective number of speakers less one, 1 / sum of squared shares of the
+characters - 1 (Kish 1965). How often it holds the truth: benchmarks/interval_coverage.py. Where every speaker has the
+same figure there is no interval: these are too few to show how much speakers differ.
 
 A statistic takes sums [..., 1 + systems] (reference characters, then the errors of each system) and gives [...]; nan
 where there is no value.
@@ -20,6 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 MIN_SPEAKERS = 4
+NO_CHARACTER = "the references have no character"
 ONE_SPEAKER = "one speaker has most of the characters"
 NO_SPREAD = "all speakers have the same rate: their spread cannot be estimated"
 _LEAST_SPREAD = 1e-12  # of a fraction; below it is rounding
@@ -30,6 +28,8 @@ Statistic = Callable[[np.ndarray], np.ndarray]
 def why_not(sums: np.ndarray) -> str | None:
     """Return why there is no interval over speakers whose sums are these; None where there is one."""
     speakers = np.count_nonzero(sums[:, 0])
+    if not speakers:
+        return NO_CHARACTER
     if speakers < MIN_SPEAKERS:
         return f"{speakers} speaker{'s' * (speakers != 1)}, at least {MIN_SPEAKERS} are needed"
     return ONE_SPEAKER if _freedom(sums) < 1 else None

@@ -1,12 +1,10 @@
 """Digits as Mandarin reads them aloud: ``3点15分`` is 三点十五分, ``50%`` is 百分之五十, ``2个`` is 两个.
 
 ``wetext`` (Apache-2.0; the grammars of WeTextProcessing) reads each number by itself, with the few characters behind it
-that can be its unit, so two numbers are never taken for one and text without digits costs nothing (its start is
-0.35 s). A character behind the number is the number's own only where wetext read it (``10ms``, ``8:00 a.m.``); a Han
-character never is. What wetext reads wrongly is put right here, each rule with its example, and only where
-``benchmarks/number_readings.py`` shows that it is better so.
-
-Which of several readings was said, a written digit cannot tell: asr.scoring.number_readings.
+that can be its unit, so two numbers are never taken for one. A character behind the number is the number's own only
+where wetext read it (``10ms``, ``8:00 a.m.``); a Han character never is. What wetext reads wrongly is put right here,
+and only where ``benchmarks/number_readings.py`` shows that it is better so. Which of several readings was said, a
+written digit cannot tell: asr.scoring.number_readings.
 """
 
 from __future__ import annotations
@@ -14,8 +12,10 @@ from __future__ import annotations
 import functools
 import re
 import unicodedata
-from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from asr.scoring.simplified import simplified
 
 LONGEST_NUMBER = 12  # digits, 千亿; longer runs are identity cards, bank cards and decoders gone wrong
 LONGEST_WRITTEN = 40  # characters of 1+1+1+…, shown to wetext at once: its time grows with them
@@ -47,67 +47,60 @@ _CALLED = re.compile(r"(?:打|拨|呼叫|电话|急救|报警|热线)(?:了|通|
 
 
 class Number(NamedTuple):
-    """``text[start:end]`` is the number as written, ``reading`` what it is read as first."""
+    """A number as it is written, and what it is read as first."""
 
-    start: int
-    end: int
     written: str
     reading: str
 
 
 def has_digits(text: str) -> bool:
-    """Whether ``text`` holds a decimal digit of any script (category Nd)."""
+    """Return whether ``text`` holds a decimal digit of any script (category Nd)."""
     return _DIGIT.search(text) is not None
 
 
-def plain(text: str) -> str:
-    """``text`` with ASCII digits for those of other scripts, and without what wetext cannot take (NUL, surrogates)."""
-    return "".join(map(_plain, text))
+def _plain(text: str) -> str:
+    """Return ``text`` with ASCII digits for all others, and without NUL and surrogates, which wetext refuses."""
+    text = _DIGIT.sub(lambda digit: str(int(digit[0])), text.translate({0x2044: "/", 0x2215: "/"}))  # ½ is 1⁄2 in NFKC
+    replaced = {"Cc": " ", "Cf": "", "Cs": ""}
+    return "".join(replaced.get(unicodedata.category(char), char) for char in text)
 
 
-@functools.lru_cache(maxsize=65536)
-def _plain(char: str) -> str:
-    category = unicodedata.category(char)
-    if category == "Nd":
-        return str(unicodedata.decimal(char))
-    if category in ("Cs", "Cf"):
-        return ""
-    return " " if category == "Cc" else {"\u2044": "/", "\u2215": "/"}.get(char, char)  # ½ is 1⁄2 in NFKC
+def split_numbers(text: str) -> tuple[list[str], list[Number]]:
+    """Return the parts of ``text`` (NFKC) before, between and behind its numbers, which hold no digit; and these."""
+    text, parts, numbers, end = _plain(text), [], [], 0
+    while match := _NUMBER.search(text, end):
+        parts.append(text[end : match.start()])
+        written, before, end = match[0], text[max(0, match.start() - 6) : match.start()], match.end()
+        behind = _BEHIND.match(text, end)
+        unit, reading = _read(written, simplified(behind[0]) if behind else "")  # wetext knows 个 but not 個
+        reading = _put_right(before, written, text[end:], reading)
+        end += unit
+        if text.startswith("‰", end):
+            end, reading = end + 1, f"千分之{reading}"
+        numbers.append(Number(text[match.start() : end], reading))
+    return [*parts, text[end:]], numbers
 
 
-def find_numbers(text: str, simplified: Callable[[str], str] = str) -> Iterator[Number]:
-    """The numbers of ``text`` (``plain``, NFKC), in order; between them there is no digit.
-
-    ``simplified`` turns what is shown to wetext into simplified characters: it knows 个 but not 個.
-    """
-    at = 0
-    while match := _NUMBER.search(text, at):
-        behind = _BEHIND.match(text, match.end())[0]  # type: ignore[index]  # matches the empty text too
-        unit, reading = _read(match[0], simplified(behind)) if behind else (0, _alone(match[0]))
-        at = match.end() + unit
-        reading = _put_right(text[max(0, match.start() - 6) : match.start()], match[0], text, match.end(), reading)
-        if text.startswith("‰", at):
-            at, reading = at + 1, f"千分之{reading}"
-        yield Number(match.start(), at, text[match.start() : at], reading)
-
-
-def read_numbers(text: str, simplified: Callable[[str], str] = str) -> str:
-    """``text`` (NFKC) with its digits as Han characters; no digit is left, nothing else but a number's unit changes.
+def read_numbers(text: str) -> str:
+    """Return ``text`` (NFKC) with its digits as Han characters; nothing else but a number's unit changes.
 
     >>> read_numbers("我2个人花了3.5元")
     '我两个人花了三点五元'
     """
     if not has_digits(text):
         return text
-    text, read, at = plain(text), "", 0
-    for number in find_numbers(text, simplified):
-        read, at = read + text[at : number.start] + number.reading, number.end
-    return read + text[at:]
+    parts, numbers = split_numbers(text)
+    return interleaved(parts, [number.reading for number in numbers])
+
+
+def interleaved(parts: Sequence[str], numbers: Sequence[str]) -> str:
+    """Return the parts with a number between each two."""
+    return "".join(part + number for part, number in zip(parts, [*numbers, ""], strict=True))
 
 
 @functools.lru_cache(maxsize=65536)
 def _read(written: str, behind: str) -> tuple[int, str]:
-    """How many characters of ``behind`` are the number's unit, and the reading of both."""
+    """Return how many characters of ``behind`` are the number's unit, and the reading of both."""
     lower = _CAPITALS.sub(lambda unit: unit[0].lower(), behind)
     whole = _alone(written + lower)
     kept = 0
@@ -124,26 +117,26 @@ def _alone(text: str) -> str:
     text = _THOUSANDS.sub(lambda match: match[0].replace(",", ""), text)
     if len(text) > LONGEST_WRITTEN or re.search(rf"[0-9]{{{LONGEST_NUMBER + 1}}}", text):
         return text.translate(_DIGITS)
-    return _normalizer()(text).translate(_DIGITS)
+    return _normalizer().normalize(text).translate(_DIGITS)
 
 
 def value(digits: str) -> str:
-    """A run of digits as one number: ``120`` is 一百二十."""
+    """Return a run of digits as one number: ``120`` is 一百二十."""
     return "二" if digits == "2" else _alone(f"{digits}个").removesuffix("个")
 
 
 def one_by_one(digits: str) -> str:
-    """``120`` is 一二零."""
+    """Return a run of digits one by one: ``120`` is 一二零."""
     return digits.translate(_DIGITS)
 
 
-def _put_right(before: str, written: str, text: str, end: int, reading: str) -> str:
-    """What wetext reads wrongly; ``text[end:]`` is behind the number, ``before`` before it."""
-    if any(before.endswith(left) and re.compile(rf"\s*{right}").match(text, end) for left, right in _ORDINALS):
+def _put_right(before: str, written: str, behind: str, reading: str) -> str:
+    """Return the reading, put right where wetext reads wrongly what stands between ``before`` and ``behind``."""
+    if any(before.endswith(left) and re.match(rf"\s*{right}", behind) for left, right in _ORDINALS):
         return reading.replace("两", "二", 1) if reading.startswith("两") else reading
     if before.endswith("尾号") and written.isdigit():
         return one_by_one(written).replace("一", "幺")
-    if written == "2" and not _NO_COUNT.search(before) and _TWO_OF.match(text, end):
+    if written == "2" and not _NO_COUNT.search(before) and _TWO_OF.match(behind):
         return "两"
     if written.isdigit() and len(written) == 3 and "幺" in reading and not _CALLED.search(before):  # 血压120
         return value(written)
@@ -155,7 +148,7 @@ def _put_right(before: str, written: str, text: str, end: int, reading: str) -> 
 
 
 @functools.cache
-def _normalizer() -> Callable[[str], str]:
+def _normalizer() -> Any:
     from wetext import Normalizer  # 0.35 s: only where there is a digit
 
-    return Normalizer(lang="zh", operator="tn").normalize
+    return Normalizer(lang="zh", operator="tn")
