@@ -14,10 +14,13 @@ BROWSER = "browser"  # the section whose words go to the script of report.html's
 
 
 class Words(NamedTuple):
-    """A text in both languages. In a template it becomes HTML of which the page shows the reader's language."""
+    """A text in both languages: in a template HTML of which the page shows the reader's, elsewhere the English."""
 
     en: str
     zh: str
+
+    def __str__(self) -> str:
+        return self.en
 
     def __html__(self) -> str:
         english, chinese = escape(self.en), escape(self.zh)

@@ -12,7 +12,8 @@ from typing import Any
 from asr.core.text_tables import width
 from asr.pages.svg import PAGE, WIDTH, bars, new_figure, shown, write_below
 from asr.preparation.splits.split_file import SPLITS
-from asr.preparation.statistics.text import bin_names, by_split
+from asr.preparation.statistics.tables import by_split
+from asr.preparation.statistics.text import bin_names
 
 MOST_NAMED = 60  # speakers that have room for a name each
 MOST_LETTERS = 30  # bars of characters without a token

@@ -13,10 +13,8 @@ from asr.pages.html import Card, Cell, Table, render, trusted
 from asr.pages.svg import drawing, svg
 from asr.pages.words import Words, words
 from asr.preparation.splits.split_file import SPLITS
-from asr.preparation.statistics import charts
-from asr.preparation.statistics.text import by_split, percent
-
-Statistics = Mapping[str, Any]
+from asr.preparation.statistics import charts, tables
+from asr.preparation.statistics.tables import Statistics, percent
 
 
 def page(statistics: Statistics) -> str:
@@ -36,14 +34,14 @@ def page(statistics: Statistics) -> str:
         heading=words("statistics_of_part", name=name, parts=parts) if parts else words("statistics_of", name=name),
         statistics=statistics,
         cards=_cards(statistics),
-        splits=_splits(statistics),
+        splits=tables.splits(statistics),
         problems=_problems(statistics),
         pictures=pictures,
         captions=_captions(statistics),
         legends=_legends(statistics),
         overlap=_overlap(statistics),
-        characters=_characters(statistics),
-        speakers=_speakers(statistics),
+        characters=tables.characters(statistics),
+        speakers=tables.speakers(statistics),
     )
 
 
@@ -57,15 +55,6 @@ def _cards(statistics: Statistics) -> list[Card]:
     if statistics["vocabulary"]:
         cards.append(Card(words("without_token"), f"{statistics['vocabulary']['uncovered_characters']:,}"))
     return cards
-
-
-def _splits(statistics: Statistics) -> Table:
-    columns = ("speakers", "utterances", "hours", "characters", "distinct_characters", "distinct_texts")
-    rows = [(words(name), statistics["splits"][name]) for name in SPLITS] + [(words("total"), statistics["total"])]
-    return Table(
-        [words(key) for key in ("split", *columns)],
-        [(name, *(f"{row[key]:.2f}" if key == "hours" else f"{row[key]:,}" for key in columns)) for name, row in rows],
-    )
 
 
 def _problems(statistics: Statistics) -> Table:
@@ -173,34 +162,3 @@ def _overlap(statistics: Statistics) -> Table:
         cells = [f"{percent(seen['share'])} ({seen['utterances']:,})" if seen else "" for seen in others]
         rows.append([words(name), *cells])
     return Table([words("utterances_of"), *(words("text_also_in", split=name) for name in SPLITS)], rows)
-
-
-def _characters(statistics: Statistics) -> Table:
-    vocabulary = statistics["vocabulary"]
-    columns = ["split", "distinct_characters", "occur_once", "not_in_train", "occurrences"]
-    columns += ["without_token_short", "occurrences"] if vocabulary else []
-    rows: list[list[Cell]] = []
-    for name in SPLITS:
-        row = statistics["splits"][name]
-        keys = ("distinct_characters", "singletons", "characters_not_in_train", "occurrences_not_in_train")
-        values = [row[key] for key in keys]
-        if vocabulary:
-            tokens = vocabulary["splits"][name]
-            values.append(tokens["distinct_characters"] - tokens["covered_characters"])
-            values.append(tokens["occurrences"] - tokens["covered_occurrences"])
-        rows.append([words(name), *(f"{value:,}" for value in values)])
-    return Table([words(key) for key in columns], rows)
-
-
-def _speakers(statistics: Statistics) -> Table:
-    columns = ("speaker", "split", "utterances", "minutes", "characters", "distinct_characters", "distinct_texts")
-    columns += ("median_seconds", "median_characters", "characters_per_s", "percentile_5", "median", "percentile_95")
-    rows = []
-    for speaker, row in by_split(statistics["by_speaker"]):
-        counts = (f"{row[key]:,}" for key in ("characters", "distinct_characters", "distinct_texts"))
-        rates = (f"{row['rate'][key]:.2f}" for key in ("overall", "p5", "median", "p95"))
-        medians = (f"{row['median_seconds']:.2f}", f"{row['median_length']}")
-        seen = percent(row["in_train"]["share"]) if row["in_train"] else ""
-        about = (speaker, row["split"], f"{row['utterances']:,}", f"{row['hours'] * 60:.1f}")
-        rows.append((*about, *counts, *medians, *rates, seen))
-    return Table([words(key) for key in (*columns, "text_in_train")], rows)
