@@ -183,18 +183,3 @@ def bars(axis: Any, boxes: Sequence[tuple[float, float, float, float]], colour: 
     ]
     codes = [Path.MOVETO, Path.LINETO, Path.LINETO, Path.LINETO, Path.CLOSEPOLY] * len(boxes)
     axis.add_patch(PathPatch(Path(points, codes), **{"facecolor": colour, "linewidth": 0, **look}))
-
-
-def write_below(
-    axis: Any, places: Sequence[float], words: Sequence[str], size: int = 11, upright: bool = False
-) -> None:
-    """Words below the axis, as bare texts: matplotlib's tick labels bring three lines each and take half the time."""
-    height = axis.get_position().height * axis.figure.get_figheight() * 72
-    look = {"ha": "center", "va": "top"}
-    if upright:  # by its end, which no font moves
-        look = {"ha": "right", "va": "center", "rotation": 90, "rotation_mode": "anchor"}
-    axis.set_xticks([])
-    for place, word in zip(places, words, strict=True):
-        axis.text(
-            place, -5 / height, word, transform=axis.get_xaxis_transform(), fontsize=size, parse_math=False, **look
-        )

@@ -131,7 +131,9 @@ def bin_names(edges: Sequence[float], whole: bool) -> list[str]:
 def _histogram(statistics: Statistics, which: str) -> str:
     """Return the bins down to the last one in use, with a bar for the utterances of all splits together."""
     histogram = statistics["histograms"][which]
-    bins = list(zip(bin_names(histogram["from"], which == "length"), *(histogram[name] for name in SPLITS), strict=True))
+    bins = list(
+        zip(bin_names(histogram["from"], which == "length"), *(histogram[name] for name in SPLITS), strict=True)
+    )
     while len(bins) > 1 and not any(bins[-1][1:]):
         bins.pop()
     most = max(1, *(sum(counts) for _, *counts in bins))
