@@ -71,7 +71,10 @@ class Pen:
         return self.colours[name]
 
     def write(self, axis: Any, x: float, y: float, words: Words, **look: Any) -> None:
-        """Write ``words`` in the figure's language; on a page both, of which the reader's is shown."""
+        """Write ``words`` in the figure's language; on a page in both, of which the reader's is shown."""
+        if words.en == words.zh:
+            axis.text(x, y, words.en, parse_math=False, **look)
+            return
         for language, text in words._asdict().items():
             if self.language in (None, language):
                 gid = {} if self.language else {"gid": f"words-{language}"}
