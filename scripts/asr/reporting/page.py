@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from asr.core.files import write_text
-from asr.core.publishable_paths import public
 from asr.core.run_folder import RunFolder
 from asr.pages.html import Card, as_script, render, trusted
 from asr.pages.svg import Pen, drawing, save_for_paper, svg
@@ -20,10 +19,9 @@ from asr.pages.words import Words, browser_words, words
 from asr.progress import record as progress_file
 from asr.progress.record import Records, points
 from asr.reporting import view
-from asr.reporting.facts import command, configuration, facts
+from asr.reporting.figures import MOST_NAMED
 from asr.reporting.rows import browser_data
 from asr.scoring.files import with_names
-from asr.scoring.headline import Headline, headline
 from asr.scoring.tables import percent
 
 FIGURES = ("speakers", "text", "length", "duration", "rate", "tone", "initial_baseline", "initial_tuned", "training")
@@ -60,8 +58,7 @@ def html_of(
     drawn: Mapping[str, str],
 ) -> str:
     """Return the page of a score; ``data`` is the error browser's, ``drawn`` the pictures by name, as SVG."""
-    provenance = public(dict(provenance))
-    corpus, sounds = provenance.get("corpus") or {}, view.sound_systems(score)
+    content, sounds = view.content(score, provenance), view.sound_systems(score)
     last = list(sounds)[-1] if sounds else ""
     return render(
         "report.html.j2",
@@ -69,31 +66,16 @@ def html_of(
         ["report.css"],
         ["report.js", "report_browser.js"],
         policy="media-src 'self' file: data:",
-        corpus=corpus,
-        pooled=view.pooled_note(score) if score.get("pooled") else None,
-        headline=_both_languages(headline(score)),
         cards=_cards(score),
-        holds=_holds(corpus, data["embedded"]),
-        systems=view.systems(score),
-        certainty=view.certainty(score),
+        holds=_holds(content["corpus"], data["embedded"]),
         legend=[(name, words(name)) for name in score["systems"]],
         pictures={name: trusted(picture) for name, picture in drawn.items()},
-        reference_lines=view.reference_lines(score),
-        many_speakers=len(score["by_speaker"]) > view.figures.MOST_NAMED,
-        group_table=lambda first, rows: view.group_table(score, first, rows),
-        by_speaker=score["by_speaker"],
-        groups=score["groups"],
-        sounds_note=sounds and Words(score["mandarin"]["note"], score["mandarin"]["note_zh"]),
-        sounds=view.sound_rates(sounds) if sounds else None,
+        many_speakers=len(score["by_speaker"]) > MOST_NAMED,
         confusions=view.frequent_confusions(sounds[last]) if sounds else None,
         last_system=last,
         lowest_cer=_lowest_cer(records),
         data=as_script({**data, "words": browser_words()}),
-        facts=facts(score, provenance),
-        unknown=view.unknown(score),
-        split_sizes=view.split_sizes(provenance),
-        command=command(provenance),
-        configuration=configuration(provenance),
+        **content,
     )
 
 
@@ -114,12 +96,6 @@ def write_figures(folder: Path, plots: Mapping[str, Callable[[Pen], Any]], simul
                     note = getattr(words("simulated_speech"), language)
                     figure.text(0.99, 0.01, note, ha="right", va="bottom", fontsize=11)
                 save_for_paper(figure, folder / f"{name}.{language}")
-
-
-def _both_languages(notes: Headline) -> dict[str, Any]:
-    """Return a headline with its notes as Words."""
-    lists = {name: [Words(**note) for note in getattr(notes, name)] for name in ("warnings", "tests", "about")}
-    return {**lists, "finding": Words(**notes.finding), "speakers": notes.speakers and Words(**notes.speakers)}
 
 
 def _cards(score: Score) -> list[Card]:

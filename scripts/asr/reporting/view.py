@@ -9,11 +9,14 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from asr.core.publishable_paths import public
 from asr.pages.html import Cell, Table
 from asr.pages.svg import Pen
 from asr.pages.words import Words, words
 from asr.progress.record import Records
 from asr.reporting import figures
+from asr.reporting.facts import command, configuration, facts
+from asr.scoring.headline import headline
 from asr.scoring.tables import percent, speaker_count
 
 Score = Mapping[str, Any]
@@ -44,6 +47,33 @@ def interval(ci95: Sequence[float] | None, digits: int = 2) -> Cell:
 def signed(rate: float | None, digits: int = 2) -> str:
     """Return a fraction as per cent with a true minus; ``n/a`` where there is none."""
     return percent(rate, digits).replace("-", "−")
+
+
+def content(score: Score, provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what both pages show, by its name in their templates. ``provenance`` may lack any field."""
+    provenance = public(dict(provenance))
+    sounds, notes = sound_systems(score), headline(score)
+    lists = {name: [Words(**note) for note in getattr(notes, name)] for name in ("warnings", "tests", "about")}
+    speakers = notes.speakers and Words(**notes.speakers)
+    unknown = words("not_the_same" if score.get("pooled") else "not_recorded")
+    return {
+        "corpus": provenance.get("corpus") or {},
+        "pooled": pooled_note(score) if score.get("pooled") else None,
+        "headline": {**lists, "finding": Words(**notes.finding), "speakers": speakers},
+        "systems": systems(score),
+        "certainty": certainty(score),
+        "reference_lines": reference_lines(score),
+        "group_table": functools.partial(group_table, score),
+        "by_speaker": score["by_speaker"],
+        "groups": score["groups"],
+        "sounds": sound_rates(sounds) if sounds else None,
+        "sounds_note": sounds and Words(score["mandarin"]["note"], score["mandarin"]["note_zh"]),
+        "facts": facts(score, provenance),
+        "unknown": unknown,
+        "split_sizes": split_sizes(provenance, unknown),
+        "command": command(provenance),
+        "configuration": configuration(provenance),
+    }
 
 
 def plots(score: Score, records: Records) -> dict[str, Callable[[Pen], Any]]:
@@ -167,7 +197,7 @@ def frequent_confusions(row: Mapping[str, Any]) -> Table:
     return Table(["", words("confusions")], rows)
 
 
-def split_sizes(provenance: Mapping[str, Any], unknown: Cell = "") -> Table:
+def split_sizes(provenance: Mapping[str, Any], unknown: Cell) -> Table:
     """Return the data's sizes by split; without rows where they are not recorded."""
     forms = {"speakers": "{:,}", "utterances": "{:,}", "hours": "{:.2f}"}
     rows = [
@@ -197,8 +227,3 @@ def pooled_note(score: Score) -> Words:
     count = len(pooled["seeds"])
     seeds = words("seed_count_one") if count == 1 else words("seed_count", count=count)
     return words("pooled", folds=pooled["folds"], seeds=seeds, runs=", ".join(pooled["runs"]))
-
-
-def unknown(score: Score) -> Words:
-    """Return what stands where a fact is not known."""
-    return words("not_the_same" if score.get("pooled") else "not_recorded")
