@@ -27,10 +27,6 @@ def _top(axis: Any, highest: float) -> None:
     axis.set_ylim(0, 1.06 * highest or 1)
 
 
-def _thousands(value: float, _place: int) -> str:
-    return f"{value:,.10g}"
-
-
 def _tone(row: Mapping[str, Any]) -> str:
     return row["split"] if row["split"] in SPLITS else "several"
 
@@ -60,6 +56,7 @@ def _names_below(axis: Any, rows: Rows, places: Sequence[float]) -> None:
     axis.set_xlim(places[0] - 0.8, places[-1] + 0.8)
     names = [shown(name) for name, _ in rows]
     axis.set_xticks(places, names, fontsize=11, parse_math=False)
+    axis.tick_params(axis="x", pad=5)
     if len(names) > MOST_NAMED:
         axis.set_xticks([])
     elif max(map(width, names)) * 7 > WIDTH * 0.9 / (places[-1] - places[0] + 1):
@@ -68,39 +65,40 @@ def _names_below(axis: Any, rows: Rows, places: Sequence[float]) -> None:
 
 
 def _columns(
-    axis: Any,
-    rows: Rows,
-    places: Sequence[float],
-    half: float,
-    ends: Callable[[Mapping[str, Any]], tuple[float, float]],
-    alpha: float = 1.0,
-    edge: float = 0.0,
+    axis: Any, rows: Rows, places: Sequence[float], half: float, ends: Callable, alpha: float = 1, edge: float = 0
 ) -> None:
-    """Draw a column for every speaker from ``ends(row)`` to ``ends(row)``, in its split's colour, ``2 * half`` wide."""
+    """Draw a column ``2 * half`` wide for every speaker, from and to the ``ends`` of its row, in its split's colour."""
     for tone, colour in TONES.items():
         drawn = [(at, *ends(row)) for at, (_, row) in zip(places, rows, strict=True) if _tone(row) == tone]
         boxes = [(at - half, low, at + half, high) for at, low, high in drawn]
         bars(axis, boxes, (colour, alpha), edgecolor=colour, linewidth=edge)
 
 
+def _stacked(
+    axis: Any, places: Sequence[float], half: float, parts: Mapping[str, Sequence[float]], **look: Any
+) -> None:
+    """Draw columns ``2 * half`` wide, each split's part on top of the others'."""
+    below = [0.0] * len(places)
+    for split, values in parts.items():
+        above = [low + value for low, value in zip(below, values, strict=True)]
+        boxes = [(at - half, low, at + half, high) for at, low, high in zip(places, below, above, strict=True)]
+        bars(axis, boxes, TONES[split], **look)
+        below = above
+    _top(axis, max(below))
+    axis.yaxis.set_major_formatter("{x:,.10g}")
+
+
 def speakers(statistics: Statistics) -> Any:
     """Draw utterances (above) and minutes (below) of every speaker, in the splits' colours."""
     rows = by_split(statistics["by_speaker"])
-    bottom = _room_for_names(rows)
+    bottom, half = _room_for_names(rows), 0.4 if len(rows) <= MOST_NAMED else 0.5
     figure, axes = new_figure(300 + bottom, bottom=bottom, rows=2)
-    half = 0.4 if len(rows) <= MOST_NAMED else 0.5
     for axis, measure, scale in zip(axes, ("utterances", "hours"), (1, 60), strict=True):
-        ordered = _in_order(rows, lambda row, measure=measure: row[measure])
-        places, below = _places(ordered), [0.0] * len(ordered)
-        for split in SPLITS:
-            parts = [row["by_split"].get(split, {measure: 0})[measure] for _, row in ordered]
-            above = [low + scale * part for low, part in zip(below, parts, strict=True)]
-            boxes = [(at - half, low, at + half, top) for at, low, top in zip(places, below, above, strict=True)]
-            bars(axis, boxes, TONES[split])
-            below = above
-        _top(axis, max(below))
-        axis.yaxis.set_major_formatter(_thousands)
-    _names_below(axes[1], ordered, places)
+        rows = _in_order(rows, lambda row, measure=measure: row[measure])
+        none = {"utterances": 0, "hours": 0.0}
+        parts = {split: [scale * row["by_split"].get(split, none)[measure] for _, row in rows] for split in SPLITS}
+        _stacked(axis, _places(rows), half, parts)
+    _names_below(axes[1], rows, _places(rows))
     return figure
 
 
@@ -194,7 +192,7 @@ def characters(statistics: Statistics) -> Any:
     axis.set_ylim(len(SPLITS) - 0.5, -0.5)
     axis.set_xlim(0, most * 1.12 or 1)
     axis.grid(False)
-    axis.xaxis.set_major_formatter(_thousands)
+    axis.xaxis.set_major_formatter("{x:,.10g}")
     return figure
 
 
@@ -202,17 +200,11 @@ def uncovered(statistics: Statistics) -> Any:
     """Draw the most frequent characters that the base model has no token for, by split."""
     rows = statistics["vocabulary"]["uncovered"][:MOST_LETTERS]
     figure, (axis,) = new_figure(200)
-    below = [0] * len(rows)
-    for split in SPLITS:
-        above = [low + row[split] for low, row in zip(below, rows, strict=True)]
-        boxes = [(at - 0.36, low, at + 0.36, top) for at, (low, top) in enumerate(zip(below, above, strict=True))]
-        bars(axis, boxes, TONES[split], edgecolor=CARD, linewidth=0.6)
-        below = above
-    _top(axis, max(below))
+    parts = {split: [row[split] for row in rows] for split in SPLITS}
+    _stacked(axis, range(len(rows)), 0.36, parts, edgecolor=CARD, linewidth=0.6)
     axis.set_xlim(-0.8, max(len(rows), 12) - 0.2)
     axis.set_xticks(range(len(rows)), [shown(row["character"]) for row in rows], fontsize=13, parse_math=False)
     axis.locator_params(axis="y", integer=True, nbins=6)
-    axis.yaxis.set_major_formatter(_thousands)
     return figure
 
 
