@@ -196,9 +196,9 @@ class Progress:
         )
         logger.info(f"{line.replace('%', ' %')} left {clock(left)}")
         self.logged = f" loss {values['loss']:.3f}" + (f" acc {values['accuracy']:.2f}" if "accuracy" in parts else "")
-        place = {"epoch": step.epoch + 1, "step": step.step, "steps_in_epoch": step.steps_in_epoch}
+        position = {"epoch": step.epoch + 1, "step": step.step, "steps_in_epoch": step.steps_in_epoch}
         more = {"total_step": step.total_steps, "max_epoch": self.max_epoch, "left": round(left, 1)}
-        self._record("train", **place, **more, **values)
+        self._record("train", **position, **more, **values)
         values["audio_seconds_per_second"] = values.pop("audio_s_per_s")
         self._scalars("train", values, step.total_steps)
 
@@ -215,16 +215,12 @@ class Progress:
         logger.info(f"validation of {name}: {shown}")
         self._record("validation", checkpoint=name, total_step=total_steps, **values)
         self._scalars("validation", values, total_steps)
-        self._draw()
+        if self.exp is not None and self.last_step - self.drawn >= DRAW_EVERY:
+            drawn = draw_or_report(self.exp, lambda line: logger.info(f"{line}; training goes on"))
+            self.drawn = self.last_step if drawn else math.inf  # after an error no more
         now = time.monotonic()
         self.window.began += now - self.last_step  # the speed of training is without it
         self.last_step = now
-
-    def _draw(self) -> None:
-        """Draw curves.png, unless that was done a moment ago; after an error no more."""
-        if self.exp is not None and self.last_step - self.drawn >= DRAW_EVERY:
-            drawn = draw_or_report(self.exp, lambda line: logger.info(f"{line}; training goes on"))
-            self.drawn = self.last_step if drawn else math.inf
 
     def close(self) -> None:
         """Take the bar away and write the last scalars."""

@@ -88,21 +88,21 @@ def _mark(system: str, pen: Pen) -> dict[str, Any]:
 
 def _marks(axis: Any, rows: Sequence[Row], system: str, pen: Pen, named: bool) -> None:
     lift = {"baseline": -0.17, "tuned": 0.17}[system] if any(len(row.rates) > 1 for row in rows) else 0
-    rates = [(place + lift, *row.rates[system]) for place, row in enumerate(rows) if system in row.rates]
-    ends = [(place, 100 * interval[0], 100 * interval[1]) for place, _, interval in rates if interval]
-    places, lows, highs = zip(*ends, strict=True) if ends else ((), (), ())
-    axis.hlines(places, lows, highs, colors=pen[system], linewidths=2.2 if named else 0.8)
+    marks = [(index + lift, *row.rates[system]) for index, row in enumerate(rows) if system in row.rates]
+    ends = [(index, 100 * interval[0], 100 * interval[1]) for index, _, interval in marks if interval]
+    levels, lows, highs = zip(*ends, strict=True) if ends else ((), (), ())
+    axis.hlines(levels, lows, highs, colors=pen[system], linewidths=2.2 if named else 0.8)
     mark = _mark(system, pen)
     mark["markersize"] *= 1 if named else 0.5
-    axis.plot([100 * rate for _, rate, _ in rates], [place for place, *_ in rates], **mark, zorder=3, clip_on=False)
+    axis.plot([100 * rate for _, rate, _ in marks], [index for index, *_ in marks], **mark, zorder=3, clip_on=False)
 
 
 def _row_names(axis: Any, rows: Sequence[Row], inner_width: float, pen: Pen) -> None:
     right, small = 1 + 58 / inner_width, {"ha": "right", "fontsize": 11, "color": pen["muted"]}
-    for place, row in enumerate(rows):
+    for index, row in enumerate(rows):
         look = {"transform": axis.get_yaxis_transform(), "va": "center_baseline"}
-        pen.write(axis, -10 / inner_width, place, row.name, ha="right", **look)
-        axis.text(right, place, f"{row.utterances:,}", **small, **look)
+        pen.write(axis, -10 / inner_width, index, row.name, ha="right", **look)
+        axis.text(right, index, f"{row.utterances:,}", **small, **look)
     above = 1 + 8 / (28 * len(rows))
     pen.write(axis, right, above, words("utterance_count"), transform=axis.transAxes, va="center", **small)
 
@@ -112,9 +112,9 @@ def _reference_lines(axis: Any, lines: Sequence[Mapping[str, Any]], inner: float
     scale = inner_width / axis.get_xlim()[1]
     look = {"transform": axis.get_xaxis_transform(), "va": "center", "fontsize": 11, "color": pen["muted"]}
     look["bbox"] = {"facecolor": pen["card"], "linewidth": 0, "pad": 1}
-    for place, line in enumerate(sorted(lines, key=lambda line: -line["cer"])):
+    for index, line in enumerate(sorted(lines, key=lambda line: -line["cer"])):
         at = 100 * line["cer"]
-        up = 1 + (24 + 16 * place) / inner
+        up = 1 + (24 + 16 * index) / inner
         axis.plot([at, at], [0, up], transform=axis.get_xaxis_transform(), color=pen["muted"], clip_on=False, lw=0.9)
         label = Words(_line_words(line, "", ":"), _line_words(line, "_zh", "："))
         if scale * at + 6 * max(map(width, label)) < inner_width + RIGHT:
@@ -134,9 +134,9 @@ def _legend(figure: Any, systems: Sequence[str], pen: Pen) -> None:
     axis.set_xlim(0, WIDTH)
     axis.set_ylim(0, 20)
     axis.set_axis_off()
-    for place, system in enumerate(systems):
-        axis.plot([60 + 120 * place], [9], **_mark(system, pen))
-        pen.write(axis, 72 + 120 * place, 9, words(system), va="center")
+    for index, system in enumerate(systems):
+        axis.plot([60 + 120 * index], [9], **_mark(system, pen))
+        pen.write(axis, 72 + 120 * index, 9, words(system), va="center")
 
 
 def confusions(tables: Mapping[str, Mapping[str, Any]], pen: Pen) -> Any:
@@ -150,8 +150,8 @@ def confusions(tables: Mapping[str, Mapping[str, Any]], pen: Pen) -> Any:
     figure = Figure(figsize=(WIDTH / 72, height / 72))
     block = left + cell * size + 12
     start = (WIDTH - block * len(tables) - gap * (len(tables) - 1)) / 2
-    for place, (system, table) in enumerate(tables.items()):
-        corner = start + place * (block + gap) + left
+    for index, (system, table) in enumerate(tables.items()):
+        corner = start + index * (block + gap) + left
         box = (corner / WIDTH, 40 / height, cell * size / WIDTH, cell * size / height)
         _heat_map(figure.add_axes(box), table, cell, words(system), pen)
     return figure
@@ -177,10 +177,10 @@ def _heat_map(axis: Any, table: Mapping[str, Any], cell: float, name: Words, pen
                     look = {"ha": "center", "va": "center_baseline", "fontsize": 10 if cell < 36 else 11}
                     axis.text(column + 0.5, row + 0.5, f"{100 * share:.0f}", **look)
     small = {"fontsize": 9 if cell < 16 else 10 if cell < 24 else 12, "parse_math": False}
-    for place, label in enumerate(labels):
-        axis.text(-4 / cell, place + 0.5, label, ha="right", va="center_baseline", **small)
+    for index, label in enumerate(labels):
+        axis.text(-4 / cell, index + 0.5, label, ha="right", va="center_baseline", **small)
         turn = {"rotation": 90} if cell < 24 and len(label) > 1 else {}
-        axis.text(place + 0.5, -4 / cell, label, ha="center", va="bottom", **turn, **small)
+        axis.text(index + 0.5, -4 / cell, label, ha="center", va="bottom", **turn, **small)
     middle = {"ha": "center", "va": "center"}
     pen.write(axis, size / 2, size + 12 / cell, name, **middle)
     note = {**middle, "fontsize": 10, "color": pen["muted"]}
@@ -211,9 +211,9 @@ def curves(records: Records, pen: Pen) -> Any:
     look = {"transform": axes[-1].transAxes, "ha": "center", "va": "center"}
     pen.write(axes[-1], 0.5, -32 / (axes[-1].get_position().height * height), words("steps_axis"), **look)
     if pen.language is not None and all(line for _, line in losses):
-        for place, (tone, name) in enumerate((("several", words("train_curve")), ("tuned", words("validation_curve")))):
+        for index, (tone, name) in enumerate((("several", words("train_curve")), ("tuned", words("validation_curve")))):
             look = {"transform": axes[0].transAxes, "ha": "right", "va": "bottom", "fontsize": 11, "color": pen[tone]}
-            pen.write(axes[0], 1 - 0.14 * (1 - place), 1.03, name, **look)
+            pen.write(axes[0], 1 - 0.14 * (1 - index), 1.03, name, **look)
     return figure
 
 

@@ -38,12 +38,12 @@ def _in_order(rows: Rows, key: Callable[[Mapping[str, Any]], float]) -> Rows:
     return sorted(rows, key=lambda pair: (list(TONES).index(_tone(pair[1])), -key(pair[1]), pair[0]))
 
 
-def _places(rows: Rows) -> list[float]:
+def _positions(rows: Rows) -> list[float]:
     """Return where each speaker's column stands: those of a split side by side, with a gap to the next split."""
-    places = [0.0]
+    positions = [0.0]
     for (_, one), (_, other) in itertools.pairwise(rows):
-        places.append(places[-1] + 1 + (_tone(one) != _tone(other)) * max(1, len(rows) / 60))
-    return places
+        positions.append(positions[-1] + 1 + (_tone(one) != _tone(other)) * max(1, len(rows) / 60))
+    return positions
 
 
 def _room_for_names(rows: Rows) -> float:
@@ -51,37 +51,37 @@ def _room_for_names(rows: Rows) -> float:
     return 12 if len(rows) > MOST_NAMED else 16 + 7 * max(2, *(width(shown(name)) for name, _ in rows))
 
 
-def _names_below(axis: Any, rows: Rows, places: Sequence[float]) -> None:
+def _names_below(axis: Any, rows: Rows, positions: Sequence[float]) -> None:
     """Write the speakers' names below the columns, upright where they are long; none where there are too many."""
-    axis.set_xlim(places[0] - 0.8, places[-1] + 0.8)
+    axis.set_xlim(positions[0] - 0.8, positions[-1] + 0.8)
     names = [shown(name) for name, _ in rows]
-    axis.set_xticks(places, names, fontsize=11, parse_math=False)
+    axis.set_xticks(positions, names, fontsize=11, parse_math=False)
     axis.tick_params(axis="x", pad=5)
     if len(names) > MOST_NAMED:
         axis.set_xticks([])
-    elif max(map(width, names)) * 7 > WIDTH * 0.9 / (places[-1] - places[0] + 1):
+    elif max(map(width, names)) * 7 > WIDTH * 0.9 / (positions[-1] - positions[0] + 1):
         for label in axis.get_xticklabels():
             label.set(ha="right", va="center", rotation=90, rotation_mode="anchor")
 
 
 def _columns(
-    axis: Any, rows: Rows, places: Sequence[float], half: float, ends: Callable, alpha: float = 1, edge: float = 0
+    axis: Any, rows: Rows, positions: Sequence[float], half: float, ends: Callable, alpha: float = 1, edge: float = 0
 ) -> None:
     """Draw a column ``2 * half`` wide for every speaker, from and to the ``ends`` of its row, in its split's colour."""
     for tone, colour in TONES.items():
-        drawn = [(at, *ends(row)) for at, (_, row) in zip(places, rows, strict=True) if _tone(row) == tone]
+        drawn = [(at, *ends(row)) for at, (_, row) in zip(positions, rows, strict=True) if _tone(row) == tone]
         boxes = [(at - half, low, at + half, high) for at, low, high in drawn]
         bars(axis, boxes, (colour, alpha), edgecolor=colour, linewidth=edge)
 
 
 def _stacked(
-    axis: Any, places: Sequence[float], half: float, parts: Mapping[str, Sequence[float]], **look: Any
+    axis: Any, positions: Sequence[float], half: float, parts: Mapping[str, Sequence[float]], **look: Any
 ) -> None:
     """Draw columns ``2 * half`` wide, each split's part on top of the others'."""
-    below = [0.0] * len(places)
+    below = [0.0] * len(positions)
     for split, values in parts.items():
         above = [low + value for low, value in zip(below, values, strict=True)]
-        boxes = [(at - half, low, at + half, high) for at, low, high in zip(places, below, above, strict=True)]
+        boxes = [(at - half, low, at + half, high) for at, low, high in zip(positions, below, above, strict=True)]
         bars(axis, boxes, TONES[split], **look)
         below = above
     _top(axis, max(below))
@@ -97,8 +97,8 @@ def speakers(statistics: Statistics) -> Any:
         rows = _in_order(rows, lambda row, measure=measure: row[measure])
         none = {"utterances": 0, "hours": 0.0}
         parts = {split: [scale * row["by_split"].get(split, none)[measure] for _, row in rows] for split in SPLITS}
-        _stacked(axis, _places(rows), half, parts)
-    _names_below(axes[1], rows, _places(rows))
+        _stacked(axis, _positions(rows), half, parts)
+    _names_below(axes[1], rows, _positions(rows))
     return figure
 
 
@@ -134,24 +134,24 @@ def durations(statistics: Statistics) -> Any:
     axis.axvline(wide, color=RULE, linewidth=1)
     axis.axvline(limit, color=BAD, linewidth=1.5, linestyle=(0, (4, 3)))
     axis.text(limit - 0.3, axis.get_ylim()[1], "20.48 s", ha="right", va="top", color=BAD)
-    places = [at for at, edge in enumerate(edges[:-1]) if edge == int(edge) and (edge < 10 or edge % 2 == 0)]
-    axis.set_xticks([at - 0.5 for at in places], [f"{edges[at]:g}" for at in places], fontsize=11)
+    positions = [at for at, edge in enumerate(edges[:-1]) if edge == int(edge) and (edge < 10 or edge % 2 == 0)]
+    axis.set_xticks([at - 0.5 for at in positions], [f"{edges[at]:g}" for at in positions], fontsize=11)
     return figure
 
 
 def rates(statistics: Statistics) -> Any:
     """Draw each speaker's characters per second, slowest first: median, and a bar from the 5th to 95th percentile."""
     rows = sorted(statistics["by_speaker"].items(), key=lambda pair: (pair[1]["rate"]["median"], pair[0]))
-    places, bottom = list(range(len(rows))), _room_for_names(rows)
+    positions, bottom = list(range(len(rows))), _room_for_names(rows)
     figure, (axis,) = new_figure(220 + bottom, bottom=bottom)
     edge = 0.8 if len(rows) <= MOST_NAMED else 0
-    _columns(axis, rows, places, 0.3, lambda row: (row["rate"]["p5"], row["rate"]["p95"]), 0.35, edge)
+    _columns(axis, rows, positions, 0.3, lambda row: (row["rate"]["p5"], row["rate"]["p95"]), 0.35, edge)
     highest = max(row["rate"]["p95"] for _, row in rows)
     half = max(0.28, 0.0022 * len(rows))  # the mark of a median stays visible among 800
     thick = highest / 80
-    _columns(axis, rows, places, half, lambda row: (row["rate"]["median"] - thick, row["rate"]["median"] + thick))
+    _columns(axis, rows, positions, half, lambda row: (row["rate"]["median"] - thick, row["rate"]["median"] + thick))
     _top(axis, highest)
-    _names_below(axis, rows, places)
+    _names_below(axis, rows, positions)
     return figure
 
 
@@ -159,16 +159,16 @@ def overlap(statistics: Statistics) -> Any:
     """Draw val and test speakers' per cent of utterances whose text is in train, and of their characters (a line)."""
     rows = [(speaker, row) for speaker, row in by_split(statistics["by_speaker"]) if row["in_train"]]
     rows = _in_order(rows, lambda row: row["in_train"]["share"])
-    places, bottom = _places(rows), _room_for_names(rows)
+    positions, bottom = _positions(rows), _room_for_names(rows)
     figure, (axis,) = new_figure(200 + bottom, bottom=bottom)
     half = 0.4 if len(rows) > 12 else 0.25
-    _columns(axis, rows, places, half, lambda row: (0, 100 * row["in_train"]["share"]))
+    _columns(axis, rows, positions, half, lambda row: (0, 100 * row["in_train"]["share"]))
     edge = {"edgecolor": CARD, "linewidth": 0.8 if len(rows) <= MOST_NAMED else 0}
-    marks = [(at, 100 * row["in_train"]["characters_share"]) for at, (_, row) in zip(places, rows, strict=True)]
+    marks = [(at, 100 * row["in_train"]["characters_share"]) for at, (_, row) in zip(positions, rows, strict=True)]
     bars(axis, [(at - half, value - 0.8, at + half, value + 0.8) for at, value in marks], INK, **edge)
     axis.set_ylim(0, 103)
     axis.set_yticks(range(0, 101, 20))
-    _names_below(axis, rows, places)
+    _names_below(axis, rows, positions)
     return figure
 
 
