@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import yaml
 
 STRINGS = Path(__file__).resolve().parent / "strings.yaml"
-BROWSER = "browser"  # the section whose words go to the script of report.html's error browser
 
 
 class Words(NamedTuple):
@@ -42,7 +41,7 @@ def words(key: str, **values: object) -> Words:
 
 def browser_words() -> dict[str, list[str]]:
     """Return the phrases of the error browser, which its script fills in."""
-    return _strings()[BROWSER]
+    return _strings()["browser"]
 
 
 def sentences(*parts: Words) -> Words:

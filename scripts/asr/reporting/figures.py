@@ -34,12 +34,8 @@ def group_rows(groups: Mapping[str, Any], interval: str) -> list[Row]:
     rows = []
     texts = {name: words(name) for name in ("seen", "unseen")}
     for name, group in groups.items():
-        counts = {system: group.get(system) for system in SYSTEMS}
-        rates = {
-            system: (count["cer"], count.get(interval))
-            for system, count in counts.items()
-            if count and count["cer"] is not None
-        }
+        counts = {system: group[system] for system in SYSTEMS if group.get(system)}
+        rates = {system: (row["cer"], row[interval]) for system, row in counts.items() if row["cer"] is not None}
         if rates:
             rows.append(Row(texts.get(name) or Words(shown(name), shown(name)), group["n_utt"], rates))
     return rows

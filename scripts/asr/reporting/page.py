@@ -121,10 +121,8 @@ def _rate(rate: float | None, digits: int = 2) -> str:
 
 
 def _interval(ci95: Any, digits: int = 2) -> Words:
-    if not ci95:
-        return words("no_interval")
-    low, high = (view.signed(end, digits) for end in ci95)
-    return words("interval_is", interval=f"{low} – {high}")
+    interval = view.interval(ci95, digits).__html__()
+    return words("interval_is", interval=interval) if ci95 else words("no_interval")
 
 
 def _holds(corpus: Mapping[str, Any], embedded: bool) -> list[Words]:

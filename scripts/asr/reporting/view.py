@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from asr.core.publishable_paths import public
 from asr.pages.html import Cell, Table
@@ -16,6 +16,7 @@ from asr.pages.words import Words, words
 from asr.progress.record import Records
 from asr.reporting import figures
 from asr.reporting.facts import command, configuration, facts
+from asr.scoring import tables
 from asr.scoring.headline import headline
 from asr.scoring.tables import percent, speaker_count
 
@@ -26,22 +27,16 @@ KINDS = ("tone", "initial", "final")
 MOST_CONFUSIONS = 8
 
 
-class Interval(NamedTuple):
-    """The ends of an interval in per cent: ``35.91 to 51.91`` as text, ``35.91 – 51.91`` on a page."""
-
-    low: str
-    high: str
-
-    def __str__(self) -> str:
-        return f"{self.low} to {self.high}".replace("−", "-")
+class Interval(str):
+    """An interval in per cent: ``35.91 to 51.91`` as text, ``35.91 – 51.91`` on a page."""
 
     def __html__(self) -> str:
-        return f"{self.low} – {self.high}"
+        return self.replace("-", "−").replace(" to ", " – ")
 
 
-def interval(ci95: Sequence[float] | None, digits: int = 2) -> Cell:
+def interval(ci95: Sequence[float] | None, digits: int = 2) -> Interval:
     """Return an interval of fractions as a cell; ``n/a`` where there is none."""
-    return Interval(*(signed(end, digits) for end in ci95)) if ci95 else NO_VALUE
+    return Interval(tables.interval(ci95, digits))
 
 
 def signed(rate: float | None, digits: int = 2) -> str:
