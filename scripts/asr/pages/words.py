@@ -33,10 +33,9 @@ def _strings() -> dict[str, Any]:
 
 def words(key: str, **values: object) -> Words:
     """Return the phrase ``key`` with its ``{names}`` filled in; a value may be Words. KeyError where there is none."""
-    english = {name: value.en if isinstance(value, Words) else value for name, value in values.items()}
     chinese = {name: value.zh if isinstance(value, Words) else value for name, value in values.items()}
     en, zh = _strings()[key]
-    return Words(en.format(**english), zh.format(**chinese))
+    return Words(en.format(**values), zh.format(**chinese))
 
 
 def browser_words() -> dict[str, list[str]]:
