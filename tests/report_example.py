@@ -144,7 +144,7 @@ def score(rows: Sequence[Line], systems: Sequence[str] = SYSTEMS, **changed: Any
     }
     found = {
         "schema_version": 3,
-        "normalizer": {"version": "zh-3", "options": []},
+        "normalizer": "zh-3",
         "seed": 0,
         "replicates": 10000,
         "reference": {
@@ -161,7 +161,11 @@ def score(rows: Sequence[Line], systems: Sequence[str] = SYSTEMS, **changed: Any
         "groups": {"text": texts, "length": lengths, "duration": durations, "rate": durations, "speaker_table": None},
         "comparison": _comparison(rows, table) if len(systems) > 1 else None,
         "comparison_note": None if len(systems) > 1 else {"en": "No baseline was scored: …", "zh": "没有给基线打分：…"},
-        "mandarin": {"note": "syllables by dictionary: an approximation", "systems": _mandarin(systems)},
+        "mandarin": {
+            "note": "syllables by dictionary: an approximation",
+            "note_zh": "近似",
+            "systems": _mandarin(systems),
+        },
         "speaker_note": {"en": f"{len(speakers)} speakers are few.", "zh": f"{len(speakers)} 位说话人不多。"},
         "reference_lines": REFERENCE_LINES,
     }

@@ -11,8 +11,8 @@ import pytest
 
 from asr.core.manifest import Utterance
 from asr.preparation.splits.split_file import SPLITS, Split
-from asr.preparation.statistics.collect import DEFAULT_LIMIT, collect, render
-from asr.preparation.statistics.text import bin_names
+from asr.preparation.statistics.collect import DEFAULT_LIMIT, collect
+from asr.preparation.statistics.text import bin_names, render
 from asr.scoring.normalize import normalize
 from tests.stage1 import ROOT
 

@@ -36,7 +36,7 @@ PROVENANCE = {
     "processor": "Some CPU",
     "gpu": "NVIDIA GeForce RTX 3090",
     "versions": {"torch": "2.11.0"},
-    "times": {"3": 7300, "5": 61},
+    "times": {"stage3": 7300, "stage4": 61},
 }
 
 
@@ -99,7 +99,7 @@ def test_the_page_has_the_figures_and_the_provenance(exp):
     for text in ("0123abc", "d1e2", "iic/speech_paraformer-large", "RTX 3090", "Some CPU", "torch 2.11.0", "45,327"):
         assert text in page
     assert "model.pt.avg2: the 2 best by cer: model.pt.ep3 (0.1234), model.pt.ep1.200 (0.2)" in page
-    assert "stage 3 2.0 h, stage 5 61 s" in page
+    assert "stage3 2.0 h, stage4 61 s" in page
     assert "max_epoch: 50" in page
     assert "speech of this corpus is simulated" not in page
 

@@ -1,7 +1,7 @@
-"""Write the recipe's pages (report.html, data_statistics.html) from templates/ and plain data.
+"""Write the recipe's pages (report.html, data_statistics.html, RESULTS.md) from templates/ and plain data.
 
-A page is one file that opens from disk, asks the network for nothing, and speaks English and Chinese by a switch.
-Templates escape every value; Words become HTML in both languages.
+An HTML page is one file that opens from disk, asks the network for nothing, and speaks English and Chinese by a switch.
+Its templates escape every value; Words become HTML in both languages.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from asr.core.text_tables import markdown_table, markdown_text
 from asr.pages.words import Words, sentences, words
 
 if TYPE_CHECKING:
@@ -50,14 +51,19 @@ def _templates() -> jinja2.Environment:
 
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_HERE / "templates"),
-        autoescape=True,
+        autoescape=jinja2.select_autoescape(["html.j2"]),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.globals.update(words=words, sentences=sentences)
+    environment.globals.update(words=words, sentences=sentences, table=markdown_table, text=markdown_text)
     return environment
+
+
+def fill(template: str, **values: Any) -> str:
+    """Return ``template`` filled with ``values``."""
+    return _templates().get_template(template).render(values)
 
 
 def render(
@@ -68,15 +74,13 @@ def render(
     Nothing may be loaded from anywhere, and no script may run but the page's own, known by its digest: the browser
     keeps to it even if a name gets past the escaping. ``policy`` is what a page may do besides.
     """
-    from markupsafe import Markup
-
     style = "".join(map(part, ("page.css", *styles)))
     script = "".join(map(part, ("page.js", *scripts)))
     digest = base64.b64encode(hashlib.sha256(f"\n{script}".encode()).digest()).decode()
     rules = ["default-src 'none'", "style-src 'unsafe-inline'", f"script-src 'sha256-{digest}'", "img-src data:"]
     rules += [policy] if policy else []
-    ours = {"style": Markup(style), "script": Markup(script), "policy": Markup("; ".join(rules))}
-    return _templates().get_template(template).render(title=title, **ours, **values)
+    ours = {"style": trusted(style), "script": trusted(script), "policy": trusted("; ".join(rules))}
+    return fill(template, title=title, **ours, **values)
 
 
 def trusted(html: str) -> str:

@@ -13,7 +13,7 @@ import contextlib
 import io
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,26 +21,15 @@ from asr.core.files import atomic_open, write_text
 from asr.core.text_tables import width
 from asr.pages.words import Words
 
-FONT = Path(__file__).resolve().parent / "fonts" / "RecipeCJK-Regular.otf"
+_HERE = Path(__file__).resolve().parent
+FONT = _HERE / "fonts" / "RecipeCJK-Regular.otf"
 WIDTH = 680  # user units of every picture; its text is 12 of them high, speakers' names 11
 DPI = 200  # of a paper's PNG
 LONGEST_NAME = 12  # columns; longer names are cut, the page's tables have them whole
 
-# Print colours are the light looks of page.css, statistics.css and report.css.
-PRINT = {
-    "ink": "#1d2126",
-    "muted": "#545b64",
-    "rule": "#cfd4da",
-    "pale": "#e9ecef",
-    "bad": "#c02626",
-    "card": "#ffffff",
-    "train": "#3f78b5",
-    "val": "#c4650c",
-    "test": "#9c2f73",
-    "several": "#5b6570",
-    "baseline": "#b45309",
-    "tuned": "#1f6fb2",
-}
+# The light looks of the pages, which stand before the dark ones.
+_LOOKS = "".join((_HERE / name).read_text("utf-8") for name in ("page.css", "report.css", "statistics.css"))
+PRINT = dict(reversed(re.findall(r"--([\w-]+): (#\w{6});", _LOOKS)))
 PAGE = {name: f"#01{place:04x}" for place, name in enumerate(PRINT, start=0x0203)}  # stand for the page's variables
 _NAMES = {tone: name for name, tone in PAGE.items()}
 _PLAIN = {
@@ -67,18 +56,21 @@ class Pen:
         self.colours = PAGE if language is None else PRINT
 
     def __getitem__(self, name: str) -> str:
-        """The colour called ``name``."""
+        """Return the colour called ``name``."""
         return self.colours[name]
 
     def write(self, axis: Any, x: float, y: float, words: Words, **look: Any) -> None:
-        """Write ``words`` in the figure's language; on a page both, of which the reader's is shown."""
+        """Write ``words`` in the figure's language; on a page in both, of which the reader's is shown."""
+        if words.en == words.zh:
+            axis.text(x, y, words.en, parse_math=False, **look)
+            return
         for language, text in words._asdict().items():
             if self.language in (None, language):
                 gid = {} if self.language else {"gid": f"words-{language}"}
                 axis.text(x, y, text, parse_math=False, **gid, **look)
 
     def settings(self) -> dict[str, Any]:
-        """matplotlib's rcParams."""
+        """Return matplotlib's rcParams."""
         looks = {key: self[tone] for tone, keys in _TONED.items() for key in keys}
         if self.language is None:
             return {**_PLAIN, **looks, "svg.fonttype": "none", "figure.facecolor": "none", "axes.facecolor": "none"}
@@ -93,14 +85,14 @@ def _paper_font() -> str:
 
 
 def shown(name: str) -> str:
-    """A speaker's name as there is room for it, without characters that no picture can hold."""
+    """Return a speaker's name as there is room for it, without characters that no picture can hold."""
     name = "".join(char if char.isprintable() else "\ufffd" for char in name)
     return name if width(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"
 
 
 @contextlib.contextmanager
 def drawing(pen: Pen | None = None) -> Iterator[None]:
-    """matplotlib with the pen's settings and no user's, and without its complaints of glyphs it need not have."""
+    """Set matplotlib to the pen's settings and no user's, without its complaints of glyphs it need not have."""
     import matplotlib
 
     plain = {key: value for key, value in matplotlib.rcParamsDefault.items() if not key.startswith("backend")}
@@ -112,7 +104,7 @@ def drawing(pen: Pen | None = None) -> Iterator[None]:
 def new_figure(
     height: float, left: float = 56, bottom: float = 28, rows: int = 1, *, right: float = 12, top: float = 12
 ) -> tuple[Any, list[Any]]:
-    """A figure ``height`` units high with ``rows`` axes; units at the edges are kept for what is written there."""
+    """Return a figure ``height`` units high with ``rows`` axes; the edges are kept for what is written there."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(WIDTH / 72, height / 72))
@@ -124,77 +116,54 @@ def new_figure(
     return figure, list(axes)
 
 
-def svg(figure: Any, name: str) -> str:
-    """``figure`` as an ``<svg>`` element; the page's element with the id ``name`` says what it shows."""
+def _svg(figure: Any) -> str:
     from matplotlib.backends.backend_svg import FigureCanvasSVG
 
     stream = io.StringIO()
-    FigureCanvasSVG(figure).print_svg(stream, metadata=_NO_METADATA)
-    text = stream.getvalue()
+    FigureCanvasSVG(figure).print_svg(stream, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
+    return stream.getvalue()
+
+
+def svg(figure: Any, name: str) -> str:
+    """Return ``figure`` as an ``<svg>`` element; the page's element with the id ``name`` says what it shows."""
+    text = _svg(figure)
     text = re.sub("<style.*?</style>", "", text[text.index("<svg") :], flags=re.DOTALL)  # matplotlib's, for the page
     text = re.sub(r'<svg [^>]*(viewBox="[^"]*")[^>]*>', rf'<svg \1 aria-labelledby="{name}" role="img">', text, count=1)
-    used = {found for tag in re.findall("<[^>]*>", text) for found in re.findall(r'(?:href="#|url\(#)([^")]+)', tag)}
     # Only in tags: a speaker's name may look like anything.
-    text = re.sub("<[^>]*>", lambda found: _page_tag(found[0], name, used), text)
+    text = re.sub("<[^>]*>", lambda tag: _page_tag(tag[0], name), text)
     return re.sub(r"\n\s*", "\n", text).strip()
 
 
-_NO_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-
-
-def _page_tag(tag: str, name: str, used: set[str]) -> str:
-    """A tag of matplotlib's SVG as it stands in a page."""
+def _page_tag(tag: str, name: str) -> str:
+    """Return a tag of matplotlib's SVG as it stands in a page."""
     tag = re.sub(r' id="words-(en|zh)"', r' class="\1"', tag)
-    # Only ids that something points to stay, each with the picture's name before it: a page has every id once.
-    tag = re.sub(r' id="([^"]+)"', lambda found: f' id="{name}-{found[1]}"' if found[1] in used else "", tag)
-    tag = re.sub(r'(href="#|url\(#)', rf"\1{name}-", tag).replace("xlink:href", "href")
-    tag = re.sub(r' d="[^"]*"', lambda found: re.sub(r"(\.\d)\d+", r"\1", found[0]), tag)
+    # Ids have the picture's name before them: a page has every id once.
+    tag = re.sub(r'( id="|href="#|url\(#)', rf"\1{name}-", tag).replace("xlink:href", "href")
+    tag = re.sub(r' d="[^"]*"', lambda path: re.sub(r"(\.\d)\d+", r"\1", path[0]), tag)
     # The fonts give way to the page's own.
     tag = re.sub(r" font-family: [^;\"]*;", "", tag)
     tag = re.sub(r'style="font: ([\d.]+px)[^;"]*', r'style="font-size: \1', tag)
-    return re.sub("#01[0-9a-f]{4}", lambda found: f"var(--{_NAMES[found[0]]})" if found[0] in _NAMES else found[0], tag)
+    return re.sub("#01[0-9a-f]{4}", lambda tone: f"var(--{_NAMES[tone[0]]})" if tone[0] in _NAMES else tone[0], tag)
 
 
 def save_for_paper(figure: Any, path: Path) -> None:
-    """``figure`` as ``path`` with .svg and with .png, the same bytes for the same figure."""
+    """Write ``figure`` as ``path`` with .svg and with .png, the same bytes for the same figure."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
 
-    stream = io.StringIO()
-    FigureCanvasSVG(figure).print_svg(stream, metadata=_NO_METADATA)
-    write_text(path.with_name(f"{path.name}.svg"), stream.getvalue())
+    write_text(path.with_name(f"{path.name}.svg"), _svg(figure))
     figure.set_dpi(DPI)
     with atomic_open(path.with_name(f"{path.name}.png"), "wb") as image:
         FigureCanvasAgg(figure).print_png(image, metadata={"Software": None})
 
 
-def bars(axis: Any, boxes: Sequence[tuple[float, float, float, float]], colour: Any, **look: Any) -> None:
-    """Boxes (left, bottom, right, top) as one path: 800 bars are not 800 elements of the page."""
+def bars(axis: Any, boxes: Iterable[tuple[float, float, float, float]], colour: Any, **look: Any) -> None:
+    """Draw boxes (left, bottom, right, top) as one path: 800 bars are not 800 elements of the page."""
     from matplotlib.patches import PathPatch
     from matplotlib.path import Path
 
-    boxes = [box for box in boxes if box[1] != box[3] and box[0] != box[2]]
-    if not boxes:
-        return
-    points = [
-        point
-        for left, bottom, right, top in boxes
-        for point in ((left, bottom), (left, top), (right, top), (right, bottom), (left, bottom))
+    corners = [
+        ((left, low), (left, high), (right, high), (right, low)) for left, low, right, high in boxes if low != high
     ]
-    codes = [Path.MOVETO, Path.LINETO, Path.LINETO, Path.LINETO, Path.CLOSEPOLY] * len(boxes)
-    axis.add_patch(PathPatch(Path(points, codes), **{"facecolor": colour, "linewidth": 0, **look}))
-
-
-def write_below(
-    axis: Any, places: Sequence[float], words: Sequence[str], size: int = 11, upright: bool = False
-) -> None:
-    """Words below the axis, as bare texts: matplotlib's tick labels bring three lines each and take half the time."""
-    height = axis.get_position().height * axis.figure.get_figheight() * 72
-    look = {"ha": "center", "va": "top"}
-    if upright:  # by its end, which no font moves
-        look = {"ha": "right", "va": "center", "rotation": 90, "rotation_mode": "anchor"}
-    axis.set_xticks([])
-    for place, word in zip(places, words, strict=True):
-        axis.text(
-            place, -5 / height, word, transform=axis.get_xaxis_transform(), fontsize=size, parse_math=False, **look
-        )
+    if corners:
+        path = Path.make_compound_path(*(Path([*four, four[0]], closed=True) for four in corners))
+        axis.add_patch(PathPatch(path, **{"facecolor": colour, "linewidth": 0, **look}))

@@ -10,14 +10,16 @@ from typing import Any, NamedTuple
 import yaml
 
 STRINGS = Path(__file__).resolve().parent / "strings.yaml"
-BROWSER = "browser"  # the section whose words go to the script of report.html's error browser
 
 
 class Words(NamedTuple):
-    """A text in both languages. In a template it becomes HTML of which the page shows the reader's language."""
+    """A text in both languages: in a template HTML of which the page shows the reader's, elsewhere the English."""
 
     en: str
     zh: str
+
+    def __str__(self) -> str:
+        return self.en
 
     def __html__(self) -> str:
         english, chinese = escape(self.en), escape(self.zh)
@@ -31,15 +33,14 @@ def _strings() -> dict[str, Any]:
 
 def words(key: str, **values: object) -> Words:
     """Return the phrase ``key`` with its ``{names}`` filled in; a value may be Words. KeyError where there is none."""
-    english = {name: value.en if isinstance(value, Words) else value for name, value in values.items()}
     chinese = {name: value.zh if isinstance(value, Words) else value for name, value in values.items()}
     en, zh = _strings()[key]
-    return Words(en.format(**english), zh.format(**chinese))
+    return Words(en.format(**values), zh.format(**chinese))
 
 
 def browser_words() -> dict[str, list[str]]:
     """Return the phrases of the error browser, which its script fills in."""
-    return _strings()[BROWSER]
+    return _strings()["browser"]
 
 
 def sentences(*parts: Words) -> Words:

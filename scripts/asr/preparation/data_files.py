@@ -17,7 +17,7 @@ from asr.preparation.data_folder import write_folder
 from asr.preparation.prepare import Prepared, add_statistics, audio_elsewhere
 from asr.preparation.problems import ERROR, NOTE, WARNING, Problem, count_kinds, tsv_field, write_problems
 from asr.preparation.splits.split_file import SPLITS, write_split
-from asr.preparation.statistics import collect
+from asr.preparation.statistics import text as statistics_text
 from asr.preparation.statistics.page import page
 
 ELSEWHERE = "audio_elsewhere.txt"
@@ -62,7 +62,7 @@ def _write_reports(prepared: Prepared, folder: Path) -> None:
     write_problems(folder / "problems.tsv", prepared.problems)
     prepared.texts.write(folder / "text_changes.tsv")
     write_json(folder / "statistics.json", statistics)
-    text = collect.render(statistics, prepared.differences, problem_lines(prepared.problems))
+    text = statistics_text.render(statistics, prepared.differences, problem_lines(prepared.problems))
     write_text(folder / "data_statistics.txt", text)
     write_text(folder / "data_statistics.html", page(statistics))
 
@@ -109,8 +109,8 @@ def _unknown(prepared: Prepared) -> list[str]:
 
 def summary(prepared: Prepared, out: Path, written: bool, audio: Path | None) -> str:
     """Return what a person sees at the end of stage 1."""
-    blocks = [_head(prepared), collect.split_table(prepared.statistics)]
-    blocks += collect.manual_block(prepared.differences) + _unknown(prepared)
+    blocks = [_head(prepared), statistics_text.split_table(prepared.statistics)]
+    blocks += statistics_text.manual_block(prepared.differences) + _unknown(prepared)
     blocks.append(_problems(prepared, f"; each one is in {out}/problems.tsv"))
     if audio:
         blocks.append(f"converted audio (16 kHz, mono): {len(prepared.to_convert):,} clips in {out}_audio")
@@ -129,7 +129,7 @@ def check_summary(prepared: Prepared, file: Path | None) -> str:
     blocks = []
     if any(prepared.splits.values()):
         blocks += [f"{_head(prepared)}\nusable  {', '.join(counts)} utterances"]
-        blocks += collect.manual_block(prepared.differences) + _unknown(prepared)
+        blocks += statistics_text.manual_block(prepared.differences) + _unknown(prepared)
     blocks += [f"no split: {item.detail}" for item in prepared.problems if item.kind == "no split"]  # the table cuts it
     blocks.append(
         _problems(prepared, f"; each one is in {file}" if file else "; --out DIR lists each one in DIR/problems.tsv")

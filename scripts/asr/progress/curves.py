@@ -9,20 +9,21 @@ matplotlib is imported where it draws, because that takes a second.
 from __future__ import annotations
 
 import argparse
-import contextlib
-import json
 import math
+import statistics
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from asr.core.errors import RecipeError
 from asr.core.files import atomic_open, sweep
 from asr.core.run_folder import RunFolder
+from asr.core.run_records import read_average, read_ranking
 from asr.progress import record as progress_file
 from asr.progress.record import Points, Records, points
 
-PICTURE = "curves.png"
 MOST_MARKED = 60  # validations that get a dot each
 FEW = 20  # logged steps; fewer get a dot each and are not smoothed
 WIDE_RANGE = 30  # the largest value over the smallest, from which a loss is drawn on a logarithmic scale
@@ -39,7 +40,7 @@ def draw(exp: Path) -> None:
 
     pen = Pen("en")
     sweep(exp)  # what a training killed while it drew has left
-    with drawing(pen), atomic_open(exp / PICTURE, "wb") as stream:
+    with drawing(pen), atomic_open(RunFolder(exp).curves, "wb") as stream:
         FigureCanvasAgg(_figure(exp, records, pen)).print_png(stream, metadata={"Software": None})
 
 
@@ -49,7 +50,7 @@ def draw_or_report(exp: Path, report: Callable[[str], None]) -> bool:
         draw(exp)
     except Exception as error:
         reason = str(error).partition("\n")[0] or type(error).__name__
-        report(f"{exp / PICTURE}: could not be drawn ({reason})")
+        report(f"{RunFolder(exp).curves}: could not be drawn ({reason})")
         return False
     return True
 
@@ -60,32 +61,23 @@ def smoothed(values: Sequence[float]) -> list[float]:
     means = []
     for index in range(len(values)):
         side = min(reach, index, len(values) - 1 - index)
-        part = values[index - side : index + side + 1]
-        means.append(sum(part) / len(part))
+        means.append(statistics.fmean(values[index - side : index + side + 1]))
     return means
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
 
 
 def marked(exp: Path) -> tuple[str, list[str], str]:
     """Return the ranking's metric, the checkpoints that stage 4 averages, best first, and whether it has done so."""
-    ranking = _json(RunFolder(exp).ranking)
-    ranked = [entry["file"] for entry in ranking.get("checkpoints", [])]
-    average = _json(RunFolder(exp).average)
-    averaged = [entry["file"] for entry in average.get("checkpoints", []) if "file" in entry]
-    if averaged and ranked[: len(averaged)] == averaged:
-        return ranking["ranked_by"], averaged, "averaged"
-    count = 10
-    with contextlib.suppress(OSError, ValueError):
-        for line in (RunFolder(exp).conf / "average.yaml").read_text(encoding="utf-8").splitlines():
-            name, _, value = line.partition(":")
-            count = int(value) if name == "avg_nbest_model" else count
-    return ranking.get("ranked_by", "cer"), ranked[:count], "to be averaged"
+    if not RunFolder(exp).ranking.is_file():
+        return "cer", [], ""
+    ranking = read_ranking(exp)
+    ranked = [entry["file"] for entry in ranking["checkpoints"]]
+    if RunFolder(exp).average.is_file():
+        averaged = [entry["file"] for entry in read_average(exp)["checkpoints"]]
+        if ranked[: len(averaged)] == averaged:
+            return ranking["ranked_by"], averaged, "averaged"
+    conf = RunFolder(exp).conf / "average.yaml"
+    count = yaml.safe_load(conf.read_text(encoding="utf-8"))["avg_nbest_model"] if conf.is_file() else 10
+    return ranking["ranked_by"], ranked[:count], "to be averaged"
 
 
 def _figure(exp: Path, records: Records, pen: Any) -> Any:
@@ -118,7 +110,7 @@ def _title(exp: Path, records: Records, chosen: Sequence[str]) -> str:
         last = records.train[-1]
         parts.append(f"epoch {last.get('epoch')} of {last.get('max_epoch')}, step {last['total_step']:,}")
     for record in records.validation:
-        if chosen and record.get("checkpoint") == chosen[0] and record.get("cer") is not None:
+        if record["checkpoint"] in chosen[:1] and record.get("cer") is not None:
             parts.append(f"best CER {100 * record['cer']:.2f} % ({chosen[0].removeprefix('model.pt.')})")
     resumed = sum(start["resumed_at"] > 0 for start in records.starts)
     if resumed:
@@ -126,68 +118,65 @@ def _title(exp: Path, records: Records, chosen: Sequence[str]) -> str:
     return "   ".join(parts)
 
 
-def _plot(axis: Any, line: Points, few: bool, **look: Any) -> None:
-    """A line; where there are few points with a dot at each."""
-    dots = {"marker": "o", "markersize": 3.5} if few else {}
-    axis.plot([step for step, _ in line], [value for _, value in line], **look, **dots)
+def _plot(axis: Any, line: Points, title: str, few: int, **look: Any) -> None:
+    """Draw a line with its title; fewer points than ``few`` with a dot at each."""
+    dots = {"marker": "o", "markersize": 3.5} if len(line) < few else {}
+    axis.plot(*_columns(line), **look, **dots)
+    axis.set_title(title if line else f"{title}: none", loc="left", fontsize=11)
 
 
-def _name(axis: Any, title: str) -> None:
-    axis.set_title(title, loc="left", fontsize=11)
+def _columns(line: Points) -> tuple[list[int], list[float]]:
+    return [step for step, _ in line], [value for _, value in line]
 
 
 def _scale(axis: Any, line: Points) -> None:
     """From 0 up, unless the values could then not be told apart: close to what there is, or logarithmic."""
-    values = [value for _, value in line]
-    if not values or min(values) <= 0:
-        return
-    low, high = min(values), max(values)
-    if high > WIDE_RANGE * low:
+    low, high = min(value for _, value in line), max(value for _, value in line)
+    if low > 0 and high > WIDE_RANGE * low:
         axis.set_yscale("log")
-    elif low < high / 2 or low == high:
+    elif low > 0 and (low < high / 2 or low == high):
         axis.set_ylim(0, 1.08 * high)
 
 
 def _training_loss(axis: Any, line: Points, pen: Any) -> None:
-    few = len(line) < FEW
-    _plot(axis, line, few, color=pen["several"], label="as logged", **({} if few else {"alpha": 0.4, "linewidth": 0.8}))
-    _scale(axis, line)
-    if not few:
-        values = [value for _, value in line]
+    faint = {"alpha": 0.4, "linewidth": 0.8} if len(line) >= FEW else {}
+    _plot(axis, line, "training loss", FEW, color=pen["several"], label="as logged", **faint)
+    if line:
+        _scale(axis, line)
+    if len(line) >= FEW:
+        steps, values = _columns(line)
         if axis.get_yscale() == "log":  # a mean of what falls a hundredfold would stand high above it
             mean = [math.exp(value) for value in smoothed([math.log(value) for value in values])]
         else:
             mean = smoothed(values)
-        axis.plot([step for step, _ in line], mean, color=pen["tuned"], linewidth=1.8, label="smoothed")
+        axis.plot(steps, mean, color=pen["tuned"], linewidth=1.8, label="smoothed")
         axis.legend(loc="upper right", frameon=False)
-    _name(axis, "training loss")
 
 
 def _validation(
     axis: Any, records: Records, measure: tuple[str, str, float], chosen: Sequence[str], why: str, pen: Any
 ) -> None:
-    """A measure of validation (key, title, scale); a ring around each ``chosen`` checkpoint and a star on the first."""
+    """Draw a measure of validation (key, title, scale); rings around the ``chosen``, a star on the first."""
     key, title, scale = measure
     line = points(records.validation, key, scale)
-    _plot(axis, line, len(line) <= MOST_MARKED, color=pen["tuned"], linewidth=1.4)
-    by_name = {record.get("checkpoint"): record for record in records.validation}
+    _plot(axis, line, title, MOST_MARKED + 1, color=pen["tuned"], linewidth=1.4)
+    by_name = {record["checkpoint"]: record for record in records.validation}
     rings = points([by_name[name] for name in chosen if name in by_name], key, scale)
     if rings:
         ring = {"linestyle": "none", "marker": "o", "markersize": 9, "markerfacecolor": "none"}
-        axis.plot(*zip(*rings, strict=True), **ring, markeredgecolor=pen["val"], label=f"{why}: {len(rings)}")
+        axis.plot(*_columns(rings), **ring, markeredgecolor=pen["val"], label=f"{why}: {len(rings)}")
         best = f"best: {rings[0][1]:.4g}" + (" %" if scale == 100 else "")
         star = {"linestyle": "none", "marker": "*", "markersize": 13, "markeredgecolor": pen["card"]}
         axis.plot(*rings[0], **star, color=pen["bad"], label=best)
         axis.legend(loc="best", frameon=False)
-    _scale(axis, line)
-    _name(axis, title if line else f"{title}: none")
+    if line:
+        _scale(axis, line)
 
 
 def _line(axis: Any, line: Points, title: str, pen: Any) -> None:
-    _plot(axis, line, len(line) < FEW, color=pen["several"], linewidth=1.3 if len(line) < 200 else 0.8)
+    _plot(axis, line, title, FEW, color=pen["several"], linewidth=1.3 if len(line) < 200 else 0.8)
     if line:
         axis.set_ylim(0, 1.08 * max(value for _, value in line) or 1)
-    _name(axis, title if line else f"{title}: none")
 
 
 def _memory(axis: Any, records: Records, pen: Any) -> None:
@@ -196,26 +185,24 @@ def _memory(axis: Any, records: Records, pen: Any) -> None:
     _line(axis, points(records.train, "memory_gb"), title, pen)
     if reserved:
         axis.lines[0].set_label("allocated")
-        axis.plot(*zip(*reserved, strict=True), color=pen["val"], linewidth=1.3, label="reserved")
+        axis.plot(*_columns(reserved), color=pen["val"], linewidth=1.3, label="reserved")
         axis.set_ylim(0, 1.08 * max(value for _, value in reserved))
         axis.legend(loc="lower right", frameon=False)
 
 
 def _finish(axis: Any, records: Records, pen: Any) -> None:
-    """Ticks, one range of steps for all, and a dotted line at each step that the run was resumed from."""
-    from matplotlib.ticker import FuncFormatter, LogFormatter, MaxNLocator
+    """Set ticks and one range of steps for all; draw a dotted line at each step that the run was resumed from."""
+    from matplotlib.ticker import LogFormatter, MaxNLocator
 
     steps = [record["total_step"] for record in (*records.train, *records.validation)]
     first, last = min(steps), max(steps)
     edge = max(0.02 * (last - first), 0.5)
     axis.set_xlim(first - edge, last + edge)
     axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-    axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    axis.xaxis.set_major_formatter("{x:,.0f}")
     axis.tick_params(length=0, labelbottom=True)
-    if axis.get_yscale() == "log":
-        axis.yaxis.set_major_formatter(LogFormatter(labelOnlyBase=False, minor_thresholds=(2, 0.5)))
-    else:
-        axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
+    log = axis.get_yscale() == "log"
+    axis.yaxis.set_major_formatter(LogFormatter(labelOnlyBase=False, minor_thresholds=(2, 0.5)) if log else "{x:,.6g}")
     for start in records.starts:
         if first < start["resumed_at"] < last:
             axis.axvline(start["resumed_at"], color=pen["muted"], linewidth=0.9, linestyle=(0, (2, 3)), zorder=0)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import math
+import operator
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -44,15 +45,6 @@ class Records:
     damaged: int = 0
 
 
-def _parsed(line: str) -> Record | None:
-    try:
-        record = json.loads(line)
-        step = record["resumed_at" if record["kind"] == "start" else "total_step"]
-    except (ValueError, KeyError, TypeError):
-        return None
-    return record if isinstance(step, int) else None
-
-
 def points(records: Sequence[Record], key: str, scale: float = 1.0) -> Points:
     """Return total step and scaled value of the records that have a value under ``key``."""
     return [(record["total_step"], scale * record[key]) for record in records if record.get(key) is not None]
@@ -63,25 +55,26 @@ def read(exp: Path) -> Records:
 
     Of several of one step (and in validation, of one checkpoint) the last counts. A start drops what lies after it.
     """
-    path = exp / FILE
-    records = Records()
-    if not path.is_file():
-        return records
+    path, records = exp / FILE, Records()
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
     train: dict[int, Record] = {}
     validation: dict[tuple[int, str], Record] = {}
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        record = _parsed(line) if line.strip() else {"kind": "blank"}
-        if record is None:
+    for line in filter(str.strip, lines):
+        try:
+            record = json.loads(line)
+            kind = record["kind"]
+            step = operator.index(record["resumed_at" if kind == "start" else "total_step"])
+        except (ValueError, KeyError, TypeError):
             records.damaged += 1
-        elif record["kind"] == "start":
+            continue
+        if kind == "start":
             records.starts.append(record)
-            at = record["resumed_at"]
-            train = {step: earlier for step, earlier in train.items() if step <= at}
-            validation = {key: earlier for key, earlier in validation.items() if key[0] <= at}
-        elif record["kind"] == "train":
-            train[record["total_step"]] = record
-        elif record["kind"] == "validation":
-            validation[record["total_step"], str(record.get("checkpoint"))] = record
+            train = {key: earlier for key, earlier in train.items() if key <= step}
+            validation = {key: earlier for key, earlier in validation.items() if key[0] <= step}
+        elif kind == "train":
+            train[step] = record
+        elif kind == "validation":
+            validation[step, record["checkpoint"]] = record
     records.train = [train[step] for step in sorted(train)]
     records.validation = [validation[key] for key in sorted(validation, key=lambda key: key[0])]
     return records

@@ -14,10 +14,12 @@ import os
 import platform
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
+import psutil
 from tqdm import tqdm
 
 from asr.progress.curves import draw_or_report
@@ -28,50 +30,37 @@ logger = logging.getLogger("asr.progress")
 DRAW_EVERY = 60.0  # seconds, at least, between two drawings of curves.png, each of which takes about one
 BAR_EVERY = 0.1  # seconds between two looks of the bar; its loss is the last line's, for a newer one is waited for
 GIB = 2.0**30
-
-
-def open_terminal() -> TextIO | None:
-    """Return the terminal of the person who watches, or None.
-
-    run.sh names it in ASR_TTY: its own output goes through tee into a log, and torchrun's workers have a session of
-    their own, for which there is no /dev/tty.
-    """
-    name = os.environ.get("ASR_TTY")
-    if not name:
-        return None
-    try:
-        return open(name, "w")
-    except OSError:
-        return None
+LINE = {  # the line's values, where they are known
+    "loss": "loss {:.3f}",
+    "accuracy": "acc {:.3f}",
+    "lr": "lr {:.2e}",
+    "memory_gb": "memory {:.1f} GB",
+    "reserved_gb": "({:.1f} reserved)",
+    "waiting_share": "waiting {:.0%}",
+    "padding_share": "padding {:.0%}",
+    "audio_s_per_s": "audio {:.0f} s/s",
+}
 
 
 def open_bar(total: int, **look: Any) -> tqdm:
-    """Return a bar for the person who watches: on the terminal that run.sh names, or on stderr where that is one.
+    """Return a bar for the person who watches: on the terminal that ASR_TTY names, or on stderr where that is one.
 
-    Its ``disable`` is true where nobody watches. ``look`` is tqdm's.
+    Its ``disable`` is true where nobody watches. ``look`` is tqdm's. run.sh sets ASR_TTY: its own output goes through
+    tee into a log, and torchrun's workers have a session of their own, for which there is no /dev/tty.
     """
-    terminal = open_terminal()
-    stream = terminal or sys.stderr
-    off = terminal is None and not stream.isatty()
+    stream, off = sys.stderr, not sys.stderr.isatty()
+    with contextlib.suppress(KeyError, OSError):
+        stream, off = open(os.environ["ASR_TTY"], "w"), False  # noqa: SIM115 - as long as the bar
     return tqdm(total=total, file=stream, leave=False, dynamic_ncols=True, disable=off, **look)
 
 
 def memory() -> dict[str, float]:
-    """Return GB of this process: of its GPU the most allocated and reserved so far, else what is resident now.
-
-    ``{"memory_gb": …, "reserved_gb": …}``, without the latter on the CPU, empty where it cannot be known.
-    """
+    """Return ``memory_gb`` of this process: of its GPU the most so far, with ``reserved_gb``, else what is resident."""
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
-        return {
-            "memory_gb": torch.cuda.max_memory_allocated() / GIB,
-            "reserved_gb": torch.cuda.max_memory_reserved() / GIB,
-        }
-    try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-    except (OSError, ValueError, IndexError):
-        return {}
-    return {"memory_gb": pages * os.sysconf("SC_PAGE_SIZE") / GIB}
+        allocated, reserved = torch.cuda.max_memory_allocated(), torch.cuda.max_memory_reserved()
+        return {"memory_gb": allocated / GIB, "reserved_gb": reserved / GIB}
+    return {"memory_gb": psutil.Process().memory_info().rss / GIB}
 
 
 @dataclass
@@ -103,15 +92,6 @@ class Window:
     padded: float = 0.0
     waited: float = 0.0
 
-    def shares(self, now: float) -> dict[str, float | None]:
-        """Return audio seconds a second, and the shares of waiting and of padding."""
-        seconds = max(now - self.began, 1e-9)
-        return {
-            "audio_s_per_s": self.audio / seconds,
-            "waiting_share": min(self.waited / seconds, 1.0),
-            "padding_share": 1 - min(self.audio / self.padded, 1.0) if self.padded else None,
-        }
-
 
 class Progress:
     """Counts steps and logs: a line every ``log_interval`` steps and at the end of every epoch, however short.
@@ -135,19 +115,18 @@ class Progress:
         self.drawn = -math.inf  # when curves.png was drawn last
         self.began = self.last_step = time.monotonic()
         self.first_progress: float | None = None
-        self.resumed_at: int | None = None
+        self.is_begun = False
         self.audio = 0.0
         self.window = Window(self.began)
-        shape = "{l_bar}{bar}| {elapsed}<{remaining} {postfix}"
-        bar = open_bar(max_epoch, bar_format=shape) if shown else None
+        bar = open_bar(max_epoch, bar_format="{l_bar}{bar}| {elapsed}<{remaining} {postfix}") if shown else None
         self.bar = None if bar is None or bar.disable else bar
         self.bar_shown, self.logged = -math.inf, ""  # the last line's loss and accuracy
 
     def _begin(self, resumed_at: int) -> None:
         """On the first log, discard what an earlier process recorded of steps after ``resumed_at``."""
-        if self.resumed_at is not None:
+        if self.is_begun:
             return
-        self.resumed_at = resumed_at
+        self.is_begun = True
         if self.writer is not None:  # closed, it opens a new file at the next scalar, which begins with the purge
             self.writer.purge_step = resumed_at + 1
             self.writer.close()
@@ -158,7 +137,7 @@ class Progress:
         self._record("start", resumed_at=resumed_at, **who)
 
     @contextlib.contextmanager
-    def _kept(self) -> Any:
+    def _kept(self) -> Iterator[None]:
         """Suppress an OSError: progress.jsonl must not end a training. It is reported once, and the file given up."""
         try:
             yield
@@ -171,23 +150,21 @@ class Progress:
             with self._kept():
                 self.file.add({"kind": kind, "time": round(time.time(), 3), **values})
 
-    def update(self, step: Step, force: bool = False) -> None:
-        """Take one step in; log a line if it is time to, or if ``force``."""
+    def update(self, step: Step) -> None:
+        """Take one step in; log a line if it is time to."""
         now = self.last_step = time.monotonic()
         self._begin(step.total_steps - 1)
         self.audio += step.audio_seconds * self.world_size
         self.window.audio += step.audio_seconds * self.world_size
         self.window.padded += step.padded_seconds * self.world_size
         self.window.waited += step.waited
-        done = step.epoch + step.step / max(step.steps_in_epoch, 1)
+        done = step.epoch + step.step / step.steps_in_epoch
         if self.first_progress is None:
             # Time left is judged by this process's own speed: a resumed run starts in the middle.
-            self.first_progress = step.epoch + (step.step - 1) / max(step.steps_in_epoch, 1)
+            self.first_progress = step.epoch + (step.step - 1) / step.steps_in_epoch
         last_of_epoch = step.step >= step.steps_in_epoch
-        if step.step % self.log_interval == 0 or last_of_epoch or force:
-            left = (now - self.began) / max(done - self.first_progress, 1e-9) * (self.max_epoch - done)
-            self._log(step, self.window.shares(now), left)
-            self.window = Window(now)
+        if step.step % self.log_interval == 0 or last_of_epoch:
+            self._log(step, now, left=(now - self.began) / (done - self.first_progress) * (self.max_epoch - done))
         if self.bar is not None and (last_of_epoch or now - self.bar_shown >= BAR_EVERY):
             self._show(step, done, now)
 
@@ -200,32 +177,36 @@ class Progress:
             f" audio {self.audio / max(now - self.began, 1e-9):.0f} s/s"
         )
 
-    def _log(self, step: Step, window: dict[str, float | None], left: float) -> None:
-        loss, accuracy = float(step.loss), None if step.accuracy is None else float(step.accuracy)
-        self.logged = f" loss {loss:.3f}" + ("" if accuracy is None else f" acc {accuracy:.2f}")
-        used = memory()
-        parts = [f"epoch {step.epoch + 1}/{self.max_epoch} step {step.step}/{step.steps_in_epoch} loss {loss:.3f}"]
-        parts += [] if accuracy is None else [f"acc {accuracy:.3f}"]
-        parts += [f"lr {step.lr:.2e}"]
-        reserved = f" ({used['reserved_gb']:.1f} reserved)" if "reserved_gb" in used else ""
-        parts += [f"memory {used['memory_gb']:.1f} GB{reserved}"] if used else []
-        parts += [f"waiting {100 * window['waiting_share']:.0f} %"]
-        parts += [] if window["padding_share"] is None else [f"padding {100 * window['padding_share']:.0f} %"]
-        logger.info(" ".join([*parts, f"audio {window['audio_s_per_s']:.0f} s/s left {clock(left)}"]))
-        values = {"loss": loss, "accuracy": accuracy, "lr": step.lr, **window, **used}
-        place = {"epoch": step.epoch + 1, "step": step.step, "steps_in_epoch": step.steps_in_epoch}
+    def _log(self, step: Step, now: float, left: float) -> None:
+        """Log a line of the step and of what was done since the last line; ``left``: seconds to the end of the run."""
+        window, self.window = self.window, Window(now)
+        seconds = max(now - window.began, 1e-9)
+        values = {
+            "loss": float(step.loss),
+            "accuracy": None if step.accuracy is None else float(step.accuracy),
+            "lr": step.lr,
+            "audio_s_per_s": window.audio / seconds,
+            "waiting_share": min(window.waited / seconds, 1.0),
+            "padding_share": 1 - min(window.audio / window.padded, 1.0) if window.padded else None,
+            **memory(),
+        }
+        parts = {key: form.format(values[key]) for key, form in LINE.items() if values.get(key) is not None}
+        line = (
+            f"epoch {step.epoch + 1}/{self.max_epoch} step {step.step}/{step.steps_in_epoch} {' '.join(parts.values())}"
+        )
+        logger.info(f"{line.replace('%', ' %')} left {clock(left)}")
+        self.logged = f" loss {values['loss']:.3f}" + (f" acc {values['accuracy']:.2f}" if "accuracy" in parts else "")
+        position = {"epoch": step.epoch + 1, "step": step.step, "steps_in_epoch": step.steps_in_epoch}
         more = {"total_step": step.total_steps, "max_epoch": self.max_epoch, "left": round(left, 1)}
-        self._record("train", **place, **more, **values)
-        names = {"audio_s_per_s": "audio_seconds_per_second"}
-        self.scalars({f"train/{names.get(key, key)}": value for key, value in values.items()}, step.total_steps)
+        self._record("train", **position, **more, **values)
+        values["audio_seconds_per_second"] = values.pop("audio_s_per_s")
+        self._scalars("train", values, step.total_steps)
 
-    def scalars(self, values: dict[str, float | None], step: int) -> None:
+    def _scalars(self, kind: str, values: dict[str, float | None], step: int) -> None:
         """Write finite values to TensorBoard."""
-        if self.writer is None:
-            return
         for name, value in values.items():
-            if value is not None and math.isfinite(value):
-                self.writer.add_scalar(name, value, step)
+            if self.writer is not None and value is not None and math.isfinite(value):
+                self.writer.add_scalar(f"{kind}/{name}", value, step)
 
     def validated(self, name: str, values: dict[str, float | None], total_steps: int) -> None:
         """Log what validation measured on checkpoint ``name``, and draw curves.png again."""
@@ -233,24 +214,17 @@ class Progress:
         shown = "  ".join(f"{key} {value:.4f}" for key, value in values.items() if value is not None)
         logger.info(f"validation of {name}: {shown}")
         self._record("validation", checkpoint=name, total_step=total_steps, **values)
-        self.scalars({f"validation/{key}": value for key, value in values.items()}, total_steps)
-        self._draw()
+        self._scalars("validation", values, total_steps)
+        if self.exp is not None and self.last_step - self.drawn >= DRAW_EVERY:
+            drawn = draw_or_report(self.exp, lambda line: logger.info(f"{line}; training goes on"))
+            self.drawn = self.last_step if drawn else math.inf  # after an error no more
         now = time.monotonic()
         self.window.began += now - self.last_step  # the speed of training is without it
         self.last_step = now
 
-    def _draw(self) -> None:
-        """Draw curves.png, unless that was done a moment ago; after an error no more."""
-        if self.exp is not None and self.last_step - self.drawn >= DRAW_EVERY:
-            drawn = draw_or_report(self.exp, lambda line: logger.info(f"{line}; training goes on"))
-            self.drawn = self.last_step if drawn else math.inf
-
     def close(self) -> None:
         """Take the bar away and write the last scalars."""
-        if self.bar is not None:
-            self.bar.close()
-        if self.writer is not None:
-            self.writer.close()
-        if self.file is not None:
-            self.file.close()
-            self.file = None
+        for part in (self.bar, self.writer, self.file):
+            if part is not None:
+                part.close()
+        self.file = None

@@ -20,7 +20,6 @@ STAGES = ("set up", "prepare", "baseline", "fine-tune", "average", "evaluate")
 DONE, STALE, RUNNING, FAILED, STOPPED = ("done", "stale", "running", "failed", "interrupted")
 ENDED, SKIPPED, NOT_RUN = ("ended early", "skipped", "not run")
 LARGE = 64 << 20  # bytes from which lib.sh's ``describe`` goes by size and time
-LOG_TAIL = 20_000  # bytes in which a log's last words are looked for
 
 
 @dataclass(frozen=True)
@@ -81,9 +80,7 @@ def lock_holder(exp: Path) -> str | None:
 
 def ending(log: Path) -> tuple[str, str]:
     """Return how a stage without a stamp ended, by its log, and the line that says so."""
-    with open(log, "rb") as stream:
-        stream.seek(max(log.stat().st_size - LOG_TAIL, 0))
-        text = stream.read().decode("utf-8", errors="replace")
+    text = log.read_text(encoding="utf-8", errors="replace")
     lines = [line.strip() for line in re.split(r"[\r\n]+", text) if line.strip()]
     for line in reversed(lines):
         if line.startswith("error: "):
@@ -96,24 +93,22 @@ def ending(log: Path) -> tuple[str, str]:
 def states(exp: Path) -> list[State]:
     """Return the state of each stage of ``exp``, a path as run.sh writes it: exp/<tag>, from the recipe's folder."""
     logs = [RunFolder(exp).stage_log(number) for number in range(len(STAGES))]
-    unfinished = [number for number, log in enumerate(logs) if log.is_file() and not stamp_path(exp, number).is_file()]
+    unfinished = [log for number, log in enumerate(logs) if log.is_file() and not stamp_path(exp, number).is_file()]
     at_work = None
     if unfinished and lock_holder(exp) is not None:
-        at_work = max(unfinished, key=lambda number: logs[number].stat().st_mtime)
-    return [State(RUNNING) if number == at_work else _state(exp, number) for number in range(len(STAGES))]
+        at_work = max(unfinished, key=lambda log: log.stat().st_mtime)
+    return [State(RUNNING) if log == at_work else _state(exp, number, log) for number, log in enumerate(logs)]
 
 
-def _state(exp: Path, number: int) -> State:
+def _state(exp: Path, number: int, log: Path) -> State:
     if number == 2 and _from_scratch(exp):
         return State(SKIPPED, "a model trained from scratch has no baseline")
-    log, stamp = RunFolder(exp).stage_log(number), stamp_path(exp, number)
+    stamp = stamp_path(exp, number)
     if stamp.is_file():
         changed = changed_file(exp, stamp)
         when = stamp.stat().st_mtime
         return State(STALE, f"{changed} has changed", when) if changed else State(DONE, when=when)
-    if log.is_file():
-        return State(*ending(log), log.stat().st_mtime)
-    return State(NOT_RUN)
+    return State(*ending(log), log.stat().st_mtime) if log.is_file() else State(NOT_RUN)
 
 
 def _from_scratch(exp: Path) -> bool:

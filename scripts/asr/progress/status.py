@@ -13,7 +13,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+import psutil
 
 from asr.core.errors import RecipeError
 from asr.core.run_folder import RunFolder, read_command
@@ -25,7 +26,7 @@ from asr.progress.stages import DONE, ENDED, FAILED, NOT_RUN, RUNNING, SKIPPED, 
 
 ROOT = Path(__file__).resolve().parents[3]
 NONE = "-"
-WORKER = b"asr.training.worker"
+WORKER = "asr.training.worker"
 
 
 @dataclass
@@ -37,8 +38,8 @@ class Run:
     holder: str | None  # process id of the run.sh at work, "" where it is not known, None where there is none
     trainer: str | None  # process id of the trainer at work
     records: Records
-    ranking: Ranking | None
-    resume_points: list[ResumePoint]
+    ranking: Ranking | None = None
+    resume_points: Sequence[ResumePoint] = ()
     problem: str = ""  # with its files
 
     @property
@@ -54,15 +55,14 @@ class Run:
 
 def load(exp: Path) -> Run:
     """Read a run. ``exp`` as run.sh writes it: exp/<tag>, from the recipe's folder."""
-    records, ranking, resume_points, problem = record.read(exp), None, [], ""
+    records = record.read(exp)
+    run = Run(exp, stages.states(exp), stages.lock_holder(exp), trainer(records), records)
     try:
-        resume_points = read_resume_points(exp)
-        if RunFolder(exp).ranking.is_file():
-            ranking = read_ranking(exp)
+        run.resume_points = read_resume_points(exp)
+        run.ranking = read_ranking(exp) if RunFolder(exp).ranking.is_file() else None
     except RecipeError as error:
-        problem = str(error)
-    holder = stages.lock_holder(exp)
-    return Run(exp, stages.states(exp), holder, trainer(records), records, ranking, resume_points, problem)
+        run.problem = str(error)
+    return run
 
 
 def trainer(records: Records) -> str | None:
@@ -71,26 +71,22 @@ def trainer(records: Records) -> str | None:
     if start.get("host") != platform.node():
         return None
     try:
-        command = Path(f"/proc/{start['pid']}/cmdline").read_bytes()
-    except (OSError, KeyError):
+        return str(start["pid"]) if WORKER in psutil.Process(start["pid"]).cmdline() else None
+    except psutil.Error:
         return None
-    return str(start["pid"]) if WORKER in command else None
 
 
 def headline(run: Run) -> str:
     """Return the state of the whole run in a few words."""
+    words = [state.word for state in run.states]
     for word in (RUNNING, FAILED, ENDED, STOPPED, STALE):
-        for number, state in enumerate(run.states):
-            if state.word == word:
-                return f"stage {number} {word}"
-    if run.trainer is not None:
-        return "training"
-    if run.holder is not None:
-        return "run.sh at work"
-    left = [number for number, state in enumerate(run.states) if state.word == NOT_RUN]
-    if not left:
+        if word in words:
+            return f"stage {words.index(word)} {word}"
+    if run.at_work:
+        return "run.sh at work" if run.trainer is None else "training"
+    if NOT_RUN not in words:
         return "all done"
-    return f"stage {left[0]} next" if left[0] else "nothing run yet"
+    return f"stage {words.index(NOT_RUN)} next" if words.index(NOT_RUN) else "nothing run yet"
 
 
 def best(run: Run) -> tuple[str, str] | None:
@@ -98,16 +94,14 @@ def best(run: Run) -> tuple[str, str] | None:
     if run.ranking is None or not run.ranking["checkpoints"]:
         return None
     first, by = run.ranking["checkpoints"][0], run.ranking["ranked_by"]
-    value = f"{100 * first['value']:.2f} %" if by in ("cer", "acc") else f"{first['value']:.4f}"
-    return f"{by if by == 'loss' else by.upper()} {value}", first["file"]
+    return f"loss {first['value']:.4f}" if by == "loss" else f"{by.upper()} {100 * first['value']:.2f} %", first["file"]
 
 
-def saved(run: Run) -> tuple[str, float] | None:
-    """Return the newest checkpoint that the training can be resumed from, and when it was written."""
+def saved(run: Run) -> tuple[str, str] | None:
+    """Return the newest checkpoint that the training can be resumed from, and how long ago it was written."""
     for point in run.resume_points[:1]:
         path = run.exp / point.weights
-        if path.is_file():
-            return point.weights, path.stat().st_mtime
+        return (point.weights, ago(path.stat().st_mtime)) if path.is_file() else None
     return None
 
 
@@ -120,15 +114,14 @@ def disk(run: Run) -> str:
 
 def left(run: Run) -> str:
     """Return the time that training has left, by its last line; none where no process trains."""
-    seconds = run.last.get("left")
-    if seconds is None or not run.at_work or run.states[3].word != RUNNING:
+    if "left" not in run.last or not run.at_work or run.states[3].word != RUNNING:
         return NONE
-    return clock(seconds - (time.time() - run.last["time"]))
+    return clock(run.last["left"] - (time.time() - run.last["time"]))
 
 
-def number(value: Any, form: str) -> str:
+def number(value: float | None, form: str) -> str:
     """Return a number, or the sign for none."""
-    return format(value, form) if isinstance(value, (int, float)) else NONE
+    return NONE if value is None else format(value, form)
 
 
 def next_command(run: Run) -> str:
@@ -138,23 +131,21 @@ def next_command(run: Run) -> str:
         return "wait: it is at work"
     if all(state.word in (DONE, SKIPPED) for state in run.states):
         return f"nothing: see {folder.results} and {folder.report}"
-    if folder.command.is_file():
-        return read_command(run.exp)
-    return f"{read_command(run.exp)}, with the options that it was started with"
+    options = "" if folder.command.is_file() else ", with the options that it was started with"
+    return f"{read_command(run.exp)}{options}"
 
 
 def row(run: Run) -> list[str]:
     """Return the run's line in the table."""
     last, top, newest = run.last, best(run), saved(run)
-    epoch = f"{last['epoch']}/{last['max_epoch']}" if last else NONE
     return [
         run.exp.name,
         headline(run),
-        epoch,
+        f"{last['epoch']}/{last['max_epoch']}" if last else NONE,
         number(last.get("total_step"), ","),
         number(last.get("loss"), ".3f"),
         f"{top[0]} ({top[1].removeprefix('model.pt.')})" if top else NONE,
-        ago(newest[1]) if newest else NONE,
+        newest[1] if newest else NONE,
         disk(run),
         left(run),
     ]
@@ -166,13 +157,13 @@ HEADER = ("run", "state", "epoch", "steps", "loss", "best", "saved", "disk", "le
 def details(run: Run) -> str:
     """Return everything about a run, in lines of a name and a value."""
     lines = [("state", headline(run) + _processes(run))]
-    for number, state in enumerate(run.states):
-        when = f", {ago(state.when)}" if state.when is not None else ""
+    for stage, state in enumerate(run.states):
+        when = "" if state.when is None else f", {ago(state.when)}"
         why = f": {state.why}" if state.why else ""
-        lines.append((f"stage {number}", f"{STAGES[number]}: {state.word}{when}{why}"))
+        lines.append((f"stage {stage}", f"{STAGES[stage]}: {state.word}{when}{why}"))
     lines += _training(run)
-    if (newest := saved(run)) is not None:
-        lines.append(("newest save", f"{newest[0]}, {ago(newest[1])}"))
+    if newest := saved(run):
+        lines.append(("newest save", ", ".join(newest)))
     lines.append(("disk", f"{disk(run)} of checkpoints"))
     if RunFolder(run.exp).curves.is_file():
         lines.append(("curves", str(RunFolder(run.exp).curves)))
@@ -190,30 +181,27 @@ def _processes(run: Run) -> str:
         parts.append(f"run.sh is process {run.holder}" if run.holder else "run.sh is at work")
     if run.trainer is not None:
         parts.append(f"the trainer is process {run.trainer}")
-    return f" ({', '.join(parts)})" if parts else " (no process is at work)"
+    return f" ({', '.join(parts) or 'no process is at work'})"
 
 
 def _training(run: Run) -> list[tuple[str, str]]:
-    last, lines = run.last, []
+    last, lines, top = run.last, [], best(run)
     if last:
-        lines.append(
-            ("epoch", f"{last['epoch']} of {last['max_epoch']}, step {last['step']} of {last['steps_in_epoch']}")
-        )
+        steps = f"step {last['step']} of {last['steps_in_epoch']}"
+        lines.append(("epoch", f"{last['epoch']} of {last['max_epoch']}, {steps}"))
         lines.append(("steps", f"{last['total_step']:,} in all, the last one logged {ago(last['time'])}"))
-        if (remaining := left(run)) != NONE:
-            lines.append(("time left", remaining))
-        validation = run.records.validation[-1] if run.records.validation else {}
-        shown = f"{number(last.get('loss'), '.3f')} in training"
-        lines.append(("loss", f"{shown}, {number(validation.get('loss'), '.4f')} in validation"))
-    if (top := best(run)) is not None:
-        lines.append(("best", f"{top[0]}, {top[1]}"))
+        if left(run) != NONE:
+            lines.append(("time left", left(run)))
+        validated = run.records.validation[-1]["loss"] if run.records.validation else None
+        lines.append(("loss", f"{number(last['loss'], '.3f')} in training, {number(validated, '.4f')} in validation"))
+    if top:
+        lines.append(("best", ", ".join(top)))
     if last:
+        shares = [("waiting for data", last["waiting_share"]), ("padding", last["padding_share"])]
+        parts = [f"{name} {100 * share:.0f} %" for name, share in shares if share is not None]
+        lines.append(("speed", ", ".join([f"{last['audio_s_per_s']:.0f} s of audio a second", *parts])))
         reserved = f" ({last['reserved_gb']:.1f} reserved)" if "reserved_gb" in last else ""
-        shares = [("waiting for data", "waiting_share"), ("padding", "padding_share")]
-        parts = [f"{number(last.get('audio_s_per_s'), '.0f')} s of audio a second"]
-        parts += [f"{name} {100 * last[key]:.0f} %" for name, key in shares if last.get(key) is not None]
-        lines.append(("speed", ", ".join(parts)))
-        lines.append(("memory", f"{number(last.get('memory_gb'), '.1f')} GB{reserved}"))
+        lines.append(("memory", f"{last['memory_gb']:.1f} GB{reserved}"))
     return lines
 
 
@@ -227,28 +215,25 @@ def named(words: Sequence[str], here: Path) -> list[Path]:
     """Return the runs that ``words`` name: folders, seen from ``here``, or tags. RecipeError where there is none."""
     exps = []
     for word in words:
-        folders = (here / word, Path("exp") / word)
-        folder = next((path for path in folders if path.is_dir()), None)
+        folder = next((path for path in (here / word, Path("exp", word)) if path.is_dir()), None)
         if folder is None:
             there = ", ".join(path.name for path in runs()) or "none yet"
             raise RecipeError(f"{word}: no such run; in exp/ there are: {there}")
-        exps.append(Path(os.path.relpath(folder.absolute(), Path.cwd())))  # as in the stamps
+        exps.append(Path(os.path.relpath(folder)))  # as in the stamps
     return exps
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="bash scripts/status.sh",
-        description="Show where the runs stand: a line each, or all about those named.",
-    )
+    """Show the runs that the command line names, or all."""
+    about = "Show where the runs stand: a line each, or all about those named."
+    parser = argparse.ArgumentParser(prog="bash scripts/status.sh", description=about)
     parser.add_argument("run", nargs="*", help="exp/<tag>, or the tag")
     words, here = parser.parse_args().run, Path.cwd()
     os.chdir(ROOT)
+    rows = [] if words else [row(load(exp)) for exp in runs()]
     if words:
         print("\n\n".join(details(load(exp)) for exp in named(words, here)))
-        return
-    rows = [row(load(exp)) for exp in runs()]
-    if rows:
+    elif rows:
         print(text_table(HEADER, rows, left=(0, 1, 5)))
     else:
         print("no runs in exp/ yet; bash run.sh makes one")

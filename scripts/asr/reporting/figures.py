@@ -18,7 +18,7 @@ from asr.progress.record import Points, Records, points
 MOST_NAMED = 60  # rows that have room for a name each
 MOST_POINTS = 400  # of a curve; more are averaged by stretches, which no eye can tell
 SYSTEMS = ("baseline", "tuned")
-_LIFT = {"baseline": -0.17, "tuned": 0.17}
+BOTTOM, RIGHT = 42, 64  # units below and beside the axes of rates
 
 
 class Row(NamedTuple):
@@ -34,15 +34,10 @@ def group_rows(groups: Mapping[str, Any], interval: str) -> list[Row]:
     rows = []
     texts = {name: words(name) for name in ("seen", "unseen")}
     for name, group in groups.items():
-        counts = {system: group.get(system) for system in SYSTEMS}
-        rates = {
-            system: (count["cer"], count.get(interval))
-            for system, count in counts.items()
-            if count and count["cer"] is not None
-        }
+        counts = {system: group[system] for system in SYSTEMS if group.get(system)}
+        rates = {system: (row["cer"], row[interval]) for system, row in counts.items() if row["cer"] is not None}
         if rates:
-            label = texts.get(name) or Words(shown(name), shown(name))
-            rows.append(Row(label, group["n_utt"], rates))
+            rows.append(Row(texts.get(name) or Words(shown(name), shown(name)), group["n_utt"], rates))
     return rows
 
 
@@ -51,11 +46,10 @@ def rates(rows: Sequence[Row], pen: Pen, lines: Sequence[Mapping[str, Any]] = ()
     named = len(rows) <= MOST_NAMED
     if not named:
         rows = sorted(rows, key=lambda row: -max(rate for rate, _ in row.rates.values()))
-    step = 28 if named else 600 / len(rows)
+    inner = (28 if named else 600 / len(rows)) * len(rows) + 8
     left = 24 + 7 * max((width(word) for row in rows for word in row.name), default=2) if named else 24
     top = 22 + 16 * len(lines) + (0 if pen.language is None else 18)
-    height = step * len(rows) + top + 50
-    figure, (axis,) = new_figure(height, left=left, bottom=42, right=64, top=top)
+    figure, (axis,) = new_figure(inner + top + BOTTOM, left=left, bottom=BOTTOM, right=RIGHT, top=top)
     axis.set_xlim(0, _highest(rows, lines))
     axis.set_ylim(len(rows) - 0.5, -0.5)
     axis.grid(True, axis="x")
@@ -65,85 +59,80 @@ def rates(rows: Sequence[Row], pen: Pen, lines: Sequence[Mapping[str, Any]] = ()
     for system in SYSTEMS:
         _marks(axis, rows, system, pen, named)
     if named:
-        _row_names(axis, rows, left, pen)
-    inner = height - 42 - top  # what is left of it for the axes
+        _row_names(axis, rows, WIDTH - left - RIGHT, pen)
     pen.write(axis, 0.5, -32 / inner, words("cer_axis"), transform=axis.transAxes, ha="center", va="center")
-    _reference_lines(axis, lines, inner, pen)
+    _reference_lines(axis, lines, inner, WIDTH - left - RIGHT, pen)
     if pen.language is not None:
-        _legend(figure, [name for name in SYSTEMS if any(name in row.rates for row in rows)], pen, height)
+        _legend(figure, [name for name in SYSTEMS if any(name in row.rates for row in rows)], pen)
     return figure
 
 
 def _highest(rows: Sequence[Row], lines: Sequence[Mapping[str, Any]]) -> float:
-    ends = [100 * line["cer"] for line in lines]
+    ends = [line["cer"] for line in lines]
     for row in rows:
-        ends += [100 * max(rate, *(interval or [rate])) for rate, interval in row.rates.values()]
-    return 1.06 * max([*ends, 1])
+        ends += [max(rate, *(interval or [rate])) for rate, interval in row.rates.values()]
+    return 1.06 * max([*(100 * end for end in ends), 1])
+
+
+def _mark(system: str, pen: Pen) -> dict[str, Any]:
+    """Return a system's mark; hollow or filled, so that the two are told apart without their colours too."""
+    look = {"linestyle": "none", "markeredgecolor": pen[system], "markeredgewidth": 1.8}
+    if system == "baseline":
+        return {**look, "marker": "o", "markersize": 7, "markerfacecolor": pen["card"]}
+    return {**look, "marker": "D", "markersize": 6, "markerfacecolor": pen[system]}
 
 
 def _marks(axis: Any, rows: Sequence[Row], system: str, pen: Pen, named: bool) -> None:
-    lift = _LIFT[system] if any(len(row.rates) > 1 for row in rows) else 0
-    held = [(place + lift, *row.rates[system]) for place, row in enumerate(rows) if system in row.rates]
-    ends = [(place, *interval) for place, _, interval in held if interval]
-    places, lows, highs = ([item[column] for item in ends] for column in range(3))
-    look = {"colors": pen[system], "linewidths": 2.2 if named else 0.8}
-    axis.hlines(places, [100 * low for low in lows], [100 * high for high in highs], **look)
-    # Hollow and filled: the two are told apart without their colours too.
-    face = pen["card"] if system == "baseline" else pen[system]
-    mark = {"marker": "o" if system == "baseline" else "D", "markersize": (7 if system == "baseline" else 6)}
+    lift = {"baseline": -0.17, "tuned": 0.17}[system] if any(len(row.rates) > 1 for row in rows) else 0
+    marks = [(index + lift, *row.rates[system]) for index, row in enumerate(rows) if system in row.rates]
+    ends = [(index, 100 * interval[0], 100 * interval[1]) for index, _, interval in marks if interval]
+    levels, lows, highs = zip(*ends, strict=True) if ends else ((), (), ())
+    axis.hlines(levels, lows, highs, colors=pen[system], linewidths=2.2 if named else 0.8)
+    mark = _mark(system, pen)
     mark["markersize"] *= 1 if named else 0.5
-    look = {"linestyle": "none", "markerfacecolor": face, "markeredgecolor": pen[system], "markeredgewidth": 1.8}
-    axis.plot(
-        [100 * rate for _, rate, _ in held], [place for place, _, _ in held], **look, **mark, zorder=3, clip_on=False
-    )
+    axis.plot([100 * rate for _, rate, _ in marks], [index for index, *_ in marks], **mark, zorder=3, clip_on=False)
 
 
-def _row_names(axis: Any, rows: Sequence[Row], left: float, pen: Pen) -> None:
-    inner = WIDTH - left - 64
-    for place, row in enumerate(rows):
+def _row_names(axis: Any, rows: Sequence[Row], inner_width: float, pen: Pen) -> None:
+    right, small = 1 + 58 / inner_width, {"ha": "right", "fontsize": 11, "color": pen["muted"]}
+    for index, row in enumerate(rows):
         look = {"transform": axis.get_yaxis_transform(), "va": "center_baseline"}
-        one = row.name[0] == row.name[1]
-        if one:
-            axis.text(-10 / inner, place, row.name[0], ha="right", parse_math=False, **look)
-        else:
-            pen.write(axis, -10 / inner, place, row.name, ha="right", **look)
-        axis.text(1 + 58 / inner, place, f"{row.utterances:,}", ha="right", color=pen["muted"], fontsize=11, **look)
-    look = {"transform": axis.transAxes, "ha": "right", "va": "center", "fontsize": 11, "color": pen["muted"]}
-    pen.write(axis, 1 + 58 / inner, 1 + 8 / (28 * len(rows)), words("utterance_count"), **look)
+        pen.write(axis, -10 / inner_width, index, row.name, ha="right", **look)
+        axis.text(right, index, f"{row.utterances:,}", **small, **look)
+    above = 1 + 8 / (28 * len(rows))
+    pen.write(axis, right, above, words("utterance_count"), transform=axis.transAxes, va="center", **small)
 
 
-def _reference_lines(axis: Any, lines: Sequence[Mapping[str, Any]], inner: float, pen: Pen) -> None:
-    right = axis.get_xlim()[1]
-    # All words stand on one side of their lines; where they pass other lines they stand above these lines' ends.
-    late = any(100 * line["cer"] > 0.55 * right for line in lines)
-    for place, line in enumerate(sorted(lines, key=lambda line: line["cer"], reverse=not late)):
+def _reference_lines(axis: Any, lines: Sequence[Mapping[str, Any]], inner: float, inner_width: float, pen: Pen) -> None:
+    """Draw each line with its words to the right of its end, above the ends of the lines that they pass."""
+    scale = inner_width / axis.get_xlim()[1]
+    look = {"transform": axis.get_xaxis_transform(), "va": "center", "fontsize": 11, "color": pen["muted"]}
+    look["bbox"] = {"facecolor": pen["card"], "linewidth": 0, "pad": 1}
+    for index, line in enumerate(sorted(lines, key=lambda line: -line["cer"])):
         at = 100 * line["cer"]
-        up = 1 + (24 + 16 * place) / inner
+        up = 1 + (24 + 16 * index) / inner
         axis.plot([at, at], [0, up], transform=axis.get_xaxis_transform(), color=pen["muted"], clip_on=False, lw=0.9)
-        label = Words(_line_words(line, "name", "note", ":"), _line_words(line, "name_zh", "note_zh", "："))
-        look = {"transform": axis.get_xaxis_transform(), "va": "center", "fontsize": 11, "color": pen["muted"]}
-        shift = -0.006 if late else 0.006
-        pen.write(axis, at + shift * right, up, label, ha="right" if late else "left", **look)
+        label = Words(_line_words(line, "", ":"), _line_words(line, "_zh", "："))
+        if scale * at + 6 * max(map(width, label)) < inner_width + RIGHT:
+            pen.write(axis, at + 4 / scale, up, label, ha="left", **look)
+        else:  # no room: it ends where the picture does
+            pen.write(axis, (inner_width + RIGHT - 4) / scale, up, label, ha="right", **look)
 
 
-def _line_words(line: Mapping[str, Any], name: str, note: str, colon: str) -> str:
+def _line_words(line: Mapping[str, Any], language: str, colon: str) -> str:
     """Return a reference line's name, rate, and of its note what comes before the details."""
-    short = str(line.get(note) or words("other_clips")[note == "note_zh"]).split(colon)[0]
-    return f"{line[name]}: {100 * line['cer']:g} % ({short})"
+    return f"{line[f'name{language}']}: {100 * line['cer']:g} % ({line[f'note{language}'].split(colon)[0]})"
 
 
-def _legend(figure: Any, systems: Sequence[str], pen: Pen, height: float) -> None:
-    """A paper's legend; the page has its own above the figure."""
+def _legend(figure: Any, systems: Sequence[str], pen: Pen) -> None:
+    height = figure.get_figheight() * 72
     axis = figure.add_axes((0, 1 - 20 / height, 1, 20 / height))
     axis.set_xlim(0, WIDTH)
     axis.set_ylim(0, 20)
     axis.set_axis_off()
-    for place, system in enumerate(systems):
-        at = 60 + 120 * place
-        face = pen["card"] if system == "baseline" else pen[system]
-        mark = {"marker": "o" if system == "baseline" else "D", "markersize": 7 if system == "baseline" else 6}
-        axis.plot([at], [9], **mark, markerfacecolor=face, markeredgecolor=pen[system], markeredgewidth=1.8)
-        pen.write(axis, at + 12, 9, words(system), va="center")
+    for index, system in enumerate(systems):
+        axis.plot([60 + 120 * index], [9], **_mark(system, pen))
+        pen.write(axis, 72 + 120 * index, 9, words(system), va="center")
 
 
 def confusions(tables: Mapping[str, Mapping[str, Any]], pen: Pen) -> Any:
@@ -157,8 +146,8 @@ def confusions(tables: Mapping[str, Mapping[str, Any]], pen: Pen) -> Any:
     figure = Figure(figsize=(WIDTH / 72, height / 72))
     block = left + cell * size + 12
     start = (WIDTH - block * len(tables) - gap * (len(tables) - 1)) / 2
-    for place, (system, table) in enumerate(tables.items()):
-        corner = start + place * (block + gap) + left
+    for index, (system, table) in enumerate(tables.items()):
+        corner = start + index * (block + gap) + left
         box = (corner / WIDTH, 40 / height, cell * size / WIDTH, cell * size / height)
         _heat_map(figure.add_axes(box), table, cell, words(system), pen)
     return figure
@@ -184,10 +173,10 @@ def _heat_map(axis: Any, table: Mapping[str, Any], cell: float, name: Words, pen
                     look = {"ha": "center", "va": "center_baseline", "fontsize": 10 if cell < 36 else 11}
                     axis.text(column + 0.5, row + 0.5, f"{100 * share:.0f}", **look)
     small = {"fontsize": 9 if cell < 16 else 10 if cell < 24 else 12, "parse_math": False}
-    for place, label in enumerate(labels):
-        axis.text(-4 / cell, place + 0.5, label, ha="right", va="center_baseline", **small)
+    for index, label in enumerate(labels):
+        axis.text(-4 / cell, index + 0.5, label, ha="right", va="center_baseline", **small)
         turn = {"rotation": 90} if cell < 24 and len(label) > 1 else {}
-        axis.text(place + 0.5, -4 / cell, label, ha="center", va="bottom", **turn, **small)
+        axis.text(index + 0.5, -4 / cell, label, ha="center", va="bottom", **turn, **small)
     middle = {"ha": "center", "va": "center"}
     pen.write(axis, size / 2, size + 12 / cell, name, **middle)
     note = {**middle, "fontsize": 10, "color": pen["muted"]}
@@ -218,9 +207,9 @@ def curves(records: Records, pen: Pen) -> Any:
     look = {"transform": axes[-1].transAxes, "ha": "center", "va": "center"}
     pen.write(axes[-1], 0.5, -32 / (axes[-1].get_position().height * height), words("steps_axis"), **look)
     if pen.language is not None and all(line for _, line in losses):
-        for place, (tone, name) in enumerate((("several", words("train_curve")), ("tuned", words("validation_curve")))):
+        for index, (tone, name) in enumerate((("several", words("train_curve")), ("tuned", words("validation_curve")))):
             look = {"transform": axes[0].transAxes, "ha": "right", "va": "bottom", "fontsize": 11, "color": pen[tone]}
-            pen.write(axes[0], 1 - 0.14 * (1 - place), 1.03, name, **look)
+            pen.write(axes[0], 1 - 0.14 * (1 - index), 1.03, name, **look)
     return figure
 
 

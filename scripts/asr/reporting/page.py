@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from asr.core.files import write_text
-from asr.core.publishable_paths import public
 from asr.core.run_folder import RunFolder
 from asr.pages.html import Card, as_script, render, trusted
 from asr.pages.svg import Pen, drawing, save_for_paper, svg
@@ -20,10 +19,9 @@ from asr.pages.words import Words, browser_words, words
 from asr.progress import record as progress_file
 from asr.progress.record import Records, points
 from asr.reporting import view
-from asr.reporting.facts import command, configuration, facts
+from asr.reporting.figures import MOST_NAMED
 from asr.reporting.rows import browser_data
 from asr.scoring.files import with_names
-from asr.scoring.headline import headline
 from asr.scoring.tables import percent
 
 FIGURES = ("speakers", "text", "length", "duration", "rate", "tone", "initial_baseline", "initial_tuned", "training")
@@ -33,14 +31,12 @@ Score = Mapping[str, Any]
 def write_html(exp: Path, title: str, score: Score, provenance: Mapping[str, Any], embed_audio: bool = False) -> None:
     """Write ``exp``/report.html and ``exp``/figures/NAME.LANGUAGE.{svg,png}.
 
-    ``score`` is score.json (schema_version 3), ``provenance`` may lack any field. Clips are linked by paths relative to
-    the page; with ``embed_audio`` they are in it, as MP3. RecipeError where per_utterance.tsv or a clip is not as it
-    should be.
+    ``score`` is score.json, ``provenance`` may lack any field. Clips are linked by paths relative to the page; with
+    ``embed_audio`` they are in it, as MP3. RecipeError where per_utterance.tsv or a clip is not as it should be.
     """
-    records = progress_file.read(exp)
     html = page(exp, title, score, provenance, embed_audio)
     simulated = (provenance.get("corpus") or {}).get("simulated") is True
-    write_figures(exp / "figures", view.plots(score, records), simulated)
+    write_figures(exp / "figures", view.plots(score, progress_file.read(exp)), simulated)
     write_text(RunFolder(exp).report, html)
 
 
@@ -48,7 +44,7 @@ def page(exp: Path, title: str, score: Score, provenance: Mapping[str, Any], emb
     """Return report.html, the same bytes for the same run."""
     data = browser_data(exp, exp / "score" / "per_utterance.tsv", list(score["systems"]), embed_audio)
     named, records = with_names(score, exp / "score"), progress_file.read(exp)
-    with drawing(Pen()):
+    with drawing():
         drawn = {name: svg(plot(Pen()), f"picture-{name}") for name, plot in view.plots(named, records).items()}
     return html_of(title, named, provenance, records, data, drawn)
 
@@ -62,9 +58,7 @@ def html_of(
     drawn: Mapping[str, str],
 ) -> str:
     """Return the page of a score; ``data`` is the error browser's, ``drawn`` the pictures by name, as SVG."""
-    provenance = public(dict(provenance))
-    corpus, groups = provenance.get("corpus") or {}, score.get("groups") or {}
-    sounds = view.sound_systems(score)
+    content, sounds = view.content(score, provenance), view.sound_systems(score)
     last = list(sounds)[-1] if sounds else ""
     return render(
         "report.html.j2",
@@ -72,31 +66,16 @@ def html_of(
         ["report.css"],
         ["report.js", "report_browser.js"],
         policy="media-src 'self' file: data:",
-        corpus=corpus,
-        pooled=view.pooled_note(score) if score.get("pooled") else None,
-        headline=_both_languages(headline(score)),
         cards=_cards(score),
-        holds=_holds(corpus, data["embedded"]),
-        systems=view.systems(score),
-        certainty=view.certainty(score),
+        holds=_holds(content["corpus"], data["embedded"]),
         legend=[(name, words(name)) for name in score["systems"]],
         pictures={name: trusted(picture) for name, picture in drawn.items()},
-        reference_lines=view.reference_lines(score),
-        many_speakers=len(score["by_speaker"]) > view.figures.MOST_NAMED,
-        group_table=lambda first, rows: view.group_table(score, first, rows),
-        by_speaker=score["by_speaker"],
-        groups={"speaker_table": None, **dict.fromkeys(("text", *view.GROUPS)), **groups},
-        sounds_note=_sounds_note(score),
-        sounds=view.sound_rates(sounds) if sounds else None,
+        many_speakers=len(score["by_speaker"]) > MOST_NAMED,
         confusions=view.frequent_confusions(sounds[last]) if sounds else None,
         last_system=last,
         lowest_cer=_lowest_cer(records),
         data=as_script({**data, "words": browser_words()}),
-        facts=facts(score, provenance),
-        unknown=view.unknown(score),
-        split_sizes=view.split_sizes(provenance),
-        command=command(provenance),
-        configuration=configuration(provenance),
+        **content,
     )
 
 
@@ -105,10 +84,9 @@ def write_figures(folder: Path, plots: Mapping[str, Callable[[Pen], Any]], simul
 
     What is ``simulated`` says so in each picture, which goes where its caption does not.
     """
-    for name in FIGURES:
+    for name in set(FIGURES) - plots.keys():
         for file in folder.glob(f"{name}.??.*"):
-            if name not in plots:
-                file.unlink()
+            file.unlink()
     for language in ("en", "zh"):
         pen = Pen(language)
         with drawing(pen):
@@ -120,21 +98,15 @@ def write_figures(folder: Path, plots: Mapping[str, Callable[[Pen], Any]], simul
                 save_for_paper(figure, folder / f"{name}.{language}")
 
 
-def _both_languages(found: Any) -> dict[str, Any]:
-    """Return a headline with its notes as Words."""
-    notes = {name: [Words(**note) for note in getattr(found, name)] for name in ("warnings", "tests", "about")}
-    return {**notes, "finding": Words(**found.finding), "speakers": found.speakers and Words(**found.speakers)}
-
-
 def _cards(score: Score) -> list[Card]:
     names = {"baseline": words("cer_before"), "tuned": words("cer_after")}
     cards = [
-        Card(names[system], _rate(row["cer"]), _interval(row.get("ci95")), system)
+        Card(names[system], _rate(row["cer"]), _interval(row["ci95"]), system)
         for system, row in score["systems"].items()
     ]
-    comparison = score.get("comparison")
+    comparison = score["comparison"]
     if comparison and comparison["absolute_reduction"] is not None:
-        relative = _interval(comparison.get("relative_ci95"), 1)
+        relative = _interval(comparison["relative_ci95"], 1)
         cards.append(Card(words("relative_reduction"), _rate(comparison["relative_reduction"], 1), relative))
         better, worse, same = (f"{comparison[f'utterances_{kind}']:,}" for kind in ("better", "worse", "same"))
         cards.append(Card(words("utterances_better"), better, words("worse_same", worse=worse, same=same)))
@@ -149,10 +121,8 @@ def _rate(rate: float | None, digits: int = 2) -> str:
 
 
 def _interval(ci95: Any, digits: int = 2) -> Words:
-    if not ci95:
-        return words("no_interval")
-    low, high = (view.signed(end, digits) for end in ci95)
-    return words("interval_is", interval=f"{low} – {high}")
+    interval = view.interval(ci95, digits).__html__()
+    return words("interval_is", interval=interval) if ci95 else words("no_interval")
 
 
 def _holds(corpus: Mapping[str, Any], embedded: bool) -> list[Words]:
@@ -161,12 +131,6 @@ def _holds(corpus: Mapping[str, Any], embedded: bool) -> list[Words]:
     if corpus.get("simulated"):
         terms = "terms_simulated"
     return [words("holds_audio" if embedded else "holds_audio_links"), words(terms)]
-
-
-def _sounds_note(score: Score) -> Words | None:
-    mandarin = score.get("mandarin") or {}
-    note = mandarin.get("note")
-    return Words(note, mandarin.get("note_zh") or note) if note else None
 
 
 def _lowest_cer(records: Records) -> list[Words]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
+import itertools
 import json
 import platform
 import shlex
@@ -14,7 +15,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from asr.audio.unreadable import command
+from asr.audio.unreadable import command as run_sh_command
 from asr.config.stage_files import STAGE_FILES
 from asr.core.files import write_json
 from asr.core.manifest import corpus_digest, read_manifest, split_digest
@@ -27,29 +28,23 @@ PACKAGES = ("torch", "torchaudio", "funasr", "modelscope", "soundfile", "soxr", 
 
 
 def commit() -> str:
-    """The recipe's commit, marked where the working tree differs from it; "unknown" outside git."""
+    """Return the recipe's commit, marked where the working tree differs from it; "unknown" outside git."""
+    command = ["git", "describe", "--always", "--dirty= with uncommitted changes", "--abbrev=12"]
     try:
-        found = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=12"],
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError):
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
         return "unknown"
-    return found.stdout.strip().replace("-dirty", " with uncommitted changes")
 
 
-def load(path: Path) -> Any:
-    """A JSON file's content, or None where it is not there."""
+def _load(path: Path) -> Any:
+    """Return a JSON file's content, or None where there is no file."""
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
 
 def trained_config(exp: Path) -> dict[str, Any]:
-    """The configuration by stage; that of training as the run recorded it, with what changed while it went on."""
+    """Return the configuration by stage; that of training as the run recorded it, with what changed later."""
     config = {name: read_stage_file(exp, name) for name in STAGE_FILES}
-    run = load(RunFolder(exp).run_record) or {}
+    run = _load(RunFolder(exp).run_record) or {}
     config["train"] = run.get("settings", config["train"])
     if run.get("history"):
         config["changed while training"] = run["history"]
@@ -57,9 +52,9 @@ def trained_config(exp: Path) -> dict[str, Any]:
 
 
 def times(exp: Path) -> dict[str, int]:
-    """Wall seconds of the stages before this one, all continuations together, but for one that was killed outright."""
-    found = sorted(RunFolder(exp).log.glob("stage[0-4].seconds"))
-    return {path.stem: sum(map(int, path.read_text(encoding="utf-8").split())) for path in found}
+    """Return the wall seconds of the stages before this one, continuations included, but for those killed outright."""
+    files = sorted(RunFolder(exp).log.glob("stage[0-4].seconds"))
+    return {path.stem: sum(map(int, path.read_text(encoding="utf-8").split())) for path in files}
 
 
 def _corpus_name(about: dict[str, Any]) -> str:
@@ -70,50 +65,50 @@ def _corpus_name(about: dict[str, Any]) -> str:
 
 
 def corpus(data: Path) -> dict[str, Any]:
-    """Digest, sizes by split, and whether the speech is simulated."""
+    """Return the corpus's name, digests and sizes by split, and whether the speech is simulated."""
     manifests = {name: read_manifest(data / f"{name}.jsonl") for name in ("train", "val", "test")}
-    splits = {}
-    for name, utterances in manifests.items():
-        splits[name] = {
-            "speakers": len({item.speaker for item in utterances} - {UNKNOWN_SPEAKER}) or None,
-            "utterances": len(utterances),
-            "hours": round(sum(item.duration for item in utterances) / 3600, 3),
-            "digest": corpus_digest(utterances),
-        }
-    statistics = load(data / "statistics.json") or {}
+    statistics = _load(data / "statistics.json") or {}
     about = statistics.get("corpus", {})
     return {
         "name": _corpus_name(about),
         "simulated": about.get("simulated"),
-        "digest": corpus_digest(item for utterances in manifests.values() for item in utterances),
+        "digest": corpus_digest(itertools.chain.from_iterable(manifests.values())),
         "split": statistics.get("split", {}).get("published"),
         "split_digest": split_digest(manifests),
-        "splits": splits,
+        "splits": {
+            name: {
+                "speakers": len({utterance.speaker for utterance in utterances} - {UNKNOWN_SPEAKER}) or None,
+                "utterances": len(utterances),
+                "hours": round(sum(utterance.duration for utterance in utterances) / 3600, 3),
+                "digest": corpus_digest(utterances),
+            }
+            for name, utterances in manifests.items()
+        },
     }
 
 
-def decode(folder: Path) -> dict[str, Any] | None:
-    """decode.json, of the clips that could not be read only how many."""
-    record = load(DecodeFolder(folder).record)
-    return record and {**record, "unreadable": len(record.get("unreadable", ()))}
+def _decoded(folder: Path) -> dict[str, Any] | None:
+    """Return decode.json, of the clips that could not be read only how many."""
+    record = _load(DecodeFolder(folder).record)
+    return record and {**record, "unreadable": len(record["unreadable"])}
 
 
 def gather(exp: Path, data: Path, conf: str, ngpu: int) -> dict[str, Any]:
-    """Everything that the report says about how its figures were made."""
-    base = load(RunFolder(exp).base_record) or {}
+    """Return everything that the report says about how its figures were made."""
+    base = _load(RunFolder(exp).base_record) or {}
     gpus = machine.gpus()[:ngpu] if ngpu else []
     return {
         "tag": exp.name,
-        "command": shlex.split(command()),
+        "command": shlex.split(run_sh_command()),
         "commit": commit(),
         "conf": conf,
         "config": trained_config(exp),
         "corpus": corpus(data),
         "base": {"id": base.get("id", "unknown"), "digest": base.get("digest")},
-        "average": load(RunFolder(exp).average),
-        "decode": {name: decode(exp / name) for name in ("baseline", "tuned")},
+        "average": _load(RunFolder(exp).average),
+        "decode": {name: _decoded(exp / name) for name in ("baseline", "tuned")},
         "processor": machine.cpu(),
-        "gpu": ", ".join(item.name for item in gpus) or None,
+        "gpu": ", ".join(gpu.name for gpu in gpus) or None,
         "python": platform.python_version(),
         "times": times(exp),
         "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
@@ -121,6 +116,7 @@ def gather(exp: Path, data: Path, conf: str, ngpu: int) -> dict[str, Any]:
 
 
 def main() -> None:
+    """Write the provenance of the run that the command line names."""
     parser = argparse.ArgumentParser(prog="python -m asr.provenance", description=__doc__.splitlines()[0])
     parser.add_argument("--exp", required=True, type=Path)
     parser.add_argument("--data", required=True, type=Path)

@@ -1,4 +1,4 @@
-"""RESULTS.md as Markdown, made from score.json and provenance.json; nothing in it is typed.
+"""RESULTS.md, made from score.json and provenance.json by asr/pages/templates/results.md.j2; nothing in it is typed.
 
 What a run did not record is said to be "not recorded". No path of a machine gets into the page.
 """
@@ -8,92 +8,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from asr.core.publishable_paths import public
-from asr.core.text_tables import markdown_table, markdown_text
-from asr.pages.html import Cell, Table
-from asr.pages.words import Words, words
+from asr.pages.html import fill
+from asr.pages.words import words
 from asr.reporting import view
-from asr.reporting.facts import command, configuration, facts
-from asr.scoring.headline import headline
-
-Score = Mapping[str, Any]
 
 
-def results(title: str, score: Score, provenance: Mapping[str, Any]) -> str:
+def results(title: str, score: Mapping[str, Any], provenance: Mapping[str, Any]) -> str:
     """Return the page, as Markdown. ``provenance`` may lack any field."""
-    provenance = public(dict(provenance))
-    groups = score["groups"]
-    blocks = [f"# Results of {markdown_text(title)}"]
-    if (provenance.get("corpus") or {}).get("simulated"):
-        blocks.append(f"**{words('simulated').en}**")
-    if score.get("pooled"):
-        blocks.append(view.pooled_note(score).en)
-    blocks += [*_headline(score), *_reference_lines(score)]
-    blocks += ["## By speaker\n\nIntervals are over this speaker's utterances."]
-    blocks.append(_group(score, "speaker", score["by_speaker"]))
-    blocks += ["## By text: seen or unseen in fine-tuning", *_texts(score)]
-    for number, name in enumerate(view.GROUPS):
-        blocks.append(f"## {words(f'by_{name}').en}" + ("" if number else f"\n\n{words('group_intervals').en}"))
-        blocks.append(_group(score, words(f"{name}_column").en, groups[name]))
-    for column, table in (groups["speaker_table"] or {}).items():
-        blocks += [f"## By {markdown_text(column)}", _group(score, column, table)]
-    blocks += [*_sounds(score), *_how_made(score, provenance)]
-    return "\n\n".join(blocks) + "\n"
-
-
-def _english(cell: Cell) -> str:
-    return cell.en if isinstance(cell, Words) else str(cell)
-
-
-def _table(table: Table, **look: Any) -> str:
-    rows = [[_english(cell) for cell in row] for row in table.rows]
-    return markdown_table([_english(name) for name in table.columns], rows, **look)
-
-
-def _group(score: Score, first: str, groups: Mapping[str, Any]) -> str:
-    return _table(view.group_table(score, first, groups, counts=True))
-
-
-def _headline(score: Score) -> list[str]:
-    found, systems, certainty = headline(score), view.systems(score), view.certainty(score)
-    rows = [[row[0], f"**{row[1]}**", *row[2:]] for row in systems.rows]
-    blocks = [_table(Table(systems.columns, rows)), *(f"**{markdown_text(note['en'])}**" for note in found.warnings)]
-    blocks.append(" ".join([f"**{found.finding['en']}**", *(note["en"] for note in found.tests)]))
-    blocks += [_table(certainty)] if certainty.rows else []
-    about = " ".join(note["en"] for note in found.about)
-    blocks.append(f"{about} Texts are in the form of normaliser {score['normalizer']}; raw CER: as they are.")
-    if found.speakers:
-        blocks.append(f"**What the speakers can show.** {found.speakers['en']}")
-    return blocks
-
-
-def _reference_lines(score: Score) -> list[str]:
-    lines = [f"- {line.en}" for line in view.reference_lines(score)]
-    title = "Other clips, other listeners: a reference, never a test passed."
-    return [title, "\n".join(lines)] if lines else []
-
-
-def _texts(score: Score) -> list[str]:
-    groups = score["groups"]["text"]
-    if groups is None:
-        return [words("no_text_pooled" if score.get("pooled") else "no_text").en]
-    why = "Seen: the exact text (normalised) is in train. The base model may have seen any text."
-    return [f"{why} n/a: no such utterance.", _group(score, "text", groups)]
-
-
-def _sounds(score: Score) -> list[str]:
-    systems = view.sound_systems(score)
-    note = f"{score['mandarin']['note']} What was taken for what is in score/confusions.tsv."
-    return ["## Syllables and tones", _table(view.sound_rates(systems)), note] if systems else []
-
-
-def _how_made(score: Score, provenance: Mapping[str, Any]) -> list[str]:
-    unknown = view.unknown(score).en
-    sizes = view.split_sizes(provenance, unknown)
-    rows = [(words(key).en, value or unknown) for key, value in facts(score, provenance).items()]
-    blocks = ["## Data", _table(sizes)] if sizes.rows else []
-    blocks += ["## How it was made", markdown_table(("", words("recorded").en), rows, left=(0, 1))]
-    line, config = command(provenance), configuration(provenance)
-    blocks.append(f"{words('command').en}:\n\n```\n{line}\n```" if line else f"Command: {unknown}.")
-    blocks.append(f"Config, as resolved:\n\n```yaml\n{config}\n```" if config else f"Config: {unknown}.")
-    return blocks
+    content = view.content(score, provenance)
+    return fill(
+        "results.md.j2",
+        title=title,
+        normaliser=score["normalizer"],
+        bold=lambda rows: [[row[0], f"**{row[1]}**", *row[2:]] for row in rows],
+        recorded=[(words(key), value or content["unknown"]) for key, value in content["facts"].items()],
+        **content,
+    )

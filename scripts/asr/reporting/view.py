@@ -5,14 +5,19 @@ A cell is a text, Words, or an Interval, which are written in their own way on a
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
+from asr.core.publishable_paths import public
 from asr.pages.html import Cell, Table
 from asr.pages.svg import Pen
 from asr.pages.words import Words, words
 from asr.progress.record import Records
 from asr.reporting import figures
+from asr.reporting.facts import command, configuration, facts
+from asr.scoring import tables
+from asr.scoring.headline import headline
 from asr.scoring.tables import percent, speaker_count
 
 Score = Mapping[str, Any]
@@ -22,22 +27,16 @@ KINDS = ("tone", "initial", "final")
 MOST_CONFUSIONS = 8
 
 
-class Interval(NamedTuple):
-    """The ends of an interval in per cent: ``35.91 to 51.91`` as text, ``35.91 – 51.91`` on a page."""
-
-    low: str
-    high: str
-
-    def __str__(self) -> str:
-        return f"{self.low} to {self.high}".replace("−", "-")
+class Interval(str):
+    """An interval in per cent: ``35.91 to 51.91`` as text, ``35.91 – 51.91`` on a page."""
 
     def __html__(self) -> str:
-        return f"{self.low} – {self.high}"
+        return self.replace("-", "−").replace(" to ", " – ")
 
 
-def interval(ci95: Sequence[float] | None, digits: int = 2) -> Cell:
+def interval(ci95: Sequence[float] | None, digits: int = 2) -> Interval:
     """Return an interval of fractions as a cell; ``n/a`` where there is none."""
-    return Interval(*(signed(end, digits) for end in ci95)) if ci95 else NO_VALUE
+    return Interval(tables.interval(ci95, digits))
 
 
 def signed(rate: float | None, digits: int = 2) -> str:
@@ -45,37 +44,60 @@ def signed(rate: float | None, digits: int = 2) -> str:
     return percent(rate, digits).replace("-", "−")
 
 
+def content(score: Score, provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what both pages show, by its name in their templates. ``provenance`` may lack any field."""
+    provenance = public(dict(provenance))
+    sounds, notes = sound_systems(score), headline(score)
+    lists = {name: [Words(**note) for note in getattr(notes, name)] for name in ("warnings", "tests", "about")}
+    speakers = notes.speakers and Words(**notes.speakers)
+    unknown = words("not_the_same" if score.get("pooled") else "not_recorded")
+    return {
+        "corpus": provenance.get("corpus") or {},
+        "pooled": pooled_note(score) if score.get("pooled") else None,
+        "headline": {**lists, "finding": Words(**notes.finding), "speakers": speakers},
+        "systems": systems(score),
+        "certainty": certainty(score),
+        "reference_lines": reference_lines(score),
+        "group_table": functools.partial(group_table, score),
+        "by_speaker": score["by_speaker"],
+        "groups": score["groups"],
+        "sounds": sound_rates(sounds) if sounds else None,
+        "sounds_note": sounds and Words(score["mandarin"]["note"], score["mandarin"]["note_zh"]),
+        "facts": facts(score, provenance),
+        "unknown": unknown,
+        "split_sizes": split_sizes(provenance, unknown),
+        "command": command(provenance),
+        "configuration": configuration(provenance),
+    }
+
+
 def plots(score: Score, records: Records) -> dict[str, Callable[[Pen], Any]]:
     """Return every figure that the run has something for, by its name, in the order of the page."""
     drawings: dict[str, Callable[[Pen], Any]] = {}
-    lines = score.get("reference_lines") or []
-    speakers = figures.group_rows(score["by_speaker"], "ci95_utterance")
-    if speakers:
-        drawings["speakers"] = lambda pen: figures.rates(speakers, pen, lines)
-    for name in ("text", *GROUPS):
-        rows = figures.group_rows((score.get("groups") or {}).get(name) or {}, "ci95")
-        if rows:
-            drawings[name] = lambda pen, rows=rows: figures.rates(rows, pen)
-    tones, initials = _confusions(score, "tone"), _confusions(score, "initial")
-    if tones:
-        drawings["tone"] = lambda pen: figures.confusions(tones, pen)
-    for system, table in initials.items():
-        drawings[f"initial_{system}"] = lambda pen, one={system: table}: figures.confusions(one, pen)
+    for name, groups, ci95, lines in (
+        ("speakers", score["by_speaker"], "ci95_utterance", score["reference_lines"]),
+        *((name, score["groups"][name] or {}, "ci95", []) for name in ("text", *GROUPS)),
+    ):
+        if rows := figures.group_rows(groups, ci95):
+            drawings[name] = functools.partial(figures.rates, rows, lines=lines)
+    if tones := _confusions(score, "tone"):
+        drawings["tone"] = functools.partial(figures.confusions, tones)
+    for system, table in _confusions(score, "initial").items():
+        drawings[f"initial_{system}"] = functools.partial(figures.confusions, {system: table})
     if records.train or records.validation:
-        drawings["training"] = lambda pen: figures.curves(records, pen)
+        drawings["training"] = functools.partial(figures.curves, records)
     return drawings
 
 
 def sound_systems(score: Score) -> dict[str, Any]:
-    """Return each system's analysis of sounds; none where score.json has no such analysis."""
-    systems = (score.get("mandarin") or {}).get("systems") or {}
-    return {name: row for name, row in systems.items() if row}
+    """Return each system's analysis of sounds."""
+    return {name: row for name, row in (score["mandarin"] or {"systems": {}})["systems"].items() if row}
 
 
 def _confusions(score: Score, kind: str) -> dict[str, Any]:
     """Return the confusions of a kind of sound, by system; without those in which nothing was counted."""
-    tables = {name: row["confusions"].get(kind) for name, row in sound_systems(score).items()}
-    return {name: table for name, table in tables.items() if table and any(map(any, table["matrix"]))}
+    tables = {name: row["confusions"][kind] for name, row in sound_systems(score).items()}
+    return {name: table for name, table in tables.items() if any(map(any, table["matrix"]))}
 
 
 def systems(score: Score) -> Table:
@@ -84,62 +106,53 @@ def systems(score: Score) -> Table:
     columns += ("empty", "missing", "length_ratio", "raw_cer_percent", "mean_of_speakers", "mean_of_utterances")
     rows: list[list[Cell]] = []
     for name, row in score["systems"].items():
-        ratio = row.get("length_ratio")
-        cells: list[Cell] = [words(name), percent(row["cer"])]
-        cells += [interval(row.get("ci95")), interval(row.get("ci95_utterance"))]
+        cells = [words(name), percent(row["cer"]), interval(row["ci95"]), interval(row["ci95_utterance"])]
         cells += [f"{row[key]:,}" for key in ("sub", "del", "ins")]
         cells += [percent(row["ser"]), f"{row['n_empty']:,}", f"{row['n_missing']:,}"]
-        cells.append(NO_VALUE if ratio is None else f"{ratio:.2f}")
-        cells += [percent(row.get(key)) for key in ("raw_cer", "speaker_mean_cer", "utterance_mean_cer")]
+        cells.append(NO_VALUE if row["length_ratio"] is None else f"{row['length_ratio']:.2f}")
+        cells += [percent(row[key]) for key in ("raw_cer", "speaker_mean_cer", "utterance_mean_cer")]
         rows.append(cells)
     return Table([words(key) for key in columns], rows)
 
 
 def certainty(score: Score) -> Table:
     """Return the reductions with their intervals; without rows where nothing is compared."""
-    comparison = score.get("comparison")
+    comparison = score["comparison"]
     rows: list[list[Cell]] = []
     if comparison and comparison["absolute_reduction"] is not None:
         for kind, digits, key in (("absolute", 2, "absolute_reduction"), ("relative", 1, "relative_reduction_percent")):
-            ends = [interval(comparison.get(f"{kind}_{name}"), digits) for name in ("ci95", "ci95_utterance")]
+            ends = [interval(comparison[f"{kind}_{name}"], digits) for name in ("ci95", "ci95_utterance")]
             rows.append([words(key), signed(comparison[f"{kind}_reduction"], digits), *ends])
-        for text, gain in (comparison.get("text") or {}).items():
+        for text, gain in (comparison["text"] or {}).items():
             if gain:
-                cells = [signed(gain["relative_reduction"], 1), interval(gain.get("relative_ci95"), 1), ""]
+                cells = [signed(gain["relative_reduction"], 1), interval(gain["relative_ci95"], 1), ""]
                 rows.append([words("relative_reduction_of", text=words(text)), *cells])
     return Table(["", words("value"), words("over_speakers"), words("over_utterances")], rows)
 
 
 def group_table(score: Score, first: Cell, groups: Mapping[str, Any], counts: bool = False) -> Table:
     """Return the rates of ``groups``, ``first`` above their names; with ``counts`` the errors by kind too."""
-    by_speaker, names = groups is score["by_speaker"], list(score["systems"])
-    intervals = ["ci95_utterance"] if by_speaker else ["ci95"]
-    headers = {"ci95": words("interval"), "ci95_utterance": words("interval")}
-    if groups is (score.get("groups") or {}).get("text"):
-        intervals = ["ci95", "ci95_utterance"]
-        headers = {"ci95": words("over_speakers"), "ci95_utterance": words("over_utterances")}
-    errors = ("sub", "del", "ins") if counts else ()
+    by_speaker, by_text = groups is score["by_speaker"], groups is score["groups"]["text"]
+    intervals = {"ci95_utterance" if by_speaker else "ci95": words("interval")}
+    if by_text:
+        intervals = {"ci95": words("over_speakers"), "ci95_utterance": words("over_utterances")}
+    errors, systems = ("sub", "del", "ins") if counts else (), list(score["systems"])
     columns = [first, words("utterances"), words("characters"), *([] if by_speaker else [words("speakers")])]
-    for name in names:
-        columns += [words("system_cer", system=words(name)), *(headers[key] for key in intervals), *map(words, errors)]
-    columns += [words("reduction_points")] if len(names) > 1 else []
+    for name in systems:
+        columns += [words("system_cer", system=words(name)), *intervals.values(), *map(words, errors)]
+    columns += [words("reduction_points")] if len(systems) > 1 else []
     rows: list[list[Cell]] = []
     for group, row in groups.items():
-        cells: list[Cell] = [_group_name(group, groups, score), f"{row['n_utt']:,}", f"{row['ref_len']:,}"]
+        cells = [words(group) if by_text else group, f"{row['n_utt']:,}", f"{row['ref_len']:,}"]
         cells += [] if by_speaker else [speaker_count(row)]
-        for name in names:
-            count = row.get(name) or {}
+        for count in (row[name] or {} for name in systems):
             cells += [percent(count.get("cer")), *(interval(count.get(key)) for key in intervals)]
             cells += [f"{count[key]:,}" if count else NO_VALUE for key in errors]
-        rates = [(row.get(name) or {}).get("cer") for name in names]
-        if len(names) > 1:
+        rates = [row[name] and row[name]["cer"] for name in systems]
+        if len(systems) > 1:
             cells.append(NO_VALUE if None in rates else signed(rates[0] - rates[1]))
         rows.append(cells)
     return Table(columns, rows)
-
-
-def _group_name(name: str, groups: Mapping[str, Any], score: Score) -> Cell:
-    return words(name) if groups is (score.get("groups") or {}).get("text") else name
 
 
 def sound_rates(by_system: Mapping[str, Any]) -> Table:
@@ -151,15 +164,13 @@ def sound_rates(by_system: Mapping[str, Any]) -> Table:
     totals = {"syllable": "ref_len", "syllable_toneless": "ref_len", "tone": "syllables"}
     for measure, total in {**totals, "initial": "pairs", "final": "pairs"}.items():
         cells: list[Cell] = [words(measure)]
-        for row in by_system.values():
-            rate = row.get(measure) or {}
-            errors = rate.get("errors", sum(rate.get(key, 0) for key in ("sub", "del", "ins")))
-            cells += [percent(rate.get("rate")), f"{errors:,} / {rate.get(total, 0):,}"]
+        for rate in (row[measure] for row in by_system.values()):
+            errors = rate["errors"] if "errors" in rate else rate["sub"] + rate["del"] + rate["ins"]
+            cells += [percent(rate["rate"]), f"{errors:,} / {rate[total]:,}"]
         rows.append(cells)
     cells = [words("homophones")]
-    for row in by_system.values():
-        same = row.get("homophones") or {}
-        cells += [percent(same.get("share")), f"{same.get('same_tone', 0):,} / {same.get('substitutions', 0):,}"]
+    for same in (row["homophones"] for row in by_system.values()):
+        cells += [percent(same["share"]), f"{same['same_tone']:,} / {same['substitutions']:,}"]
     return Table(columns, [*rows, cells])
 
 
@@ -167,30 +178,26 @@ def frequent_confusions(row: Mapping[str, Any]) -> Table:
     """Return the most frequent confusions of a system, reference → hypothesis, by kind of sound."""
     rows: list[list[Cell]] = []
     for kind in KINDS:
-        table = row["confusions"].get(kind) or {"labels": [], "matrix": []}
+        table = row["confusions"][kind]
         labels = [label or "–" for label in table["labels"]]
-        pairs = [
-            (count, reference, hypothesis)
+        counts = {
+            (reference, hypothesis): count
             for reference, counts in enumerate(table["matrix"])
             for hypothesis, count in enumerate(counts)
             if count and reference != hypothesis
-        ]
-        pairs.sort(key=lambda pair: (-pair[0], *pair[1:]))
-        shown = [
-            f"{labels[reference]} → {labels[hypothesis]} ({count:,})"
-            for count, reference, hypothesis in pairs[:MOST_CONFUSIONS]
-        ]
+        }
+        most = sorted(counts, key=lambda pair: (-counts[pair], *pair))[:MOST_CONFUSIONS]
+        shown = [f"{labels[pair[0]]} → {labels[pair[1]]} ({counts[pair]:,})" for pair in most]
         rows.append([words(f"{kind}s"), ", ".join(shown) or words("none")])
     return Table(["", words("confusions")], rows)
 
 
-def split_sizes(provenance: Mapping[str, Any], unknown: str = "") -> Table:
+def split_sizes(provenance: Mapping[str, Any], unknown: Cell) -> Table:
     """Return the data's sizes by split; without rows where they are not recorded."""
-    splits = (provenance.get("corpus") or {}).get("splits") or {}
     forms = {"speakers": "{:,}", "utterances": "{:,}", "hours": "{:.2f}"}
     rows = [
         [name, *(unknown if row.get(key) is None else form.format(row[key]) for key, form in forms.items())]
-        for name, row in splits.items()
+        for name, row in (provenance.get("corpus") or {}).get("splits", {}).items()
     ]
     return Table([words(key) for key in ("split", *forms)], rows)
 
@@ -198,17 +205,15 @@ def split_sizes(provenance: Mapping[str, Any], unknown: str = "") -> Table:
 def reference_lines(score: Score) -> list[Words]:
     """Return score.json's reference lines in words."""
     return [
-        Words(
-            words("reference_line", **_line(line, "")).en,
-            words("reference_line", **_line(line, "_zh")).zh,
+        words(
+            "reference_line",
+            name=Words(line["name"], line["name_zh"]),
+            note=Words(line["note"], line["note_zh"]),
+            cer=percent(line["cer"]),
+            source=line["source"],
         )
-        for line in score.get("reference_lines") or []
+        for line in score["reference_lines"]
     ]
-
-
-def _line(line: Mapping[str, Any], language: str) -> dict[str, Any]:
-    name, note = (line.get(f"{key}{language}") or line.get(key) or "" for key in ("name", "note"))
-    return {"name": name, "note": note, "cer": percent(line["cer"]), "source": line.get("source") or ""}
 
 
 def pooled_note(score: Score) -> Words:
@@ -217,8 +222,3 @@ def pooled_note(score: Score) -> Words:
     count = len(pooled["seeds"])
     seeds = words("seed_count_one") if count == 1 else words("seed_count", count=count)
     return words("pooled", folds=pooled["folds"], seeds=seeds, runs=", ".join(pooled["runs"]))
-
-
-def unknown(score: Score) -> Words:
-    """Return what stands where a fact is not known."""
-    return words("not_the_same" if score.get("pooled") else "not_recorded")

@@ -10,38 +10,25 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
 
 from asr.core.files import read_json, write_text
 from asr.core.made_by import claim
 from asr.core.run_folder import RunFolder
 from asr.reporting.facts import in_common
+from asr.reporting.page import write_html
 from asr.reporting.results_md import results
 from asr.scoring.files import read_score
 
 
-def title_of(exp: Path, score: dict[str, Any]) -> str:
-    """Return what a run is called: its tag; the setting of an experiment with the experiment's name before it."""
-    folder = exp.resolve()
-    return f"{folder.parent.name}/{folder.name}" if score.get("pooled") else folder.name
-
-
-def provenance_of(exp: Path, score: dict[str, Any]) -> dict[str, Any]:
-    """Return the run's provenance.json, or what those of all the runs that are pooled have in common."""
-    if score.get("pooled"):
-        files = [RunFolder(exp.resolve().parents[1] / tag).provenance for tag in score["pooled"]["runs"]]
-    else:
-        files = [RunFolder(exp).provenance]
-    records = [read_json(file, "remove it or run stage 5 again") for file in files if file.exists()]
-    return in_common(records) if records else {}
-
-
 def write_report(exp: Path, embed_audio: bool = False) -> None:
     """Write RESULTS.md, report.html and figures/ of a run, or of an experiment's setting, that is scored."""
-    from asr.reporting.page import write_html
-
-    score = read_score(RunFolder(exp).score)
-    title, provenance = title_of(exp, score), provenance_of(exp, score)
+    score, folder = read_score(RunFolder(exp).score), exp.resolve()
+    title, runs = folder.name, [exp]
+    if pooled := score.get("pooled"):
+        title, runs = f"{folder.parent.name}/{folder.name}", [folder.parents[1] / tag for tag in pooled["runs"]]
+    files = [RunFolder(run).provenance for run in runs]
+    records = [read_json(file, "remove it or run stage 5 again") for file in files if file.exists()]
+    provenance = in_common(records) if records else {}
     claim(exp, "report", ["RESULTS.md", "report.html", "figures/*"])
     write_text(RunFolder(exp).results, results(title, score, provenance))
     write_html(exp, title, score, provenance, embed_audio)

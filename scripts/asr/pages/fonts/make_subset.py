@@ -1,8 +1,8 @@
 """Make RecipeCJK-Regular.otf: the characters that figures need, of Noto Sans CJK SC, under a name of its own.
 
-    python scripts/asr/fonts/make_subset.py /usr/share/fonts/opentype/noto/NotoSansCJK-Regular.ttc
+    python scripts/asr/pages/fonts/make_subset.py /usr/share/fonts/opentype/noto/NotoSansCJK-Regular.ttc
 
-Kept are ASCII, Latin-1, pinyin's letters, punctuation and the 3,755 Han characters of GB 2312's first level. The same
+Kept are ASCII, Latin-1, pinyin's letters, punctuation and the 6,763 Han characters of GB 2312. The same
 source gives the same bytes. The original's name is not used for what is no longer the original; licence: OFL.txt.
 """
 
@@ -21,27 +21,20 @@ PUNCTUATION = "–—‘’“”…•′″‰←↑→↓−×÷±≈≠≤�
 NOT_KEPT = ["BASE", "GDEF", "GPOS", "GSUB", "VORG", "vhea", "vmtx"]  # matplotlib lays text out without them
 
 
-def han() -> str:
-    """The Han of GB 2312 (rows 16 to 87 of its table): names are full of its second level. Kana as well (4 and 5)."""
-    pairs = ((row, cell) for row in (4, 5, *range(16, 88)) for cell in range(1, 95))
-    known = (bytes((row + 0xA0, cell + 0xA0)).decode("gb2312", "ignore") for row, cell in pairs)
-    return "".join(known)
-
-
 def kept() -> list[int]:
-    """Code points of the subset, in order."""
-    latin = [*range(0x20, 0x7F), *range(0xA0, 0x100)]
-    return sorted({*latin, *map(ord, PINYIN + PUNCTUATION + han())})
+    """Return the code points of the subset; of GB 2312 kana (rows 4 and 5 of its table) and Han (16 to 87)."""
+    pairs = ((row, cell) for row in (4, 5, *range(16, 88)) for cell in range(1, 95))
+    gb2312 = "".join(bytes((row + 0xA0, cell + 0xA0)).decode("gb2312", "ignore") for row, cell in pairs)
+    return sorted({*range(0x20, 0x7F), *range(0xA0, 0x100), *map(ord, PINYIN + PUNCTUATION + gb2312)})
 
 
 def rename(font: TTFont) -> None:
-    """A name of its own; copyright, authors and licence stay."""
+    """Give the font a name of its own; copyright, authors and licence stay."""
     names = {1: FAMILY, 2: "Regular", 3: f"{FAMILY} Regular", 4: f"{FAMILY} Regular", 6: "RecipeCJK-Regular"}
-    stay = (0, 5, 8, 9, 10, 11, 12, 13, 14)
     table = font["name"]
-    found = {number: table.getDebugName(number) for number in stay}
+    names |= {number: table.getDebugName(number) for number in (0, 5, 8, 9, 10, 11, 12, 13, 14)}
     table.names = []
-    for number, words in sorted({**found, **names}.items()):
+    for number, words in sorted(names.items()):
         if words:
             table.setName(words, number, 3, 1, 0x409)
     top = font["CFF "].cff
@@ -54,16 +47,12 @@ def main() -> None:
     collection = TTCollection(sys.argv[1], lazy=True, recalcTimestamp=False)
     font = next(face for face in collection.fonts if face["name"].getDebugName(6) == SOURCE_FACE)
     options = subset.Options(hinting=False, notdef_outline=True, drop_tables=NOT_KEPT, layout_features=[], name_IDs="*")
-    options.recalc_timestamp = False
+    options.recalc_timestamp = font.recalcTimestamp = False
     subsetter = subset.Subsetter(options)
     subsetter.populate(unicodes=kept())
     subsetter.subset(font)
     rename(font)
-    font.recalcTimestamp = False
-    target = Path(__file__).resolve().parent / FILE
-    font.save(target, reorderTables=True)
-    lacking = set(kept()) - set(TTFont(target).getBestCmap())
-    print(f"{target.name}: {target.stat().st_size:,} bytes; lacking: {''.join(map(chr, sorted(lacking))) or 'none'}")
+    font.save(Path(__file__).resolve().parent / FILE, reorderTables=True)
 
 
 if __name__ == "__main__":

@@ -6,23 +6,20 @@ corpus. The page itself is asr/pages/templates/data_statistics.html.j2; here is 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from asr.pages.html import Card, Cell, Table, render, trusted
+from asr.pages.html import Card, Table, render, trusted
 from asr.pages.svg import drawing, svg
 from asr.pages.words import Words, words
 from asr.preparation.splits.split_file import SPLITS
-from asr.preparation.statistics import charts
-from asr.preparation.statistics.text import by_split, percent
-
-Statistics = Mapping[str, Any]
+from asr.preparation.statistics import charts, tables
+from asr.preparation.statistics.tables import Statistics, percent
 
 
 def page(statistics: Statistics) -> str:
     """Return the whole page, the same bytes for the same statistics."""
     corpus = statistics["corpus"]
-    name, parts = str(corpus["name"]), " + ".join(map(str, corpus.get("parts", [])))
+    name, parts = str(corpus["name"]), " + ".join(map(str, corpus["parts"]))
     with drawing():
         pictures = {
             chart.__name__: trusted(svg(chart(statistics), f"picture-{chart.__name__}"))
@@ -36,40 +33,28 @@ def page(statistics: Statistics) -> str:
         heading=words("statistics_of_part", name=name, parts=parts) if parts else words("statistics_of", name=name),
         statistics=statistics,
         cards=_cards(statistics),
-        splits=_splits(statistics),
+        splits=tables.splits(statistics),
         problems=_problems(statistics),
         pictures=pictures,
-        captions=_captions(statistics),
+        captions={name: words(f"{name}_chart_caption", **each) for name, each in _caption_values(statistics).items()},
         legends=_legends(statistics),
         overlap=_overlap(statistics),
-        characters=_characters(statistics),
-        speakers=_speakers(statistics),
+        characters=tables.characters(statistics),
+        speakers=tables.speakers(statistics),
     )
 
 
 def _cards(statistics: Statistics) -> list[Card]:
-    total, seen = statistics["total"], statistics["splits"]["test"]["in_train"]
-    cards = [
-        Card(words(key), f"{total[key]:.2f}" if key == "hours" else f"{total[key]:,}")
-        for key in ("speakers", "utterances", "hours", "characters", "distinct_characters", "distinct_texts")
-    ]
-    cards.append(Card(words("test_text_in_train"), percent(seen["share"] if seen else 0)))
+    sizes = tables.splits(statistics)
+    cards = [Card(name, value) for name, value in list(zip(sizes.columns, sizes.rows[-1], strict=True))[1:]]
+    cards.append(Card(words("test_text_in_train"), percent(statistics["splits"]["test"]["in_train"]["share"])))
     if statistics["vocabulary"]:
         cards.append(Card(words("without_token"), f"{statistics['vocabulary']['uncovered_characters']:,}"))
     return cards
 
 
-def _splits(statistics: Statistics) -> Table:
-    columns = ("speakers", "utterances", "hours", "characters", "distinct_characters", "distinct_texts")
-    rows = [(words(name), statistics["splits"][name]) for name in SPLITS] + [(words("total"), statistics["total"])]
-    return Table(
-        [words(key) for key in ("split", *columns)],
-        [(name, *(f"{row[key]:.2f}" if key == "hours" else f"{row[key]:,}" for key in columns)) for name, row in rows],
-    )
-
-
 def _problems(statistics: Statistics) -> Table:
-    rows = [(words(row["severity"]), row["kind"], f"{row['count']:,}") for row in statistics.get("problems", [])]
+    rows = [(words(row["severity"]), row["kind"], f"{row['count']:,}") for row in statistics["problems"]]
     return Table([words("severity"), words("kind"), words("count")], rows)
 
 
@@ -78,71 +63,60 @@ def _legends(statistics: Statistics) -> dict[str, list[tuple[str, Words]]]:
     splits = [(name, words(name)) for name in SPLITS]
     mixed = any("+" in row["split"] for row in statistics["by_speaker"].values())
     several = [("several", words("several"))] if mixed else []
-    characters = [*splits, ("pale", words("not_in_train"))]
-    if statistics["vocabulary"]:
-        characters.append(("bad", words("without_token_of_base")))
+    without_token = [("bad", words("without_token_of_base"))] if statistics["vocabulary"] else []
     return {
         "speakers": splits,
         "lengths": splits,
         "durations": [*splits, ("limit", words("default_limit"))],
         "rates": splits + several,
         "overlap": [*splits[1:], *several, ("line", words("by_characters"))],
-        "characters": characters,
+        "characters": [*splits, ("pale", words("not_in_train")), *without_token],
         "uncovered": splits,
     }
 
 
-def _captions(statistics: Statistics) -> dict[str, Words]:
-    """Return what each chart shows, in a sentence or two."""
-    values = {**_caption_values(statistics), "overlap": _overlap_values(statistics)}
-    if vocabulary := statistics["vocabulary"]:
-        shown = min(len(vocabulary["uncovered"]), charts.MOST_LETTERS)
-        values["uncovered"] = {"shown": shown, "count": f"{vocabulary['uncovered_characters']:,}"}
-    return {name: words(f"{name}_chart_caption", **each) for name, each in values.items()}
-
-
 def _caption_values(statistics: Statistics) -> dict[str, dict[str, object]]:
+    """Return what is filled in where the captions say what each chart shows."""
     speakers = list(statistics["by_speaker"].values())
-    medians = sorted(row["rate"]["median"] for row in speakers)
-    splits = [statistics["splits"][name] for name in SPLITS]
-    train, _, test = splits
-    return {
+    medians = [row["rate"]["median"] for row in speakers]
+    rows = [statistics["splits"][name] for name in SPLITS]
+    train, val, test = rows
+    values: dict[str, dict[str, object]] = {
         "speakers": {
             "utterances": _range([row["utterances"] for row in speakers], ""),
             "minutes": _range([row["hours"] * 60 for row in speakers], ".1f"),
             "more": _unnamed(len(speakers)),
         },
         "lengths": {
-            "median": _each([f"{row['length']['median']:g}" for row in splits]),
-            "one": _each([percent(row["one_character"]) for row in splits]),
-            "two": _each([percent(row["at_most_two_characters"]) for row in splits]),
-            "longest": max(row["length"]["max"] for row in splits),
+            "median": _each([f"{row['length']['median']:g}" for row in rows]),
+            "one": _each([percent(row["one_character"]) for row in rows]),
+            "two": _each([percent(row["at_most_two_characters"]) for row in rows]),
+            "longest": max(row["length"]["max"] for row in rows),
         },
         "durations": {
-            "median": _each([f"{row['seconds']['median']:.2f}" for row in splits]),
-            "short": _each([percent(row["under_one_second"]) for row in splits]),
-            "longest": f"{max(row['seconds']['max'] for row in splits):.2f}",
-            "above": f"{sum(row['above_default_limit'] for row in splits):,}",
+            "median": _each([f"{row['seconds']['median']:.2f}" for row in rows]),
+            "short": _each([percent(row["under_one_second"]) for row in rows]),
+            "longest": f"{max(row['seconds']['max'] for row in rows):.2f}",
+            "above": f"{sum(row['above_default_limit'] for row in rows):,}",
         },
-        "rates": {"low": f"{medians[0]:.2f}", "high": f"{medians[-1]:.2f}", "more": _unnamed(len(speakers))},
+        "rates": {"low": f"{min(medians):.2f}", "high": f"{max(medians):.2f}", "more": _unnamed(len(speakers))},
+        "overlap": {
+            "test": percent(test["in_train"]["share"]),
+            "test_characters": percent(test["in_train"]["characters_share"]),
+            "val": percent(val["in_train"]["share"]),
+            "val_characters": percent(val["in_train"]["characters_share"]),
+            "more": _unnamed(sum(row["in_train"] is not None for row in speakers)),
+        },
         "characters": {
             "new": f"{test['characters_not_in_train']:,}",
             "times": f"{test['occurrences_not_in_train']:,}",
             "once": f"{train['singletons']:,}",
         },
     }
-
-
-def _overlap_values(statistics: Statistics) -> dict[str, object]:
-    test, val = (statistics["splits"][name]["in_train"] for name in ("test", "val"))
-    counted = sum(row["in_train"] is not None for row in statistics["by_speaker"].values())
-    return {
-        "test": percent(test["share"]),
-        "test_characters": percent(test["characters_share"]),
-        "val": percent(val["share"]),
-        "val_characters": percent(val["characters_share"]),
-        "more": _unnamed(counted),
-    }
+    if vocabulary := statistics["vocabulary"]:
+        shown = min(len(vocabulary["uncovered"]), charts.MOST_LETTERS)
+        values["uncovered"] = {"shown": shown, "count": f"{vocabulary['uncovered_characters']:,}"}
+    return values
 
 
 def _unnamed(count: int) -> Words:
@@ -167,40 +141,10 @@ def _each(values: Sequence[str]) -> Words:
 
 
 def _overlap(statistics: Statistics) -> Table:
-    rows: list[list[Cell]] = []
+    rows = []
     for name in SPLITS:
         others = [statistics["splits"][name][f"in_{other}"] for other in SPLITS]
-        cells = [f"{percent(seen['share'])} ({seen['utterances']:,})" if seen else "" for seen in others]
-        rows.append([words(name), *cells])
+        rows.append(
+            (words(name), *(f"{percent(seen['share'])} ({seen['utterances']:,})" if seen else "" for seen in others))
+        )
     return Table([words("utterances_of"), *(words("text_also_in", split=name) for name in SPLITS)], rows)
-
-
-def _characters(statistics: Statistics) -> Table:
-    vocabulary = statistics["vocabulary"]
-    columns = ["split", "distinct_characters", "occur_once", "not_in_train", "occurrences"]
-    columns += ["without_token_short", "occurrences"] if vocabulary else []
-    rows: list[list[Cell]] = []
-    for name in SPLITS:
-        row = statistics["splits"][name]
-        keys = ("distinct_characters", "singletons", "characters_not_in_train", "occurrences_not_in_train")
-        values = [row[key] for key in keys]
-        if vocabulary:
-            tokens = vocabulary["splits"][name]
-            values.append(tokens["distinct_characters"] - tokens["covered_characters"])
-            values.append(tokens["occurrences"] - tokens["covered_occurrences"])
-        rows.append([words(name), *(f"{value:,}" for value in values)])
-    return Table([words(key) for key in columns], rows)
-
-
-def _speakers(statistics: Statistics) -> Table:
-    columns = ("speaker", "split", "utterances", "minutes", "characters", "distinct_characters", "distinct_texts")
-    columns += ("median_seconds", "median_characters", "characters_per_s", "percentile_5", "median", "percentile_95")
-    rows = []
-    for speaker, row in by_split(statistics["by_speaker"]):
-        counts = (f"{row[key]:,}" for key in ("characters", "distinct_characters", "distinct_texts"))
-        rates = (f"{row['rate'][key]:.2f}" for key in ("overall", "p5", "median", "p95"))
-        medians = (f"{row['median_seconds']:.2f}", f"{row['median_length']}")
-        seen = percent(row["in_train"]["share"]) if row["in_train"] else ""
-        about = (speaker, row["split"], f"{row['utterances']:,}", f"{row['hours'] * 60:.1f}")
-        rows.append((*about, *counts, *medians, *rates, seen))
-    return Table([words(key) for key in (*columns, "text_in_train")], rows)
