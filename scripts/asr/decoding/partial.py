@@ -1,8 +1,8 @@
 """The results of a decode that has not ended, so that the same command resumes it.
 
 OUT/hyp.partial: one JSON value a line. The first line is what the texts depend on, each other ``[key, text, digest]``,
-appended as it comes. One process writes it, whatever the number of shards. A line counts while its digest, of the first
-line, its key and its text, is right: a kill or a full disk can damage a line, and a person can edit one.
+appended as it comes. A line counts while its digest, of the first line, its key and its text, is right: a kill or a
+full disk can damage a line, and a person can edit one.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -74,25 +74,17 @@ class Partial(contextlib.AbstractContextManager["Partial"]):
             self._stream.seek(0)
             self._stream.truncate()
             self._stream.write(self._header)
-            self._append(self.texts)
+            self.add(self.texts)
 
     def _line(self, key: str, text: str) -> str:
         digest = sha256_text(f"{self._header}{key}\n{text}", "surrogatepass")[:16]
         return json.dumps([key, text, digest], ensure_ascii=False) + "\n"
 
-    def _append(self, texts: dict[str, str]) -> None:
+    def add(self, texts: Mapping[str, str]) -> None:
+        """Keep {key: text}; they are in the file when this returns."""
         self._stream.writelines(self._line(key, text) for key, text in texts.items())
         self._stream.flush()
-
-    def add(self, keys: Iterable[str], texts: Iterable[str]) -> None:
-        """Keep a text for each key; they are in the file when this returns."""
-        results = dict(zip(keys, texts, strict=True))
-        self._append(results)
-        self.texts.update(results)
-
-    def remove(self) -> None:
-        """Remove the file: its results are whole elsewhere."""
-        self.path.unlink(missing_ok=True)
+        self.texts |= texts
 
 
 def _key_and_text(line: str) -> tuple[str, str]:
