@@ -201,14 +201,13 @@ def test_tables_and_masks_that_differ_are_refused(tmp_path):
         mean_state([save(tmp_path / "a", w=torch.ones(1)), save(tmp_path / "b", w=torch.ones(1).long())])
 
 
-@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16, torch.float64, torch.complex64])
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16, torch.float64])
 def test_every_width_is_summed_in_float64_and_rounded_once(tmp_path, kind):
     torch.manual_seed(1)
     size = LARGE + 3
     values = [torch.randn(size).to(kind) for _ in range(3)]
     paths = [save(tmp_path / str(i), w=value) for i, value in enumerate(values)]
-    wide = torch.complex128 if kind.is_complex else torch.float64
-    expected = (sum(value.to(wide) for value in values) / 3).to(kind)
+    expected = (sum(value.double() for value in values) / 3).to(kind)
     assert torch.equal(mean_state(paths)["w"], expected)
     write_mean(paths, tmp_path / "out")
     assert torch.equal(torch.load(tmp_path / "out")["state_dict"]["w"], expected)

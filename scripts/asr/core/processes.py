@@ -79,15 +79,11 @@ class Child:
         except (EOFError, ConnectionResetError):
             raise ChildEndedError(self._process.wait()) from None
 
-    def wait(self) -> None:
-        """Wait for the process's end."""
-        self._process.wait()
-
     def end(self) -> None:
         """End the process."""
-        self.pipe.close()
-        self._process.kill()
+        self._process.kill()  # first: it is not to see a pipe that is closed
         self._process.wait()
+        self.pipe.close()
 
 
 def children(parent: int) -> list[int]:
