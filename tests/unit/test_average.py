@@ -9,7 +9,7 @@ import zipfile
 import pytest
 import torch
 
-from asr.averaging.best import average, average_run, newest
+from asr.averaging.best import average, average_run, trained_until
 from asr.averaging.mean import mean_state, write_mean
 from asr.core.digests import sha256_file
 from asr.core.errors import RecipeError
@@ -179,11 +179,9 @@ def test_digests_of_files_that_are_gone_are_forgotten(noted):
 
 def test_counters_are_of_the_checkpoint_trained_longest(tmp_path):
     names = ["model.pt.ep3.200", "model.pt.ep10", "model.pt.ep3", "model.pt.ep3.1000"]
-    paths = [tmp_path / name for name in names]
-    assert newest(paths) == 1
-    assert newest([paths[0], *paths[2:]]) == 2
-    for path, count in zip(paths, (5, 12, 4, 7), strict=True):
-        save(path, w=torch.ones(1), num_batches_tracked=torch.tensor(count), table=torch.tensor([1, 2]))
+    assert sorted(names, key=trained_until) == [names[2], names[0], names[3], names[1]]
+    for name, count in zip(names, (5, 12, 4, 7), strict=True):
+        save(tmp_path / name, w=torch.ones(1), num_batches_tracked=torch.tensor(count), table=torch.tensor([1, 2]))
     checkpoint.write_ranking(tmp_path, "cer", dict.fromkeys(names[::-1], 0.1), 10, True)
     average(tmp_path, 4)
     state = torch.load(tmp_path / "model.pt.avg4")["state_dict"]

@@ -26,11 +26,11 @@ from asr.core.files import sweep
 from asr.core.made_by import claim
 from asr.core.manifest import Utterance, read_manifest, write_manifest
 from asr.core.run_folder import RunFolder
-from asr.core.run_records import Average, RunRecord, read_average, write_average
+from asr.core.run_records import RunRecord, read_average, write_average
 from asr.decoding.run import decode
 from asr.models import base_folder, lineage
 from asr.models.package import package
-from asr.scoring.cer import ErrorCounts, align_all
+from asr.scoring.cer import ErrorCounts, align
 from asr.scoring.normalize import scoring_form
 from asr.scoring.number_readings import nearest
 
@@ -53,33 +53,26 @@ def check_together(exps: Sequence[Path]) -> list[RunRecord]:
     return runs
 
 
-def averages(exps: Sequence[Path]) -> list[tuple[Path, Average]]:
-    """Return each run's average, as its model folder has it, and its avg.json. RecipeError without stage 4."""
-    packaged = []
-    for exp in exps:
-        path = RunFolder(exp).model / "model.pt"
-        record = read_average(exp)
-        if not path.is_file() or not path.with_name("config.yaml").is_file():
-            raise RecipeError(f"{path.parent}: model.pt or config.yaml is not there; run stage 4 of this run again")
-        packaged.append((path, record))
-    return packaged
+def average_of(exp: Path) -> Path:
+    """Return a run's average, as its model folder has it. RecipeError without it."""
+    folder = RunFolder(exp).model
+    if not all((folder / name).is_file() for name in ("model.pt", "config.yaml")):
+        raise RecipeError(f"{folder}: model.pt or config.yaml is not there; run stage 4 of this run again")
+    return folder / "model.pt"
 
 
 def validation_cer(model: Path, manifest: Path, ngpu: int, batch_seconds: float) -> float:
     """Return the CER of a model folder on the validation set, of texts in scoring form."""
     from asr.models.loading import load
 
-    utterances = read_manifest(manifest)
+    utterances, counts = read_manifest(manifest), ErrorCounts()
     hypotheses = decode(load(model, ngpu), utterances, batch_seconds)
-    references = [scoring_form(utterance.target) for utterance in utterances]
-    pairs = [
-        (reference, nearest(reference, hypotheses.get(utterance.key, ""))[0])
-        for reference, utterance in zip(references, utterances, strict=True)
-    ]
-    cer = ErrorCounts.total(alignment.counts for alignment in align_all(pairs)).cer
-    if cer is None:
+    for utterance in utterances:
+        reference = scoring_form(utterance.target)
+        counts += align(reference, nearest(reference, hypotheses.get(utterance.key, ""))[0]).counts
+    if counts.cer is None:
         raise RecipeError(f"{manifest}: the validation set has no reference characters, so no CER to choose by")
-    return cer
+    return counts.cer
 
 
 def greedy(alone: Sequence[float], cer_of: Callable[[list[int]], float]) -> tuple[list[int], list[dict[str, Any]]]:
@@ -123,51 +116,51 @@ def prepare(exps: Sequence[Path], out: Path) -> None:
 
 def merge_runs(exps: Sequence[Path], out: Path, how: str, ngpu: int) -> dict[str, Any]:
     """Write ``out``: model.pt.avgN, avg.json, model/; return avg.json's content. RecipeError as ``check_together``."""
-    blocks, merged = model_blocks(check_together(exps)[0]["settings"]), averages(exps)
+    blocks = model_blocks(check_together(exps)[0]["settings"])
+    averages = [read_average(exp) for exp in exps]
+    models = [average_of(exp) for exp in exps]
     prepare(exps, out)
     sweep(out)
+    names = [exp.name for exp in exps]
     chosen, attempts, alone = list(range(len(exps))), [], [None] * len(exps)
     if how == "greedy":
-        chosen, attempts, alone = _choose(exps, [path for path, _ in merged], out, blocks, ngpu)
-    name = f"model.pt.avg{len(chosen)}"
-    paths, averaged = zip(*(merged[index] for index in chosen), strict=True)
-    digest, digests = write_mean(paths, out / name, written=[average["sha256"] for average in averaged])
+        chosen, attempts, alone = _choose(exps, models, out, blocks, ngpu)
+    file = f"model.pt.avg{len(chosen)}"
+    written = [averages[index]["sha256"] for index in chosen]
+    digest, _ = write_mean([models[index] for index in chosen], out / file, written=written)
     record = {
-        "file": name,
+        "file": file,
         "sha256": digest,
         "how": how,
         "ranked_by": "validation CER" if how == "greedy" else None,
         "checkpoints": [
-            {"file": f"{exps[index].name}/{merged[index][1]['file']}", "value": alone[index], "sha256": sha256}
-            for index, sha256 in zip(chosen, digests, strict=True)
+            {"file": f"{names[index]}/{averages[index]['file']}", "value": alone[index], "sha256": sha256}
+            for index, sha256 in zip(chosen, written, strict=True)
         ],
-        "runs": [exp.name for exp in exps],
+        "runs": names,
         "attempts": attempts,
     }
-    lineage.write(out, [lineage.read(RunFolder(exp).model, exp.name) for exp in exps], [exp.name for exp in exps], [])
-    package(out, out / name, RunFolder(out).model, blocks)
-    remove_other_averages(out, name)
+    lineage.write(out, [lineage.read(RunFolder(exp).model, exp.name) for exp in exps], names, [])
+    package(out, out / file, RunFolder(out).model, blocks)
+    remove_other_averages(out, file)
     write_average(out, record)
-    names = ", ".join(exps[index].name for index in chosen)
-    print(f"merged {len(chosen)} of {len(exps)} runs ({names}) -> {out / name}, model/")
+    merged = ", ".join(names[index] for index in chosen)
+    print(f"merged {len(chosen)} of {len(exps)} runs ({merged}) -> {out / file}, model/")
     return record
 
 
 def _choose(
-    exps: Sequence[Path], paths: Sequence[Path], out: Path, blocks: dict[str, Any], ngpu: int
+    exps: Sequence[Path], models: Sequence[Path], out: Path, blocks: dict[str, Any], ngpu: int
 ) -> tuple[list[int], list[dict[str, Any]], list[float]]:
     """Return the greedy choice by decoding: indices, attempts with the runs' names, each run's own validation CER."""
     manifest, trial = RunFolder(out).manifests / "val.jsonl", out / TRIAL
-    shutil.rmtree(trial, ignore_errors=True)  # of a merge that was killed
     seconds = read_decode_settings(exps[0]).decode_conf.batch_seconds
 
     def cer_of(indices: list[int]) -> float:
-        model = RunFolder(exps[indices[0]]).model
-        if len(indices) > 1:
-            model = trial / "model"
-            write_mean([paths[index] for index in indices], trial / "mean.pt")
-            package(out, trial / "mean.pt", model, blocks)
-        cer = validation_cer(model, manifest, ngpu, seconds)
+        shutil.rmtree(trial, ignore_errors=True)
+        write_mean([models[index] for index in indices], trial / "mean.pt")
+        package(out, trial / "mean.pt", trial / "model", blocks)
+        cer = validation_cer(trial / "model", manifest, ngpu, seconds)
         print(f"{' + '.join(exps[index].name for index in indices)}: validation CER {100 * cer:.2f} %", flush=True)
         return cer
 
