@@ -238,9 +238,9 @@ def test_stage_5_reads_the_familys_options_with_their_defaults(tmp_path):
     conf = write(tmp_path, GOOD.replace("paraformer", "conformer") + "decode_conf:\n  method: joint\n")
     write_stage_files(resolve(conf, []), tmp_path / "exp/conf")
     settings = read_decode_settings(tmp_path / "exp")
-    decode = settings.decode_conf
-    assert (decode.method, decode.beam_size, decode.ctc_weight, decode.batch_seconds) == ("joint", 10, 0.3, 60)
-    assert (decode.language, settings.max_unreadable) == (None, 0.01)
+    wanted = {"method": "joint", "beam_size": 10, "ctc_weight": 0.3, "batch_seconds": 60, "max_unreadable": 0.01}
+    assert wanted.items() <= settings.items()
+    assert "language" not in settings
 
 
 def test_an_override_that_mends_the_file_is_taken_and_one_that_spoils_it_is_named(tmp_path):

@@ -32,9 +32,9 @@ def too_long(texts: dict[str, str]) -> Iterator[str]:
         if len(text.splitlines()) > LONGEST_FILE:
             yield path
         for node in ast.walk(ast.parse(text)):
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                if (node.end_lineno or 0) - node.lineno >= LONGEST_FUNCTION:
-                    yield f"{path} {node.name}"
+            is_function = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+            if is_function and node.end_lineno - node.lineno >= LONGEST_FUNCTION:
+                yield f"{path} {node.name}"
 
 
 def too_deep(texts: dict[str, str]) -> set[str]:

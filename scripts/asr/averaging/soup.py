@@ -154,7 +154,7 @@ def _choose(
 ) -> tuple[list[int], list[dict[str, Any]], list[float]]:
     """Return the greedy choice by decoding: indices, attempts with the runs' names, each run's own validation CER."""
     manifest, trial = RunFolder(out).manifests / "val.jsonl", out / TRIAL
-    seconds = read_decode_settings(exps[0]).decode_conf.batch_seconds
+    seconds = read_decode_settings(exps[0])["batch_seconds"]
 
     def cer_of(indices: list[int]) -> float:
         shutil.rmtree(trial, ignore_errors=True)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from asr.core.run_folder import DecodeFolder
 
 
 class Partial(contextlib.AbstractContextManager["Partial"]):
-    """OUT/hyp.partial, open for appending by this process alone.
+    """OUT/hyp.partial, open for appending by this process alone. RecipeError where another has it.
 
     Args:
         out: the decode's folder; made where it is not there.
@@ -31,9 +30,6 @@ class Partial(contextlib.AbstractContextManager["Partial"]):
     Attributes:
         texts: {key: text} decoded so far.
         notes: lines for the user.
-
-    Raises:
-        RecipeError: another process decodes into ``out``.
     """
 
     def __init__(self, out: Path, inputs: dict[str, Any], keys: Collection[str]) -> None:
@@ -42,21 +38,21 @@ class Partial(contextlib.AbstractContextManager["Partial"]):
         self.texts: dict[str, str] = {}
         self.notes: list[str] = []
         self._header = json.dumps(inputs, ensure_ascii=False) + "\n"
-        self.path.touch()
-        self._stream = open(self.path, "r+", encoding="utf-8", errors="replace", newline="\n")  # noqa: SIM115 - kept open
+        self._stream = open(self.path, "a+", encoding="utf-8", errors="replace", newline="\n")  # noqa: SIM115 - kept open
         try:
             if why := lock(self._stream):
                 self.notes.append(f"note: {self.path} {why}: let no second decode write to this folder")
         except BlockingIOError:
             self._stream.close()
             raise RecipeError(f"{self.path}: another process decodes into this folder; wait for its end") from None
-        self._read(set(keys))
+        self._read(keys)
 
     def __exit__(self, *_: object) -> None:
         self._stream.close()
 
-    def _read(self, keys: set[str]) -> None:
+    def _read(self, keys: Collection[str]) -> None:
         """Read the results; where a line is not as it was written, write the file again without it."""
+        self._stream.seek(0)
         lines = self._stream.readlines()
         if lines and lines[0] != self._header:
             self.notes.append(f"{self.path}: of another model or other clips; thrown away")
@@ -69,10 +65,8 @@ class Partial(contextlib.AbstractContextManager["Partial"]):
             else:
                 wrong.append(f"{at(self.path, number)}: {key or 'the line'} is not as it was written; decoded again")
         self.notes += wrong[:3] + [f"{self.path}: and {len(wrong) - 3} lines more"] * (len(wrong) > 3)
-        self._stream.seek(0, os.SEEK_END)
         if wrong or not lines:
-            self._stream.seek(0)
-            self._stream.truncate()
+            self._stream.truncate(0)
             self._stream.write(self._header)
             self.add(self.texts)
 

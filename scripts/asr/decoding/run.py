@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from asr.audio.unreadable import MAX_SHARE, Unread, Unreadable, command
-from asr.config.stage_files import DecodeSettings
+from asr.config.stage_files import read_decode_settings
 from asr.core import kaldi_text
 from asr.core.digests import sha256_file
 from asr.core.errors import RecipeError
@@ -24,12 +24,11 @@ from asr.core.run_records import DecodeInputs, DecodeRecord, read_base, read_dec
 from asr.decoding import shards
 from asr.decoding.batches import Decoder, Results, batches
 from asr.decoding.partial import Partial
-from asr.decoding.shards import Facts, Job, process_count
 from asr.models import families, lineage
 from asr.models.base_folder import digest
 from asr.progress.reporter import open_bar
 
-DEFAULTS = DecodeSettings().flat()
+DEFAULTS = read_decode_settings()
 
 
 def decode(recogniser: Any, utterances: list[Utterance], batch_seconds: float) -> dict[str, str]:
@@ -77,10 +76,12 @@ def fingerprint(model: Path, manifest: Path, conf: dict[str, Any], model_digest:
 
 def finished(out: Path, inputs: DecodeInputs) -> DecodeRecord | None:
     """Return OUT/decode.json where OUT/hyp.txt is whole and was made from these inputs, else None."""
-    hypotheses = DecodeFolder(out).hypotheses
     try:
         record = read_decode(out)
-        same = record and record["inputs"] == inputs and record["hyp_sha256"] == sha256_file(hypotheses)
+        same = record and (record["inputs"], record["hyp_sha256"]) == (
+            inputs,
+            sha256_file(DecodeFolder(out).hypotheses),
+        )
     except (RecipeError, OSError, KeyError):
         return None
     return record if same else None
@@ -137,13 +138,12 @@ def run(
 
 def decode_left(
     left: list[Utterance], model: Path, ngpu: int, conf: dict[str, Any], partial: Partial, unreadable: Unreadable
-) -> Facts:
-    """Decode the utterances that are left, into ``partial``; return what was measured."""
-    if not left:
-        return Facts()
+) -> dict[str, Any]:
+    """Decode the utterances that are left, into ``partial``; return decode.json's shards, device and seconds."""
     plan = batches(left, conf["batch_seconds"])
-    processes = process_count(ngpu, conf["cpu_processes"], len(plan))
-    job = Job(model, ngpu, conf["dither"], families.of_folder(model).options(conf))
+    options = families.of_folder(model).options(conf)
+    job = {"model": model, "ngpu": ngpu, "dither": conf["dither"], "options": options}
+    processes = shards.process_count(ngpu, conf["cpu_processes"], len(plan))
     with open_bar(len(left), unit="clip") as bar:
 
         def keep(results: Results) -> None:
@@ -153,34 +153,30 @@ def decode_left(
         return shards.decode(job, plan, processes, partial.path.parent, keep)
 
 
-def measured(facts: Facts, utterances: list[Utterance], left: list[Utterance]) -> dict[str, Any]:
+def measured(facts: dict[str, Any], utterances: list[Utterance], left: list[Utterance]) -> dict[str, Any]:
     """Return decode.json's figures. The seconds and the real-time factor are of the clips that this run decoded.
 
     real_time_factor: decode_seconds, wall time without loading and first clip, by the seconds of their audio.
     """
     audio = sum(utterance.duration for utterance in left)
     return {
-        "shards": facts.processes,
         "audio_seconds": round(sum(utterance.duration for utterance in utterances), 2),
         "kept": len(utterances) - len(left),
         "decoded_audio_seconds": round(audio, 2),
-        "decode_seconds": round(facts.decode_seconds, 2),
-        "real_time_factor": round(facts.decode_seconds / audio, 6) if audio else None,
-        "load_seconds": round(facts.load_seconds, 2),
-        "warm_up_seconds": round(facts.warm_up_seconds, 2),
-        "device": facts.device,
+        "real_time_factor": round(facts["decode_seconds"] / audio, 6) if audio else None,
+        **{key: round(value, 2) if isinstance(value, float) else value for key, value in facts.items()},
     }
 
 
-def summary(facts: Facts, utterances: list[Utterance], left: list[Utterance]) -> str:
+def summary(facts: dict[str, Any], utterances: list[Utterance], left: list[Utterance]) -> str:
     """Return the last line: how many clips, how fast."""
     if not left:
         return f"{len(utterances)} clips, all decoded before"
-    audio, seconds = sum(utterance.duration for utterance in left), facts.decode_seconds
+    audio, seconds = sum(utterance.duration for utterance in left), facts["decode_seconds"]
     kept = f" ({len(utterances) - len(left)} more were decoded before)" if len(left) < len(utterances) else ""
     return (
         f"{len(left)} clips{kept}, {audio / 60:.1f} min of audio in {seconds:.1f} s"
-        f" ({audio / max(seconds, 1e-9):.0f} x real time), model loaded in {facts.load_seconds:.0f} s"
+        f" ({audio / max(seconds, 1e-9):.0f} x real time), model loaded in {facts['load_seconds']:.0f} s"
     )
 
 

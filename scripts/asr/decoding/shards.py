@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import signal
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import wait
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from asr.core.errors import RecipeError
 from asr.core.files import write_text
@@ -21,26 +20,7 @@ from asr.core.run_folder import DecodeFolder
 from asr.decoding.batches import Clip, Results
 
 READERS = 4  # processes that read audio for a GPU, where there are as many cores
-
-
-class Job(NamedTuple):
-    """How to decode: a model folder, GPUs (0 for the CPU), dither, and Family.options, None for its defaults."""
-
-    model: Path
-    ngpu: int
-    dither: float
-    options: Mapping[str, Any] | None = None
-
-
-@dataclass(frozen=True)
-class Facts:
-    """Of a decode: processes, devices, and wall seconds of the slowest load, first clip, and decoding."""
-
-    processes: int = 0
-    device: str | None = None
-    load_seconds: float = 0.0
-    warm_up_seconds: float = 0.0
-    decode_seconds: float = 0.0
+SECONDS = ("load_seconds", "warm_up_seconds", "decode_seconds")
 
 
 def process_count(ngpu: int, processes: int, count: int) -> int:
@@ -49,36 +29,42 @@ def process_count(ngpu: int, processes: int, count: int) -> int:
 
 
 def decode(
-    job: Job, plan: Sequence[Sequence[Clip]], processes: int, out: Path, keep: Callable[[Results], None]
-) -> Facts:
-    """Decode every batch of the plan; ``keep`` is given the results of each as they come, in any order.
+    job: dict[str, Any], plan: Sequence[Sequence[Clip]], processes: int, out: Path, keep: Callable[[Results], None]
+) -> dict[str, Any]:
+    """Decode every batch of the plan; return decode.json's shards, device and seconds, of the slowest process each.
 
-    RecipeError, with all processes ended, where one fails or is killed. A fault of the program leaves its traceback in
-    ``out``.
+    Args:
+        job: model, ngpu, dither and options, as ``asr.models.loading.load`` takes them.
+        out: where a fault of the program leaves its traceback.
+        keep: is given the results of each batch as they come, in any order.
+
+    RecipeError, with all processes ended, where one fails or is killed.
     """
     fault = DecodeFolder(out).fault
     fault.unlink(missing_ok=True)
+    if not plan:
+        return {"shards": 0, "device": None, **dict.fromkeys(SECONDS, 0.0)}
     threads = max(cores() // processes, 1)
-    readers = min(READERS, max(threads - 1, 1)) if job.ngpu else 0
+    readers = min(READERS, max(threads - 1, 1)) if job["ngpu"] else 0
+    facts: list[dict[str, Any]] = []
     with contextlib.ExitStack() as stack:
         children = [Child("asr.decoding.worker") for _ in range(processes)]
         for number, child in enumerate(children):
             stack.callback(child.end)
-            more = {"gpu": number, "threads": threads, "readers": readers, "plan": plan[number::processes]}
-            child.send(job._asdict() | more)
-        working, facts = list(children), []
+            child.send((job | {"gpu": number}, plan[number::processes], threads, readers))
+        working = list(children)
         while working:
             for child in wait(working):
                 name = f"decoding process {children.index(child) + 1} of {processes}"
-                kind, value = _receive(child, name, job.ngpu, fault)
+                kind, value = _receive(child, name, job["ngpu"], fault)
                 if kind == "done":
                     working.remove(child)
                     facts.append(value)
                 else:
                     keep(value)
-    devices = sorted({entry.pop("device") for entry in facts})
-    slowest = {key: max(entry[key] for entry in facts) for key in facts[0]}
-    return Facts(processes, ", ".join(devices), **slowest)
+    devices = ", ".join(sorted({entry["device"] for entry in facts}))
+    slowest = {key: max(entry[key] for entry in facts) for key in SECONDS}
+    return {"shards": processes, "device": devices, **slowest}
 
 
 def _receive(child: Child, name: str, ngpu: int, fault: Path) -> tuple[str, Any]:
