@@ -9,7 +9,7 @@ import torch
 
 from asr.core.errors import RecipeError
 from asr.core.manifest import Utterance
-from asr.decoding.batches import Clip, Decoder, batches, features
+from asr.decoding.batches import Clip, Decoder, batches
 from asr.decoding.run import decode
 from asr.models.loading import load
 from tests import tiny
@@ -75,7 +75,7 @@ def test_the_text_of_a_clip_does_not_depend_on_what_it_is_decoded_with(
 def test_a_batch_that_does_not_fit_the_gpu_is_split_and_nothing_as_large_is_tried_again(recogniser, utterances, alone):
     plan = batches(utterances, 1000) * 2  # all clips in one batch, twice
     small, told = SmallGpu(recogniser, 60), []
-    found = list(Decoder(small, told.append).run(plan))
+    found = list(map(Decoder(small, told.append).decode, plan))
     assert found == [[(clip, alone[clip.key]) for clip in plan[0]]] * 2
     refused = [frames for frames in small.tried if frames > 60]
     assert refused == sorted(set(refused), reverse=True)  # each smaller than the one before: never the same again
@@ -86,7 +86,7 @@ def test_a_batch_that_does_not_fit_the_gpu_is_split_and_nothing_as_large_is_trie
 def test_a_clip_that_does_not_fit_the_gpu_alone_is_named(recogniser, utterances):
     small = SmallGpu(recogniser, 40)  # the clip of 2.9 s has 49 frames
     with pytest.raises(RecipeError, match=rf"{utterances[9].source}: its 2\.9 s do not fit the GPU's memory"):
-        list(Decoder(small, lambda _: None).run(batches(utterances, 1000)))
+        Decoder(small, lambda _: None).decode(batches(utterances, 1000)[0])
 
 
 def test_another_error_of_the_model_is_not_taken_for_want_of_memory(recogniser, utterances):
@@ -95,21 +95,7 @@ def test_another_error_of_the_model_is_not_taken_for_want_of_memory(recogniser, 
             raise RuntimeError("shapes do not match")
 
     with pytest.raises(RuntimeError, match="shapes do not match"):
-        list(Decoder(Broken(recogniser, 0)).run(batches(utterances, 1000)))
-
-
-def test_processes_that_read_give_the_features_that_are_made_here(recogniser, utterances):
-    class Heard(SmallGpu):
-        def hear(self, speech, lengths):
-            heard.append((speech, lengths))
-            return [""] * len(speech)
-
-    heard, plan = [], batches(utterances, 2)
-    list(Decoder(Heard(recogniser, 0)).run(plan, 2))
-    for batch, (speech, lengths) in zip(plan, heard, strict=True):
-        ours = features(recogniser, batch)
-        assert torch.equal(ours[0], speech)
-        assert torch.equal(ours[1], lengths)
+        Decoder(Broken(recogniser, 0)).decode(batches(utterances, 1000)[0])
 
 
 def test_a_text_too_few_is_refused(recogniser, utterances):
@@ -118,11 +104,10 @@ def test_a_text_too_few_is_refused(recogniser, utterances):
             return [""] * (len(speech) - 1)
 
     with pytest.raises(ValueError, match="shorter"):
-        list(Decoder(Short(recogniser, 0)).run(batches(utterances, 1000)))
+        Decoder(Short(recogniser, 0)).decode(batches(utterances, 1000)[0])
 
 
-@pytest.mark.parametrize("processes", [0, 1])
-def test_clips_that_cannot_be_read_cost_the_others_nothing(recogniser, utterances, alone, tmp_path, processes):
+def test_clips_that_cannot_be_read_cost_the_others_nothing(recogniser, utterances, alone, tmp_path):
     (tmp_path / "a.wav").write_bytes(b"RIFF")
     audio = 0.1 * np.sin(np.arange(16000) / 9)
     audio[9000] = np.nan
@@ -130,7 +115,7 @@ def test_clips_that_cannot_be_read_cost_the_others_nothing(recogniser, utterance
     bad = [Clip(name, str(tmp_path / name), 1.0) for name in ("a.wav", "nan.wav")]
     (second, first), *_ = batches(utterances[:2], 1000)
     plan = [[bad[0], first, bad[1], second], bad]
-    mixed, broken = Decoder(recogniser).run(plan, processes)
+    mixed, broken = map(Decoder(recogniser).decode, plan)
     assert [clip for clip, _ in mixed] == plan[0]
     texts, nothing = [text for _, text in mixed], [text for _, text in broken]
     assert texts[1::2] == [alone[clip.key] for clip in (first, second)]
@@ -141,11 +126,9 @@ def test_clips_that_cannot_be_read_cost_the_others_nothing(recogniser, utterance
     ]
 
 
-@pytest.mark.parametrize("processes", [0, 1])
-def test_a_folder_that_is_gone_ends_the_decode_at_once(recogniser, tmp_path, processes):
-    plan = [[Clip("a", str(tmp_path / "gone/a.wav"), 1.0)]]
+def test_a_folder_that_is_gone_ends_the_decode_at_once(recogniser, tmp_path):
     with pytest.raises(RecipeError, match=rf"^{tmp_path}/gone: not there any more"):
-        list(Decoder(recogniser).run(plan, processes))
+        Decoder(recogniser).decode([Clip("a", str(tmp_path / "gone/a.wav"), 1.0)])
 
 
 def test_a_clip_that_was_cut_since_stage_1_is_named(recogniser, utterances, alone, tmp_path, capsys):

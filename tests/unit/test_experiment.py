@@ -264,7 +264,7 @@ def test_an_experiment_that_is_stopped_stops_the_run_at_work_and_begins_no_other
 
 
 def test_on_gpus_each_run_has_one_of_its_own_and_without_any_the_reason_is_said(monkeypatch):
-    run = Run("a", "plain", 1, 1, Path("data/a"), Path("a.log"), (), True, ())
+    run = Run("a", "plain", 1, Path("data/a"), Path("a.log"), (), True, ())
     cards = [Gpu("RTX 3090", 24576, "580", number, f"GPU-{number}") for number in range(4)]
     monkeypatch.setattr("asr.system.machine.query_gpus", lambda: (cards, None))
     assert [place["CUDA_VISIBLE_DEVICES"] for place in places([run], None)] == ["GPU-0", "GPU-1", "GPU-2", "GPU-3"]

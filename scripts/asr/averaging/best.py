@@ -99,15 +99,13 @@ def best(exp: Path, ranked: list[RankedCheckpoint], n: int) -> list[RankedCheckp
 
     RecipeError where none exists.
     """
-    chosen: list[RankedCheckpoint] = []
-    missing = []
-    for entry in ranked:
-        if len(chosen) < n:
-            (chosen if (exp / entry["file"]).is_file() else missing).append(entry)
-    if not chosen:
+    existing = [entry for entry in ranked if (exp / entry["file"]).is_file()]
+    if not existing:
         raise RecipeError(f"{exp}: all {len(ranked)} ranked checkpoints are missing; put them back, or give --restart")
-    for entry in missing:
-        print(f"{entry['file']}: file missing; averaged without it")
+    chosen = existing[:n]
+    for entry in ranked if len(chosen) < n else ranked[: ranked.index(chosen[-1])]:
+        if entry not in chosen:
+            print(f"{entry['file']}: file missing; averaged without it")
     return chosen
 
 

@@ -53,14 +53,6 @@ def check_together(exps: Sequence[Path]) -> list[RunRecord]:
     return runs
 
 
-def average_of(exp: Path) -> Path:
-    """Return a run's average, as its model folder has it. RecipeError without it."""
-    folder = RunFolder(exp).model
-    if not all((folder / name).is_file() for name in ("model.pt", "config.yaml")):
-        raise RecipeError(f"{folder}: model.pt or config.yaml is not there; run stage 4 of this run again")
-    return folder / "model.pt"
-
-
 def validation_cer(model: Path, manifest: Path, ngpu: int, batch_seconds: float) -> float:
     """Return the CER of a model folder on the validation set, of texts in scoring form."""
     from asr.models.loading import load
@@ -82,14 +74,15 @@ def greedy(alone: Sequence[float], cer_of: Callable[[list[int]], float]) -> tupl
         alone: the CER of each run by itself.
         cer_of: the CER of the mean of these runs. Of equals the one given first is the better run.
     """
-    order = sorted(range(len(alone)), key=lambda index: alone[index])
-    chosen, best = [order[0]], alone[order[0]]
-    attempts: list[dict[str, Any]] = [{"runs": list(chosen), "cer": best, "kept": True}]
-    for index in order[1:]:
-        cer = cer_of([*chosen, index])
-        attempts.append({"runs": [*chosen, index], "cer": cer, "kept": cer <= best})
+    first, *others = sorted(range(len(alone)), key=lambda index: alone[index])
+    chosen, best = [first], alone[first]
+    attempts: list[dict[str, Any]] = [{"runs": chosen, "cer": best, "kept": True}]
+    for index in others:
+        runs = [*chosen, index]
+        cer = cer_of(runs)
+        attempts.append({"runs": runs, "cer": cer, "kept": cer <= best})
         if cer <= best:
-            chosen, best = [*chosen, index], cer
+            chosen, best = runs, cer
     return chosen, attempts
 
 
@@ -117,14 +110,16 @@ def prepare(exps: Sequence[Path], out: Path) -> None:
 def merge_runs(exps: Sequence[Path], out: Path, how: str, ngpu: int) -> dict[str, Any]:
     """Write ``out``: model.pt.avgN, avg.json, model/; return avg.json's content. RecipeError as ``check_together``."""
     blocks = model_blocks(check_together(exps)[0]["settings"])
-    averages = [read_average(exp) for exp in exps]
-    models = [average_of(exp) for exp in exps]
+    names, averages = [exp.name for exp in exps], [read_average(exp) for exp in exps]
+    models = [RunFolder(exp).model / "model.pt" for exp in exps]
+    for model in models:
+        if not model.is_file() or not model.with_name("config.yaml").is_file():
+            raise RecipeError(f"{model.parent}: model.pt or config.yaml is not there; run stage 4 of this run again")
     prepare(exps, out)
     sweep(out)
-    names = [exp.name for exp in exps]
     chosen, attempts, alone = list(range(len(exps))), [], [None] * len(exps)
     if how == "greedy":
-        chosen, attempts, alone = _choose(exps, models, out, blocks, ngpu)
+        chosen, attempts, alone = _choose(names, models, out, blocks, ngpu)
     file = f"model.pt.avg{len(chosen)}"
     written = [averages[index]["sha256"] for index in chosen]
     digest, _ = write_mean([models[index] for index in chosen], out / file, written=written)
@@ -140,7 +135,7 @@ def merge_runs(exps: Sequence[Path], out: Path, how: str, ngpu: int) -> dict[str
         "runs": names,
         "attempts": attempts,
     }
-    lineage.write(out, [lineage.read(RunFolder(exp).model, exp.name) for exp in exps], names, [])
+    lineage.write(out, [lineage.read(model.parent, name) for model, name in zip(models, names, strict=True)], names, [])
     package(out, out / file, RunFolder(out).model, blocks)
     remove_other_averages(out, file)
     write_average(out, record)
@@ -150,24 +145,23 @@ def merge_runs(exps: Sequence[Path], out: Path, how: str, ngpu: int) -> dict[str
 
 
 def _choose(
-    exps: Sequence[Path], models: Sequence[Path], out: Path, blocks: dict[str, Any], ngpu: int
+    names: Sequence[str], models: Sequence[Path], out: Path, blocks: dict[str, Any], ngpu: int
 ) -> tuple[list[int], list[dict[str, Any]], list[float]]:
     """Return the greedy choice by decoding: indices, attempts with the runs' names, each run's own validation CER."""
     manifest, trial = RunFolder(out).manifests / "val.jsonl", out / TRIAL
-    seconds = read_decode_settings(exps[0])["batch_seconds"]
+    seconds = read_decode_settings(out)["batch_seconds"]
 
     def cer_of(indices: list[int]) -> float:
         shutil.rmtree(trial, ignore_errors=True)
         write_mean([models[index] for index in indices], trial / "mean.pt")
         package(out, trial / "mean.pt", trial / "model", blocks)
         cer = validation_cer(trial / "model", manifest, ngpu, seconds)
-        print(f"{' + '.join(exps[index].name for index in indices)}: validation CER {100 * cer:.2f} %", flush=True)
+        print(f"{' + '.join(names[index] for index in indices)}: validation CER {100 * cer:.2f} %", flush=True)
         return cer
 
     try:
-        alone = [cer_of([index]) for index in range(len(exps))]
+        alone = [cer_of([index]) for index in range(len(names))]
         chosen, attempts = greedy(alone, cer_of)
     finally:
         shutil.rmtree(trial, ignore_errors=True)
-    named = [{**attempt, "runs": [exps[index].name for index in attempt["runs"]]} for attempt in attempts]
-    return chosen, named, alone
+    return chosen, [{**attempt, "runs": [names[index] for index in attempt["runs"]]} for attempt in attempts], alone

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from asr.audio.unreadable import Unread
 from asr.core.errors import RecipeError
 from asr.core.manifest import FRAMES_PER_SECOND, Utterance
 from asr.core.out_of_memory import attempt
-from asr.core.processes import become_child
-
-Features = tuple[Any, Any, dict[str, Unread]]  # (B, T, D), (B,), and the clips that cannot be read, by key
 
 
 class Clip(NamedTuple):
@@ -38,23 +34,6 @@ def batches(utterances: Iterable[Utterance], batch_seconds: float) -> list[list[
     return made
 
 
-def features(recogniser: Any, batch: Sequence[Clip]) -> Features | RecipeError:
-    """Return a batch's features, or the error where a clip's folder is gone: a DataLoader would change its text."""
-    import numpy as np
-
-    from asr.audio.reading import UnreadableError, read_audio
-
-    samples, unread = [], {}
-    for clip in batch:
-        try:
-            samples.append(read_audio(clip.source, clip.seconds))
-        except UnreadableError as error:
-            unread[clip.key] = Unread(str(error))
-        except RecipeError as error:
-            return error
-    return (*(recogniser.features(samples) if samples else (np.empty(0), np.empty(0))), unread)
-
-
 class Decoder:
     """Texts of batches by one recogniser. A batch that does not fit in memory is halved, and reported.
 
@@ -68,7 +47,7 @@ class Decoder:
         self.oom_limit: int | None = None  # padded frames that did not fit; as many are not tried again
 
     def texts(self, batch: Sequence[Clip], speech: Any, lengths: Any) -> list[str]:
-        """Return one text a clip. RecipeError naming a clip that does not fit in memory alone."""
+        """Return one text a clip, of (B, T, D) features. RecipeError naming a clip that does not fit memory alone."""
         padded = speech.shape[0] * speech.shape[1]
         if len(batch) == 1 or self.oom_limit is None or padded < self.oom_limit:
             texts, out_of_memory = attempt(self.recogniser.hear, speech, lengths)
@@ -95,22 +74,17 @@ class Decoder:
             " (a lower decode_conf.batch_seconds saves the attempt)"
         )
 
-    def run(self, plan: Sequence[Sequence[Clip]], readers: int = 0) -> Iterator[Results]:
-        """Yield the results of each batch. RecipeError where a clip's folder is gone.
+    def decode(self, batch: Sequence[Clip]) -> Results:
+        """Read a batch and return its results. RecipeError where a clip's folder is gone."""
+        from asr.audio.reading import UnreadableError, read_audio
 
-        ``readers``: processes that read audio and make features ahead of the model; without, it is done in between.
-        """
-        from torch.utils.data import DataLoader
-
-        make = functools.partial(features, self.recogniser)
-        loader = DataLoader(
-            plan, batch_size=None, collate_fn=make, num_workers=readers, worker_init_fn=lambda _: become_child()
-        )
-        for batch, made in zip(plan, loader, strict=True):
-            if isinstance(made, RecipeError):
-                raise made
-            speech, lengths, unread = made
-            readable = [clip for clip in batch if clip.key not in unread]
-            texts = self.texts(readable, speech, lengths) if readable else []
-            results = unread | {clip.key: text for clip, text in zip(readable, texts, strict=True)}
-            yield [(clip, results[clip.key]) for clip in batch]
+        samples, results = {}, {}
+        for clip in batch:
+            try:
+                samples[clip] = read_audio(clip.source, clip.seconds)
+            except UnreadableError as error:
+                results[clip] = Unread(str(error))
+        if samples:
+            texts = self.texts(list(samples), *self.recogniser.features(list(samples.values())))
+            results |= zip(samples, texts, strict=True)
+        return [(clip, results[clip]) for clip in batch]

@@ -39,10 +39,11 @@ def decode(recogniser: Any, utterances: list[Utterance], batch_seconds: float) -
     """
     hypotheses: dict[str, str] = {}
     unreadable = Unreadable("decoded", len(utterances), MAX_SHARE, print)
+    decoder = Decoder(recogniser)
     with open_bar(len(utterances), unit="clip") as bar:
-        for results in Decoder(recogniser).run(batches(utterances, batch_seconds)):
-            hypotheses |= readable(results, unreadable)
-            bar.update(len(results))
+        for batch in batches(utterances, batch_seconds):
+            hypotheses |= readable(decoder.decode(batch), unreadable)
+            bar.update(len(batch))
     return in_order(utterances, hypotheses, unreadable)
 
 
@@ -142,7 +143,7 @@ def decode_left(
     """Decode the utterances that are left, into ``partial``; return decode.json's shards, device and seconds."""
     plan = batches(left, conf["batch_seconds"])
     options = families.of_folder(model).options(conf)
-    job = {"model": model, "ngpu": ngpu, "dither": conf["dither"], "options": options}
+    job = {"folder": model, "ngpu": ngpu, "dither": conf["dither"], "options": options}
     processes = shards.process_count(ngpu, conf["cpu_processes"], len(plan))
     with open_bar(len(left), unit="clip") as bar:
 

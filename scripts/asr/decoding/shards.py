@@ -1,26 +1,29 @@
 """Decoding in several processes, one a GPU or, on the CPU, as many as asked for; each has a model of its own.
 
-Batches are dealt out, longest first. The first process that fails ends all: what came until then is kept
+They take batches from one queue, longest first. The first that fails ends all: what came until then is kept
 (asr.decoding.partial), and a failure is one line.
 """
 
 from __future__ import annotations
 
-import contextlib
+import multiprocessing
 import signal
+import time
+import traceback
 from collections.abc import Callable, Sequence
-from multiprocessing.connection import wait
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
 from asr.core.errors import RecipeError
 from asr.core.files import write_text
-from asr.core.processes import Child, ChildEndedError, cores
+from asr.core.processes import cores, die_with_parent
 from asr.core.run_folder import DecodeFolder
-from asr.decoding.batches import Clip, Results
+from asr.decoding.batches import Clip, Decoder, Results
 
-READERS = 4  # processes that read audio for a GPU, where there are as many cores
 SECONDS = ("load_seconds", "warm_up_seconds", "decode_seconds")
+_own: dict[str, Any] = {}  # a decoding process's number, and once it has loaded its model, the decoder and its facts
 
 
 def process_count(ngpu: int, processes: int, count: int) -> int:
@@ -42,44 +45,73 @@ def decode(
     """
     fault = DecodeFolder(out).fault
     fault.unlink(missing_ok=True)
-    if not plan:
-        return {"shards": 0, "device": None, **dict.fromkeys(SECONDS, 0.0)}
-    threads = max(cores() // processes, 1)
-    readers = min(READERS, max(threads - 1, 1)) if job["ngpu"] else 0
-    facts: list[dict[str, Any]] = []
-    with contextlib.ExitStack() as stack:
-        children = [Child("asr.decoding.worker") for _ in range(processes)]
-        for number, child in enumerate(children):
-            stack.callback(child.end)
-            child.send((job | {"gpu": number}, plan[number::processes], threads, readers))
-        working = list(children)
-        while working:
-            for child in wait(working):
-                name = f"decoding process {children.index(child) + 1} of {processes}"
-                kind, value = _receive(child, name, job["ngpu"], fault)
-                if kind == "done":
-                    working.remove(child)
-                    facts.append(value)
-                else:
-                    keep(value)
-    devices = ", ".join(sorted({entry["device"] for entry in facts}))
-    slowest = {key: max(entry[key] for entry in facts) for key in SECONDS}
-    return {"shards": processes, "device": devices, **slowest}
+    context = multiprocessing.get_context("spawn")
+    hangup = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # multiprocessing's tracker, which starts here, outlives it
+    numbers = context.SimpleQueue()
+    signal.signal(signal.SIGHUP, hangup)
+    for number in range(processes):
+        numbers.put(number)
+    slowest: dict[str, Any] = {"device": None, **dict.fromkeys(SECONDS, 0.0)}
+    with ProcessPoolExecutor(processes, context, _begin, (numbers,)) as pool:
+        try:
+            for future in as_completed([pool.submit(_decode, job, batch, processes) for batch in plan]):
+                results, facts = _result(future, fault, job["ngpu"])
+                keep(results)
+                slowest |= facts | {key: max(slowest[key], facts[key]) for key in SECONDS}
+        except BaseException:
+            for child in multiprocessing.active_children():
+                child.kill()
+            raise
+    return {"shards": processes if plan else 0, **slowest}
 
 
-def _receive(child: Child, name: str, ngpu: int, fault: Path) -> tuple[str, Any]:
-    """Return the next message of a process. RecipeError where it has failed or is gone."""
+def _result(future: Future, fault: Path, ngpu: int) -> tuple[Results, dict[str, Any]]:
+    """Return what ``_decode`` did. RecipeError where it failed; of a fault of the program the traceback is kept."""
     try:
-        kind, value = child.receive()
-    except ChildEndedError as ended:
-        why = str(ended)
-        if ended.status == -signal.SIGKILL:
-            why += f", most likely out of memory (lower decode_conf.batch_seconds{'' if ngpu else ' or --processes'})"
-        raise RecipeError(f"{name} {why}; the same command resumes from what is done") from None
-    if kind == "error":
-        raise RecipeError(value)
-    if kind == "fault":
-        write_text(fault, value)
-        last = value.strip().splitlines()[-1]
-        raise RecipeError(f"a decoding process failed ({last[:160]}); its traceback is in {fault}")
-    return kind, value
+        return future.result()
+    except RecipeError:
+        raise
+    except BrokenProcessPool:
+        lower = f"decode_conf.batch_seconds{'' if ngpu else ' or --processes'}"
+        raise RecipeError(
+            f"a decoding process was killed, most likely out of memory (lower {lower}); the same command resumes from"
+            " what is done"
+        ) from None
+    except Exception as error:
+        write_text(fault, "".join(traceback.format_exception(error)))
+        why = f"{type(error).__name__}: {error}".splitlines()[0][:160]
+        raise RecipeError(f"a decoding process failed ({why}); its traceback is in {fault}") from None
+
+
+def _begin(numbers: Any) -> None:
+    """Make this process one that its parent ends, and that does not outlive it; take a number."""
+    die_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    _own["number"] = numbers.get()
+
+
+def _decode(job: dict[str, Any], batch: Sequence[Clip], processes: int) -> tuple[Results, dict[str, Any]]:
+    """Return a batch's results, the device, and the seconds that this process has taken so far."""
+    if "decoder" not in _own:
+        _load(job, processes)
+    results = _own["decoder"].decode(batch)
+    return results, {**_own["facts"], "decode_seconds": time.perf_counter() - _own["ready"]}
+
+
+def _load(job: dict[str, Any], processes: int) -> None:
+    """Load the model. A second of quiet noise is timed apart: a GPU's libraries load and choose kernels in it."""
+    began = time.perf_counter()
+    import numpy as np
+    import torch
+
+    torch.set_num_threads(min(torch.get_num_threads(), max(cores() // processes, 1)))
+    from asr.models.loading import load
+
+    recogniser = load(**job, gpu=_own["number"])
+    loaded = time.perf_counter()
+    recogniser.transcribe([np.random.default_rng(0).normal(0, 0.01, 16000).astype("float32")])
+    _own["ready"] = time.perf_counter()
+    device = torch.cuda.get_device_name() if recogniser.device == "cuda" else "cpu"
+    _own["facts"] = {"device": device, "load_seconds": loaded - began, "warm_up_seconds": _own["ready"] - loaded}
+    _own["decoder"] = Decoder(recogniser, lambda line: print(line, flush=True))

@@ -42,7 +42,6 @@ class Run:
     tag: str
     setting: str
     seed: int
-    fold: int
     data: Path
     log: Path  # what run.sh says
     words: tuple[str, ...]
@@ -103,7 +102,7 @@ def _runs(experiment: Experiment, setting: str, where: str) -> list[Run]:
             log = Path("exp", experiment.name, setting, "log", f"s{seed}-f{fold}.log")
             split = ["--split", f"folds:{fold}/{experiment.folds}{by}", "--data", str(data), "--tag", tag]
             all_words = (*options, *split, *words, f"++seed={seed}")
-            runs.append(Run(tag, setting, seed, fold, data, log, all_words, recipe.ngpu > 0, columns))
+            runs.append(Run(tag, setting, seed, data, log, all_words, recipe.ngpu > 0, columns))
     return runs
 
 

@@ -103,7 +103,7 @@ def add_seeds(result: dict[str, Any]) -> None:
 
 
 def widened(point: float, ci95: Sequence[float] | None, rates: Sequence[float]) -> list[float] | None:
-    """Return ``ci95`` and the 95 % t interval of the seeds' mean, added in squares on either side (Zou, Donner 2008)."""
+    """Return ``ci95`` and the 95 % t interval of the seeds' mean added in squares on either side (Zou, Donner 2008)."""
     if ci95 is None:
         return None
     from scipy.special import stdtrit
