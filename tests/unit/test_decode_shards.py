@@ -180,7 +180,8 @@ def test_ctrl_c_or_a_kill_leaves_no_process_behind_and_nothing_half_written(
         os.kill(stuck.process.pid, number)
     found, _, stderr = next(finish)
     assert found == status
-    assert stderr.splitlines() == told
+    # After a kill multiprocessing's tracker says that it has tidied up, and nobody else says anything.
+    assert [line for line in stderr.splitlines() if "resource_tracker" not in line] == told
     assert {path.name for path in stuck.out.iterdir()} == {".made_by_decode", PARTIAL}
 
 

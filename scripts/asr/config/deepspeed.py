@@ -7,11 +7,10 @@ accumulation and precision stay in the YAML, and are handed to DeepSpeed from th
 from __future__ import annotations
 
 import importlib.util
-import json
-from pathlib import Path
 from typing import Any
 
 from asr.core.errors import RecipeError
+from asr.core.files import read_json
 
 FILES = "conf/deepspeed_zero1.json or conf/deepspeed_zero2.json"
 # Blocks of DeepSpeed's that would fight with the recipe, and what to do instead.
@@ -50,13 +49,8 @@ def installed() -> None:
 
 def engine_config(train_conf: dict[str, Any], bf16: bool = False) -> dict[str, Any]:
     """Return ``deepspeed.initialize``'s configuration. RecipeError for a fault in the JSON, or one with the YAML."""
-    path = Path(train_conf["deepspeed_config"])
-    try:
-        conf = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise RecipeError(f"{path}: named by train_conf.deepspeed_config and not there; give {FILES}") from None
-    except ValueError as error:
-        raise RecipeError(f"{path}: not JSON: {error}") from None
+    path = train_conf["deepspeed_config"]
+    conf = read_json(path, f"train_conf.deepspeed_config names it; give {FILES}")
     for key, instead in INSTEAD.items():
         if key in conf:
             raise RecipeError(f"{path}: '{key}' is set by the recipe: {instead}; take it out")

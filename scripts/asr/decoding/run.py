@@ -200,6 +200,7 @@ def check_run(exp: Path, model: Path, manifest: Path, conf: dict[str, Any]) -> d
     RecipeError where the model, or one that it comes from, was trained on a clip of the manifest, and where the
     baseline that it is compared with is not of the same clips and options.
     """
+    check_model(model)
     if model.name == RunFolder(exp).base.name:
         base = read_base(exp)
         if not base.get("from_scratch"):

@@ -89,10 +89,9 @@ def lines(recogniser: Any, name: str) -> Iterator[str]:
 
 def model_folder(given: Path) -> Path:
     """Return the model to use: ``given``, or the average of the run that it is. RecipeError where it is neither."""
-    run = RunFolder(given).base_record.is_file()
+    run, model = RunFolder(given).base_record.is_file(), RunFolder(given).model
     if (given / "config.yaml").is_file() and not run:
         return given
-    model = RunFolder(given).model
     if (model / "config.yaml").is_file():
         print(f"note: {given} is a run; its averaged model is used, {model}", file=sys.stderr)
         return model
