@@ -10,7 +10,6 @@ import torch
 from asr.core.errors import RecipeError
 from asr.core.manifest import Utterance
 from asr.decoding.batches import Clip, Decoder, batches
-from asr.decoding.run import decode
 from asr.models.loading import load
 from tests import tiny
 
@@ -30,7 +29,7 @@ def utterances(tmp_path_factory):
 @pytest.fixture(scope="module")
 def alone(recogniser, utterances):
     """The text of each clip in a batch of its own."""
-    found = decode(recogniser, utterances, 0.01)
+    found = tiny.decode(recogniser, utterances, 0.01)
     assert len(set(found.values())) > len(SECONDS) / 2  # texts that differ, or to compare them would say nothing
     return found
 
@@ -69,7 +68,7 @@ def test_the_text_of_a_clip_does_not_depend_on_what_it_is_decoded_with(
     recogniser, utterances, alone, order, count, seconds
 ):
     chosen = [utterances[index] for index in order[:count]]
-    assert decode(recogniser, chosen, seconds) == {item.key: alone[item.key] for item in chosen}
+    assert tiny.decode(recogniser, chosen, seconds) == {item.key: alone[item.key] for item in chosen}
 
 
 def test_a_batch_that_does_not_fit_the_gpu_is_split_and_nothing_as_large_is_tried_again(recogniser, utterances, alone):
@@ -137,6 +136,6 @@ def test_a_clip_that_was_cut_since_stage_1_is_named(recogniser, utterances, alon
     with open(whole.source, "rb") as stream:
         path.write_bytes(stream.read(16044))  # libsndfile reads the half second that is there, without an error
     items = [item if item != whole else item._replace(source=str(path)) for item in utterances]
-    assert decode(recogniser, items, 60.0) == {key: text for key, text in alone.items() if key != whole.key}
+    assert tiny.decode(recogniser, items, 60.0) == {key: text for key, text in alone.items() if key != whole.key}
     said = f"{path}: utterance {whole.key}: has 0.50 s now, and had 2.00 s in stage 1; left out, 1 of 12 clips"
     assert said in capsys.readouterr().out

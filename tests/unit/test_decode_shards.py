@@ -13,7 +13,7 @@ import pytest
 
 from asr.core.kaldi_text import read_text
 from asr.core.manifest import read_manifest, write_manifest
-from asr.decoding.run import DEFAULTS, decode, unreadable_before
+from asr.decoding.run import DEFAULTS, unreadable_before
 from asr.decoding.run import run as decode_run
 from asr.decoding.shards import process_count
 from asr.models.loading import load
@@ -42,7 +42,7 @@ def manifest(tmp_path_factory):
 @pytest.fixture(scope="module")
 def expected(model, manifest):
     """Each clip in a batch of its own, in this process."""
-    return decode(load(model), read_manifest(manifest), 0.01)
+    return tiny.decode(load(model), read_manifest(manifest), 0.01)
 
 
 def command(model, manifest, out, *words):
@@ -156,7 +156,7 @@ def test_a_process_that_is_killed_ends_the_decode_and_the_next_goes_on_from_what
     assert done.returncode == 0, done.stderr
     assert f"{PARTIAL}: {len(SECONDS)} of {len(SECONDS) + 1} clips are decoded already; resuming" in done.stdout
     assert f"1 clips ({len(SECONDS)} more were decoded before)" in done.stdout
-    assert dict(read_text(stuck.out / "hyp.txt")) == decode(load(model), stuck.items, 100)
+    assert dict(read_text(stuck.out / "hyp.txt")) == tiny.decode(load(model), stuck.items, 100)
     record = json.loads((stuck.out / "decode.json").read_text())
     assert (record["kept"], record["decoded_audio_seconds"]) == (len(SECONDS), 0.02)
     assert not (stuck.out / PARTIAL).exists()

@@ -25,14 +25,12 @@ from asr.core.errors import RecipeError, UsageError
 from asr.core.files import sweep
 from asr.core.made_by import claim
 from asr.core.manifest import Utterance, read_manifest, write_manifest
-from asr.core.run_folder import RunFolder
+from asr.core.run_folder import DecodeFolder, RunFolder
 from asr.core.run_records import RunRecord, read_average, write_average
-from asr.decoding.run import decode
+from asr.decoding.run import run
 from asr.models import base_folder, lineage
 from asr.models.package import package
-from asr.scoring.cer import ErrorCounts, align
-from asr.scoring.normalize import scoring_form
-from asr.scoring.number_readings import nearest
+from asr.scoring.score import Request, score_hypotheses, total
 
 TRIAL = ".trial"
 # What must be the same; the training data, the optimizer and the schedule may differ, that is what runs are merged for.
@@ -44,8 +42,8 @@ def check_together(exps: Sequence[Path]) -> list[RunRecord]:
     if len({path.resolve() for path in exps}) < len(exps):
         raise UsageError("--exp: the same run is given twice; it would weigh double")
     runs = [trained(exp) for exp in exps]
-    for exp, run in zip(exps[1:], runs[1:], strict=True):
-        moved = [name for name in SAME if run["tied_to"].get(name) != runs[0]["tied_to"].get(name)]
+    for exp, record in zip(exps[1:], runs[1:], strict=True):
+        moved = [name for name in SAME if record["tied_to"].get(name) != runs[0]["tied_to"].get(name)]
         if moved:
             raise RecipeError(
                 f"{exp}: has another {' and '.join(moved)} than {exps[0]}; only runs that share these can be merged"
@@ -53,18 +51,13 @@ def check_together(exps: Sequence[Path]) -> list[RunRecord]:
     return runs
 
 
-def validation_cer(model: Path, manifest: Path, ngpu: int, batch_seconds: float) -> float:
-    """Return the CER of a model folder on the validation set, of texts in scoring form."""
-    from asr.models.loading import load
-
-    utterances, counts = read_manifest(manifest), ErrorCounts()
-    hypotheses = decode(load(model, ngpu), utterances, batch_seconds)
-    for utterance in utterances:
-        reference = scoring_form(utterance.target)
-        counts += align(reference, nearest(reference, hypotheses.get(utterance.key, ""))[0]).counts
-    if counts.cer is None:
+def validation_cer(model: Path, manifest: Path, out: Path, ngpu: int, conf: dict[str, Any]) -> float:
+    """Return the CER of a model folder on the validation set, decoded into ``out``."""
+    run(model, manifest, out, ngpu, conf)
+    cer = total(score_hypotheses(read_manifest(manifest), DecodeFolder(out).hypotheses, Request())).cer
+    if cer is None:
         raise RecipeError(f"{manifest}: the validation set has no reference characters, so no CER to choose by")
-    return counts.cer
+    return cer
 
 
 def greedy(alone: Sequence[float], cer_of: Callable[[list[int]], float]) -> tuple[list[int], list[dict[str, Any]]]:
@@ -149,13 +142,13 @@ def _choose(
 ) -> tuple[list[int], list[dict[str, Any]], list[float]]:
     """Return the greedy choice by decoding: indices, attempts with the runs' names, each run's own validation CER."""
     manifest, trial = RunFolder(out).manifests / "val.jsonl", out / TRIAL
-    seconds = read_decode_settings(out)["batch_seconds"]
+    conf = read_decode_settings(out)
 
     def cer_of(indices: list[int]) -> float:
         shutil.rmtree(trial, ignore_errors=True)
         write_mean([models[index] for index in indices], trial / "mean.pt")
         package(out, trial / "mean.pt", trial / "model", blocks)
-        cer = validation_cer(trial / "model", manifest, ngpu, seconds)
+        cer = validation_cer(trial / "model", manifest, trial / "validation", ngpu, conf)
         print(f"{' + '.join(names[index] for index in indices)}: validation CER {100 * cer:.2f} %", flush=True)
         return cer
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from asr.audio.unreadable import MAX_SHARE, Unread, Unreadable, command
+from asr.audio.unreadable import Unread, Unreadable, command
 from asr.config.stage_files import read_decode_settings
 from asr.core import kaldi_text
 from asr.core.digests import sha256_file
@@ -22,29 +22,13 @@ from asr.core.manifest import Utterance, read_manifest
 from asr.core.run_folder import DecodeFolder, RunFolder, rerun
 from asr.core.run_records import DecodeInputs, DecodeRecord, read_base, read_decode, write_decode
 from asr.decoding import shards
-from asr.decoding.batches import Decoder, Results, batches
+from asr.decoding.batches import Results, batches
 from asr.decoding.partial import Partial
 from asr.models import families, lineage
 from asr.models.base_folder import digest
 from asr.progress.reporter import open_bar
 
 DEFAULTS = read_decode_settings()
-
-
-def decode(recogniser: Any, utterances: list[Utterance], batch_seconds: float) -> dict[str, str]:
-    """Return {key: text} for every utterance that can be read, in the manifest's order, decoded in this process.
-
-    Raises RecipeError when too many cannot be read or an id is left without a result: a crashed decode must never look
-    like a good one.
-    """
-    hypotheses: dict[str, str] = {}
-    unreadable = Unreadable("decoded", len(utterances), MAX_SHARE, print)
-    decoder = Decoder(recogniser)
-    with open_bar(len(utterances), unit="clip") as bar:
-        for batch in batches(utterances, batch_seconds):
-            hypotheses |= readable(decoder.decode(batch), unreadable)
-            bar.update(len(batch))
-    return in_order(utterances, hypotheses, unreadable)
 
 
 def readable(results: Results, unreadable: Unreadable) -> dict[str, str]:
@@ -56,7 +40,10 @@ def readable(results: Results, unreadable: Unreadable) -> dict[str, str]:
 
 
 def in_order(utterances: list[Utterance], hypotheses: dict[str, str], unreadable: Unreadable) -> dict[str, str]:
-    """Return ``hypotheses`` in the manifest's order. RecipeError where an id that can be read has no result."""
+    """Return ``hypotheses`` in the manifest's order. RecipeError where an id that can be read has no result.
+
+    A crashed decode must never look like a good one.
+    """
     asked = [utterance.key for utterance in utterances if utterance.key not in unreadable.found]
     missing = [key for key in asked if key not in hypotheses]
     if missing:
