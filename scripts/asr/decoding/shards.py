@@ -6,11 +6,12 @@ They take batches from one queue, longest first. The first that fails ends all: 
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import signal
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -46,15 +47,16 @@ def decode(
     fault = DecodeFolder(out).fault
     fault.unlink(missing_ok=True)
     context = multiprocessing.get_context("spawn")
-    hangup = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # multiprocessing's tracker, which starts here, outlives it
-    numbers = context.SimpleQueue()
-    signal.signal(signal.SIGHUP, hangup)
-    for number in range(processes):
-        numbers.put(number)
     slowest: dict[str, Any] = {"device": None, **dict.fromkeys(SECONDS, 0.0)}
-    with ProcessPoolExecutor(processes, context, _begin, (numbers,)) as pool:
+    with _leave_stopping_to_parent():
+        numbers = context.SimpleQueue()
+        for number in range(processes):
+            numbers.put(number)
+        pool = ProcessPoolExecutor(processes, context, _begin, (numbers,))
+        futures = [pool.submit(_decode, job, batch, processes) for batch in plan]
+    with pool:
         try:
-            for future in as_completed([pool.submit(_decode, job, batch, processes) for batch in plan]):
+            for future in as_completed(futures):
                 results, facts = _result(future, fault, job["ngpu"])
                 keep(results)
                 slowest |= facts | {key: max(slowest[key], facts[key]) for key in SECONDS}
@@ -83,11 +85,20 @@ def _result(future: Future, fault: Path, ngpu: int) -> tuple[Results, dict[str, 
         raise RecipeError(f"a decoding process failed ({why}); its traceback is in {fault}") from None
 
 
+@contextlib.contextmanager
+def _leave_stopping_to_parent() -> Iterator[None]:
+    """Let processes that are started here ignore Ctrl-C and a lost connection: this one ends them."""
+    handlers = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
 def _begin(numbers: Any) -> None:
-    """Make this process one that its parent ends, and that does not outlive it; take a number."""
+    """Let this process not outlive its parent; take a number."""
     die_with_parent()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     _own["number"] = numbers.get()
 
 
