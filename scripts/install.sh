@@ -136,35 +136,21 @@ remember_choices() {
 
 # --- doing it ----------------------------------------------------------------------------------------------------
 
-# phase TITLE COMMAND...: COMMAND writes to the log; the screen gets one line, which on a terminal shows what pip does.
+# phase TITLE COMMAND...: COMMAND writes to the log; the screen gets one line.
 phase() {
-  local title=$1 from=$SECONDS status=0 doing
+  local title=$1 from=$SECONDS status=0 what_to_do="check the network and pip's settings (pip config list)"
   shift
-  : >"$log.phase"
-  [[ -t 1 ]] || printf '%s ...' "$title"
-  "$@" >>"$log.phase" 2>&1 </dev/null &
+  printf '%s ...' "$title"
+  "$@" >"$log.phase" 2>&1 </dev/null &
   child=$!
-  while kill -0 "$child" 2>/dev/null; do
-    if [[ -t 1 ]]; then
-      doing=$(tail -n 20 "$log.phase" | grep -oE '^ *(Downloading|Collecting|Building|Installing) [^ ]+( \([^)]*\))?' | tail -n 1 || true)
-      printf '\r\033[K%s ... %d s  %.60s' "$title" $((SECONDS - from)) "${doing//  /}"
-    fi
-    sleep 0.2
-  done
   wait "$child" || status=$?
   child=
   { echo "== $title" && cat "$log.phase"; } >>"$log"
-  [[ ! -t 1 ]] || printf '\r\033[K%s ...' "$title"
   ((status)) || { echo " $((SECONDS - from)) s" && return; }
   echo " failed"
-  phase_failed "$title" "$status"
-}
-
-phase_failed() {
-  local what_to_do="check the network and pip's settings (pip config list)"
   grep -v '^ *$' "$log.phase" | tail -n 8 | sed 's/^/  | /' >&2 || true
   if grep -q 'No space left' "$log.phase"; then what_to_do="make room on the disk"; fi
-  die "$1: failed with status $2, the whole log is $log: $what_to_do, then run the same command again"
+  die "$title: failed with status $status, the whole log is $log: $what_to_do, then run the same command again"
 }
 
 # These replace the process they run in: for `phase`, which kills that one when it is interrupted.
@@ -172,10 +158,10 @@ run_pip() {
   exec "$python" -m pip "$@"
 }
 
-# Only the pins, never what they ask for: the pins are complete (`pip check` has the last word). What is installed is
-# compiled at the end, on all cores, where pip would do it on one.
+# Only the pins, never what they ask for: the pins are complete (`pip check` has the last word). pip compiles them, or
+# every process of every stage would start more than twice as slowly where PYTHONDONTWRITEBYTECODE is set.
 pip_pins() {
-  run_pip install --no-deps --no-compile --no-build-isolation --use-pep517 --progress-bar off "$@"
+  run_pip install --no-deps --compile --no-build-isolation --use-pep517 --progress-bar off "$@"
 }
 
 # An interrupted pip leaves packages without their list of files, which it would take for whole ones.
@@ -252,22 +238,6 @@ install_cuda12() {
   rm -rf "$wheels"
 }
 
-# Without bytecode every process of every stage starts more than twice as slowly, and Python does not write it itself
-# where PYTHONDONTWRITEBYTECODE is set, as it is in many images, or where the environment cannot be written to later.
-# Some packages bring templates that are no Python: they stay as they are.
-compile_packages() {
-  exec "$python" -W ignore -c '
-import compileall, multiprocessing, os, signal, sysconfig
-
-def stop(*_):  # the processes that it has started would wait for ever
-    for child in multiprocessing.active_children():
-        child.kill()
-    os._exit(143)
-
-signal.signal(signal.SIGTERM, stop)
-compileall.compile_dir(sysconfig.get_path("purelib"), quiet=2, workers=0)'
-}
-
 install_parts() {
   local part base_is_new=''
   [[ -n $active ]] || remove_half_installed
@@ -281,7 +251,6 @@ install_parts() {
     is_whole "$part" || phase "$part" pip_pins -r "$requirements/$part.txt"
     put_stamp "$part" "$(digest "$part")"
   done
-  phase "bytecode of all packages" compile_packages
   if [[ -n $base_is_new ]]; then
     phase "check: torch, torchaudio and FunASR load" "$python" -c 'import torch, torchaudio; from funasr import AutoModel'
     [[ -n $active ]] || phase "check: the packages fit together" run_pip check

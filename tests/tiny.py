@@ -11,7 +11,10 @@ import numpy as np
 import soundfile
 import torch
 
+from asr.audio.unreadable import MAX_SHARE, Unreadable
 from asr.core.manifest import Utterance, source_len, write_manifest
+from asr.decoding.batches import Decoder, batches
+from asr.decoding.run import in_order, readable
 from asr.models.loading import compose, quiet
 from asr.models.skeleton import write_folder
 
@@ -89,3 +92,11 @@ def make_data(folder: Path, seconds: list[float], seed: int = 0) -> Path:
     for number, name in enumerate(("train", "val", "test")):
         write_manifest(folder / f"{name}.jsonl", make_clips(folder / name, seconds, seed + number))
     return folder
+
+
+def decode(recogniser, utterances, batch_seconds):
+    """{key: text} of every utterance that can be read, in the manifest's order, decoded in this process."""
+    texts, unreadable = {}, Unreadable("decoded", len(utterances), MAX_SHARE, print)
+    for batch in batches(utterances, batch_seconds):
+        texts |= readable(Decoder(recogniser).decode(batch), unreadable)
+    return in_order(utterances, texts, unreadable)

@@ -1,7 +1,4 @@
-"""Draw a run's curves: ``python -m asr.curves --help``.
-
-The work is done in asr.progress.curves.
-"""
+"""Draw a run's curves: the work is done in asr.progress.curves."""
 
 from asr.core import errors
 from asr.progress import curves

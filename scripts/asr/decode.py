@@ -13,11 +13,11 @@ from asr.config.stage_files import read_decode_settings
 from asr.core import errors
 from asr.core.errors import UsageError
 from asr.core.files import sweep
-from asr.decoding.run import DEFAULTS, check_model, check_run, run
+from asr.decoding.run import check_run, run
 
 
-def options() -> argparse.Namespace:
-    """Return the command line's options. UsageError where they are wrong."""
+def main() -> None:
+    """Parse the command line, refuse what must not be decoded in a run, and decode."""
     parser = argparse.ArgumentParser(prog="python -m asr.decode", description="Decode a manifest; a line for each id.")
     parser.add_argument("--model", required=True, type=Path, help="FunASR model folder")
     parser.add_argument("--manifest", required=True, type=Path, help="JSONL from stage 1")
@@ -31,18 +31,10 @@ def options() -> argparse.Namespace:
         raise UsageError(f"--ngpu takes a whole number from 0, not {arguments.ngpu}")
     if arguments.processes is not None and (arguments.processes < 1 or arguments.ngpu):
         raise UsageError("--processes takes a whole number from 1, and is for the CPU (--ngpu 0)")
-    return arguments
-
-
-def main() -> None:
-    arguments = options()
-    conf = read_decode_settings(arguments.exp).flat() if arguments.exp else dict(DEFAULTS)
-    check_model(arguments.model)
+    conf = read_decode_settings(arguments.exp)
     skipped = check_run(arguments.exp, arguments.model, arguments.manifest, conf) if arguments.exp else {}
-    if arguments.batch_seconds:
-        conf["batch_seconds"] = arguments.batch_seconds
-    if arguments.processes:
-        conf["cpu_processes"] = arguments.processes
+    conf["batch_seconds"] = arguments.batch_seconds or conf["batch_seconds"]
+    conf["cpu_processes"] = arguments.processes or conf["cpu_processes"]
     sweep(arguments.out)
     run(arguments.model, arguments.manifest, arguments.out, arguments.ngpu, conf, skipped)
 

@@ -1,7 +1,4 @@
-"""Run an experiment: settings, seeds and folds: ``python -m asr.experiment --help``.
-
-The work is done in asr.experiments.driver.
-"""
+"""Run an experiment, settings x seeds x folds: the work is done in asr.experiments.driver."""
 
 from asr.core import errors
 from asr.experiments import driver

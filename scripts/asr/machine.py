@@ -1,7 +1,4 @@
-"""Stage 0: check the machine: ``python -m asr.machine --help``.
-
-The work is done in asr.system.machine.
-"""
+"""Stage 0: check the machine; the work is done in asr.system.machine."""
 
 from asr.core import errors
 from asr.system import machine

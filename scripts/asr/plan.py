@@ -1,7 +1,4 @@
-"""Choose batch_size by measuring: ``python -m asr.plan --help``.
-
-The work is done in asr.training.plan.
-"""
+"""Choose batch_size by measuring: the work is done in asr.training.plan."""
 
 from asr.core import errors
 from asr.training import plan

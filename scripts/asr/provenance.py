@@ -1,7 +1,4 @@
-"""Stage 5: record where a result is from: ``python -m asr.provenance --help``.
-
-The work is done in asr.reporting.provenance.
-"""
+"""Stage 5: record where a result is from; the work is done in asr.reporting.provenance."""
 
 from asr.core import errors
 from asr.reporting import provenance

@@ -1,7 +1,4 @@
-"""Stage 5: write RESULTS.md and report.html: ``python -m asr.report --help``.
-
-The work is done in asr.reporting.write.
-"""
+"""Stage 5: write RESULTS.md and report.html; the work is done in asr.reporting.write."""
 
 from asr.core import errors
 from asr.reporting import write

@@ -1,7 +1,4 @@
-"""Show where the runs in exp/ stand: ``python -m asr.status --help``.
-
-The work is done in asr.progress.status.
-"""
+"""Show where the runs in exp/ stand: the work is done in asr.progress.status."""
 
 from asr.core import errors
 from asr.progress import status

@@ -1,7 +1,4 @@
-"""Stage 3: fine-tune: ``python -m asr.train --help``.
-
-The work is done in asr.training.start.
-"""
+"""Stage 3: fine-tune; the work is done in asr.training.start."""
 
 from asr.core import errors
 from asr.training import start

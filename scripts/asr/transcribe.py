@@ -1,7 +1,4 @@
-"""Transcribe files with a tuned model: ``python -m asr.transcribe --help``.
-
-The work is done in asr.decoding.transcribe.
-"""
+"""Transcribe files with a tuned model: the work is done in asr.decoding.transcribe."""
 
 from asr.core import errors
 from asr.decoding import transcribe

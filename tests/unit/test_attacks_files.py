@@ -306,14 +306,14 @@ def test_hard_clips_that_cannot_be_read_are_named_then_refused(capsys, tmp_path)
 
 def test_what_another_model_has_decoded_is_not_gone_on_with(tmp_path):
     with Partial(tmp_path, {"model": "good"}, ["k0"]) as partial:
-        partial.add(["k0"], ["好"])
+        partial.add({"k0": "好"})
     with Partial(tmp_path, {"model": "poor"}, ["k0"]) as partial:
         assert (partial.texts, "thrown away" in partial.notes[0]) == ({}, True)
 
 
 def test_half_of_a_decode_that_was_edited_is_named_and_decoded_again(tmp_path):
     with Partial(tmp_path, {"model": "poor"}, ["k0"]) as partial:
-        partial.add(["k0"], ["坏"])
+        partial.add({"k0": "坏"})
     edit(tmp_path / "hyp.partial", "坏", "好")
     with Partial(tmp_path, {"model": "poor"}, ["k0"]) as partial:
         assert partial.texts == {}

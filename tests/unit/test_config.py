@@ -56,20 +56,32 @@ def test_a_number_written_2e_4_is_a_number(tmp_path):
             "unknown key 'dataset_conf.batchsize'; did you mean 'dataset_conf.batch_size'?",
         ),
         (GOOD + "batch_size: 1\n", 9, "unknown key 'batch_size'; did you mean 'dataset_conf.batch_size'?"),
-        (GOOD.replace("6000", "six"), 4, "'dataset_conf.batch_size' is 'six', not a whole number"),
-        (GOOD.replace("6000", "0"), 4, "it must be at least 1"),
-        (GOOD.replace("batch_size: 6000", "batch_size: 6000\n  speed_perturb: 0.9"), 5, "is 0.9, not a list"),
-        (GOOD.replace("batch_size: 6000", "batch_size: 6000\n  speed_perturb: [1, 9]"), 5, "is 9; it must be at most"),
+        (GOOD.replace("6000", "six"), 4, "'dataset_conf.batch_size' is 'six'; it must be a valid integer"),
+        (GOOD.replace("6000", "0"), 4, "it must be greater than or equal to 1"),
+        (
+            GOOD.replace("batch_size: 6000", "batch_size: 6000\n  speed_perturb: 0.9"),
+            5,
+            "is 0.9; it must be a valid list",
+        ),
+        (
+            GOOD.replace("batch_size: 6000", "batch_size: 6000\n  speed_perturb: [1, 9]"),
+            5,
+            "is 9; it must be less than or equal to 2",
+        ),
         (GOOD.replace("batch_size: 6000", "batch_size: 6000\n  speed_perturb: [x]"), 5, "holds a value that is 'x'"),
-        (GOOD.replace("batch_size: 6000", "batch_size: 6000\n  gain_db: -3"), 5, "it must be at least 0"),
+        (
+            GOOD.replace("batch_size: 6000", "batch_size: 6000\n  gain_db: -3"),
+            5,
+            "it must be greater than or equal to 0",
+        ),
         (GOOD.replace("batch_size: 6000", "batch_size: 6000\n  gain: 3"), 5, "did you mean 'dataset_conf.gain_db'"),
-        (GOOD + "dataset: AudioDatset\n", 9, "it takes RecipeAudioDataset, AudioDataset"),
-        (GOOD.replace("2e-4", "0"), 8, "it must be above 0"),
-        (GOOD.replace("6000", "true"), 4, "is true, not a whole number"),
+        (GOOD + "dataset: AudioDatset\n", 9, "'AudioDatset'; it must be 'RecipeAudioDataset' or 'AudioDataset'"),
+        (GOOD.replace("2e-4", "0"), 8, "it must be greater than 0"),
+        (GOOD.replace("6000", "true"), 4, "is true; it must be a valid integer"),
         (GOOD.replace("family: paraformer", "family: parafromer"), 2, "it takes paraformer"),
         (GOOD + "init_param: a.pt\n", 9, "is set by the recipe: name the base model"),
         (GOOD + "optim_conf:\n  lr: 1\n", 9, "duplicate key 'optim_conf'"),
-        (GOOD + "decode_conf: 3\n", 9, "is a section"),
+        (GOOD + "decode_conf: 3\n", 9, "'decode_conf' is 3; it must be a valid dictionary"),
         (GOOD + "seed: [1\n", 10, "not YAML"),
     ],
 )
@@ -151,7 +163,9 @@ def test_what_run_sh_reads_is_printed_a_line_each(tmp_path, words, share):
 
 
 def test_a_share_of_unknown_characters_is_one():
-    with pytest.raises(UsageError, match=r"'data_conf\.max_unknown_characters' is 10; it must be at most 1"):
+    with pytest.raises(
+        UsageError, match=r"'data_conf\.max_unknown_characters' is 10; it must be less than or equal to 1"
+    ):
         resolve(CONF / "mini.yaml", ["++data_conf.max_unknown_characters=10"])
 
 
@@ -202,7 +216,8 @@ def test_every_key_is_listed_once_with_help_and_what_the_yaml_must_give_as_requi
     assert required == {"base", "family", "dataset_conf.batch_size", "train_conf.max_epoch", "optim_conf.lr"}
     assert listed["lora_conf.dropout"][:2] == ("number ≥ 0, ≤ 0.9", "0.05")
     assert listed["train_conf.avg_keep_nbest_models_type"][1].endswith("loss (nano), cer (sensevoice)")
-    table = keys.as_text().splitlines()
+    header, _, *lines = keys.as_text().splitlines()
+    table = [header, *lines]
     assert len({line.index(row[3]) for line, row in zip(table, [keys.HEAD, *keys.rows()], strict=True)}) == 1  # aligned
 
 
@@ -223,22 +238,22 @@ def test_stage_5_reads_the_familys_options_with_their_defaults(tmp_path):
     conf = write(tmp_path, GOOD.replace("paraformer", "conformer") + "decode_conf:\n  method: joint\n")
     write_stage_files(resolve(conf, []), tmp_path / "exp/conf")
     settings = read_decode_settings(tmp_path / "exp")
-    decode = settings.decode_conf
-    assert (decode.method, decode.beam_size, decode.ctc_weight, decode.batch_seconds) == ("joint", 10, 0.3, 60)
-    assert (decode.language, settings.max_unreadable) == (None, 0.01)
+    wanted = {"method": "joint", "beam_size": 10, "ctc_weight": 0.3, "batch_seconds": 60, "max_unreadable": 0.01}
+    assert wanted.items() <= settings.items()
+    assert "language" not in settings
 
 
 def test_an_override_that_mends_the_file_is_taken_and_one_that_spoils_it_is_named(tmp_path):
     path = write(tmp_path, GOOD.replace("6000", "six"))
     assert resolve(path, ["++dataset_conf.batch_size=6000"])["dataset_conf"]["batch_size"] == 6000
-    with pytest.raises(UsageError, match=r"'\+\+family\.x=1': 'family' is .*, not a word"):
+    with pytest.raises(UsageError, match=r"'\+\+family\.x=1': 'family' is .*; it must be a valid string"):
         resolve(write(tmp_path, GOOD), ["++family.x=1"])
     with pytest.raises(UsageError, match=r"'\+\+optim_conf=\{lrr: 1\}': unknown key 'optim_conf\.lrr'"):
         resolve(write(tmp_path, GOOD), ["++optim_conf={lrr: 1}"])
 
 
 def test_a_section_of_adapters_with_nothing_below_it_is_no_training_of_the_whole_model(tmp_path):
-    with pytest.raises(RecipeError, match=r"a\.yaml:9: 'lora_conf' is a section"):
+    with pytest.raises(RecipeError, match=r"a\.yaml:9: 'lora_conf' is None; it must be a valid dictionary"):
         resolve(write(tmp_path, GOOD + "lora_conf:\n"), [])
     lora = resolve(write(tmp_path, GOOD + "lora_conf: {}\n"), [])["lora_conf"]
     assert lora == {"rank": 8, "alpha": 16, "dropout": 0.05, "targets": list("qkvo"), "also_train": ["predictor"]}

@@ -1,8 +1,5 @@
 """Decoding in one process: every clip once, the same text in any batch, and a batch that is too large is split."""
 
-import os
-import signal
-
 import hypothesis
 import hypothesis.strategies as st
 import numpy as np
@@ -12,8 +9,7 @@ import torch
 
 from asr.core.errors import RecipeError
 from asr.core.manifest import Utterance
-from asr.decoding.batches import Clip, Decoder, Readers, batches, clips
-from asr.decoding.run import decode
+from asr.decoding.batches import Clip, Decoder, batches
 from asr.models.loading import load
 from tests import tiny
 
@@ -33,7 +29,7 @@ def utterances(tmp_path_factory):
 @pytest.fixture(scope="module")
 def alone(recogniser, utterances):
     """The text of each clip in a batch of its own."""
-    found = decode(recogniser, utterances, 0.01)
+    found = tiny.decode(recogniser, utterances, 0.01)
     assert len(set(found.values())) > len(SECONDS) / 2  # texts that differ, or to compare them would say nothing
     return found
 
@@ -57,12 +53,13 @@ class SmallGpu:
 @hypothesis.given(lengths=st.lists(st.integers(1, 3000), min_size=1, max_size=60), seconds=st.floats(0.01, 100))
 def test_batches_hold_every_clip_once_longest_first_and_no_more_than_asked_for(lengths, seconds):
     items = [Utterance(f"k{n}", "", "", length, 1, "s", length / 100, 1) for n, length in enumerate(lengths)]
-    made = list(batches(items, seconds))
-    assert sorted(item.key for batch in made for item in batch) == sorted(item.key for item in items)
-    flat = [item.source_len for batch in made for item in batch]
+    made = batches(items, seconds)
+    assert sorted(clip.key for batch in made for clip in batch) == sorted(item.key for item in items)
+    frames = {item.key: item.source_len for item in items}
+    flat = [frames[clip.key] for batch in made for clip in batch]
     assert flat == sorted(lengths, reverse=True)
     for batch in made:
-        assert len(batch) == 1 or batch[0].source_len * len(batch) <= seconds * 100
+        assert len(batch) == 1 or frames[batch[0].key] * len(batch) <= seconds * 100
 
 
 @hypothesis.settings(max_examples=25)
@@ -71,16 +68,14 @@ def test_the_text_of_a_clip_does_not_depend_on_what_it_is_decoded_with(
     recogniser, utterances, alone, order, count, seconds
 ):
     chosen = [utterances[index] for index in order[:count]]
-    assert decode(recogniser, chosen, seconds) == {item.key: alone[item.key] for item in chosen}
+    assert tiny.decode(recogniser, chosen, seconds) == {item.key: alone[item.key] for item in chosen}
 
 
 def test_a_batch_that_does_not_fit_the_gpu_is_split_and_nothing_as_large_is_tried_again(recogniser, utterances, alone):
-    plan = [clips(batch) for batch in batches(utterances, 1000)] * 2  # all clips in one batch, twice
+    plan = batches(utterances, 1000) * 2  # all clips in one batch, twice
     small, told = SmallGpu(recogniser, 60), []
-    with Readers(small) as readers:
-        found = list(Decoder(small, told.append).run(plan, range(2), readers))
-    order = [alone[item.key] for batch in batches(utterances, 1000) for item in batch]
-    assert found == [(0, order), (1, order)]
+    found = list(map(Decoder(small, told.append).decode, plan))
+    assert found == [[(clip, alone[clip.key]) for clip in plan[0]]] * 2
     refused = [frames for frames in small.tried if frames > 60]
     assert refused == sorted(set(refused), reverse=True)  # each smaller than the one before: never the same again
     assert len(told) == len(refused) >= 2
@@ -88,13 +83,9 @@ def test_a_batch_that_does_not_fit_the_gpu_is_split_and_nothing_as_large_is_trie
 
 
 def test_a_clip_that_does_not_fit_the_gpu_alone_is_named(recogniser, utterances):
-    plan = [clips(batch) for batch in batches(utterances, 1000)]
     small = SmallGpu(recogniser, 40)  # the clip of 2.9 s has 49 frames
-    with (
-        Readers(small) as readers,
-        pytest.raises(RecipeError, match=rf"{utterances[9].source}: its 2\.9 s do not fit the GPU's memory"),
-    ):
-        list(Decoder(small, lambda _: None).run(plan, range(1), readers))
+    with pytest.raises(RecipeError, match=rf"{utterances[9].source}: its 2\.9 s do not fit the GPU's memory"):
+        Decoder(small, lambda _: None).decode(batches(utterances, 1000)[0])
 
 
 def test_another_error_of_the_model_is_not_taken_for_want_of_memory(recogniser, utterances):
@@ -102,33 +93,31 @@ def test_another_error_of_the_model_is_not_taken_for_want_of_memory(recogniser, 
         def decode_batch(self, speech, lengths):
             raise RuntimeError("shapes do not match")
 
-    broken = Broken(recogniser, 0)
-    with Readers(broken) as readers, pytest.raises(RuntimeError, match="shapes do not match"):
-        list(Decoder(broken).run([clips(utterances)], range(1), readers))
+    with pytest.raises(RuntimeError, match="shapes do not match"):
+        Decoder(Broken(recogniser, 0)).decode(batches(utterances, 1000)[0])
 
 
-def test_processes_that_read_give_the_features_that_a_thread_gives(recogniser, utterances):
-    plan = [clips(batch) for batch in batches(utterances, 2)]
-    with Readers(recogniser) as thread, Readers(recogniser, 2) as processes:
-        for batch in plan:
-            speech, lengths, _ = Readers.result(thread.read(batch))
-            others = Readers.result(processes.read(batch))
-            assert torch.equal(others[0], speech)
-            assert torch.equal(others[1], lengths)
+def test_a_text_too_few_is_refused(recogniser, utterances):
+    class Short(SmallGpu):
+        def hear(self, speech, lengths):
+            return [""] * (len(speech) - 1)
+
+    with pytest.raises(ValueError, match="shorter"):
+        Decoder(Short(recogniser, 0)).decode(batches(utterances, 1000)[0])
 
 
-@pytest.mark.parametrize("processes", [0, 1])
-def test_clips_that_cannot_be_read_cost_the_others_nothing(recogniser, utterances, alone, tmp_path, processes):
+def test_clips_that_cannot_be_read_cost_the_others_nothing(recogniser, utterances, alone, tmp_path):
     (tmp_path / "a.wav").write_bytes(b"RIFF")
     audio = 0.1 * np.sin(np.arange(16000) / 9)
     audio[9000] = np.nan
     soundfile.write(tmp_path / "nan.wav", audio, 16000, "FLOAT")
-    bad = [Clip(str(tmp_path / name), 1.0) for name in ("a.wav", "nan.wav")]
-    first, second = clips(utterances[:2])
+    bad = [Clip(name, str(tmp_path / name), 1.0) for name in ("a.wav", "nan.wav")]
+    (second, first), *_ = batches(utterances[:2], 1000)
     plan = [[bad[0], first, bad[1], second], bad]
-    with Readers(recogniser, processes) as readers:
-        (_, texts), (_, nothing) = Decoder(recogniser).run(plan, range(2), readers)
-    assert texts[1::2] == [alone[item.key] for item in utterances[:2]]
+    mixed, broken = map(Decoder(recogniser).decode, plan)
+    assert [clip for clip, _ in mixed] == plan[0]
+    texts, nothing = [text for _, text in mixed], [text for _, text in broken]
+    assert texts[1::2] == [alone[clip.key] for clip in (first, second)]
     assert texts[0::2] == nothing
     assert [item.why.partition(":")[0] for item in nothing] == [
         "cannot be decoded",
@@ -137,9 +126,8 @@ def test_clips_that_cannot_be_read_cost_the_others_nothing(recogniser, utterance
 
 
 def test_a_folder_that_is_gone_ends_the_decode_at_once(recogniser, tmp_path):
-    plan = [[Clip(str(tmp_path / "gone/a.wav"), 1.0)]]
-    with Readers(recogniser) as readers, pytest.raises(RecipeError, match=rf"{tmp_path}/gone: not there any more"):
-        list(Decoder(recogniser).run(plan, range(1), readers))
+    with pytest.raises(RecipeError, match=rf"^{tmp_path}/gone: not there any more"):
+        Decoder(recogniser).decode([Clip("a", str(tmp_path / "gone/a.wav"), 1.0)])
 
 
 def test_a_clip_that_was_cut_since_stage_1_is_named(recogniser, utterances, alone, tmp_path, capsys):
@@ -148,16 +136,6 @@ def test_a_clip_that_was_cut_since_stage_1_is_named(recogniser, utterances, alon
     with open(whole.source, "rb") as stream:
         path.write_bytes(stream.read(16044))  # libsndfile reads the half second that is there, without an error
     items = [item if item != whole else item._replace(source=str(path)) for item in utterances]
-    assert decode(recogniser, items, 60.0) == {key: text for key, text in alone.items() if key != whole.key}
+    assert tiny.decode(recogniser, items, 60.0) == {key: text for key, text in alone.items() if key != whole.key}
     said = f"{path}: utterance {whole.key}: has 0.50 s now, and had 2.00 s in stage 1; left out, 1 of 12 clips"
     assert said in capsys.readouterr().out
-
-
-def test_a_reading_process_that_is_killed_is_one_line(recogniser, utterances, tmp_path):
-    os.mkfifo(tmp_path / "never.wav")  # reading it waits for ever
-    with Readers(recogniser, 1) as readers:
-        read = readers.read([Clip(str(tmp_path / "never.wav"), 1.0)])
-        for pid in list(readers._pool._processes):
-            os.kill(pid, signal.SIGKILL)
-        with pytest.raises(RecipeError, match="a process that read audio was killed"):
-            Readers.result(read)

@@ -19,7 +19,7 @@ TEXTS = {"S1": "今天 天气", "S2": "", "S3": 'a "b" \\', "S4": "三"}
 
 def write(folder, inputs=INPUTS, texts=TEXTS):
     with Partial(folder, inputs, TEXTS) as partial:
-        partial.add(texts.keys(), texts.values())
+        partial.add(texts)
     return (folder / PARTIAL).read_bytes()
 
 
@@ -45,7 +45,7 @@ def test_a_file_that_breaks_off_anywhere_keeps_its_whole_lines_and_can_be_gone_o
             assert partial.texts == dict(list(TEXTS.items())[:kept]), length
             assert bool(partial.notes) == (length not in (0, *ends)), length
             rest = dict(list(TEXTS.items())[kept:])
-            partial.add(rest.keys(), rest.values())
+            partial.add(rest)
         assert (tmp_path / PARTIAL).read_bytes() == whole, length
 
 
@@ -101,11 +101,5 @@ def test_two_processes_do_not_decode_into_one_folder(tmp_path):
     with Partial(tmp_path, INPUTS, TEXTS) as partial:
         with pytest.raises(RecipeError, match=rf"{PARTIAL}: another process decodes into this folder"):
             Partial(tmp_path, INPUTS, TEXTS)
-        partial.add(["S1"], ["一"])
+        partial.add({"S1": "一"})
     assert read(tmp_path)[0] == {"S1": "一"}
-
-
-def test_a_text_too_few_is_refused_and_nothing_of_the_batch_is_kept(tmp_path):
-    with Partial(tmp_path, INPUTS, TEXTS) as partial, pytest.raises(ValueError, match="shorter"):
-        partial.add(["S1", "S2"], ["一"])
-    assert read(tmp_path)[0] == {}

@@ -13,7 +13,7 @@ import pytest
 
 from asr.core.kaldi_text import read_text
 from asr.core.manifest import read_manifest, write_manifest
-from asr.decoding.run import DEFAULTS, decode, unreadable_before
+from asr.decoding.run import DEFAULTS, unreadable_before
 from asr.decoding.run import run as decode_run
 from asr.decoding.shards import process_count
 from asr.models.loading import load
@@ -42,7 +42,7 @@ def manifest(tmp_path_factory):
 @pytest.fixture(scope="module")
 def expected(model, manifest):
     """Each clip in a batch of its own, in this process."""
-    return decode(load(model), read_manifest(manifest), 0.01)
+    return tiny.decode(load(model), read_manifest(manifest), 0.01)
 
 
 def command(model, manifest, out, *words):
@@ -110,7 +110,9 @@ class Stuck:
         wait_until(stuck, "the last clip", self.process)
 
     def children(self):
-        return list(map(int, Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()))
+        """The decoding processes; multiprocessing's own tracker of resources is none."""
+        every = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        return [int(pid) for pid in every if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
     def finish(self):
         """(status, stdout, stderr), once all that it started are gone."""
@@ -123,17 +125,6 @@ class Stuck:
             "the end of the decoding processes, which may not outlive their parent",
         )
         yield self.process.returncode, stdout, stderr
-
-    def holder(self, children):
-        """The child, by its number from 0, that waits for the last clip; the other has nothing left to do and ends."""
-
-        def running():
-            return [number for number, pid in enumerate(children) if not _zombie(pid)]
-
-        wait_until(lambda: len(running()) < 2, "the end of one of two processes, where there is work for one")
-        alive = running()
-        assert alive, "both processes have ended, and a clip is left"
-        return alive[0]
 
 
 def _zombie(pid):
@@ -150,13 +141,12 @@ def test_a_process_that_is_killed_ends_the_decode_and_the_next_goes_on_from_what
     stuck.wait_until_stuck()
     finish = stuck.finish()
     children = next(finish)
-    holder = stuck.holder(children)
-    os.kill(children[holder], signal.SIGKILL)
+    os.kill(children[0], signal.SIGKILL)
     status, stdout, stderr = next(finish)
     assert status == 1
     assert stderr.splitlines() == [
-        f"error: decoding process {holder + 1} of 2 was killed by SIGKILL, most likely out of memory (lower"
-        " decode_conf.batch_seconds or --processes); the same command resumes from what is done"
+        "error: a decoding process was killed, most likely out of memory (lower decode_conf.batch_seconds or"
+        " --processes); the same command resumes from what is done"
     ]
     assert stdout == ""
     assert {path.name for path in stuck.out.iterdir()} == {".made_by_decode", PARTIAL}  # nothing like a result
@@ -166,7 +156,7 @@ def test_a_process_that_is_killed_ends_the_decode_and_the_next_goes_on_from_what
     assert done.returncode == 0, done.stderr
     assert f"{PARTIAL}: {len(SECONDS)} of {len(SECONDS) + 1} clips are decoded already; resuming" in done.stdout
     assert f"1 clips ({len(SECONDS)} more were decoded before)" in done.stdout
-    assert dict(read_text(stuck.out / "hyp.txt")) == decode(load(model), stuck.items, 100)
+    assert dict(read_text(stuck.out / "hyp.txt")) == tiny.decode(load(model), stuck.items, 100)
     record = json.loads((stuck.out / "decode.json").read_text())
     assert (record["kept"], record["decoded_audio_seconds"]) == (len(SECONDS), 0.02)
     assert not (stuck.out / PARTIAL).exists()
@@ -190,7 +180,8 @@ def test_ctrl_c_or_a_kill_leaves_no_process_behind_and_nothing_half_written(
         os.kill(stuck.process.pid, number)
     found, _, stderr = next(finish)
     assert found == status
-    assert stderr.splitlines() == told
+    # After a kill multiprocessing's tracker says that it has tidied up, and nobody else says anything.
+    assert [line for line in stderr.splitlines() if "resource_tracker" not in line] == told
     assert {path.name for path in stuck.out.iterdir()} == {".made_by_decode", PARTIAL}
 
 
@@ -232,7 +223,7 @@ def test_a_fault_of_the_program_is_one_line_and_its_traceback_is_in_a_file(manif
     fault = tmp_path / "out" / FAULT
     assert error_of(done).startswith("error: a decoding process failed (")
     assert error_of(done).endswith(f"its traceback is in {fault}")
-    assert fault.read_text().startswith("Traceback")
+    assert "Traceback (most recent call last)" in fault.read_text()
 
 
 @pytest.mark.slow

@@ -52,8 +52,11 @@ def test_the_recipes_own_files_are_completed_from_the_yaml(stage):
         ({"train_batch_size": 8}, "'train_batch_size' is set by the recipe: dataset_conf.batch_size counts frames"),
         ({"zero_optimization": {"stage": 3}}, "stage is 3; it takes 1 or 2"),
         ({"zero_optimization": {}}, "stage is None; it takes 1 or 2"),
-        ({"gradient_clipping": 1.0}, r"gradient_clipping 1\.0 contradicts train_conf\.grad_clip 5; take it out"),
-        ({"gradient_accumulation_steps": 4}, r"contradicts train_conf\.accum_grad 1; take it out"),
+        (
+            {"gradient_clipping": 1.0},
+            r"'gradient_clipping' is set by the recipe: set train_conf\.grad_clip; take it out",
+        ),
+        ({"gradient_accumulation_steps": 4}, r"'gradient_accumulation_steps' is set by the recipe: .*; take it out"),
     ],
 )
 def test_a_setting_with_two_places_is_refused_by_name(tmp_path, conf, says):
@@ -61,15 +64,11 @@ def test_a_setting_with_two_places_is_refused_by_name(tmp_path, conf, says):
         deepspeed.check({**written(tmp_path / "ds.json", **conf), "grad_clip": 5, "accum_grad": 1})
 
 
-def test_what_agrees_with_the_yaml_may_stand_in_both(tmp_path):
-    deepspeed.check({**written(tmp_path / "ds.json", gradient_clipping=5), "grad_clip": 5, "accum_grad": 1})
-
-
 def test_a_json_that_is_none_or_not_there_or_not_named_is_told(tmp_path):
     (tmp_path / "ds.json").write_text("{", encoding="utf-8")
-    with pytest.raises(RecipeError, match=r"ds\.json: not JSON: "):
+    with pytest.raises(RecipeError, match=r"ds\.json:1: not JSON "):
         deepspeed.check({"deepspeed_config": str(tmp_path / "ds.json"), "accum_grad": 1})
-    with pytest.raises(RecipeError, match=r"none\.json: named by train_conf\.deepspeed_config and not there"):
+    with pytest.raises(RecipeError, match=r"none\.json: no such file; train_conf\.deepspeed_config names it; give"):
         deepspeed.check({"deepspeed_config": str(tmp_path / "none.json"), "accum_grad": 1})
 
 

@@ -18,7 +18,8 @@ from scipy.stats import t
 
 from asr.core.errors import RecipeError
 from asr.experiments import pooled
-from asr.experiments.driver import Run, places, plan, read
+from asr.experiments.driver import places
+from asr.experiments.plan import Run, plan, read
 from asr.experiments.pooled import widened
 from asr.system.machine import Gpu
 from tests import cdsd_tree
@@ -113,12 +114,12 @@ def test_settings_seeds_and_folds_make_ordinary_runs_of_run_sh(tmp_path):
     ("changes", "said"),
     [
         ({"fold": 3}, "unknown key 'fold'; did you mean 'folds'?"),
-        ({"folds": "five"}, "'folds' is 'five', not a whole number"),
-        ({"folds": 2}, "'folds' is 2; it must be at least 3"),
-        ({"seeds": [1, "x"]}, "'seeds' holds a value that is 'x', not a whole number"),
+        ({"folds": "five"}, "'folds' is 'five'; it must be a valid integer"),
+        ({"folds": 2}, "'folds' is 2; it must be greater than or equal to 3"),
+        ({"seeds": [1, "x"]}, "'seeds' holds a value that is 'x'; it must be a valid integer"),
         ({"seeds": [1, 1]}, "'seeds' has one twice"),
-        ({"seeds": []}, "'seeds' is missing"),
-        ({"settings": 3}, "'settings' is a section"),
+        ({"seeds": []}, "'seeds' is []; List should have at least 1 item"),
+        ({"settings": 3}, "'settings' is 3; it must be a valid dictionary"),
         ({"settings": {"a/b": None}}, "'a/b' is part of a tag"),
         ({"name": "-x"}, "'-x' is part of a tag"),
         ({"settings": {"a": {"optim_conf": {"lrr": 1}}}}, "setting a: '++optim_conf.lrr=1': unknown key"),
@@ -126,7 +127,7 @@ def test_settings_seeds_and_folds_make_ordinary_runs_of_run_sh(tmp_path):
         ({"settings": {"a": 7}}, "setting a: must be sections and keys of the conf, or a list"),
         ({"settings": {"a": {"seed": 7}}}, "setting a: the seed is not a setting's; give it in 'seeds'"),
         ({"settings": {"a": {"ngpu": 2}}}, "setting a: ngpu is 2; a run of an experiment has one GPU"),
-        ({"jobs": 0}, "'jobs' is 0; it must be at least 1"),
+        ({"jobs": 0}, "'jobs' is 0; it must be greater than or equal to 1"),
     ],
 )
 def test_what_is_wrong_in_an_experiment_is_said_with_its_line_before_anything_runs(tmp_path, changes, said):
@@ -263,7 +264,7 @@ def test_an_experiment_that_is_stopped_stops_the_run_at_work_and_begins_no_other
 
 
 def test_on_gpus_each_run_has_one_of_its_own_and_without_any_the_reason_is_said(monkeypatch):
-    run = Run("a", "plain", 1, 1, Path("data/a"), (), True, ())
+    run = Run("a", "plain", 1, Path("data/a"), Path("a.log"), (), True, ())
     cards = [Gpu("RTX 3090", 24576, "580", number, f"GPU-{number}") for number in range(4)]
     monkeypatch.setattr("asr.system.machine.query_gpus", lambda: (cards, None))
     assert [place["CUDA_VISIBLE_DEVICES"] for place in places([run], None)] == ["GPU-0", "GPU-1", "GPU-2", "GPU-3"]

@@ -367,7 +367,7 @@ def test_decoding_begins_the_halves_with_nothing_of_the_whole(folder):
     made, handle = full_above(recogniser.model, 2)
     alive = []
     recogniser.model.encoder.register_forward_pre_hook(lambda *_: alive.extend(one() for one in made))
-    clips = [Clip(f"{n}.wav", 1.0) for n in range(4)]
+    clips = [Clip(f"{n}", f"{n}.wav", 1.0) for n in range(4)]
     lengths = torch.full((4,), 30)
     with contextlib.suppress(RecipeError):
         Decoder(recogniser, lambda _: None).texts(clips, torch.randn(4, 30, 560), lengths)

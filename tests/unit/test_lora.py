@@ -178,10 +178,10 @@ train_conf: {max_epoch: 1%s}
 @pytest.mark.parametrize(
     ("train", "more", "what"),
     [
-        ("", "lora_conf: {rank: 0}", r"a\.yaml:6: 'lora_conf\.rank' is 0; it must be at least 1"),
+        ("", "lora_conf: {rank: 0}", r"a\.yaml:6: 'lora_conf\.rank' is 0; it must be greater than or equal to 1"),
         ("", "lora_conf: {targets: [q, z]}", "paraformer has no projection 'z'; it has q, k, v, o"),
         ("", "lora_conf: {targets: []}", "targets is empty"),
-        ("", "lora_conf: {dropout: 1}", "at most 0.9"),
+        ("", "lora_conf: {dropout: 1}", "less than or equal to 0.9"),
         ("", "lora_conf: {rank: 4}\nfrom_scratch: true", "from_scratch has none"),
         (", use_deepspeed: true", "lora_conf: {rank: 4}", "do not go together"),
     ],

@@ -10,7 +10,6 @@ import torch
 
 from asr.core.manifest import Utterance, source_len, write_manifest
 from asr.data.dataset import RecipeAudioDataset
-from asr.decoding.run import decode
 from asr.models import families
 from asr.models.loading import load
 from asr.models.package import package
@@ -61,7 +60,7 @@ def test_errors_are_those_of_the_decoded_texts(tmp_path, name):
     assert not set("".join(said)) <= set(KNOWN)
     counted = family, recogniser.tokenizer, recogniser.model, {**batch, "target": said}
     found = count_errors(*counted)
-    texts = decode(recogniser, items, 60.0)
+    texts = tiny.decode(recogniser, items, 60.0)
     assert found == ErrorCounts.total(align(item.target, normalize(texts[item.key])).counts for item in items)
     assert found.ref_len == sum(item.target_len for item in items)
     assert not any("unk" in text for text in texts.values())

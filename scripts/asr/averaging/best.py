@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,17 @@ from asr.config.schema import BLOCKS
 from asr.core.errors import RecipeError
 from asr.core.files import sweep
 from asr.core.run_folder import RunFolder, read_stage_file
-from asr.core.run_records import RunRecord, read_base, read_digests, read_ranking, read_run, write_average
+from asr.core.run_records import (
+    RankedCheckpoint,
+    RunRecord,
+    read_base,
+    read_digests,
+    read_ranking,
+    read_run,
+    write_average,
+)
 from asr.models import families, lineage, lora_merge
 from asr.models.package import package
-
-_STEP = re.compile(r"\.ep(\d+)(?:\.(\d+))?$")
 
 
 def average_run(exp: Path, n: int | None) -> None:
@@ -70,27 +75,26 @@ def average(
     if not ranking["finished"]:
         print(f"training is not finished ({ranking['epochs']} epochs done): averaging what there is")
     chosen = best(exp, ranking["checkpoints"], n)
-    paths = [exp / entry["file"] for entry in chosen]
-    name = f"model.pt.avg{len(paths)}"
-    if len(paths) < n:
-        print(f"asked for the {n} best, there are only {len(paths)} ranked: writing {name}")
-    written = read_digests(exp)
-    digest, read = write_mean(
-        paths, exp / name, newest(paths), lora, base, written=[written.get(path.name) for path in paths]
-    )
+    names = [entry["file"] for entry in chosen]
+    out = exp / f"model.pt.avg{len(chosen)}"
+    if len(chosen) < n:
+        print(f"asked for the {n} best, there are only {len(chosen)} ranked: writing {out.name}")
+    paths, written = [exp / name for name in names], read_digests(exp)
+    newest = max(range(len(names)), key=lambda index: trained_until(names[index]))
+    digest, read = write_mean(paths, out, newest, lora, base, written=[written.get(name) for name in names])
     record = {
-        "file": name,
+        "file": out.name,
         "sha256": digest,
         "asked_for": n,
         "ranked_by": ranking["ranked_by"],
         "checkpoints": [{**entry, "sha256": sha256} for entry, sha256 in zip(chosen, read, strict=True)],
     }
-    remove_other_averages(exp, name)
+    remove_other_averages(exp, out.name)
     write_average(exp, record)
     return record
 
 
-def best(exp: Path, ranked: list[dict[str, Any]], n: int) -> list[dict[str, Any]]:
+def best(exp: Path, ranked: list[RankedCheckpoint], n: int) -> list[RankedCheckpoint]:
     """Return the first ``n`` of the ranking whose files exist, and print those that are missing before them.
 
     RecipeError where none exists.
@@ -99,21 +103,16 @@ def best(exp: Path, ranked: list[dict[str, Any]], n: int) -> list[dict[str, Any]
     if not existing:
         raise RecipeError(f"{exp}: all {len(ranked)} ranked checkpoints are missing; put them back, or give --restart")
     chosen = existing[:n]
-    better = ranked if len(chosen) < n else ranked[: ranked.index(chosen[-1])]
-    for entry in better:
+    for entry in ranked if len(chosen) < n else ranked[: ranked.index(chosen[-1])]:
         if entry not in chosen:
             print(f"{entry['file']}: file missing; averaged without it")
     return chosen
 
 
-def newest(paths: list[Path]) -> int:
-    """Return the index of the checkpoint trained longest: by epoch and step in its name, by its time if it has none."""
-    steps = [_STEP.search(path.name) for path in paths]
-    if all(steps):
-        ages = [(int(step[1]), int(step[2] or 0)) for step in steps if step]
-    else:
-        ages = [(path.stat().st_mtime_ns, 0) for path in paths]
-    return ages.index(max(ages))
+def trained_until(name: str) -> tuple[int, int]:
+    """Return the epoch and the step in it after which a checkpoint was saved, by its name (model.pt.ep3.200)."""
+    epoch, _, step = name.rpartition(".ep")[2].partition(".")
+    return int(epoch), int(step or 0)
 
 
 def remove_other_averages(exp: Path, name: str) -> None:

@@ -25,14 +25,12 @@ from asr.core.errors import RecipeError, UsageError
 from asr.core.files import sweep
 from asr.core.made_by import claim
 from asr.core.manifest import Utterance, read_manifest, write_manifest
-from asr.core.run_folder import RunFolder
-from asr.core.run_records import Average, RunRecord, read_average, write_average
-from asr.decoding.run import decode
+from asr.core.run_folder import DecodeFolder, RunFolder
+from asr.core.run_records import RunRecord, read_average, write_average
+from asr.decoding.run import run
 from asr.models import base_folder, lineage
 from asr.models.package import package
-from asr.scoring.cer import ErrorCounts, align_all
-from asr.scoring.normalize import scoring_form
-from asr.scoring.number_readings import nearest
+from asr.scoring.score import Request, score_hypotheses, total
 
 TRIAL = ".trial"
 # What must be the same; the training data, the optimizer and the schedule may differ, that is what runs are merged for.
@@ -44,8 +42,8 @@ def check_together(exps: Sequence[Path]) -> list[RunRecord]:
     if len({path.resolve() for path in exps}) < len(exps):
         raise UsageError("--exp: the same run is given twice; it would weigh double")
     runs = [trained(exp) for exp in exps]
-    for exp, run in zip(exps[1:], runs[1:], strict=True):
-        moved = [name for name in SAME if run["tied_to"].get(name) != runs[0]["tied_to"].get(name)]
+    for exp, record in zip(exps[1:], runs[1:], strict=True):
+        moved = [name for name in SAME if record["tied_to"].get(name) != runs[0]["tied_to"].get(name)]
         if moved:
             raise RecipeError(
                 f"{exp}: has another {' and '.join(moved)} than {exps[0]}; only runs that share these can be merged"
@@ -53,30 +51,10 @@ def check_together(exps: Sequence[Path]) -> list[RunRecord]:
     return runs
 
 
-def averages(exps: Sequence[Path]) -> list[tuple[Path, Average]]:
-    """Return each run's average, as its model folder has it, and its avg.json. RecipeError without stage 4."""
-    packaged = []
-    for exp in exps:
-        path = RunFolder(exp).model / "model.pt"
-        record = read_average(exp)
-        if not path.is_file() or not path.with_name("config.yaml").is_file():
-            raise RecipeError(f"{path.parent}: model.pt or config.yaml is not there; run stage 4 of this run again")
-        packaged.append((path, record))
-    return packaged
-
-
-def validation_cer(model: Path, manifest: Path, ngpu: int, batch_seconds: float) -> float:
-    """Return the CER of a model folder on the validation set, of texts in scoring form."""
-    from asr.models.loading import load
-
-    utterances = read_manifest(manifest)
-    hypotheses = decode(load(model, ngpu), utterances, batch_seconds)
-    references = [scoring_form(utterance.target) for utterance in utterances]
-    pairs = [
-        (reference, nearest(reference, hypotheses.get(utterance.key, ""))[0])
-        for reference, utterance in zip(references, utterances, strict=True)
-    ]
-    cer = ErrorCounts.total(alignment.counts for alignment in align_all(pairs)).cer
+def validation_cer(model: Path, manifest: Path, out: Path, ngpu: int, conf: dict[str, Any]) -> float:
+    """Return the CER of a model folder on the validation set, decoded into ``out``."""
+    run(model, manifest, out, ngpu, conf)
+    cer = total(score_hypotheses(read_manifest(manifest), DecodeFolder(out).hypotheses, Request())).cer
     if cer is None:
         raise RecipeError(f"{manifest}: the validation set has no reference characters, so no CER to choose by")
     return cer
@@ -89,14 +67,15 @@ def greedy(alone: Sequence[float], cer_of: Callable[[list[int]], float]) -> tupl
         alone: the CER of each run by itself.
         cer_of: the CER of the mean of these runs. Of equals the one given first is the better run.
     """
-    order = sorted(range(len(alone)), key=lambda index: alone[index])
-    chosen, best = [order[0]], alone[order[0]]
-    attempts: list[dict[str, Any]] = [{"runs": list(chosen), "cer": best, "kept": True}]
-    for index in order[1:]:
-        cer = cer_of([*chosen, index])
-        attempts.append({"runs": [*chosen, index], "cer": cer, "kept": cer <= best})
+    first, *others = sorted(range(len(alone)), key=lambda index: alone[index])
+    chosen, best = [first], alone[first]
+    attempts: list[dict[str, Any]] = [{"runs": chosen, "cer": best, "kept": True}]
+    for index in others:
+        runs = [*chosen, index]
+        cer = cer_of(runs)
+        attempts.append({"runs": runs, "cer": cer, "kept": cer <= best})
         if cer <= best:
-            chosen, best = [*chosen, index], cer
+            chosen, best = runs, cer
     return chosen, attempts
 
 
@@ -123,58 +102,59 @@ def prepare(exps: Sequence[Path], out: Path) -> None:
 
 def merge_runs(exps: Sequence[Path], out: Path, how: str, ngpu: int) -> dict[str, Any]:
     """Write ``out``: model.pt.avgN, avg.json, model/; return avg.json's content. RecipeError as ``check_together``."""
-    blocks, merged = model_blocks(check_together(exps)[0]["settings"]), averages(exps)
+    blocks = model_blocks(check_together(exps)[0]["settings"])
+    names, averages = [exp.name for exp in exps], [read_average(exp) for exp in exps]
+    models = [RunFolder(exp).model / "model.pt" for exp in exps]
+    for model in models:
+        if not model.is_file() or not model.with_name("config.yaml").is_file():
+            raise RecipeError(f"{model.parent}: model.pt or config.yaml is not there; run stage 4 of this run again")
     prepare(exps, out)
     sweep(out)
     chosen, attempts, alone = list(range(len(exps))), [], [None] * len(exps)
     if how == "greedy":
-        chosen, attempts, alone = _choose(exps, [path for path, _ in merged], out, blocks, ngpu)
-    name = f"model.pt.avg{len(chosen)}"
-    paths, averaged = zip(*(merged[index] for index in chosen), strict=True)
-    digest, digests = write_mean(paths, out / name, written=[average["sha256"] for average in averaged])
+        chosen, attempts, alone = _choose(names, models, out, blocks, ngpu)
+    file = f"model.pt.avg{len(chosen)}"
+    written = [averages[index]["sha256"] for index in chosen]
+    digest, _ = write_mean([models[index] for index in chosen], out / file, written=written)
     record = {
-        "file": name,
+        "file": file,
         "sha256": digest,
         "how": how,
         "ranked_by": "validation CER" if how == "greedy" else None,
         "checkpoints": [
-            {"file": f"{exps[index].name}/{merged[index][1]['file']}", "value": alone[index], "sha256": sha256}
-            for index, sha256 in zip(chosen, digests, strict=True)
+            {"file": f"{names[index]}/{averages[index]['file']}", "value": alone[index], "sha256": sha256}
+            for index, sha256 in zip(chosen, written, strict=True)
         ],
-        "runs": [exp.name for exp in exps],
+        "runs": names,
         "attempts": attempts,
     }
-    lineage.write(out, [lineage.read(RunFolder(exp).model, exp.name) for exp in exps], [exp.name for exp in exps], [])
-    package(out, out / name, RunFolder(out).model, blocks)
-    remove_other_averages(out, name)
+    lineage.write(out, [lineage.read(model.parent, name) for model, name in zip(models, names, strict=True)], names, [])
+    package(out, out / file, RunFolder(out).model, blocks)
+    remove_other_averages(out, file)
     write_average(out, record)
-    names = ", ".join(exps[index].name for index in chosen)
-    print(f"merged {len(chosen)} of {len(exps)} runs ({names}) -> {out / name}, model/")
+    merged = ", ".join(names[index] for index in chosen)
+    print(f"merged {len(chosen)} of {len(exps)} runs ({merged}) -> {out / file}, model/")
     return record
 
 
 def _choose(
-    exps: Sequence[Path], paths: Sequence[Path], out: Path, blocks: dict[str, Any], ngpu: int
+    names: Sequence[str], models: Sequence[Path], out: Path, blocks: dict[str, Any], ngpu: int
 ) -> tuple[list[int], list[dict[str, Any]], list[float]]:
     """Return the greedy choice by decoding: indices, attempts with the runs' names, each run's own validation CER."""
     manifest, trial = RunFolder(out).manifests / "val.jsonl", out / TRIAL
-    shutil.rmtree(trial, ignore_errors=True)  # of a merge that was killed
-    seconds = read_decode_settings(exps[0]).decode_conf.batch_seconds
+    conf = read_decode_settings(out)
 
     def cer_of(indices: list[int]) -> float:
-        model = RunFolder(exps[indices[0]]).model
-        if len(indices) > 1:
-            model = trial / "model"
-            write_mean([paths[index] for index in indices], trial / "mean.pt")
-            package(out, trial / "mean.pt", model, blocks)
-        cer = validation_cer(model, manifest, ngpu, seconds)
-        print(f"{' + '.join(exps[index].name for index in indices)}: validation CER {100 * cer:.2f} %", flush=True)
+        shutil.rmtree(trial, ignore_errors=True)
+        write_mean([models[index] for index in indices], trial / "mean.pt")
+        package(out, trial / "mean.pt", trial / "model", blocks)
+        cer = validation_cer(trial / "model", manifest, trial / "validation", ngpu, conf)
+        print(f"{' + '.join(names[index] for index in indices)}: validation CER {100 * cer:.2f} %", flush=True)
         return cer
 
     try:
-        alone = [cer_of([index]) for index in range(len(exps))]
+        alone = [cer_of([index]) for index in range(len(names))]
         chosen, attempts = greedy(alone, cer_of)
     finally:
         shutil.rmtree(trial, ignore_errors=True)
-    named = [{**attempt, "runs": [exps[index].name for index in attempt["runs"]]} for attempt in attempts]
-    return chosen, named, alone
+    return chosen, [{**attempt, "runs": [names[index] for index in attempt["runs"]]} for attempt in attempts], alone

@@ -17,9 +17,7 @@ from asr.core.errors import UsageError
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m asr.config", description="Check a recipe's YAML, lay it out, or list its keys."
-    )
+    parser = argparse.ArgumentParser(prog="python -m asr.config", description="Check a YAML, or list its keys.")
     parser.add_argument("--conf", help="the YAML to read")
     parser.add_argument("--out", help="folder for the stages' files (default: only check)")
     parser.add_argument("--base", help="base model in place of the YAML's")

@@ -7,14 +7,12 @@ accumulation and precision stay in the YAML, and are handed to DeepSpeed from th
 from __future__ import annotations
 
 import importlib.util
-import json
-from pathlib import Path
 from typing import Any
 
 from asr.core.errors import RecipeError
+from asr.core.files import read_json
 
 FILES = "conf/deepspeed_zero1.json or conf/deepspeed_zero2.json"
-STAGES = (1, 2)
 # Blocks of DeepSpeed's that would fight with the recipe, and what to do instead.
 INSTEAD = {
     "optimizer": "the YAML's optim and optim_conf are used",
@@ -24,6 +22,8 @@ INSTEAD = {
     "torch_autocast": "set train_conf.use_bf16",
     "train_batch_size": "dataset_conf.batch_size counts frames",
     "train_micro_batch_size_per_gpu": "dataset_conf.batch_size counts frames",
+    "gradient_accumulation_steps": "raise dataset_conf.batch_size, or the number of GPUs",
+    "gradient_clipping": "set train_conf.grad_clip",
 }
 
 
@@ -49,18 +49,13 @@ def installed() -> None:
 
 def engine_config(train_conf: dict[str, Any], bf16: bool = False) -> dict[str, Any]:
     """Return ``deepspeed.initialize``'s configuration. RecipeError for a fault in the JSON, or one with the YAML."""
-    path = Path(train_conf["deepspeed_config"])
-    try:
-        conf = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise RecipeError(f"{path}: named by train_conf.deepspeed_config and not there; give {FILES}") from None
-    except ValueError as error:
-        raise RecipeError(f"{path}: not JSON: {error}") from None
+    path = train_conf["deepspeed_config"]
+    conf = read_json(path, f"train_conf.deepspeed_config names it; give {FILES}")
     for key, instead in INSTEAD.items():
         if key in conf:
             raise RecipeError(f"{path}: '{key}' is set by the recipe: {instead}; take it out")
     stage = conf.get("zero_optimization", {}).get("stage")
-    if stage not in STAGES:
+    if stage not in (1, 2):
         raise RecipeError(f"{path}: zero_optimization.stage is {stage}; it takes 1 or 2, which leave whole weights")
     ours = {
         "train_micro_batch_size_per_gpu": 1,  # DeepSpeed counts with it; the loader is ours
@@ -69,10 +64,6 @@ def engine_config(train_conf: dict[str, Any], bf16: bool = False) -> dict[str, A
         "zero_allow_untested_optimizer": True,
         "steps_per_print": None,
     }
-    for key in ("gradient_accumulation_steps", "gradient_clipping"):
-        if key in conf and conf[key] != ours[key]:
-            yaml_key = "grad_clip" if key == "gradient_clipping" else "accum_grad"
-            raise RecipeError(f"{path}: {key} {conf[key]} contradicts train_conf.{yaml_key} {ours[key]:g}; take it out")
     if bf16:
         ours["torch_autocast"] = {"enabled": True, "dtype": "bfloat16"}
     return {**conf, **ours}

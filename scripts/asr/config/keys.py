@@ -11,6 +11,7 @@ from pydantic.fields import FieldInfo
 
 from asr.config.load import section_of
 from asr.config.schema import Recipe, Section
+from asr.core.text_tables import text_table
 from asr.models import families
 
 Row = tuple[str, str, str, str]
@@ -55,9 +56,8 @@ def _default_of(name: str, field: FieldInfo) -> str:
     by_family = {kind.name: kind.decode_options.get(name) for kind in families.FAMILIES.values()}
     if name == "avg_keep_nbest_models_type":
         by_family = {kind.name: kind.rankings[0] for kind in families.FAMILIES.values()}
-    if any(by_family.values()):
-        return ", ".join(f"{_plain(value)} ({kind})" for kind, value in by_family.items() if value is not None)
-    return "unset" if field.default is None else _plain(field.default)
+    words = [f"{_plain(value)} ({kind})" for kind, value in by_family.items() if value is not None]
+    return ", ".join(words) or ("unset" if field.default is None else _plain(field.default))
 
 
 def rows(model: type[Section] = Recipe, prefix: str = "") -> Iterator[Row]:
@@ -72,9 +72,7 @@ def rows(model: type[Section] = Recipe, prefix: str = "") -> Iterator[Row]:
 
 def as_text() -> str:
     """Return the table with aligned columns."""
-    table = [HEAD, *rows()]
-    widths = [max(len(row[column]) for row in table) for column in range(3)]
-    return "\n".join("  ".join([*(f"{row[n]:<{widths[n]}}" for n in range(3)), row[3]]) for row in table)
+    return text_table(HEAD, list(rows()), left=range(4))
 
 
 def as_markdown() -> str:

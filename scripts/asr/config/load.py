@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -19,7 +19,7 @@ from asr.config.schema import Recipe, Section
 from asr.core.errors import RecipeError, UsageError, at
 
 KeyPath = tuple[str, ...]
-Lines = dict[KeyPath, int]
+Places = dict[KeyPath, int | str]  # where a value is from: the line of the YAML, or the override of the command line
 AnySection = TypeVar("AnySection", bound=Section)
 
 # The command line or the stages set these; in a YAML they would fight with it.
@@ -42,7 +42,7 @@ _Loader.add_implicit_resolver(
 )
 
 
-def _construct(node: yaml.Node, path: Path, prefix: KeyPath, lines: Lines) -> Any:
+def _construct(node: yaml.Node, path: Path, prefix: KeyPath, places: Places) -> Any:
     """Return a YAML node as plain values and note the line of every key. RecipeError for a duplicate key."""
     if not isinstance(node, yaml.MappingNode):
         try:
@@ -54,12 +54,12 @@ def _construct(node: yaml.Node, path: Path, prefix: KeyPath, lines: Lines) -> An
         key, line = str(key_node.value), key_node.start_mark.line + 1
         if key in result:
             raise RecipeError(f"{at(path, line)}: duplicate key '{'.'.join((*prefix, key))}'")
-        lines[(*prefix, key)] = line
-        result[key] = _construct(value_node, path, (*prefix, key), lines)
+        places[(*prefix, key)] = line
+        result[key] = _construct(value_node, path, (*prefix, key), places)
     return result
 
 
-def load_yaml(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Lines]:
+def load_yaml(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Places]:
     """Read a YAML mapping and the line of each key. RecipeError with file and line for what is not YAML."""
     path = Path(path)
     if not path.is_file():
@@ -74,8 +74,8 @@ def load_yaml(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Lines]:
         raise RecipeError(f"{path}: not UTF-8 text") from None
     if not isinstance(node, yaml.MappingNode):
         raise RecipeError(f"{path}: must hold 'key: value' lines")
-    lines: Lines = {}
-    return _construct(node, path, (), lines), lines
+    places: Places = {}
+    return _construct(node, path, (), places), places
 
 
 def section_of(annotation: Any) -> type[Section] | None:
@@ -84,55 +84,21 @@ def section_of(annotation: Any) -> type[Section] | None:
     return next((kind for kind in kinds if issubclass(kind, Section)), None)
 
 
-def key_names(model: type[Section], prefix: str = "") -> list[str]:
-    """Return the dotted names of all keys, sections before what is in them."""
-    names = []
+def key_names(model: type[Section], prefix: str = "") -> Iterator[str]:
+    """Yield the dotted names of all keys, sections before what is in them."""
     for name, field in model.model_fields.items():
-        names.append(prefix + name)
+        yield prefix + name
         if inner := section_of(field.annotation):
-            names += key_names(inner, f"{prefix}{name}.")
-    return names
+            yield from key_names(inner, f"{prefix}{name}.")
 
 
 def _did_you_mean(path: KeyPath, model: type[Section]) -> str:
     """Return '; did you mean …?' with the key that was most likely meant, or nothing."""
-    names = key_names(model)
+    names = list(key_names(model))
     by_leaf = {name.rpartition(".")[2]: name for name in names}
     close = difflib.get_close_matches(".".join(path), names, 1, 0.75)
     close = close or [by_leaf[leaf] for leaf in difflib.get_close_matches(path[-1], by_leaf, 1, 0.6)]
     return f"; did you mean '{close[0]}'?" if close else ""
-
-
-_TYPES = {
-    "int_type": "a whole number",
-    "float_type": "a number",
-    "bool_type": "true or false",
-    "string_type": "a word",
-    "list_type": "a list",
-}
-_BOUNDS = {
-    "greater_than_equal": ("at least", "ge"),
-    "less_than_equal": ("at most", "le"),
-    "greater_than": ("above", "gt"),
-}
-_SECTIONS = ("model_type", "dict_type", "dict_attributes_type")
-
-
-def _wrong_with_value(error: Any) -> str:
-    """Say in our words what pydantic finds wrong with a value."""
-    kind, value, context = error["type"], error["input"], error.get("ctx", {})
-    shown = str(value).lower() if isinstance(value, bool) else repr(value)
-    if kind in _TYPES:
-        return f"is {shown}, not {_TYPES[kind]}"
-    if kind in _BOUNDS:
-        words, bound = _BOUNDS[kind]
-        return f"is {value}; it must be {words} {context[bound]:g}"
-    if kind == "literal_error":
-        choices = context["expected"].replace("'", "").replace(" or ", ", ")
-        return f"is {shown}; it takes {choices.replace('True', 'true').replace('False', 'false')}"
-    if kind in _SECTIONS:
-        return f"is a section, it holds keys, not {value!r}"
-    return error["msg"]
 
 
 def _explain(error: Any, model: type[Section]) -> tuple[KeyPath, str]:
@@ -140,7 +106,7 @@ def _explain(error: Any, model: type[Section]) -> tuple[KeyPath, str]:
     # Behind the keys there may be an index into a list, and the member of a union that was tried.
     path = tuple(part for part in error["loc"] if part not in ("int", "float", "bool", "str"))
     key = path[: next((n for n, part in enumerate(path) if isinstance(part, int)), len(path))]
-    name = ".".join(key)
+    name, value = ".".join(key), error["input"]
     if error["type"] == "value_error":
         return (), str(error["ctx"]["error"])
     if error["type"] == "missing":
@@ -149,34 +115,31 @@ def _explain(error: Any, model: type[Section]) -> tuple[KeyPath, str]:
         if name in OWNED and model is Recipe:
             return key, f"'{name}' is set by the recipe: {OWNED[name]}"
         return key, f"unknown key '{name}'{_did_you_mean(key, model)}"
-    holds = "holds a value that " if len(path) > len(key) else ""
-    return key, f"'{name}' {holds}{_wrong_with_value(error)}"
+    shown = str(value).lower() if isinstance(value, bool) else repr(value)
+    holds = "holds a value that is" if len(path) > len(key) else "is"
+    return key, f"'{name}' {holds} {shown}; {error['msg'].replace('Input should', 'it must')}"
 
 
-def validate(
-    model: type[AnySection], values: Mapping[str, Any], conf: object, lines: Lines, words: Mapping[KeyPath, str]
-) -> AnySection:
-    """Return ``values`` as ``model`` has them.
+def validate(model: type[AnySection], values: Mapping[str, Any], conf: object, places: Places) -> AnySection:
+    """Return ``values``, read from the file ``conf``, as ``model`` has them.
 
-    ``conf`` is the file that they were read from, ``lines`` where in it each key is; ``words`` are the overrides of the
-    command line, by their keys. Raises UsageError for a fault in one of these, else RecipeError with file and line:
-    the first in the file; missing keys and checks across keys come last.
+    Raises UsageError for a fault in an override, else RecipeError with file and line: the first in the file; missing
+    keys and checks across keys come last.
     """
     try:
         return model.model_validate(values)
     except ValidationError as error:
         # Of a number that may be whole or not, the member that is not says it for both.
-        faults = [_explain(item, model) for item in error.errors() if item["loc"][-1:] != ("int",)]
-    ranked: list[tuple[tuple[int, int], RecipeError]] = []
+        faults = [_explain(entry, model) for entry in error.errors() if entry["loc"][-1:] != ("int",)]
+    located: list[tuple[int | str | None, str]] = []
     for key, text in faults:
-        while key and key not in lines and key not in words:
+        while key and key not in places:
             key = key[:-1]
-        if key in words:
-            ranked.append(((1, 0), UsageError(f"'{words[key]}': {text}")))
-        else:
-            line = lines.get(key)
-            ranked.append(((0, line) if line else (2, 0), RecipeError(f"{at(conf, line)}: {text}")))
-    raise min(ranked, key=lambda item: item[0])[1]
+        located.append((places.get(key), text))
+    place, text = min(located, key=lambda fault: (not isinstance(fault[0], int), fault[0] is None, fault[0] or 0))
+    if isinstance(place, str):
+        raise UsageError(f"'{place}': {text}")
+    raise RecipeError(f"{at(conf, place)}: {text}")
 
 
 def parse_override(word: str) -> tuple[KeyPath, Any]:
@@ -190,20 +153,19 @@ def parse_override(word: str) -> tuple[KeyPath, Any]:
         raise UsageError(f"'{word}': cannot read the value '{text}'") from None
 
 
-def _merge(values: dict[str, Any], word: str, lines: Lines, words: dict[KeyPath, str]) -> None:
-    """Put an override into ``values``, and into ``words`` in place of the lines that it replaces."""
+def _merge(values: dict[str, Any], word: str, places: Places) -> None:
+    """Put an override into ``values``, and in place of the lines that it replaces."""
     path, value = parse_override(word)
     here = values
     for depth, key in enumerate(path[:-1], 1):
         if not isinstance(here.get(key), dict):
             here[key] = {}
-            words[path[:depth]] = word
+            places[path[:depth]] = word
         here = here[key]
     here[path[-1]] = value
-    for places in (lines, words):
-        for old in [old for old in places if old[: len(path)] == path]:
-            del places[old]
-    words[path] = word
+    for old in [old for old in places if old[: len(path)] == path]:
+        del places[old]
+    places[path] = word
 
 
 def read_recipe(conf: str | os.PathLike[str], overrides: Sequence[str] = (), base: str | None = None) -> Recipe:
@@ -212,15 +174,12 @@ def read_recipe(conf: str | os.PathLike[str], overrides: Sequence[str] = (), bas
     Raises RecipeError with file and line for an unknown key (naming the nearest known one), a value of the wrong type,
     or a missing required key; UsageError for a bad override.
     """
-    values, lines = load_yaml(conf)
-    words: dict[KeyPath, str] = {}
+    values, places = load_yaml(conf)
     for word in overrides:
-        _merge(values, word, lines, words)
+        _merge(values, word, places)
     if base:
         values["base"] = base
-    for section in ("dataset_conf", "train_conf", "optim_conf"):  # so that their missing keys are named
-        values.setdefault(section, {})
-    return validate(Recipe, values, conf, lines, words)
+    return validate(Recipe, values, conf, places)
 
 
 def resolve(conf: str | os.PathLike[str], overrides: Sequence[str], base: str | None = None) -> dict[str, Any]:

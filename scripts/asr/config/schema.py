@@ -23,8 +23,13 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
+def option(default: Any, description: str) -> Any:
+    """Return a key with a default."""
+    return Field(default=default, description=description)
+
+
 def left_out(description: str) -> Any:
-    """A key without a default of ours: where the YAML does not give it, the stages' files do not have it either."""
+    """Return a key without a default of ours: where the YAML does not give it, the stages' files have it not either."""
     return Field(default=None, exclude_if=lambda value: value is None, description=description)
 
 
@@ -63,39 +68,37 @@ class OptimConf(Section):
 class SchedulerConf(Section):
     """Arguments of the schedule."""
 
-    warmup_steps: Positive = Field(default=25000, description="Steps over which the learning rate rises to its peak.")
+    warmup_steps: Positive = option(25000, "Steps over which the learning rate rises to its peak.")
 
 
 class DataConf(Section):
     """What stage 1 accepts."""
 
-    max_unknown_characters: Share | None = Field(
-        default=None,
-        description="Share of a set's characters that the base model may lack; unset: stage 1's own limit.",
+    max_unknown_characters: Share | None = option(
+        None, "Share of a set's characters that the base model may lack; unset: stage 1's own limit."
     )
 
 
 class DatasetConf(Section):
     """Which clips are trained on, how they are varied and put into batches. Frames are of 10 ms."""
 
-    batch_sampler: Literal["ShuffledBatchSampler", "BatchSampler", "EspnetStyleBatchSampler"] = Field(
-        default="ShuffledBatchSampler",
-        description="The recipe's, with batches in a new order every epoch, or one of FunASR's.",
+    batch_sampler: Literal["ShuffledBatchSampler", "BatchSampler", "EspnetStyleBatchSampler"] = option(
+        "ShuffledBatchSampler", "The recipe's, with batches in a new order every epoch, or one of FunASR's."
     )
-    batch_type: Literal["token", "example", "length"] = Field(
-        default="token", description="What batch_size counts: padded frames (token), or clips (example)."
+    batch_type: Literal["token", "example", "length"] = option(
+        "token", "What batch_size counts: padded frames (token), or clips (example)."
     )
     batch_size: Count = Field(description="Size of a batch, in each process; memory grows with it.")
-    sort_size: Count | None = Field(default=None, description="Clips sorted together; unset: enough for 100 batches.")
-    data_split_num: Literal[1] = Field(default=1, description="Parts in which the manifest is read: all of it at once.")
-    num_workers: CountOrZero = Field(default=4, description="Processes that read audio and compute features.")
-    prefetch_factor: Count = Field(default=2, description="Batches that each of them prepares ahead.")
-    pin_memory: bool = Field(default=True, description="Page-locked memory for batches on their way to a GPU.")
-    max_source_length: Count | None = Field(default=None, description="Frames; longer clips are left out, by name.")
-    min_source_length: CountOrZero = Field(default=0, description="Frames; shorter clips are left out, by name.")
-    speed_perturb: list[Speed] | None = Field(default=None, description="Training clips' speeds, e.g. [0.9, 1.0, 1.1].")
-    tempo: list[Speed] | None = Field(default=None, description="Training clips' tempos, pitch unchanged.")
-    gain_db: Decibels | None = Field(default=0, description="Training clips' level is varied by up to ± this.")
+    sort_size: Count | None = option(None, "Clips sorted together; unset: enough for 100 batches.")
+    data_split_num: Literal[1] = option(1, "Parts in which the manifest is read: all of it at once.")
+    num_workers: CountOrZero = option(4, "Processes that read audio and compute features.")
+    prefetch_factor: Count = option(2, "Batches that each of them prepares ahead.")
+    pin_memory: bool = option(True, "Page-locked memory for batches on their way to a GPU.")
+    max_source_length: Count | None = option(None, "Frames; longer clips are left out, by name.")
+    min_source_length: CountOrZero = option(0, "Frames; shorter clips are left out, by name.")
+    speed_perturb: list[Speed] | None = option(None, "Training clips' speeds, e.g. [0.9, 1.0, 1.1].")
+    tempo: list[Speed] | None = option(None, "Training clips' tempos, pitch unchanged.")
+    gain_db: Decibels | None = option(0, "Training clips' level is varied by up to ± this.")
 
     @model_validator(mode="after")
     def _sort_for_funasr(self) -> DatasetConf:
@@ -109,27 +112,21 @@ class TrainConf(Section):
     """How long to train, and what is kept of it."""
 
     max_epoch: Count = Field(description="Epochs to train.")
-    log_interval: Count = Field(default=50, description="Steps between lines of progress.")
-    resume: bool = Field(default=True, description="Resume from the newest checkpoint when the run is started again.")
-    validate_interval: Count = Field(default=5000, description="Steps between validations, beside each epoch's end.")
-    save_checkpoint_interval: Count = Field(
-        default=5000, description="Steps between checkpoints: what a kill can cost."
-    )
-    keep_nbest_models: Count = Field(default=10, description="Checkpoints kept on disk, the best of the ranking.")
-    avg_nbest_model: Count = Field(default=10, description="How many of them stage 4 averages.")
-    avg_keep_nbest_models_type: Ranking | None = Field(default=None, description="What checkpoints are ranked by.")
-    early_stopping_patience: CountOrZero = Field(
-        default=0, description="Stop after so many epochs without a better one."
-    )
-    accum_grad: Count = Field(default=1, description="Batches whose gradients make one update.")
-    grad_clip: NotNegative = Field(default=10.0, description="Largest norm of the gradient; 0: no clipping.")
-    use_bf16: Literal[True, False, "auto"] = Field(
-        default=False, description="Compute in bfloat16; auto: if the GPU can."
-    )
-    quick_step: bool = Field(default=True, description="The recipe's training step; false is FunASR's own.")
-    use_deepspeed: bool = Field(default=False, description="DeepSpeed in place of DDP, with a sharded optimizer.")
-    deepspeed_config: str = Field(default="", description=f"DeepSpeed's JSON: {deepspeed.FILES}.")
-    find_unused_parameters: bool = Field(default=False, description="DDP's: some parts may get no gradient.")
+    log_interval: Count = option(50, "Steps between lines of progress.")
+    resume: bool = option(True, "Resume from the newest checkpoint when the run is started again.")
+    validate_interval: Count = option(5000, "Steps between validations, beside each epoch's end.")
+    save_checkpoint_interval: Count = option(5000, "Steps between checkpoints: what a kill can cost.")
+    keep_nbest_models: Count = option(10, "Checkpoints kept on disk, the best of the ranking.")
+    avg_nbest_model: Count = option(10, "How many of them stage 4 averages.")
+    avg_keep_nbest_models_type: Ranking | None = option(None, "What checkpoints are ranked by.")
+    early_stopping_patience: CountOrZero = option(0, "Stop after so many epochs without a better one.")
+    accum_grad: Count = option(1, "Batches whose gradients make one update.")
+    grad_clip: NotNegative = option(10.0, "Largest norm of the gradient; 0: no clipping.")
+    use_bf16: Literal[True, False, "auto"] = option(False, "Compute in bfloat16; auto: if the GPU can.")
+    quick_step: bool = option(True, "The recipe's training step; false is FunASR's own.")
+    use_deepspeed: bool = option(False, "DeepSpeed in place of DDP, with a sharded optimizer.")
+    deepspeed_config: str = option("", f"DeepSpeed's JSON: {deepspeed.FILES}.")
+    find_unused_parameters: bool = option(False, "DDP's: some parts may get no gradient.")
 
     @model_validator(mode="after")
     def _check(self) -> TrainConf:
@@ -154,9 +151,9 @@ class TrainConf(Section):
 class DecodeConf(Section):
     """How stages 2 and 5 decode; an option of one family is an error for another."""
 
-    batch_seconds: Positive = Field(default=60, description="Padded audio in a batch; changes speed, never the text.")
-    dither: NotNegative = Field(default=0, description="Noise in the filter bank; above 0 a clip's text may vary.")
-    cpu_processes: Count = Field(default=1, description="Processes that decode where there is no GPU; never the text.")
+    batch_seconds: Positive = option(60, "Padded audio in a batch; changes speed, never the text.")
+    dither: NotNegative = option(0, "Noise in the filter bank; above 0 a clip's text may vary.")
+    cpu_processes: Count = option(1, "Processes that decode where there is no GPU; never the text.")
     language: Literal["zh", "yue", "auto"] | None = left_out("Language that the model is told.")
     max_new_tokens: Count | None = left_out("Length at which a text is cut.")
     method: Literal["ctc", "attention", "joint"] | None = left_out("Greedy CTC, or beam search clip by clip.")
@@ -167,17 +164,17 @@ class DecodeConf(Section):
 class ReportConf(Section):
     """What is published."""
 
-    publish_columns: list[str] = Field(default=[], description="Columns of speakers.tsv whose groups are published.")
+    publish_columns: list[str] = option([], "Columns of speakers.tsv whose groups are published.")
 
 
 class LoraConf(Section):
     """Low-rank adapters; where the section is left out, the whole model is trained."""
 
-    rank: Count = Field(default=8, description="Columns of each adapter.")
-    alpha: Positive = Field(default=16, description="What an adapter adds is scaled by alpha / rank.")
-    dropout: Dropout = Field(default=0.05, description="Dropout of the adapters' inputs.")
-    targets: list[str] | None = Field(default=None, description="Linear layers to adapt; unset: the family's.")
-    also_train: list[str] | None = Field(default=None, description="Parts trained whole; unset: the family's.")
+    rank: Count = option(8, "Columns of each adapter.")
+    alpha: Positive = option(16, "What an adapter adds is scaled by alpha / rank.")
+    dropout: Dropout = option(0.05, "Dropout of the adapters' inputs.")
+    targets: list[str] | None = option(None, "Linear layers to adapt; unset: the family's.")
+    also_train: list[str] | None = option(None, "Parts trained whole; unset: the family's.")
 
 
 class Recipe(Section):
@@ -185,65 +182,50 @@ class Recipe(Section):
 
     base: str = Field(description="Base model: a ModelScope id or a folder.")
     family: str = Field(description=f"Kind of model: {FAMILIES}.")
-    from_scratch: bool = Field(default=False, description="Train from random weights; the base has none.")
-    ngpu: CountOrZero = Field(default=1, description="GPUs; 0 is the CPU.")
-    cpu_processes: Count = Field(default=1, description="Processes that train where there is no GPU.")
-    seed: CountOrZero = Field(default=0, description="Seed of batches, augmentation and dropout.")
-    max_unreadable: Share = Field(default=MAX_SHARE, description="Share of a set's clips that may be unreadable.")
-    freeze_param: list[str] = Field(default=[], description="Parts of the model that are not trained.")
-    enable_tf32: bool = Field(default=True, description="TF32 in matrix products on a GPU.")
-    cudnn_benchmark: bool = Field(default=False, description="Let cuDNN time its algorithms; not reproducible.")
-    optim: Literal["adam", "adamw", "sgd"] = Field(default="adam", description="Optimizer.")
+    from_scratch: bool = option(False, "Train from random weights; the base has none.")
+    ngpu: CountOrZero = option(1, "GPUs; 0 is the CPU.")
+    cpu_processes: Count = option(1, "Processes that train where there is no GPU.")
+    seed: CountOrZero = option(0, "Seed of batches, augmentation and dropout.")
+    max_unreadable: Share = option(MAX_SHARE, "Share of a set's clips that may be unreadable.")
+    freeze_param: list[str] = option([], "Parts of the model that are not trained.")
+    enable_tf32: bool = option(True, "TF32 in matrix products on a GPU.")
+    cudnn_benchmark: bool = option(False, "Let cuDNN time its algorithms; not reproducible.")
+    optim: Literal["adam", "adamw", "sgd"] = option("adam", "Optimizer.")
     optim_conf: OptimConf
-    scheduler: Literal["warmuplr"] = Field(default="warmuplr", description="Warm-up, then 1 / square root of the step.")
+    scheduler: Literal["warmuplr"] = option("warmuplr", "Warm-up, then 1 / square root of the step.")
     scheduler_conf: SchedulerConf = SchedulerConf()
     data_conf: DataConf = DataConf()
-    dataset: Literal["RecipeAudioDataset", "AudioDataset"] = Field(
-        default="RecipeAudioDataset", description="The recipe's dataset, or FunASR's, which varies no clip."
+    dataset: Literal["RecipeAudioDataset", "AudioDataset"] = option(
+        "RecipeAudioDataset", "The recipe's dataset, or FunASR's, which varies no clip."
     )
     dataset_conf: DatasetConf
     train_conf: TrainConf
     decode_conf: DecodeConf = DecodeConf()
     report_conf: ReportConf = ReportConf()
-    lora_conf: LoraConf | None = left_out("Low-rank adapters.")
-    model_conf: Block = Field(default={}, description="Settings of the base's model class.")
-    encoder_conf: Block = Field(default={}, description="… of its encoder.")
-    decoder_conf: Block = Field(default={}, description="… of its decoder.")
-    predictor_conf: Block = Field(default={}, description="… of its predictor (paraformer).")
-    specaug_conf: Block = Field(default={}, description="… of SpecAugment.")
-    frontend_conf: Block = Field(default={}, description="… of the filter bank.")
-    ctc_conf: Block = Field(default={}, description="… of its CTC head.")
-    audio_encoder_conf: Block = Field(default={}, description="… of its audio encoder (nano).")
-    audio_adaptor_conf: Block = Field(default={}, description="… of its adaptor (nano).")
-    llm_conf: Block = Field(default={}, description="… of its language model (nano).")
+    lora_conf: LoraConf = left_out("Low-rank adapters.")  # not None: an empty section would train the whole model
+    model_conf: Block = option({}, "Settings of the base's model class.")
+    encoder_conf: Block = option({}, "… of its encoder.")
+    decoder_conf: Block = option({}, "… of its decoder.")
+    predictor_conf: Block = option({}, "… of its predictor (paraformer).")
+    specaug_conf: Block = option({}, "… of SpecAugment.")
+    frontend_conf: Block = option({}, "… of the filter bank.")
+    ctc_conf: Block = option({}, "… of its CTC head.")
+    audio_encoder_conf: Block = option({}, "… of its audio encoder (nano).")
+    audio_adaptor_conf: Block = option({}, "… of its adaptor (nano).")
+    llm_conf: Block = option({}, "… of its language model (nano).")
 
     @field_validator("family")
     @classmethod
     def _check_family(cls, name: str) -> str:
         if name not in families.FAMILIES:
-            raise PydanticCustomError("choice", "is {name}; it takes {all}", {"name": repr(name), "all": FAMILIES})
+            raise PydanticCustomError("choice", "it takes {all}", {"all": FAMILIES})
         return name
-
-    @field_validator("freeze_param", mode="before")
-    @classmethod
-    def _split_names(cls, names: Any) -> Any:
-        """FunASR also takes several names as one word, with commas between them."""
-        return names.split(",") if isinstance(names, str) else names
-
-    @field_validator("lora_conf", mode="before")
-    @classmethod
-    def _refuse_empty(cls, value: Any) -> Any:
-        """``lora_conf:`` with nothing below it would train the whole model."""
-        if value is None:
-            raise PydanticCustomError("section", "is a section, it holds keys, not None")
-        return value
 
     @model_validator(mode="after")
     def _complete_from_family(self) -> Recipe:
         """The family's defaults, where the YAML gives none."""
-        family, train, lora = families.of(self.family), self.train_conf, self.lora_conf
-        if train.avg_keep_nbest_models_type is None:
-            train.avg_keep_nbest_models_type = family.rankings[0]  # type: ignore[assignment]
+        family, train = families.of(self.family), self.train_conf
+        train.avg_keep_nbest_models_type = train.avg_keep_nbest_models_type or family.rankings[0]  # type: ignore
         if (ranking := train.avg_keep_nbest_models_type) not in family.rankings:
             raise ValueError(
                 f"train_conf.avg_keep_nbest_models_type is {ranking}; {family.name} can be ranked by"
@@ -254,7 +236,7 @@ class Recipe(Section):
         except RecipeError as error:
             raise ValueError(str(error)) from None
         self.decode_conf = self.decode_conf.model_copy(update=family.options(decode))
-        if lora is not None:
+        if lora := self.lora_conf:
             lora.targets = list(family.lora_targets) if lora.targets is None else lora.targets
             lora.also_train = list(family.also_trained) if lora.also_train is None else lora.also_train
         return self
@@ -272,10 +254,8 @@ class Recipe(Section):
         family = families.of(self.family)
         for target in lora.targets if family.native_lora else ():
             if target not in family.lora_targets:
-                raise ValueError(
-                    f"lora_conf.targets: {family.name} has no projection '{target}'; it has"
-                    f" {', '.join(family.lora_targets)}"
-                )
+                has = ", ".join(family.lora_targets)
+                raise ValueError(f"lora_conf.targets: {family.name} has no projection '{target}'; it has {has}")
         return self
 
     @model_validator(mode="after")

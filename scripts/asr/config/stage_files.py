@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from asr.audio.unreadable import MAX_SHARE
-from asr.config.schema import BLOCKS, DecodeConf, Section, Share
+from asr.config.schema import BLOCKS, DecodeConf
 from asr.core.files import write_text
 from asr.core.made_by import RUN, claim
 from asr.core.run_folder import read_stage_file
@@ -24,24 +24,12 @@ STAGE_FILES: dict[str, tuple[str, ...]] = {
     "train": (
         *("family", "from_scratch", "cpu_processes", "seed", "freeze_param", "enable_tf32", "cudnn_benchmark"),
         *("optim", "optim_conf", "scheduler", "scheduler_conf", "dataset", "dataset_conf", "train_conf", "lora_conf"),
-        "max_unreadable",
-        *BLOCKS,
+        *("max_unreadable", *BLOCKS),
     ),
     "average": ("avg_nbest_model",),
     "decode": ("decode_conf", "max_unreadable"),
     "report": ("report_conf",),
 }
-
-
-class DecodeSettings(Section):
-    """conf/decode.yaml."""
-
-    decode_conf: DecodeConf = DecodeConf()
-    max_unreadable: Share = MAX_SHARE
-
-    def flat(self) -> dict[str, Any]:
-        """Return all settings side by side, options of other families left out."""
-        return {**self.decode_conf.model_dump(), "max_unreadable": self.max_unreadable}
 
 
 def stage_values(values: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -61,6 +49,8 @@ def write_stage_files(values: Mapping[str, Any], out: str | os.PathLike[str]) ->
             write_text(path, text)
 
 
-def read_decode_settings(exp: Path) -> DecodeSettings:
-    """Return exp/<tag>/conf/decode.yaml: what stages 2 and 5 decode by."""
-    return DecodeSettings.model_validate(read_stage_file(exp, "decode"))
+def read_decode_settings(exp: Path | None = None) -> dict[str, Any]:
+    """Return what stages 2 and 5 decode by, side by side: exp/<tag>/conf/decode.yaml, or without a run the defaults."""
+    values = read_stage_file(exp, "decode") if exp else {}
+    decode = {**DecodeConf().model_dump(), **values.get("decode_conf", {})}
+    return {**decode, "max_unreadable": values.get("max_unreadable", MAX_SHARE)}

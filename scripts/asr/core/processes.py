@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import multiprocessing
 import os
 import signal
-import subprocess
-import sys
 import threading
 from pathlib import Path
-from typing import Any
 
 PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 stop_asked = threading.Event()  # a signal has asked this process to stop
@@ -33,55 +29,6 @@ def become_child() -> None:
     die_with_parent()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-
-
-class ChildEndedError(Exception):
-    """A child process is gone; ``status`` is its exit status, or -n where signal n killed it."""
-
-    def __init__(self, status: int) -> None:
-        self.status = status
-        super().__init__(
-            f"ended with status {status}" if status >= 0 else f"was killed by {signal.Signals(-status).name}"
-        )
-
-
-class Child:
-    """A process that runs ``python -m MODULE FD``, where FD is its end of a pipe to this process.
-
-    It ends with this process, or by ``end``. multiprocessing.connection.wait takes children as it takes pipes.
-    """
-
-    def __init__(self, module: str) -> None:
-        self.pipe, theirs = multiprocessing.Pipe()
-        command = [sys.executable, "-m", module, str(theirs.fileno())]
-        self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], preexec_fn=become_child)
-        theirs.close()
-
-    def fileno(self) -> int:
-        """Return the pipe's file descriptor."""
-        return self.pipe.fileno()
-
-    def send(self, value: Any) -> None:
-        """Send a value; that the process is gone is noticed where it is received from."""
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            self.pipe.send(value)
-
-    def receive(self) -> Any:
-        """Return what the process has sent. ChildEndedError where it is gone."""
-        try:
-            return self.pipe.recv()
-        except (EOFError, ConnectionResetError):
-            raise ChildEndedError(self._process.wait()) from None
-
-    def wait(self) -> None:
-        """Wait for the process's end."""
-        self._process.wait()
-
-    def end(self) -> None:
-        """End the process."""
-        self.pipe.close()
-        self._process.kill()
-        self._process.wait()
 
 
 def children(parent: int) -> list[int]:

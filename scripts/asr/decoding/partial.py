@@ -1,16 +1,15 @@
 """The results of a decode that has not ended, so that the same command resumes it.
 
 OUT/hyp.partial: one JSON value a line. The first line is what the texts depend on, each other ``[key, text, digest]``,
-appended as it comes. One process writes it, whatever the number of shards. A line counts while its digest, of the first
-line, its key and its text, is right: a kill or a full disk can damage a line, and a person can edit one.
+appended as it comes. A line counts while its digest, of the first line, its key and its text, is right: a kill or a
+full disk can damage a line, and a person can edit one.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-import os
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from asr.core.run_folder import DecodeFolder
 
 
 class Partial(contextlib.AbstractContextManager["Partial"]):
-    """OUT/hyp.partial, open for appending by this process alone.
+    """OUT/hyp.partial, open for appending by this process alone. RecipeError where another has it.
 
     Args:
         out: the decode's folder; made where it is not there.
@@ -31,9 +30,6 @@ class Partial(contextlib.AbstractContextManager["Partial"]):
     Attributes:
         texts: {key: text} decoded so far.
         notes: lines for the user.
-
-    Raises:
-        RecipeError: another process decodes into ``out``.
     """
 
     def __init__(self, out: Path, inputs: dict[str, Any], keys: Collection[str]) -> None:
@@ -42,21 +38,21 @@ class Partial(contextlib.AbstractContextManager["Partial"]):
         self.texts: dict[str, str] = {}
         self.notes: list[str] = []
         self._header = json.dumps(inputs, ensure_ascii=False) + "\n"
-        self.path.touch()
-        self._stream = open(self.path, "r+", encoding="utf-8", errors="replace", newline="\n")  # noqa: SIM115 - kept open
+        self._stream = open(self.path, "a+", encoding="utf-8", errors="replace", newline="\n")  # noqa: SIM115 - kept open
         try:
             if why := lock(self._stream):
                 self.notes.append(f"note: {self.path} {why}: let no second decode write to this folder")
         except BlockingIOError:
             self._stream.close()
             raise RecipeError(f"{self.path}: another process decodes into this folder; wait for its end") from None
-        self._read(set(keys))
+        self._read(keys)
 
     def __exit__(self, *_: object) -> None:
         self._stream.close()
 
-    def _read(self, keys: set[str]) -> None:
+    def _read(self, keys: Collection[str]) -> None:
         """Read the results; where a line is not as it was written, write the file again without it."""
+        self._stream.seek(0)
         lines = self._stream.readlines()
         if lines and lines[0] != self._header:
             self.notes.append(f"{self.path}: of another model or other clips; thrown away")
@@ -69,30 +65,20 @@ class Partial(contextlib.AbstractContextManager["Partial"]):
             else:
                 wrong.append(f"{at(self.path, number)}: {key or 'the line'} is not as it was written; decoded again")
         self.notes += wrong[:3] + [f"{self.path}: and {len(wrong) - 3} lines more"] * (len(wrong) > 3)
-        self._stream.seek(0, os.SEEK_END)
         if wrong or not lines:
-            self._stream.seek(0)
-            self._stream.truncate()
+            self._stream.truncate(0)
             self._stream.write(self._header)
-            self._append(self.texts)
+            self.add(self.texts)
 
     def _line(self, key: str, text: str) -> str:
         digest = sha256_text(f"{self._header}{key}\n{text}", "surrogatepass")[:16]
         return json.dumps([key, text, digest], ensure_ascii=False) + "\n"
 
-    def _append(self, texts: dict[str, str]) -> None:
+    def add(self, texts: Mapping[str, str]) -> None:
+        """Keep {key: text}; they are in the file when this returns."""
         self._stream.writelines(self._line(key, text) for key, text in texts.items())
         self._stream.flush()
-
-    def add(self, keys: Iterable[str], texts: Iterable[str]) -> None:
-        """Keep a text for each key; they are in the file when this returns."""
-        results = dict(zip(keys, texts, strict=True))
-        self._append(results)
-        self.texts.update(results)
-
-    def remove(self) -> None:
-        """Remove the file: its results are whole elsewhere."""
-        self.path.unlink(missing_ok=True)
+        self.texts |= texts
 
 
 def _key_and_text(line: str) -> tuple[str, str]:

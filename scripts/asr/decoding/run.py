@@ -8,13 +8,12 @@ has no line, and is named in decode.json (asr.audio.unreadable).
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
-from asr.audio.unreadable import MAX_SHARE, Unread, Unreadable, command
-from asr.config.stage_files import DecodeSettings
+from asr.audio.unreadable import Unread, Unreadable, command
+from asr.config.stage_files import read_decode_settings
 from asr.core import kaldi_text
 from asr.core.digests import sha256_file
 from asr.core.errors import RecipeError
@@ -23,47 +22,28 @@ from asr.core.manifest import Utterance, read_manifest
 from asr.core.run_folder import DecodeFolder, RunFolder, rerun
 from asr.core.run_records import DecodeInputs, DecodeRecord, read_base, read_decode, write_decode
 from asr.decoding import shards
-from asr.decoding.batches import Decoder, Readers, batches, clips
+from asr.decoding.batches import Results, batches
 from asr.decoding.partial import Partial
-from asr.decoding.shards import Facts, Job, process_count
 from asr.models import families, lineage
 from asr.models.base_folder import digest
 from asr.progress.reporter import open_bar
 
-DEFAULTS = DecodeSettings().flat()
-NOTHING: Mapping[str, str] = MappingProxyType({})
+DEFAULTS = read_decode_settings()
 
 
-def decode(recogniser: Any, utterances: list[Utterance], batch_seconds: float) -> dict[str, str]:
-    """Return {key: text} for every utterance that can be read, in the manifest's order, decoded in this process.
-
-    Raises RecipeError when too many cannot be read or an id is left without a result: a crashed decode must never look
-    like a good one.
-    """
-    hypotheses: dict[str, str] = {}
-    unreadable = Unreadable("decoded", len(utterances), MAX_SHARE, print)
-    planned = list(batches(utterances, batch_seconds))
-    with open_bar(len(utterances), unit="clip") as bar, Readers(recogniser) as readers:
-        plan = [clips(batch) for batch in planned]
-        for number, texts in Decoder(recogniser).run(plan, range(len(plan)), readers):
-            hypotheses.update(readable(planned[number], texts, unreadable))
-            bar.update(len(texts))
-    return in_order(utterances, hypotheses, unreadable)
-
-
-def readable(batch: list[Utterance], texts: Sequence[str | Unread], unreadable: Unreadable) -> dict[str, str]:
+def readable(results: Results, unreadable: Unreadable) -> dict[str, str]:
     """Return {key: text} of a batch; its other clips are added to ``unreadable``."""
-    hypotheses = {}
-    for utterance, text in zip(batch, texts, strict=True):
+    for clip, text in results:
         if isinstance(text, Unread):
-            unreadable.add(utterance.key, utterance.source, text.why)
-        else:
-            hypotheses[utterance.key] = text
-    return hypotheses
+            unreadable.add(clip.key, clip.source, text.why)
+    return {clip.key: text for clip, text in results if isinstance(text, str)}
 
 
 def in_order(utterances: list[Utterance], hypotheses: dict[str, str], unreadable: Unreadable) -> dict[str, str]:
-    """Return ``hypotheses`` in the manifest's order. RecipeError where an id that can be read has no result."""
+    """Return ``hypotheses`` in the manifest's order. RecipeError where an id that can be read has no result.
+
+    A crashed decode must never look like a good one.
+    """
     asked = [utterance.key for utterance in utterances if utterance.key not in unreadable.found]
     missing = [key for key in asked if key not in hypotheses]
     if missing:
@@ -84,10 +64,12 @@ def fingerprint(model: Path, manifest: Path, conf: dict[str, Any], model_digest:
 
 def finished(out: Path, inputs: DecodeInputs) -> DecodeRecord | None:
     """Return OUT/decode.json where OUT/hyp.txt is whole and was made from these inputs, else None."""
-    hypotheses = DecodeFolder(out).hypotheses
     try:
         record = read_decode(out)
-        same = record and record["inputs"] == inputs and record["hyp_sha256"] == sha256_file(hypotheses)
+        same = record and (record["inputs"], record["hyp_sha256"]) == (
+            inputs,
+            sha256_file(DecodeFolder(out).hypotheses),
+        )
     except (RecipeError, OSError, KeyError):
         return None
     return record if same else None
@@ -107,22 +89,16 @@ def check_model(model: Path) -> None:
 
 
 def run(
-    model: Path,
-    manifest: Path,
-    out: Path,
-    ngpu: int,
-    conf: dict[str, Any],
-    skipped: Mapping[str, str] = NOTHING,
+    model: Path, manifest: Path, out: Path, ngpu: int, conf: dict[str, Any], skipped: Mapping[str, str] | None = None
 ) -> None:
     """Decode and write OUT/hyp.txt and OUT/decode.json, unless they are there and of the same inputs.
 
     Resumes what a decode that was stopped has left in OUT. ``skipped``: clips to treat as unreadable, and why.
     """
-    utterances, folder = read_manifest(manifest), DecodeFolder(out)
+    utterances, folder, skipped = read_manifest(manifest), DecodeFolder(out), skipped or {}
     check_model(model)
     inputs = fingerprint(model, manifest, conf)
-    files = (folder.hypotheses, folder.record, folder.partial, folder.fault)
-    claim(out, "decode", [path.name for path in files])
+    claim(out, "decode", [path.name for path in (folder.hypotheses, folder.record, folder.partial, folder.fault)])
     if not skipped and is_up_to_date(out, inputs):
         folder.partial.unlink(missing_ok=True)
         print(f"{folder.hypotheses}: of this model and these clips already; kept")
@@ -139,42 +115,33 @@ def run(
             done = f"{len(partial.texts)} of {len(utterances)} clips are decoded already"
             print(f"{partial.path}: {done}; resuming", flush=True)
         left = [utterance for utterance in asked if utterance.key not in partial.texts]
-        facts, processes = decode_left(left, model, ngpu, conf, partial, unreadable)
+        facts = decode_left(left, model, ngpu, conf, partial, unreadable)
         texts = in_order(utterances, partial.texts, unreadable)
-        record = {
-            "inputs": inputs,
-            "batch_seconds": conf["batch_seconds"],
-            "shards": processes,
-            "unreadable": unreadable.found,
-            "counts": families.of_folder(model).counts(texts.values()),
-            **measured(facts, asked, left),
-        }
-        write_results(out, utterances, texts, record)
-        partial.remove()
+        counts = families.of_folder(model).counts(texts.values())
+        record = {"inputs": inputs, "batch_seconds": conf["batch_seconds"], "unreadable": unreadable.found}
+        write_results(out, utterances, texts, {**record, "counts": counts, **measured(facts, asked, left)})
+        partial.path.unlink()
     print(f"{summary(facts, asked, left)} -> {folder.hypotheses}")
 
 
 def decode_left(
     left: list[Utterance], model: Path, ngpu: int, conf: dict[str, Any], partial: Partial, unreadable: Unreadable
-) -> tuple[Facts, int]:
-    """Decode the utterances that are left, into ``partial``; return what was measured, and the number of processes."""
-    if not left:
-        return Facts([], 0.0, 0.0), 0
-    planned = list(batches(left, conf["batch_seconds"]))
-    processes = process_count(ngpu, conf["cpu_processes"], len(planned))
+) -> dict[str, Any]:
+    """Decode the utterances that are left, into ``partial``; return decode.json's shards, device and seconds."""
+    plan = batches(left, conf["batch_seconds"])
     options = families.of_folder(model).options(conf)
-    job = Job(model, ngpu, conf["dither"], list(map(clips, planned)), processes, options)
+    job = {"folder": model, "ngpu": ngpu, "dither": conf["dither"], "options": options}
+    processes = shards.process_count(ngpu, conf["cpu_processes"], len(plan))
     with open_bar(len(left), unit="clip") as bar:
 
-        def keep(number: int, texts: Sequence[str | Unread]) -> None:
-            hypotheses = readable(planned[number], texts, unreadable)
-            partial.add(hypotheses.keys(), hypotheses.values())
-            bar.update(len(texts))
+        def keep(results: Results) -> None:
+            partial.add(readable(results, unreadable))
+            bar.update(len(results))
 
-        return shards.decode(job, partial.path.parent, keep), processes
+        return shards.decode(job, plan, processes, partial.path.parent, keep)
 
 
-def measured(facts: Facts, utterances: list[Utterance], left: list[Utterance]) -> dict[str, Any]:
+def measured(facts: dict[str, Any], utterances: list[Utterance], left: list[Utterance]) -> dict[str, Any]:
     """Return decode.json's figures. The seconds and the real-time factor are of the clips that this run decoded.
 
     real_time_factor: decode_seconds, wall time without loading and first clip, by the seconds of their audio.
@@ -184,23 +151,20 @@ def measured(facts: Facts, utterances: list[Utterance], left: list[Utterance]) -
         "audio_seconds": round(sum(utterance.duration for utterance in utterances), 2),
         "kept": len(utterances) - len(left),
         "decoded_audio_seconds": round(audio, 2),
-        "decode_seconds": round(facts.decode_seconds, 2),
-        "real_time_factor": round(facts.decode_seconds / audio, 6) if audio else None,
-        "load_seconds": round(facts.load_seconds, 2),
-        "warm_up_seconds": round(facts.warm_up_seconds, 2),
-        "device": ", ".join(facts.devices) or None,
+        "real_time_factor": round(facts["decode_seconds"] / audio, 6) if audio else None,
+        **{key: round(value, 2) if isinstance(value, float) else value for key, value in facts.items()},
     }
 
 
-def summary(facts: Facts, utterances: list[Utterance], left: list[Utterance]) -> str:
+def summary(facts: dict[str, Any], utterances: list[Utterance], left: list[Utterance]) -> str:
     """Return the last line: how many clips, how fast."""
     if not left:
         return f"{len(utterances)} clips, all decoded before"
-    audio, seconds = sum(utterance.duration for utterance in left), facts.decode_seconds
+    audio, seconds = sum(utterance.duration for utterance in left), facts["decode_seconds"]
     kept = f" ({len(utterances) - len(left)} more were decoded before)" if len(left) < len(utterances) else ""
     return (
         f"{len(left)} clips{kept}, {audio / 60:.1f} min of audio in {seconds:.1f} s"
-        f" ({audio / max(seconds, 1e-9):.0f} x real time), model loaded in {facts.load_seconds:.0f} s"
+        f" ({audio / max(seconds, 1e-9):.0f} x real time), model loaded in {facts['load_seconds']:.0f} s"
     )
 
 
@@ -223,6 +187,7 @@ def check_run(exp: Path, model: Path, manifest: Path, conf: dict[str, Any]) -> d
     RecipeError where the model, or one that it comes from, was trained on a clip of the manifest, and where the
     baseline that it is compared with is not of the same clips and options.
     """
+    check_model(model)
     if model.name == RunFolder(exp).base.name:
         base = read_base(exp)
         if not base.get("from_scratch"):

@@ -1,52 +1,30 @@
 """Decoding in several processes, one a GPU or, on the CPU, as many as asked for; each has a model of its own.
 
-All are sent the plan: every batch, longest first. When each has loaded its model and decoded a first clip, the clock
-starts, and they take batches from one queue, so that a slow one takes fewer. The first that fails ends all: what came
-until then is kept (asr.decoding.partial), and a failure is one line.
+They take batches from one queue, longest first. The first that fails ends all: what came until then is kept
+(asr.decoding.partial), and a failure is one line.
 """
 
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from multiprocessing.connection import wait
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from asr.audio.unreadable import Unread
 from asr.core.errors import RecipeError
 from asr.core.files import write_text
-from asr.core.processes import Child, ChildEndedError, cores
+from asr.core.processes import cores, die_with_parent
 from asr.core.run_folder import DecodeFolder
-from asr.decoding.batches import Clip
+from asr.decoding.batches import Clip, Decoder, Results
 
-Keep = Callable[[int, list[str | Unread]], None]  # is given a batch's number and its texts
-
-READERS = 4  # processes that read audio for a GPU, where there are as many cores
-
-
-class Job(NamedTuple):
-    """What to decode: a model folder, GPUs (0 for the CPU), dither, batches longest first, processes, options."""
-
-    model: Path
-    ngpu: int
-    dither: float
-    batches: Sequence[Sequence[Clip]]
-    shards: int
-    options: Mapping[str, Any] | None = None  # Family.options; None for its defaults
-
-
-@dataclass
-class Facts:
-    """Of a decode: devices, and wall seconds of the slowest load, the slowest first clip, and all batches."""
-
-    devices: list[str]
-    load_seconds: float
-    warm_up_seconds: float
-    decode_seconds: float = 0.0
+SECONDS = ("load_seconds", "warm_up_seconds", "decode_seconds")
+_own: dict[str, Any] = {}  # a decoding process's number, and once it has loaded its model, the decoder and its facts
 
 
 def process_count(ngpu: int, processes: int, count: int) -> int:
@@ -54,100 +32,97 @@ def process_count(ngpu: int, processes: int, count: int) -> int:
     return max(min(ngpu or processes, count), 1)
 
 
-@contextlib.contextmanager
-def _started(job: Job) -> Iterator[list[Child]]:
-    """Yield the processes, with the plan sent to each; none is left running."""
-    share = max(cores() // job.shards, 1)
-    plan = {**job._asdict(), "threads": share, "readers": min(READERS, max(share - 1, 1)) if job.ngpu else 0}
-    children: list[Child] = []
-    try:
-        for _ in range(job.shards):
-            children.append(Child("asr.decoding.worker"))
-        for number, child in enumerate(children):
-            child.send({**plan, "shard": number})
-        yield children
-    finally:
-        for child in children:
-            child.end()
+def decode(
+    job: dict[str, Any], plan: Sequence[Sequence[Clip]], processes: int, out: Path, keep: Callable[[Results], None]
+) -> dict[str, Any]:
+    """Decode every batch of the plan; return decode.json's shards, device and seconds, of the slowest process each.
 
+    Args:
+        job: model, ngpu, dither and options, as ``asr.models.loading.load`` takes them.
+        out: where a fault of the program leaves its traceback.
+        keep: is given the results of each batch as they come, in any order.
 
-def _ended(name: str, ended: ChildEndedError, ngpu: int) -> RecipeError:
-    why = str(ended)
-    if ended.status == -signal.SIGKILL:
-        why += f", most likely out of memory (lower decode_conf.batch_seconds{'' if ngpu else ' or --processes'})"
-    return RecipeError(f"{name} {why}; the same command resumes from what is done")
-
-
-def _receive(child: Child, children: list[Child], job: Job, out: Path) -> tuple[Any, ...]:
-    """Return the next message of a process. RecipeError where it has failed or is gone."""
-    try:
-        kind, *values = child.receive()
-    except ChildEndedError as ended:
-        raise _ended(f"decoding process {children.index(child) + 1} of {job.shards}", ended, job.ngpu) from None
-    if kind == "error":
-        raise RecipeError(values[0])
-    if kind == "fault":
-        fault = DecodeFolder(out).fault
-        write_text(fault, values[0])
-        last = values[0].strip().splitlines()[-1]
-        raise RecipeError(f"a decoding process failed ({last[:160]}); its traceback is in {fault}")
-    return tuple(values)
-
-
-def decode(job: Job, out: Path, keep: Keep) -> Facts:
-    """Decode every batch of the job; ``keep(number, texts)`` is called for each as it comes, in any order.
-
-    RecipeError, with all processes ended, where one fails or is killed. A fault of the program leaves its traceback in
-    ``out``.
+    RecipeError, with all processes ended, where one fails or is killed.
     """
-    DecodeFolder(out).fault.unlink(missing_ok=True)
-    with _started(job) as children:
-
-        def receive(child: Child) -> tuple[Any, ...]:
-            return _receive(child, children, job, out)
-
-        ready = [receive(child)[0] for child in _as_they_speak(children)]
-        devices = sorted({facts["device"] for facts in ready})
-        load_seconds, warm_up_seconds = (
-            max(facts[name] for facts in ready) for name in ("load_seconds", "warm_up_seconds")
-        )
-        began = time.perf_counter()
-        _decode(job, children, receive, keep)
-        seconds = time.perf_counter() - began
-        for child in children:
-            child.wait()
-    return Facts(devices, load_seconds, warm_up_seconds, seconds)
-
-
-def _as_they_speak(children: list[Child]) -> Iterator[Child]:
-    """Yield every process once, when it has sent something or is gone."""
-    waiting = list(children)
-    while waiting:
-        for child in wait(waiting):
-            waiting.remove(child)
-            yield child
+    fault = DecodeFolder(out).fault
+    fault.unlink(missing_ok=True)
+    context = multiprocessing.get_context("spawn")
+    slowest: dict[str, Any] = {"device": None, **dict.fromkeys(SECONDS, 0.0)}
+    with _leave_stopping_to_parent():
+        numbers = context.SimpleQueue()
+        for number in range(processes):
+            numbers.put(number)
+        pool = ProcessPoolExecutor(processes, context, _begin, (numbers,))
+        futures = [pool.submit(_decode, job, batch, processes) for batch in plan]
+    with pool:
+        try:
+            for future in as_completed(futures):
+                results, facts = _result(future, fault, job["ngpu"])
+                keep(results)
+                slowest |= facts | {key: max(slowest[key], facts[key]) for key in SECONDS}
+        except BaseException:
+            for child in multiprocessing.active_children():
+                child.kill()
+            raise
+    return {"shards": processes if plan else 0, **slowest}
 
 
-def _decode(
-    job: Job,
-    children: list[Child],
-    receive: Callable[[Child], tuple[Any, ...]],
-    keep: Keep,
-) -> None:
-    numbers = iter(range(len(job.batches)))
-    unanswered = dict.fromkeys(children, 0)
+def _result(future: Future, fault: Path, ngpu: int) -> tuple[Results, dict[str, Any]]:
+    """Return what ``_decode`` did. RecipeError where it failed; of a fault of the program the traceback is kept."""
+    try:
+        return future.result()
+    except RecipeError:
+        raise
+    except BrokenProcessPool:
+        lower = f"decode_conf.batch_seconds{'' if ngpu else ' or --processes'}"
+        raise RecipeError(
+            f"a decoding process was killed, most likely out of memory (lower {lower}); the same command resumes from"
+            " what is done"
+        ) from None
+    except Exception as error:
+        write_text(fault, "".join(traceback.format_exception(error)))
+        why = f"{type(error).__name__}: {error}".splitlines()[0][:160]
+        raise RecipeError(f"a decoding process failed ({why}); its traceback is in {fault}") from None
 
-    def ask(child: Child) -> None:
-        number = next(numbers, None)
-        unanswered[child] += number is not None
-        child.send(number)  # None: that was all
 
-    for _ in range((READERS if job.ngpu else 1) + 1):  # as many as a process reads ahead (Readers.depth), or more
-        for child in children:
-            ask(child)
-    while busy := [child for child in children if unanswered[child]]:
-        for child in wait(busy):
-            number, texts = receive(child)
-            unanswered[child] -= 1
-            keep(number, texts)
-            ask(child)
+@contextlib.contextmanager
+def _leave_stopping_to_parent() -> Iterator[None]:
+    """Let processes that are started here ignore Ctrl-C and a lost connection: this one ends them."""
+    handlers = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def _begin(numbers: Any) -> None:
+    """Let this process not outlive its parent; take a number."""
+    die_with_parent()
+    _own["number"] = numbers.get()
+
+
+def _decode(job: dict[str, Any], batch: Sequence[Clip], processes: int) -> tuple[Results, dict[str, Any]]:
+    """Return a batch's results, the device, and the seconds that this process has taken so far."""
+    if "decoder" not in _own:
+        _load(job, processes)
+    results = _own["decoder"].decode(batch)
+    return results, {**_own["facts"], "decode_seconds": time.perf_counter() - _own["ready"]}
+
+
+def _load(job: dict[str, Any], processes: int) -> None:
+    """Load the model. A second of quiet noise is timed apart: a GPU's libraries load and choose kernels in it."""
+    began = time.perf_counter()
+    import numpy as np
+    import torch
+
+    torch.set_num_threads(min(torch.get_num_threads(), max(cores() // processes, 1)))
+    from asr.models.loading import load
+
+    recogniser = load(**job, gpu=_own["number"])
+    loaded = time.perf_counter()
+    recogniser.transcribe([np.random.default_rng(0).normal(0, 0.01, 16000).astype("float32")])
+    _own["ready"] = time.perf_counter()
+    device = torch.cuda.get_device_name() if recogniser.device == "cuda" else "cpu"
+    _own["facts"] = {"device": device, "load_seconds": loaded - began, "warm_up_seconds": _own["ready"] - loaded}
+    _own["decoder"] = Decoder(recogniser, lambda line: print(line, flush=True))

@@ -65,7 +65,6 @@ def lines(recogniser: Any, name: str) -> Iterator[str]:
     import soundfile
 
     from asr.audio.reading import resampled
-    from asr.decoding.batches import Clip, Decoder
 
     if Path(name).is_dir():
         raise RecipeError(f"{name}: is a folder; name the files in it: {name.rstrip('/')}/*.wav")
@@ -84,16 +83,15 @@ def lines(recogniser: Any, name: str) -> Iterator[str]:
         if "max_new_tokens" in recogniser.options:
             most = max(recogniser.family.decode_options["max_new_tokens"], int((end - begin) * TOKENS_PER_SECOND))
             recogniser.options = {**recogniser.options, "max_new_tokens": most}
-        text = Decoder(recogniser).texts([Clip(name, end - begin)], *recogniser.features([samples]))[0]
+        text = recogniser.transcribe([samples])[0]
         yield f"{name}\t{text}" if last and not start else f"{name}\t{begin:.2f}-{end:.2f}\t{text}"
 
 
 def model_folder(given: Path) -> Path:
     """Return the model to use: ``given``, or the average of the run that it is. RecipeError where it is neither."""
-    run = RunFolder(given).base_record.is_file()
+    run, model = RunFolder(given).base_record.is_file(), RunFolder(given).model
     if (given / "config.yaml").is_file() and not run:
         return given
-    model = RunFolder(given).model
     if (model / "config.yaml").is_file():
         print(f"note: {given} is a run; its averaged model is used, {model}", file=sys.stderr)
         return model
