@@ -4,26 +4,22 @@ from __future__ import annotations
 
 import os
 import unicodedata
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple
 
 from asr.audio.clip import Cut
+from asr.core.manifest import Utterance
 from asr.core.names import UNKNOWN_SPEAKER as UNKNOWN_SPEAKER
 from asr.core.names import plain_name, visible
-from asr.preparation.problems import ERROR, NOTE, Problem
+from asr.preparation.problems import ERROR, NOTE, Problems
 
 UNREADABLE = "unreadable folder"  # a kind of problem
-OWN_SPLITS = {  # what the sets of a corpus that comes split are called, and which split each one is
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "dev": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-    "eval": "test",
-}
+# What the sets of a corpus that comes split are called, and which split each one is.
+OWN_SPLITS = dict.fromkeys(("train", "training"), "train")
+OWN_SPLITS |= dict.fromkeys(("val", "dev", "valid", "validation"), "val") | {"test": "test", "eval": "test"}
 
 
 class Clip(NamedTuple):
@@ -45,7 +41,7 @@ class Clip(NamedTuple):
 
 @dataclass
 class Part:
-    """What one part of a corpus holds: usable pairs so far (audio is not looked at yet), speakers, problems.
+    """One part of a corpus: a reader fills in ``clips``, and utterances.Reader makes ``utterances`` of them.
 
     ``name`` is a part of the recipe's own corpus, or empty; ``folder`` is where the part lies, ``root`` the corpus's
     own folder or file.
@@ -55,31 +51,87 @@ class Part:
     name: str
     folder: Path
     root: Path
-    speakers: list[str] = field(default_factory=list)
+    speakers: list[str] = field(default_factory=list)  # with or without a usable clip
     clips: list[Clip] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
+    problems: Problems = field(default_factory=Problems)
     faults: list[str] = field(default_factory=list)
+    utterances: list[Utterance] = field(default_factory=list)  # by speaker and key
+    to_convert: dict[str, Cut | None] = field(default_factory=dict)  # by key: clips to be made 16-kHz mono
+    floating: set[str] = field(default_factory=set)  # keys: clips that can hold samples that are no sound
+    own_split: dict[str, str] = field(default_factory=dict)  # by key, where the corpus says it
 
 
-def subfolders(folder: Path, problems: list[Problem] | None = None) -> list[Path]:
+@dataclass(frozen=True)
+class HomeCorpus:
+    """The corpus that a recipe is made for: its own layout, parts and default splits, which the recipe hands in.
+
+    Args:
+        name: what it is called in messages.
+        key: of statistics.json: whether the corpus that was prepared is this one.
+        default_splits: its parts, and the split file of each. Where parts meet, val and test are of the first.
+        read_parts: reads the named parts of a folder in the corpus's own layout; RecipeError where it is none.
+    """
+
+    name: str
+    key: str
+    default_splits: Mapping[str, Path]
+    read_parts: Callable[[Path, Sequence[str]], list[Part]]
+
+    @property
+    def evaluated(self) -> str:
+        """The part that val and test are made of, where several parts meet."""
+        return next(iter(self.default_splits))
+
+
+@dataclass
+class Corpus:
+    """The parts of a corpus; ``home`` is the recipe's own corpus, which this may be."""
+
+    parts: Sequence[Part]
+    home: HomeCorpus
+
+    @property
+    def root(self) -> Path:
+        """The corpus's own folder or file."""
+        return self.parts[0].root
+
+    @property
+    def evaluated(self) -> Part:
+        """The part that val and test are made of."""
+        return next((part for part in self.parts if part.name == self.home.evaluated), self.parts[0])
+
+    @property
+    def utterances(self) -> list[Utterance]:
+        """The usable utterances of all parts."""
+        return [item for part in self.parts for item in part.utterances]
+
+    @property
+    def own_split(self) -> dict[str, str]:
+        """The set of each utterance, by key, where the corpus comes as sets for train, val and test."""
+        return {key: name for part in self.parts for key, name in part.own_split.items()}
+
+
+def speakers_of(utterances: Iterable[Utterance]) -> set[str]:
+    """Return the speakers of ``utterances``."""
+    return {item.speaker for item in utterances}
+
+
+def subfolders(folder: Path, problems: Problems | None = None) -> list[Path]:
     """Return the folders in ``folder`` by name, hidden ones left out.
 
     With ``problems``, one that cannot be looked into (its permissions, a link to itself) is left out and put there.
     """
     found = []
     with os.scandir(folder) as entries:
-        for entry in sorted(entries, key=lambda entry: entry.name):
-            if entry.name.startswith("."):
-                continue
+        for entry in sorted(entries, key=attrgetter("name")):
             try:
-                if entry.is_dir():
+                if not entry.name.startswith(".") and entry.is_dir():
                     if problems is not None:
                         os.scandir(entry.path).close()
                     found.append(Path(entry.path))
             except OSError as error:
                 if problems is not None:
-                    detail = f"left out: {error.strerror}"
-                    problems.append(Problem(ERROR, UNREADABLE, entry.path, None, "", detail))
+                    problems.add(ERROR, UNREADABLE, entry.path, f"left out: {error.strerror}")
     return found
 
 
@@ -91,12 +143,12 @@ def absolute(path: str | os.PathLike[str]) -> Path:
     return Path(tidy)
 
 
-def tidy_name(problems: list[Problem], name: str, file: object, line: int | None = None) -> str:
+def tidy_name(problems: Problems, name: str, file: object, line: int | None = None) -> str:
     """Return ``name`` (an id, a speaker) in its plain form, with a note where it was another."""
     plain = plain_name(name)
     if plain != name:
         detail = f"{visible(name)} is taken for {plain}: without format characters, and in Unicode's NFC"
-        problems.append(Problem(NOTE, "invisible character in a name", str(file), line, plain, detail))
+        problems.add(NOTE, "invisible character in a name", file, detail, line, plain)
     return plain
 
 
@@ -106,15 +158,18 @@ def unsafe_name(name: str) -> str:
     Ids become file names and the first word of a line: an id that could lead out of a folder or out of its line is
     refused, wherever it comes from.
     """
-    if name.isascii() and name.isalnum():  # nearly all ids
-        return ""
     if not name:
         return "it is empty"
     if "/" in name or "\\" in name:
         return "it holds a slash"
     if ".." in name:
         return "it holds '..'"
-    for char in name:
+    return control_character(name)
+
+
+def control_character(text: str) -> str:
+    """Return what may not be in a line of a list: a control character, or half a character; "" where there is none."""
+    for char in "" if text.isprintable() else text:
         if unicodedata.category(char) in ("Cc", "Zl", "Zp"):
             return f"it holds the control character U+{ord(char):04X}"
         if unicodedata.category(char) == "Cs":
@@ -124,4 +179,4 @@ def unsafe_name(name: str) -> str:
 
 def unsafe_id(key: str) -> str:
     """Return why ``key`` may not be an utterance id: what ``unsafe_name`` refuses, and blanks."""
-    return "" if key.isascii() and key.isalnum() else unsafe_name(key) or "it holds a blank" * (key.split() != [key])
+    return unsafe_name(key) or ("" if key.split() == [key] else "it holds a blank")

@@ -29,9 +29,9 @@ def refuse_theirs(out: Path, corpus: Path) -> None:
                 " --data (--out) another folder"
             )
         refuse_others(folder, STAGE1)
-    for name in (*SPLITS, "lhotse"):  # folders that are replaced as a whole
-        there = os.listdir(out / name) if (out / name).is_dir() else ()
-        if theirs := sorted(file for file in there if not _IN_FOLDERS.fullmatch(file)):
+    for name in (*SPLITS, "lhotse"):
+        theirs = sorted(file.name for file in (out / name).glob("*") if not _IN_FOLDERS.fullmatch(file.name))
+        if theirs:
             raise RecipeError(f"{out / name / theirs[0]}: stage 1 has not made it, and replaces this folder; move it")
 
 
@@ -41,7 +41,7 @@ def audio_folder(out: Path) -> Path:
 
 
 def write_folder(out: Path, names: Sequence[str], fill: Callable[[Path], None]) -> bool:
-    """Let ``fill`` write ``names`` (files and folders) into an empty folder beside ``out``, then put it in its place.
+    """Let ``fill`` write ``names`` (files and folders of files) into an empty folder, then put them into ``out``.
 
     False where ``out`` holds the same already: then nothing in it is touched. Of ``names``, what ``fill`` does not
     write is removed from ``out`` as well. They are renamed in their order, with signals held back, so that only SIGKILL
@@ -54,33 +54,27 @@ def write_folder(out: Path, names: Sequence[str], fill: Callable[[Path], None]) 
         fill(staging)
         if not out.exists():
             os.rename(staging, out)
-        elif all(_same(staging / name, out / name) for name in names):
+            return True
+        new, old = _files(staging, names), _files(out, names)
+        if new == old and all(filecmp.cmp(staging / file, out / file, shallow=False) for file in new):
             return False
-        else:
-            with _signals_held():
-                for name in names:
-                    _replace(staging, out, name)
+        with _signals_held():
+            for file in new:
+                (out / file).parent.mkdir(exist_ok=True)
+                os.replace(staging / file, out / file)
+            for file in set(old) - set(new):
+                (out / file).unlink()
+                with contextlib.suppress(OSError):  # unless other files are in it
+                    (out / file).parent.rmdir()
         return True
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 
 
-def _same(one: Path, two: Path) -> bool:
-    """Return whether two files, or two folders of files, hold the same bytes; also where neither is there."""
-    if one.is_dir() and two.is_dir():
-        names = os.listdir(one)
-        return sorted(names) == sorted(os.listdir(two)) and all(_same(one / name, two / name) for name in names)
-    if one.is_file() and two.is_file():
-        return filecmp.cmp(one, two, shallow=False)
-    return not one.exists() and not two.exists()
-
-
-def _replace(staging: Path, out: Path, name: str) -> None:
-    new, old = staging / name, out / name
-    if old.is_dir() or (old.exists() and not new.exists()):
-        os.rename(old, staging / f".old.{name}")  # a folder is not replaced while it holds something
-    if new.exists():
-        os.replace(new, old)
+def _files(folder: Path, names: Sequence[str]) -> list[Path]:
+    """Return the files of ``names`` that there are, those in folders too, relative to ``folder``."""
+    paths = [path for name in names for path in (folder / name, *sorted((folder / name).glob("*")))]
+    return [path.relative_to(folder) for path in paths if path.is_file()]
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from asr.core.files import atomic_open
 from asr.preparation.corpus import Clip
-from asr.preparation.problems import NOTE, WARNING, Problem, tsv_field
+from asr.preparation.problems import NOTE, WARNING, Problems, tsv_field
 from asr.scoring.characters import TAG, spelt_out
 from asr.scoring.normalize import normalize, normalize_target
 
@@ -85,36 +85,36 @@ class TargetText:
     def __init__(self) -> None:
         self.rows: dict[Change, _Row] = {}
 
-    def target(self, clip: Clip, key: str, problems: list[Problem]) -> str:
+    def target(self, clip: Clip, key: str, problems: Problems) -> str:
         """Return the training target of ``clip``, "" where no word is left; ``problems`` gets what to know."""
         target = normalize_target(clip.text)
         written = unicodedata.normalize("NFKC", clip.text)
         for kind, pattern, advice in SUSPECT:
             if found := pattern.findall(written):
                 made = ", ".join(describe(Change(piece, normalize(piece))) for piece in dict.fromkeys(found))
-                problems.append(Problem(WARNING, kind, clip.file, clip.line, key, f"{made}: {advice}"))
+                problems.add(WARNING, kind, clip.file, f"{made}: {advice}", clip.line, key)
         if target and target != clip.text:
             self._remember(clip, key, changes(clip.text, target), problems)
         if _DIGIT.search(target):
             detail = f"{clip.text}: kept as they stand, though nobody can tell how they were read"
-            problems.append(Problem(WARNING, "digits in transcript", clip.file, clip.line, key, detail))
+            problems.add(WARNING, "digits in transcript", clip.file, detail, clip.line, key)
         return target
 
-    def _remember(self, clip: Clip, key: str, made: list[Change], problems: list[Problem]) -> None:
+    def _remember(self, clip: Clip, key: str, made: list[Change], problems: Problems) -> None:
         for change in dict.fromkeys(made):
             row = self.rows.setdefault(change, _Row(first=f"{os.path.basename(clip.file)}:{clip.line}"))
             row.occurrences += made.count(change)
             row.utterances += 1
         if _PUT_IN in made:
             detail = "a blank was put beside it in the target"
-            problems.append(Problem(NOTE, "Latin word without blanks", clip.file, clip.line, key, detail))
+            problems.add(NOTE, "Latin word without blanks", clip.file, detail, clip.line, key)
             made = [change for change in made if change != _PUT_IN]
             if not made:
                 return
         wide = any(change.old in _FULL_WIDTH for change in made)
         kind = "full-width letter or digit" if wide else "transcript normalised"
         detail = ", ".join(describe(change) for change in dict.fromkeys(made))
-        problems.append(Problem(NOTE, kind, clip.file, clip.line, key, detail))
+        problems.add(NOTE, kind, clip.file, detail, clip.line, key)
 
     def write(self, path: str | os.PathLike[str]) -> None:
         """Write the table, the most frequent change first; only its header where nothing was changed."""
