@@ -19,8 +19,8 @@ from typing import NamedTuple
 from asr.audio.headers import EXTENSIONS
 from asr.core.errors import RecipeError
 from asr.core.names import plain_name
-from asr.preparation.corpus import UNREADABLE, Clip, HomeCorpus, Part, absolute, subfolders, tidy_name, unsafe_name
-from asr.preparation.problems import ERROR, NOTE, WARNING, Problems
+from asr.preparation.corpus import Clip, HomeCorpus, Part, subfolders, tidy_name, unsafe_name
+from asr.preparation.problems import ERROR, NOTE, WARNING
 from cdsd_facts import PARTS, SPLIT_FILES
 from labels import Label, LabelFileError, read_label_file
 
@@ -30,7 +30,7 @@ _LABEL_FILE = re.compile(r"(.+?)[_-]label\.txt", re.IGNORECASE)  # speaker 20 of
 
 def find_part(corpus: str | os.PathLike[str], part: str) -> Path:
     """Return the folder of ``part`` (the one that holds Audio), also from one or two levels too high or too low."""
-    root = absolute(corpus)
+    root = Path(os.path.abspath(corpus))
     if not root.is_dir():
         there = "is not a folder" if root.exists() else "no such folder"
         raise RecipeError(f"{root}: {there}; --corpus must name CDSD's folder (the one that holds after_catting)")
@@ -42,10 +42,7 @@ def find_part(corpus: str | os.PathLike[str], part: str) -> Path:
         if corpora:
             return corpora[0]
     looked = f"looked for {LAYOUT.format(part=part)}, {part}/Audio and Audio, here and up to two levels up and down"
-    unread = Problems()
-    subfolders(root, unread)
-    but = "".join(f"; {problem.file} cannot be read" for problem in unread[:1])
-    raise RecipeError(f"{root}: no part {part} of CDSD; {looked}; there is: {_listing(root)}{but}")
+    raise RecipeError(f"{root}: no part {part} of CDSD; {looked}; there is: {_listing(root)}")
 
 
 def corpus_root(folder: Path) -> Path:
@@ -106,12 +103,8 @@ def read_part(folder: Path, name: str) -> Part:
     if audio is None or text is None:
         raise RecipeError(f"{folder}: no folder {'Text' if audio else 'Audio'}; there is: {_listing(folder)}")
     label_files = _label_files(part, text)
-    there = subfolders(audio, part.problems)
-    for problem in part.problems:
-        if problem.kind == UNREADABLE:  # nothing is known of this speaker's clips
-            label_files.pop(plain_name(os.path.basename(problem.file)), None)
     folders: dict[str, list[Path]] = {}  # two of them may look alike
-    for path in there:
+    for path in subfolders(audio):
         if _nameable(part, speaker := tidy_name(part.problems, path.name, path), path):
             folders.setdefault(speaker, []).append(path)
     if not folders:

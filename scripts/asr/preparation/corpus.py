@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import unicodedata
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,9 +12,10 @@ from asr.audio.clip import Cut
 from asr.core.manifest import Utterance
 from asr.core.names import UNKNOWN_SPEAKER as UNKNOWN_SPEAKER
 from asr.core.names import plain_name, visible
-from asr.preparation.problems import ERROR, NOTE, Problems
+from asr.preparation.problems import NOTE, Problems
 
-UNREADABLE = "unreadable folder"  # a kind of problem
+HALF_CHARACTER = re.compile("[\ud800-\udfff]")  # in names that are not UTF-8; JSON's escapes can make them too
+_CONTROL = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029]")
 # What the sets of a corpus that comes split are called, and which split each one is.
 OWN_SPLITS = dict.fromkeys(("train", "training"), "train")
 OWN_SPLITS |= dict.fromkeys(("val", "dev", "valid", "validation"), "val") | {"test": "test", "eval": "test"}
@@ -116,31 +115,9 @@ def speakers_of(utterances: Iterable[Utterance]) -> set[str]:
     return {item.speaker for item in utterances}
 
 
-def subfolders(folder: Path, problems: Problems | None = None) -> list[Path]:
-    """Return the folders in ``folder`` by name, hidden ones left out.
-
-    With ``problems``, one that cannot be looked into (its permissions, a link to itself) is left out and put there.
-    """
-    found = []
-    with os.scandir(folder) as entries:
-        for entry in sorted(entries, key=attrgetter("name")):
-            try:
-                if not entry.name.startswith(".") and entry.is_dir():
-                    if problems is not None:
-                        os.scandir(entry.path).close()
-                    found.append(Path(entry.path))
-            except OSError as error:
-                if problems is not None:
-                    problems.add(ERROR, UNREADABLE, entry.path, f"left out: {error.strerror}")
-    return found
-
-
-def absolute(path: str | os.PathLike[str]) -> Path:
-    """Return an absolute path with symlinks left as the user wrote them, so that paths stay those the user knows."""
-    tidy = os.path.abspath(path)  # collapses a/../b by the letter, which a symlinked `a` would make another folder
-    if os.path.exists(path) and not (os.path.exists(tidy) and os.path.samefile(path, tidy)):
-        return Path.cwd() / path
-    return Path(tidy)
+def subfolders(folder: Path) -> list[Path]:
+    """Return the folders in ``folder`` by name, hidden ones left out."""
+    return sorted(path for path in folder.iterdir() if not path.name.startswith(".") and path.is_dir())
 
 
 def tidy_name(problems: Problems, name: str, file: object, line: int | None = None) -> str:
@@ -169,12 +146,9 @@ def unsafe_name(name: str) -> str:
 
 def control_character(text: str) -> str:
     """Return what may not be in a line of a list: a control character, or half a character; "" where there is none."""
-    for char in "" if text.isprintable() else text:
-        if unicodedata.category(char) in ("Cc", "Zl", "Zp"):
-            return f"it holds the control character U+{ord(char):04X}"
-        if unicodedata.category(char) == "Cs":
-            return "it is not UTF-8"
-    return ""
+    if match := _CONTROL.search(text):
+        return f"it holds the control character U+{ord(match[0]):04X}"
+    return "it is not UTF-8" if HALF_CHARACTER.search(text) else ""
 
 
 def unsafe_id(key: str) -> str:

@@ -27,7 +27,9 @@ MANY_UNKNOWN = 0.01  # of a set's characters without a token: from here on it is
 OUTPUTS = (
     *("problems.tsv", "text_changes.tsv", "split.yaml"),
     *("statistics.json", "data_statistics.txt", "data_statistics.html"),
-    *(mark_of(STAGE1), "audio_elsewhere.txt", "lhotse", *SPLITS),
+    *(mark_of(STAGE1), "audio_elsewhere.txt"),
+    *(f"lhotse/{kind}_{name}.jsonl.gz" for kind in ("recordings", "supervisions") for name in SPLITS),
+    *(f"{name}/{file}" for name in SPLITS for file in ("wav.scp", "text", "utt2spk", "spk2utt")),
     *("val.jsonl", "test.jsonl", "train.jsonl"),
 )
 
@@ -132,7 +134,7 @@ def summary(prepared: Prepared, statistics: Mapping[str, Any], out: Path, writte
     blocks.append(_problems(prepared, f"each one is in {out}/problems.tsv"))
     if converted:
         blocks.append(f"converted audio (16 kHz, mono): {len(prepared.to_convert):,} clips in {out}_audio")
-    if kinds := len(prepared.texts.rows):
+    if kinds := len(prepared.texts.occurrences):
         blocks.append(f"transcripts: kinds of change made: {kinds}, counted in {out}/text_changes.tsv")
     made = "train, val and test .jsonl and Kaldi folders, data_statistics.txt and .html, statistics.json, problems.tsv"
     blocks.append(f"written to {out}: {made}, split.yaml" if written else f"unchanged: {out} is as it was")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import filecmp
 import os
-import re
 import shutil
 import signal
 from collections.abc import Callable, Iterator, Sequence
@@ -13,10 +12,6 @@ from pathlib import Path
 
 from asr.core.errors import RecipeError
 from asr.core.made_by import STAGE1, refuse_others
-from asr.preparation.splits.split_file import SPLITS
-
-# What stage 1 puts into train, val, test and lhotse.
-_IN_FOLDERS = re.compile(r"wav\.scp|text|utt2spk|spk2utt|(recordings|supervisions)_\w+\.jsonl\.gz|\..+\.tmp")
 
 
 def refuse_theirs(out: Path, corpus: Path) -> None:
@@ -29,10 +24,6 @@ def refuse_theirs(out: Path, corpus: Path) -> None:
                 " --data (--out) another folder"
             )
         refuse_others(folder, STAGE1)
-    for name in (*SPLITS, "lhotse"):
-        theirs = sorted(file.name for file in (out / name).glob("*") if not _IN_FOLDERS.fullmatch(file.name))
-        if theirs:
-            raise RecipeError(f"{out / name / theirs[0]}: stage 1 has not made it, and replaces this folder; move it")
 
 
 def audio_folder(out: Path) -> Path:
@@ -41,7 +32,7 @@ def audio_folder(out: Path) -> Path:
 
 
 def write_folder(out: Path, names: Sequence[str], fill: Callable[[Path], None]) -> bool:
-    """Let ``fill`` write ``names`` (files and folders of files) into an empty folder, then put them into ``out``.
+    """Let ``fill`` write the files ``names`` into an empty folder, then put them into ``out``, beside what is there.
 
     False where ``out`` holds the same already: then nothing in it is touched. Of ``names``, what ``fill`` does not
     write is removed from ``out`` as well. They are renamed in their order, with signals held back, so that only SIGKILL
@@ -55,26 +46,20 @@ def write_folder(out: Path, names: Sequence[str], fill: Callable[[Path], None]) 
         if not out.exists():
             os.rename(staging, out)
             return True
-        new, old = _files(staging, names), _files(out, names)
-        if new == old and all(filecmp.cmp(staging / file, out / file, shallow=False) for file in new):
+        new, old = ([name for name in names if (folder / name).is_file()] for folder in (staging, out))
+        if new == old and all(filecmp.cmp(staging / name, out / name, shallow=False) for name in new):
             return False
         with _signals_held():
-            for file in new:
-                (out / file).parent.mkdir(exist_ok=True)
-                os.replace(staging / file, out / file)
-            for file in set(old) - set(new):
-                (out / file).unlink()
+            for name in new:
+                (out / name).parent.mkdir(exist_ok=True)
+                os.replace(staging / name, out / name)
+            for name in set(old) - set(new):
+                (out / name).unlink()
                 with contextlib.suppress(OSError):  # unless other files are in it
-                    (out / file).parent.rmdir()
+                    (out / name).parent.rmdir()
         return True
     finally:
         shutil.rmtree(staging, ignore_errors=True)
-
-
-def _files(folder: Path, names: Sequence[str]) -> list[Path]:
-    """Return the files of ``names`` that there are, those in folders too, relative to ``folder``."""
-    paths = [path for name in names for path in (folder / name, *sorted((folder / name).glob("*")))]
-    return [path.relative_to(folder) for path in paths if path.is_file()]
 
 
 @contextlib.contextmanager

@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from asr.preparation.corpus import (
+    HALF_CHARACTER,
     OWN_SPLITS,
     Clip,
     Part,
-    absolute,
     control_character,
     tidy_name,
     unsafe_id,
@@ -26,7 +25,6 @@ from asr.preparation.problems import ERROR, NOTE, WARNING
 
 BOM = "\ufeff"
 Value = TypeVar("Value")
-_HALF_CHARACTER = re.compile("[\ud800-\udfff]")  # JSON's escapes can make them
 
 
 class RefusedError(Exception):
@@ -68,7 +66,7 @@ class Clips:
             self._add_duplicate(clip)
         elif not clip.text.strip():
             self._leave_out("empty transcript", clip, "no words")
-        elif _HALF_CHARACTER.search(clip.text):
+        elif HALF_CHARACTER.search(clip.text):
             self._leave_out("bad JSONL line", clip, f"half a character in {clip.text!r}")
         elif reason := unsafe_path(clip.audio):
             self._leave_out("bad source", clip, f"{clip.audio!r}: {reason}; rename the file")
@@ -177,12 +175,10 @@ def json_object(part: Part, path: Path, number: int, raw: bytes) -> dict[str, An
 
 def audio_path(text: str, folder: Path, working_directory: bool = True) -> str:
     """Return an absolute path. A relative one is from the working directory if it is there, else from ``folder``."""
-    if not os.path.isabs(text):
-        here = working_directory and "\0" not in text and os.path.exists(text)
-        text = os.path.join(folder, text) if not here else text
-    elif "/." not in text and "//" not in text:
-        return text  # spares a million look-ups on the disk
-    return str(absolute(text))
+    if os.path.isabs(text):
+        return text
+    here = working_directory and "\0" not in text and os.path.exists(text)
+    return os.path.abspath(text if here else os.path.join(folder, text))
 
 
 def unsafe_path(path: str) -> str:

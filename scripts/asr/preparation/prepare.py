@@ -139,7 +139,6 @@ def _split(options: Options, prepared: Prepared) -> None:
         kinds = [f"{kind} {count:,}" for (_, kind), count in count_kinds(problems).items()]
         main = ", ".join(kinds[:3]) or "no clip and no transcript"
         raise RecipeError(f"{corpus.parts[0].folder}: no usable utterance; {main}")
-    _refuse_duplicate_keys(corpus)
     prepared.split = choose_split(options.request, corpus)
     if corpus.evaluated.name == options.home.evaluated:
         counts = Counter(item.speaker for item in corpus.evaluated.utterances)
@@ -147,14 +146,6 @@ def _split(options: Options, prepared: Prepared) -> None:
     prepared.splits = assign(prepared.split, corpus, options.request, problems)
     list_same_audio(prepared.splits, prepared.to_convert, problems)
     prepared.unknown = _unknown(options, prepared)
-
-
-def _refuse_duplicate_keys(corpus: Corpus) -> None:
-    source_of: dict[str, str] = {}
-    for item in corpus.utterances:
-        if item.key in source_of:
-            raise RecipeError(f"{item.source}: duplicate key {item.key}, also of {source_of[item.key]}; rename one")
-        source_of[item.key] = item.source
 
 
 def _unknown(options: Options, prepared: Prepared) -> dict[str, float]:

@@ -131,25 +131,31 @@ def _hugging_face(folder: Path) -> Callable[[str], bool]:
     """Return what tells whether a language model's tokenizer, in a sub-folder, gives a character back as it was."""
     import tokenizers
 
-    files = [*sorted(folder.glob("*/tokenizer.json")), *sorted(folder.glob("*/merges.txt"))]
-    if not files:
+    if fast := sorted(folder.glob("*/tokenizer.json")):
+        model: Any = tokenizers.Tokenizer.from_file(str(fast[0]))
+    elif merges := sorted(folder.glob("*/merges.txt")):  # as the hub's older folders have it
+        model = tokenizers.ByteLevelBPETokenizer(str(merges[0].with_name("vocab.json")), str(merges[0]))
+    else:
         raise RecipeError(
             f"{folder}: no tokenizer.json and no merges.txt in a folder of it; fetch the base model again"
         )
-    if files[0].suffix == ".json":
-        model: Any = tokenizers.Tokenizer.from_file(str(files[0]))
-    else:
-        model = tokenizers.ByteLevelBPETokenizer(str(files[0].with_name("vocab.json")), str(files[0]))
     return functools.cache(lambda char: model.decode(model.encode(char).ids).strip() == char)
 
 
-def _tokens(path: Path) -> frozenset[str]:
+def _read(path: Path, what: str) -> str:
     try:
-        text = path.read_text(encoding="utf-8")
-        tokens = json.loads(text) if path.suffix == ".json" else text.split("\n")
+        return path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise RecipeError(f"{path}: no such token list") from None
-    except ValueError as error:
+        raise RecipeError(f"{path}: no such {what}; fetch the base model again, or name another") from None
+    except UnicodeDecodeError:
+        raise RecipeError(f"{path}: not a {what}: not UTF-8; fetch the base model again, or name another") from None
+
+
+def _tokens(path: Path) -> frozenset[str]:
+    text = _read(path, "token list")
+    try:
+        tokens = json.loads(text) if path.suffix == ".json" else text.split("\n")
+    except json.JSONDecodeError as error:
         raise RecipeError(f"{path}: not a token list: {error}") from None
     if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
         raise RecipeError(f"{path}: not a token list: a JSON list of strings is needed")
@@ -159,10 +165,5 @@ def _tokens(path: Path) -> frozenset[str]:
 
 
 def _seg_dict(path: Path) -> dict[str, tuple[str, ...]]:
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        raise RecipeError(f"{path}: no such seg_dict; fetch the base model again") from None
-    except UnicodeDecodeError:
-        raise RecipeError(f"{path}: not UTF-8; fetch the base model again") from None
+    lines = _read(path, "seg_dict").splitlines()
     return {words[0]: tuple(words[1:]) for words in map(str.split, lines) if words}

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import csv
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from asr.core.errors import RecipeError
 from asr.preparation.corpora import jsonl, kaldi, lhotse
-from asr.preparation.corpus import HomeCorpus, Part, absolute
+from asr.preparation.corpus import HomeCorpus, Part
 
 OTHER_LAYOUTS = (
     "a folder with wav.scp, text and utt2spk (Kaldi), with *.jsonl, or with lhotse's recordings and supervisions"
@@ -17,7 +18,7 @@ OTHER_LAYOUTS = (
 
 def open_corpus(path: Path, parts: Sequence[str], home: HomeCorpus) -> list[Part]:
     """Read the corpus at ``path``; ``parts`` matter where it is the home corpus, on disk or as lhotse prepares it."""
-    root = absolute(path)
+    root = Path(os.path.abspath(path))
     if "\n" in str(root) or "\r" in str(root):
         raise RecipeError(f"{str(root)!r}: the corpus's path holds a line break; move the corpus or link to it")
     # Stage 1 writes folders for Kaldi beside its manifests, which say more: of such a folder the manifests are read.

@@ -29,31 +29,31 @@ def choose_split(request: Request, corpus: Corpus) -> Split:
 
 def _asked_for(request: Request, corpus: Corpus) -> Split:
     argument, ratios, seed = request.argument, request.ratios, request.seed
-    if request.rule == "file":
-        return read_split(Path(argument), _named_speakers(corpus))
-    if request.rule == "own":
-        if own := _own(corpus):
-            return own
-        raise RecipeError(f"{corpus.root}: --split own: the corpus comes with no sets and no split.yaml of its own")
-    if request.rule == "default":
-        return _default(corpus)
-    if request.rule == "loso":
-        speakers = speakers_of(corpus.evaluated.utterances)
-        return _with_all_in_train(rules.loso_split(speakers, argument, ratios, seed), corpus)
-    if request.rule == "folds":
-        return _fold(request, corpus)
-    if request.rule == "speaker-dependent":
-        return rules.dependent_split(speakers_of(corpus.utterances), argument, ratios, seed)
-    return _seeded(request, corpus)
+    evaluated = speakers_of(corpus.evaluated.utterances)
+    match request.rule:
+        case "file":
+            return read_split(Path(argument), _named_speakers(corpus))
+        case "default":
+            return _default(corpus)
+        case "loso":
+            return _with_all_in_train(rules.loso_split(evaluated, argument, ratios, seed), corpus)
+        case "folds":
+            return _fold(request, corpus)
+        case "speaker-dependent":
+            return rules.dependent_split(speakers_of(corpus.utterances), argument, ratios, seed)
+        case "seeded":
+            return _seeded(request, corpus)
+    if own := _own(corpus):
+        return own
+    raise RecipeError(f"{corpus.root}: --split own: the corpus comes with no sets and no split.yaml of its own")
 
 
 def _suitable(request: Request, corpus: Corpus) -> Split:
     if own := _own(corpus):
         return own
-    lacking = _lacking(corpus)
+    lacking, file = _lacking(corpus), _default_file(corpus)
     if request.is_home or not lacking:
         return _default(corpus)
-    file = _default_file(corpus)
     if file and read_split(file, None).method == "speaker-dependent":
         speakers = speakers_of(corpus.evaluated.utterances)
         split = rules.dependent_split(speakers, "", request.ratios, request.seed)
@@ -110,14 +110,14 @@ def _lacking(corpus: Corpus, most: int = 4) -> str:
 
 
 def _seeded(request: Request, corpus: Corpus) -> Split:
-    part = corpus.evaluated
+    folder = corpus.parts[0].folder
+    if _named_speakers(corpus) == {UNKNOWN_SPEAKER}:
+        why = "nobody says who speaks, so there is no split by speaker; give --split speaker-dependent (by text)"
+        raise RecipeError(f"{folder}: {why}")
     try:
-        split = rules.seeded_split(speakers_of(part.utterances), request.ratios, request.seed)
+        split = rules.seeded_split(speakers_of(corpus.evaluated.utterances), request.ratios, request.seed)
     except RecipeError as error:
-        why = str(error)
-        if _named_speakers(corpus) == {UNKNOWN_SPEAKER}:
-            why = "nobody says who speaks, so there is no split by speaker; give --split speaker-dependent (by text)"
-        raise RecipeError(f"{corpus.parts[0].folder}: {why}") from None
+        raise RecipeError(f"{folder}: {error}") from None
     return _with_all_in_train(split, corpus)
 
 

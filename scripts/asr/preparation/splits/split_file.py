@@ -103,16 +103,23 @@ class _Document:
         """Return an error that names the line of ``node``."""
         return RecipeError(f"{at(self.path, node.start_mark.line + 1 if node else 1)}: {message}")
 
-    def require(self, name: str, valid: bool, message: str) -> None:
-        """RecipeError at the field ``name`` where it is not valid."""
+    def require(self, name: str, valid: object, message: str) -> None:
+        """RecipeError at the field ``name`` where it is there and not valid."""
         if name in self.fields and not valid:
-            raise self.error(self.fields[name], message)
+            raise self.error(self.fields[name], f"'{name}' {message}")
 
-    def word(self, name: str) -> str:
-        """Return a scalar's text, or "" where the key is not there."""
+    def word(self, name: str, pattern: str, takes: str) -> str:
+        """Return a scalar's text, "" where the key is not there. RecipeError where it does not match ``pattern``."""
         node = self.fields.get(name)
-        self.require(name, isinstance(node, yaml.ScalarNode), f"'{name}' must be one word or number")
-        return node.value if node else ""
+        word = node.value if isinstance(node, yaml.ScalarNode) else "a list" if node else ""
+        self.require(name, re.fullmatch(pattern, word), f"is {word}; it takes {takes}")
+        return word
+
+    def items(self, name: str, what: str) -> list[yaml.Node]:
+        """Return the nodes of a list, none where the key is not there."""
+        node = self.fields.get(name)
+        self.require(name, isinstance(node, yaml.SequenceNode), f"must be a list of {what}")
+        return node.value if node else []
 
 
 def read_split(path: Path, speakers: Collection[str] | None, origin: str = "file") -> Split:
@@ -122,21 +129,24 @@ def read_split(path: Path, speakers: Collection[str] | None, origin: str = "file
     naming file and line: a speaker that the corpus does not have, a duplicate speaker, a missing split, an unknown key.
     """
     document = _Document(path)
-    method = document.word("method") or METHODS[0]
-    document.require("method", method in METHODS, f"'method' is {method}; it takes {', '.join(METHODS)}")
+    method = document.word("method", "|".join(METHODS), ", ".join(METHODS)) or METHODS[0]
+    text_disjoint = document.word("text_disjoint", "true|false", "true, false")
+    seed, ratios = document.word("seed", "-?[0-9]+", "a whole number"), _ratios(document)
     dependent = method == "speaker-dependent"
-    document.require("speakers", dependent, "'speakers' goes with method: speaker-dependent only")
-    text_disjoint, seed = document.word("text_disjoint"), document.word("seed")
-    is_boolean = text_disjoint in ("true", "false")
-    document.require("text_disjoint", is_boolean, f"'text_disjoint' is {text_disjoint}, not true or false")
-    document.require("seed", bool(re.fullmatch("-?[0-9]+", seed)), f"'seed' is {seed}; it must be a whole number")
-    chosen = _same_everywhere(document, speakers) if dependent else _by_split(document, speakers, method == "own")
+    if dependent:
+        for name in SPLITS:
+            document.require(name, False, "does not go with method: speaker-dependent; list 'speakers', if any")
+        named = _speakers(document, "speakers", "speakers", speakers, {})
+        chosen = dict.fromkeys(SPLITS, tuple(sorted(named or speakers or ())))
+    else:
+        document.require("speakers", False, "goes with method: speaker-dependent only")
+        chosen = _by_split(document, speakers, method == "own")
     return Split(
         chosen,
         origin,
         str(path),
         seed=int(seed) if seed else DEFAULT_SEED if dependent else None,
-        ratios=_ratios(document) or (DEFAULT_RATIOS if dependent else None),
+        ratios=ratios or (DEFAULT_RATIOS if dependent else None),
         expected=_expected(document),
         method=method,
         text_disjoint=text_disjoint == "true",
@@ -144,11 +154,11 @@ def read_split(path: Path, speakers: Collection[str] | None, origin: str = "file
 
 
 def _ratios(document: _Document) -> tuple[float, ...] | None:
-    node = document.fields.get("ratios")
     try:
-        return None if node is None else parse_ratios(item.value for item in node.value)
-    except (AttributeError, TypeError, ValueError):
-        raise document.error(node, "'ratios' must be three numbers above 0: train, val, test") from None
+        return parse_ratios(node.value for node in document.items("ratios", "three numbers"))
+    except (TypeError, ValueError):
+        document.require("ratios", False, "must be three numbers above 0: train, val, test")
+        return None
 
 
 def parse_ratios(words: Iterable[str]) -> tuple[float, ...]:
@@ -157,16 +167,6 @@ def parse_ratios(words: Iterable[str]) -> tuple[float, ...]:
     if len(ratios) != len(SPLITS) or not all(0 < ratio < float("inf") for ratio in ratios):
         raise ValueError(ratios)
     return ratios
-
-
-def _same_everywhere(document: _Document, speakers: Collection[str] | None) -> dict[str, tuple[str, ...]]:
-    """Return the speakers of a speaker-dependent split: those under ``speakers``, else all."""
-    for name in SPLITS:
-        document.require(name, False, f"'{name}' does not go with method: speaker-dependent; list 'speakers', if any")
-    node = document.fields.get("speakers")
-    document.require("speakers", isinstance(node, yaml.SequenceNode), "'speakers' must be a list of speakers")
-    named = _speakers(document, "speakers", speakers, {}) if node else ()
-    return dict.fromkeys(SPLITS, tuple(sorted(named or speakers or ())))
 
 
 def _by_split(document: _Document, speakers: Collection[str] | None, may_share: bool) -> dict[str, tuple[str, ...]]:
@@ -178,23 +178,22 @@ def _by_split(document: _Document, speakers: Collection[str] | None, may_share: 
         if node is None:
             raise RecipeError(f"{document.path}: no '{name}' in it; a split file has train, val and test")
         if node.value == REST:
-            document.require(name, not rest, f"both {rest} and {name} are '{REST}'; only one of them can be")
+            if rest:
+                raise document.error(node, f"both {rest} and {name} are '{REST}'; only one of them can be")
             rest = name
-            continue
-        is_list = isinstance(node, yaml.SequenceNode)
-        document.require(name, is_list, f"'{name}' must be a list of speakers or {REST}")
-        chosen[name] = _speakers(document, name, speakers, {} if may_share else split_of)
+        else:
+            chosen[name] = _speakers(document, name, f"speakers or {REST}", speakers, {} if may_share else split_of)
     if rest:
         chosen[rest] = tuple(sorted(set(speakers or ()) - set(split_of)))
     return chosen
 
 
 def _speakers(
-    document: _Document, name: str, speakers: Collection[str] | None, split_of: dict[str, str]
+    document: _Document, name: str, what: str, speakers: Collection[str] | None, split_of: dict[str, str]
 ) -> tuple[str, ...]:
     """Return the speakers of a list; ``split_of`` holds those of the lists before it, and gets these too."""
     named = []
-    for node in document.fields[name].value:
+    for node in document.items(name, what):
         if not isinstance(node.value, str):
             raise document.error(node, f"'{name}' must be a plain list of speakers")
         speaker = plain_name(node.value)
@@ -211,8 +210,7 @@ def _speakers(
 
 def _expected(document: _Document) -> dict[str, int]:
     node = document.fields.get("expected")
-    is_mapping = isinstance(node, yaml.MappingNode)
-    document.require("expected", is_mapping, "'expected' maps speakers to their number of utterances")
+    document.require("expected", isinstance(node, yaml.MappingNode), "maps speakers to their number of utterances")
     for key, value in node.value if node else ():
         if not isinstance(value.value, str) or not value.value.isdecimal():
             raise document.error(key, f"expected utterances of speaker {key.value}: not a whole number")
