@@ -24,7 +24,6 @@ from asr.preparation.problems import ERROR, NOTE, WARNING
 from cdsd_facts import PARTS, SPLIT_FILES
 from labels import Label, LabelFileError, read_label_file
 
-LAYOUT = "after_catting/{part}/Audio"
 _LABEL_FILE = re.compile(r"(.+?)[_-]label\.txt", re.IGNORECASE)  # speaker 20 of 10h has a dash
 
 
@@ -41,7 +40,7 @@ def find_part(corpus: str | os.PathLike[str], part: str) -> Path:
             raise RecipeError(f"{root}: several corpora below it: {names}; give one of them as --corpus")
         if corpora:
             return corpora[0]
-    looked = f"looked for {LAYOUT.format(part=part)}, {part}/Audio and Audio, here and up to two levels up and down"
+    looked = f"looked for after_catting/{part}/Audio, {part}/Audio and Audio, here and up to two levels up and down"
     raise RecipeError(f"{root}: no part {part} of CDSD; {looked}; there is: {_listing(root)}")
 
 
@@ -53,7 +52,7 @@ def corpus_root(folder: Path) -> Path:
 
 def child(folder: Path, name: str) -> Path | None:
     """Return the subfolder called ``name`` in any case (some copies have text/ for Text/)."""
-    same = [entry for entry in _folders(folder) if entry.name.lower() == name]
+    same = [entry for entry in subfolders(folder) if entry.name.lower() == name]
     if len(same) > 1:
         raise RecipeError(f"{folder}: both {same[0].name}/ and {same[1].name}/ are there; keep one of them")
     return same[0] if same else None
@@ -67,15 +66,8 @@ def _candidates(root: Path, part: str) -> Iterator[list[Path]]:
         yield [folder.parent / part if folder.name in PARTS else folder]
     below = [root]
     for _ in range(2):
-        below = [inner for folder in below for inner in _folders(folder)]
+        below = [inner for folder in below for inner in subfolders(folder)]
         yield [folder / "after_catting" / part for folder in below] + [folder / part for folder in below]
-
-
-def _folders(folder: Path) -> list[Path]:
-    try:
-        return subfolders(folder)
-    except OSError:
-        return []
 
 
 def _listing(folder: Path, most: int = 8) -> str:
@@ -251,4 +243,4 @@ def _make_keys_unique(part: Part) -> None:
             part.clips[number] = clip._replace(key=key)
 
 
-CDSD = HomeCorpus("CDSD", "cdsd", SPLIT_FILES, read_parts)
+CDSD = HomeCorpus("CDSD", SPLIT_FILES, read_parts)

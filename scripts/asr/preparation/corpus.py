@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -65,14 +66,12 @@ class HomeCorpus:
     """The corpus that a recipe is made for: its own layout, parts and default splits, which the recipe hands in.
 
     Args:
-        name: what it is called in messages.
-        key: of statistics.json: whether the corpus that was prepared is this one.
+        name: what it is called in messages, and in lower case in statistics.json where the corpus is this one.
         default_splits: its parts, and the split file of each. Where parts meet, val and test are of the first.
         read_parts: reads the named parts of a folder in the corpus's own layout; RecipeError where it is none.
     """
 
     name: str
-    key: str
     default_splits: Mapping[str, Path]
     read_parts: Callable[[Path, Sequence[str]], list[Part]]
 
@@ -116,8 +115,9 @@ def speakers_of(utterances: Iterable[Utterance]) -> set[str]:
 
 
 def subfolders(folder: Path) -> list[Path]:
-    """Return the folders in ``folder`` by name, hidden ones left out."""
-    return sorted(path for path in folder.iterdir() if not path.name.startswith(".") and path.is_dir())
+    """Return the folders in ``folder`` by name, hidden ones left out; none where it is not there or cannot be read."""
+    paths = sorted(folder.glob("[!.]*")) if os.path.isdir(folder) else []
+    return [path for path in paths if os.path.isdir(path)]
 
 
 def tidy_name(problems: Problems, name: str, file: object, line: int | None = None) -> str:

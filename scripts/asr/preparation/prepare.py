@@ -107,7 +107,7 @@ def _about(options: Options, corpus: Corpus) -> dict[str, Any]:
         "name": root.stem if root.is_file() else root.name,
         "parts": [part.name for part in corpus.parts if part.name],
         "simulated": simulated,
-        options.home.key: options.request.is_home and not simulated,
+        options.home.name.lower(): options.request.is_home and not simulated,
     }
 
 

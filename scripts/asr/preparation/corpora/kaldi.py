@@ -25,7 +25,7 @@ from asr.core.manifest import Utterance
 from asr.core.names import plain_name
 from asr.preparation.corpus import OWN_SPLITS, Clip, Part, subfolders, tidy_name
 from asr.preparation.joining import Clips, RefusedError, Table, Value, audio_path, decoded, named_sets, unsafe_path
-from asr.preparation.problems import ERROR, NOTE
+from asr.preparation.problems import ERROR
 
 _ARCHIVE = re.compile(r"(ark|scp)[,:].*|.*:\d+")
 Place = tuple[str, Cut | None]  # an audio file, and which part of it where that is not all
@@ -33,12 +33,12 @@ Place = tuple[str, Cut | None]  # an audio file, and which part of it where that
 
 def is_kaldi(path: Path) -> bool:
     """Return whether ``path`` is a folder with a wav.scp, or with subfolders for train, val or test that have one."""
-    return (path / "wav.scp").is_file() or any(folder.name.lower() in OWN_SPLITS for folder in _sets(path))
+    return (path / "wav.scp").is_file() or any(name.lower() in OWN_SPLITS for name in _sets(path).values())
 
 
-def _sets(path: Path) -> list[Path]:
-    """Return the folders in ``path`` that have a wav.scp; a disk's lost+found, say, has none."""
-    return [folder for folder in subfolders(path) if os.path.isfile(folder / "wav.scp")] if path.is_dir() else []
+def _sets(path: Path) -> dict[Path, str]:
+    """Return {folder: name} of the folders in ``path`` that have a wav.scp; a disk's lost+found, say, has none."""
+    return {folder: folder.name for folder in subfolders(path) if os.path.isfile(folder / "wav.scp")}
 
 
 def read_kaldi(path: Path) -> Part:
@@ -50,12 +50,8 @@ def read_kaldi(path: Path) -> Part:
     clips = Clips(part)
     if (path / "wav.scp").is_file():
         _read_set(clips, path, "")
-        detail = f"not read: {path.name} has a wav.scp itself; give this folder as --corpus if it is meant"
-        for folder in _sets(path):
-            part.problems.add(NOTE, "other set", folder, detail)
     else:
-        sets = {folder: folder.name for folder in _sets(path)}
-        for folder, split in named_sets(part, sets, "other set"):
+        for folder, split in named_sets(part, _sets(path), "other set"):
             _read_set(clips, folder, split)
     return clips.finish()
 
