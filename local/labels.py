@@ -10,12 +10,12 @@ from typing import NamedTuple
 
 from asr.core.errors import RecipeError, at
 from asr.preparation.corpus import tidy_name, unsafe_id
-from asr.preparation.problems import ERROR, NOTE, WARNING, Problem
+from asr.preparation.problems import ERROR, NOTE, WARNING, Problems
 
 BOM = "\ufeff"
 # Something else than a blank between the id and the transcript; "S037T2，3E0…" is an id.
 _WRONG_SEPARATOR = re.compile("\\S+?([,，;；:：|])\\s*[\u2e80-\U0003ffff]")
-FIRST_HAN = "\u2e80"  # a short GBK word can be UTF-8 by chance, but not for characters from here on
+_HAN = re.compile("[\u2e80-\U0010ffff]")  # a short GBK word can be UTF-8 by chance, but not with these characters
 
 
 class LabelFileError(RecipeError):
@@ -35,7 +35,7 @@ class Label(NamedTuple):
     line: int
 
 
-def read_label_file(path: Path) -> tuple[list[Label], list[Problem]]:
+def read_label_file(path: Path) -> tuple[list[Label], Problems]:
     """Read one label file; a line without a transcript, or with an id that may not be one, becomes a Problem.
 
     Ids are in their plain form. An empty file, bytes that are neither UTF-8 nor GB18030, or most lines with something
@@ -45,73 +45,61 @@ def read_label_file(path: Path) -> tuple[list[Label], list[Problem]]:
         raw = path.read_bytes()
     except OSError as error:
         raise LabelFileError(path, None, f"cannot be read ({error.strerror})") from None
-    lines, problems = _decode(path, raw)
+    problems, labels = Problems(), []
+    lines = _decode(path, raw, problems)
+    if not "".join(lines).replace(BOM, "").strip():
+        raise LabelFileError(path, None, "the label file is empty; restore it, or move this speaker's folders away")
     _refuse_wrong_separator(path, lines)
-    labels: list[Label] = []
-    file, empty, marked = str(path), True, codecs.BOM_UTF8 in raw
     for number, line in enumerate(lines, 1):
-        if marked and BOM in line:
-            problems.append(Problem(NOTE, "byte-order mark", file, number, "", "removed"))
-            line = line.replace(BOM, " ")
-        utt, text = _parse(line)
+        if BOM in line:
+            problems.add(NOTE, "byte-order mark", path, "removed", number)
+        utt, text = [*line.replace(BOM, " ").split(None, 1), "", ""][:2]
         if not utt:
             continue
-        empty, utt = False, tidy_name(problems, utt, file, number)
+        utt = tidy_name(problems, utt, path, number)
         if reason := unsafe_id(utt):
-            problems.append(Problem(ERROR, "unsafe id", file, number, utt, f"refused: {reason}"))
+            problems.add(ERROR, "unsafe id", path, f"refused: {reason}", number, utt)
         elif text:
-            labels.append(Label(utt, text, file, number))
+            labels.append(Label(utt, text.rstrip(), str(path), number))
         else:
-            problems.append(Problem(ERROR, "empty transcript", file, number, utt, _why_empty(utt)))
-    if empty:
-        raise LabelFileError(path, None, "the label file is empty; restore it, or move this speaker's folders away")
+            no_blank = f"no blank in {utt!r}: expected '<utt> <transcript>'"
+            detail = no_blank if _WRONG_SEPARATOR.match(utt) else "no words after the id"
+            problems.add(ERROR, "empty transcript", path, detail, number, utt)
     return labels, problems
 
 
 def _refuse_wrong_separator(path: Path, lines: Sequence[str]) -> None:
-    matches = [(number, line, _WRONG_SEPARATOR.match(line)) for number, line in enumerate(lines, 1)]
-    wrong = [(number, line, match[1]) for number, line, match in matches if match]
+    matches = [(number, _WRONG_SEPARATOR.match(line)) for number, line in enumerate(lines, 1)]
+    wrong = [(number, match) for number, match in matches if match]
     if 2 * len(wrong) > sum(map(bool, map(str.strip, lines))):
-        number, line, separator = wrong[0]
+        number, match = wrong[0]
         raise LabelFileError(
             path,
             number,
-            f"{separator!r} stands between id and transcript in {len(wrong):,} lines, first {line.strip()!r}; expected"
-            f" '<utt> <transcript>': replace the first {separator!r} of each line by a blank",
+            f"{match[1]!r} stands between id and transcript in {len(wrong):,} lines, first {match.string.strip()!r};"
+            f" expected '<utt> <transcript>': replace the first {match[1]!r} of each line by a blank",
         )
 
 
-def _why_empty(utt: str) -> str:
-    if _WRONG_SEPARATOR.match(utt):
-        return f"no blank in {utt!r}: expected '<utt> <transcript>'"
-    return "no words after the id"
-
-
-def _parse(line: str) -> tuple[str, str]:
-    parts = line.split(None, 1)
-    return (parts[0], parts[1].rstrip()) if len(parts) == 2 else ("".join(parts), "")
-
-
-def _decode(path: Path, raw: bytes) -> tuple[list[str], list[Problem]]:
+def _decode(path: Path, raw: bytes, problems: Problems) -> list[str]:
     """Return lines as text: UTF-8, else GB18030 with a warning.
 
     GB18030 accepts almost any bytes, so a UTF-8 file with one damaged line would turn into nonsense as a whole. It is
     taken for GB18030 only where lines that are not UTF-8 outnumber those with Han characters in UTF-8.
     """
     if (whole := _text(raw, "utf-8")) is not None:
-        return re.split("\r\n|\r|\n", whole), []
+        return re.split("\r\n|\r|\n", whole)
     lines = raw.splitlines()
-    texts = [_text(line, "utf-8") for line in lines]  # a byte-order mark stays, to be told of
+    texts = [_text(line, "utf-8") for line in lines]
     bad = [number for number, text in enumerate(texts, 1) if text is None]
-    han = sum(text is not None and any(char >= FIRST_HAN for char in text) for text in texts)
-    if han >= len(bad):
+    if sum(bool(text and _HAN.search(text)) for text in texts) >= len(bad):
         raise LabelFileError(path, bad[0], "not UTF-8, while other lines of the file are; restore or correct it")
     decoded = [_text(line.removeprefix(codecs.BOM_UTF8), "gb18030") for line in lines]
     if None in decoded:
         number = decoded.index(None) + 1
         raise LabelFileError(path, number, "neither UTF-8 nor GB18030; save the label file as UTF-8")
-    detail = "read as GB18030 (GBK); save it as UTF-8 to be sure"
-    return decoded, [Problem(WARNING, "label file not UTF-8", str(path), None, "", detail)]
+    problems.add(WARNING, "label file not UTF-8", path, "read as GB18030 (GBK); save it as UTF-8 to be sure")
+    return [text for text in decoded if text is not None]
 
 
 def _text(line: bytes, encoding: str) -> str | None:

@@ -21,7 +21,7 @@ def read(tmp_path, text, speakers=SPEAKERS):
 
 def test_default_split_has_the_published_counts():
     counts = cdsd_tree.counts_1h()
-    default = rules.read_for(SPLIT_FILES["1h"], list(counts), "default")
+    default = split_file.read_split(SPLIT_FILES["1h"], list(counts), "default")
     assert default.speakers["val"] == ("07", "09", "15", "35")
     assert default.speakers["test"] == ("02", "08", "16", "18", "41")
     utterances = {name: sum(counts[speaker] for speaker in default.speakers[name]) for name in split_file.SPLITS}
@@ -32,8 +32,8 @@ def test_default_split_has_the_published_counts():
 def test_default_split_needs_all_of_its_speakers():
     names = sorted(cdsd_tree.counts_1h())
     with pytest.raises(RecipeError, match="the corpus has no speaker 44"):
-        rules.read_for(SPLIT_FILES["1h"], names[:-1])
-    assert rules.read_for(SPLIT_FILES["1h"], [*names, "45"]).of_speaker().get("45") is None
+        split_file.read_split(SPLIT_FILES["1h"], names[:-1])
+    assert split_file.read_split(SPLIT_FILES["1h"], [*names, "45"]).of_speaker().get("45") is None
 
 
 def test_unquoted_speakers_are_not_numbers(tmp_path):

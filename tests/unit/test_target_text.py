@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asr.preparation.corpus import Clip
+from asr.preparation.problems import Problems
 from asr.preparation.target_text import Change, TargetText, changes, describe
 from asr.scoring.normalize import normalize, normalize_target
 
@@ -65,7 +66,7 @@ BLANK = "a blank was put beside it in the target"
 
 
 def test_every_change_is_counted_and_located(tmp_path):
-    texts, problems = TargetText(), []
+    texts, problems = TargetText(), Problems()
     for line, text in enumerate(("你好", "Ａ，好，", "好，吧", "你 好", "1号"), 1):
         texts.target(clip(text, line), f"u{line}", problems)
     texts.write(tmp_path / "changes.tsv")
@@ -106,7 +107,7 @@ SUSPECT = {
 
 @pytest.mark.parametrize("text", SUSPECT)
 def test_what_was_hardly_said_is_a_warning_that_names_it(text):
-    problems = []
+    problems = Problems()
     TargetText().target(clip(text), "u1", problems)
     kind, detail = SUSPECT[text]
     (row,) = [item for item in problems if item.kind == kind]
@@ -116,13 +117,13 @@ def test_what_was_hardly_said_is_a_warning_that_names_it(text):
 
 @pytest.mark.parametrize("text", ["南安的天气", "《红楼梦》好看", "“你好”，他说", "他叫nancy"])
 def test_what_can_be_said_is_no_suspect(text):
-    problems = []
+    problems = Problems()
     TargetText().target(clip(text), "u1", problems)
     assert not [item for item in problems if item.severity == "warning"]
 
 
 def test_a_latin_word_has_one_target_and_is_listed_where_a_blank_was_put_beside_it(tmp_path):
-    texts, problems = TargetText(), []
+    texts, problems = TargetText(), Problems()
     written = ["请连接WiFi吧", "请连接 WiFi 吧", "请连接wifi"]
     assert [texts.target(clip(text, line), f"u{line}", problems) for line, text in enumerate(written, 1)] == [
         "请连接 wifi 吧",

@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import os
-import unicodedata
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 from asr.audio.clip import Cut
+from asr.core.manifest import Utterance
 from asr.core.names import UNKNOWN_SPEAKER as UNKNOWN_SPEAKER
 from asr.core.names import plain_name, visible
-from asr.preparation.problems import ERROR, NOTE, Problem
+from asr.preparation.problems import NOTE, Problems
 
-UNREADABLE = "unreadable folder"  # a kind of problem
-OWN_SPLITS = {  # what the sets of a corpus that comes split are called, and which split each one is
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "dev": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-    "eval": "test",
-}
+HALF_CHARACTER = re.compile("[\ud800-\udfff]")  # in names that are not UTF-8; JSON's escapes can make them too
+_CONTROL = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029]")
+# What the sets of a corpus that comes split are called, and which split each one is.
+OWN_SPLITS = dict.fromkeys(("train", "training"), "train")
+OWN_SPLITS |= dict.fromkeys(("val", "dev", "valid", "validation"), "val") | {"test": "test", "eval": "test"}
 
 
 class Clip(NamedTuple):
@@ -45,7 +41,7 @@ class Clip(NamedTuple):
 
 @dataclass
 class Part:
-    """What one part of a corpus holds: usable pairs so far (audio is not looked at yet), speakers, problems.
+    """One part of a corpus: a reader fills in ``clips``, and utterances.Reader makes ``utterances`` of them.
 
     ``name`` is a part of the recipe's own corpus, or empty; ``folder`` is where the part lies, ``root`` the corpus's
     own folder or file.
@@ -55,48 +51,81 @@ class Part:
     name: str
     folder: Path
     root: Path
-    speakers: list[str] = field(default_factory=list)
+    speakers: list[str] = field(default_factory=list)  # with or without a usable clip
     clips: list[Clip] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
+    problems: Problems = field(default_factory=Problems)
     faults: list[str] = field(default_factory=list)
+    utterances: list[Utterance] = field(default_factory=list)  # by speaker and key
+    to_convert: dict[str, Cut | None] = field(default_factory=dict)  # by key: clips to be made 16-kHz mono
+    floating: set[str] = field(default_factory=set)  # keys: clips that can hold samples that are no sound
+    own_split: dict[str, str] = field(default_factory=dict)  # by key, where the corpus says it
 
 
-def subfolders(folder: Path, problems: list[Problem] | None = None) -> list[Path]:
-    """Return the folders in ``folder`` by name, hidden ones left out.
+@dataclass(frozen=True)
+class HomeCorpus:
+    """The corpus that a recipe is made for: its own layout, parts and default splits, which the recipe hands in.
 
-    With ``problems``, one that cannot be looked into (its permissions, a link to itself) is left out and put there.
+    Args:
+        name: what it is called in messages, and in lower case in statistics.json where the corpus is this one.
+        default_splits: its parts, and the split file of each. Where parts meet, val and test are of the first.
+        read_parts: reads the named parts of a folder in the corpus's own layout; RecipeError where it is none.
     """
-    found = []
-    with os.scandir(folder) as entries:
-        for entry in sorted(entries, key=lambda entry: entry.name):
-            if entry.name.startswith("."):
-                continue
-            try:
-                if entry.is_dir():
-                    if problems is not None:
-                        os.scandir(entry.path).close()
-                    found.append(Path(entry.path))
-            except OSError as error:
-                if problems is not None:
-                    detail = f"left out: {error.strerror}"
-                    problems.append(Problem(ERROR, UNREADABLE, entry.path, None, "", detail))
-    return found
+
+    name: str
+    default_splits: Mapping[str, Path]
+    read_parts: Callable[[Path, Sequence[str]], list[Part]]
+
+    @property
+    def evaluated(self) -> str:
+        """The part that val and test are made of, where several parts meet."""
+        return next(iter(self.default_splits))
 
 
-def absolute(path: str | os.PathLike[str]) -> Path:
-    """Return an absolute path with symlinks left as the user wrote them, so that paths stay those the user knows."""
-    tidy = os.path.abspath(path)  # collapses a/../b by the letter, which a symlinked `a` would make another folder
-    if os.path.exists(path) and not (os.path.exists(tidy) and os.path.samefile(path, tidy)):
-        return Path.cwd() / path
-    return Path(tidy)
+@dataclass
+class Corpus:
+    """The parts of a corpus; ``home`` is the recipe's own corpus, which this may be."""
+
+    parts: Sequence[Part]
+    home: HomeCorpus
+
+    @property
+    def root(self) -> Path:
+        """The corpus's own folder or file."""
+        return self.parts[0].root
+
+    @property
+    def evaluated(self) -> Part:
+        """The part that val and test are made of."""
+        return next((part for part in self.parts if part.name == self.home.evaluated), self.parts[0])
+
+    @property
+    def utterances(self) -> list[Utterance]:
+        """The usable utterances of all parts."""
+        return [item for part in self.parts for item in part.utterances]
+
+    @property
+    def own_split(self) -> dict[str, str]:
+        """The set of each utterance, by key, where the corpus comes as sets for train, val and test."""
+        return {key: name for part in self.parts for key, name in part.own_split.items()}
 
 
-def tidy_name(problems: list[Problem], name: str, file: object, line: int | None = None) -> str:
+def speakers_of(utterances: Iterable[Utterance]) -> set[str]:
+    """Return the speakers of ``utterances``."""
+    return {item.speaker for item in utterances}
+
+
+def subfolders(folder: Path) -> list[Path]:
+    """Return the folders in ``folder`` by name, hidden ones left out; none where it is not there or cannot be read."""
+    paths = sorted(folder.glob("[!.]*")) if os.path.isdir(folder) else []
+    return [path for path in paths if os.path.isdir(path)]
+
+
+def tidy_name(problems: Problems, name: str, file: object, line: int | None = None) -> str:
     """Return ``name`` (an id, a speaker) in its plain form, with a note where it was another."""
     plain = plain_name(name)
     if plain != name:
         detail = f"{visible(name)} is taken for {plain}: without format characters, and in Unicode's NFC"
-        problems.append(Problem(NOTE, "invisible character in a name", str(file), line, plain, detail))
+        problems.add(NOTE, "invisible character in a name", file, detail, line, plain)
     return plain
 
 
@@ -106,22 +135,22 @@ def unsafe_name(name: str) -> str:
     Ids become file names and the first word of a line: an id that could lead out of a folder or out of its line is
     refused, wherever it comes from.
     """
-    if name.isascii() and name.isalnum():  # nearly all ids
-        return ""
     if not name:
         return "it is empty"
     if "/" in name or "\\" in name:
         return "it holds a slash"
     if ".." in name:
         return "it holds '..'"
-    for char in name:
-        if unicodedata.category(char) in ("Cc", "Zl", "Zp"):
-            return f"it holds the control character U+{ord(char):04X}"
-        if unicodedata.category(char) == "Cs":
-            return "it is not UTF-8"
-    return ""
+    return control_character(name)
+
+
+def control_character(text: str) -> str:
+    """Return what may not be in a line of a list: a control character, or half a character; "" where there is none."""
+    if match := _CONTROL.search(text):
+        return f"it holds the control character U+{ord(match[0]):04X}"
+    return "it is not UTF-8" if HALF_CHARACTER.search(text) else ""
 
 
 def unsafe_id(key: str) -> str:
     """Return why ``key`` may not be an utterance id: what ``unsafe_name`` refuses, and blanks."""
-    return "" if key.isascii() and key.isalnum() else unsafe_name(key) or "it holds a blank" * (key.split() != [key])
+    return unsafe_name(key) or ("" if key.split() == [key] else "it holds a blank")

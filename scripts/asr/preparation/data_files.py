@@ -4,67 +4,89 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from asr.core.files import write_json, write_text
 from asr.core.made_by import STAGE1, mark, mark_of
-from asr.core.manifest import write_manifest
+from asr.core.manifest import split_digest, write_manifest
 from asr.core.text_tables import text_table
-from asr.preparation.corpora import kaldi
-from asr.preparation.corpora import lhotse as lhotse_dir
+from asr.preparation.corpora.kaldi import write_kaldi
+from asr.preparation.corpora.lhotse import write_lhotse
 from asr.preparation.data_folder import write_folder
-from asr.preparation.prepare import Prepared, add_statistics, audio_elsewhere
+from asr.preparation.prepare import Prepared
 from asr.preparation.problems import ERROR, NOTE, WARNING, Problem, count_kinds, tsv_field, write_problems
 from asr.preparation.splits.split_file import SPLITS, write_split
+from asr.preparation.statistics import collect
 from asr.preparation.statistics import text as statistics_text
 from asr.preparation.statistics.page import page
+from asr.preparation.vocabulary import Pieces
 
-ELSEWHERE = "audio_elsewhere.txt"
 MANY_UNKNOWN = 0.01  # of a set's characters without a token: from here on it is warned of
 # The manifests, which later stages read, come last: see write_folder.
 OUTPUTS = (
     *("problems.tsv", "text_changes.tsv", "split.yaml"),
     *("statistics.json", "data_statistics.txt", "data_statistics.html"),
-    *(mark_of(STAGE1), ELSEWHERE, "lhotse", *SPLITS),
+    *(mark_of(STAGE1), "audio_elsewhere.txt"),
+    *(f"lhotse/{kind}_{name}.jsonl.gz" for kind in ("recordings", "supervisions") for name in SPLITS),
+    *(f"{name}/{file}" for name in SPLITS for file in ("wav.scp", "text", "utt2spk", "spk2utt")),
     *("val.jsonl", "test.jsonl", "train.jsonl"),
 )
 
 
-def write(prepared: Prepared, out: Path, lhotse: bool = False) -> bool:
+def statistics_of(prepared: Prepared) -> dict[str, Any]:
+    """Return everything that data_statistics.txt and .html show."""
+    vocabulary, splits = prepared.vocabulary, prepared.splits
+    used = {char for items in splits.values() for item in items for char in item.target}
+    pieces = isinstance(vocabulary, Pieces)  # such a tokenizer is asked for the corpus's characters alone
+    characters = frozenset(filter(vocabulary.can_write, used)) if pieces else vocabulary and vocabulary.characters
+    statistics = collect.collect(prepared.about, splits, prepared.split, characters)
+    if pieces:
+        statistics["vocabulary"]["characters"] = None
+    statistics["split"]["digest"] = split_digest(splits)
+    statistics["differences"] = prepared.differences
+    statistics["problems"] = [
+        {"severity": severity, "kind": kind, "count": count}
+        for (severity, kind), count in count_kinds(prepared.problems).items()
+    ]
+    return statistics
+
+
+def write(prepared: Prepared, statistics: Mapping[str, Any], out: Path, lhotse: bool) -> bool:
     """Write the data folder, as a whole or not at all; False where it is as it would be already."""
-    return write_folder(out, OUTPUTS, lambda folder: _write_files(prepared, folder, lhotse))
+
+    def fill(folder: Path) -> None:
+        mark(folder, STAGE1)
+        _write_reports(prepared, statistics, folder)
+        for name in SPLITS:
+            write_manifest(folder / f"{name}.jsonl", prepared.splits[name])
+            write_kaldi(folder / name, prepared.splits[name])
+            if lhotse:
+                write_lhotse(folder / "lhotse", name, prepared.splits[name])
+        write_text(folder / "audio_elsewhere.txt", "".join(f"{path}\n" for path in _audio_elsewhere(prepared)))
+
+    return write_folder(out, OUTPUTS, fill)
 
 
-def _write_files(prepared: Prepared, folder: Path, lhotse: bool) -> None:
-    mark(folder, STAGE1)
-    add_statistics(prepared)
-    _write_reports(prepared, folder)
-    _write_lists(prepared, folder, lhotse)
-
-
-def _write_lists(prepared: Prepared, folder: Path, lhotse: bool) -> None:
-    """The manifests, and the same for Kaldi and lhotse."""
-    for name in SPLITS:
-        write_manifest(folder / f"{name}.jsonl", prepared.splits[name])
-        kaldi.write_kaldi(folder / name, prepared.splits[name])
-        if lhotse:
-            lhotse_dir.write_lhotse(folder / "lhotse", name, prepared.splits[name])
-    write_text(folder / ELSEWHERE, "".join(f"{path}\n" for path in audio_elsewhere(prepared)))
-
-
-def _write_reports(prepared: Prepared, folder: Path) -> None:
-    """What people read."""
-    statistics, split = prepared.statistics, prepared.split
+def _write_reports(prepared: Prepared, statistics: Mapping[str, Any], folder: Path) -> None:
     comment = "The split as used by local/prepare_1h_dataset.py; its --split reads this file.\n"
-    about = f"{comment}Corpus {prepared.about['name']}: {split.describe()}."
-    write_split(folder / "split.yaml", split, about, statistics["split"]["digest"])
+    about = f"{comment}Corpus {prepared.about['name']}: {prepared.split.describe()}."
+    write_split(folder / "split.yaml", prepared.split, about, statistics["split"]["digest"])
     write_problems(folder / "problems.tsv", prepared.problems)
     prepared.texts.write(folder / "text_changes.tsv")
     write_json(folder / "statistics.json", statistics)
     text = statistics_text.render(statistics, prepared.differences, problem_lines(prepared.problems))
     write_text(folder / "data_statistics.txt", text)
     write_text(folder / "data_statistics.html", page(statistics))
+
+
+def _audio_elsewhere(prepared: Prepared) -> list[str]:
+    """Return the audio that the manifests need outside the corpus's folder: run.sh watches these files too."""
+    items = [item for name in SPLITS for item in prepared.splits[name]]
+    paths = {item.source for item in items} | {item.extra.get("original", {}).get("source", "") for item in items}
+    inside = os.path.join(prepared.corpus.root, "")
+    return sorted(path for path in paths if path and not path.startswith(inside))
 
 
 def problem_lines(problems: Sequence[Problem]) -> list[str]:
@@ -74,21 +96,18 @@ def problem_lines(problems: Sequence[Problem]) -> list[str]:
     for (severity, kind), count in count_kinds(problems).items():
         first = examples[severity, kind]
         where = f"{os.path.basename(first.file)}{f':{first.line}' if first.line else ''}"
-        rows.append((severity, kind, f"{count:,}", _shortened(tsv_field(f"{where}: {first.detail}"))))
+        text = tsv_field(f"{where}: {first.detail}")
+        rows.append((severity, kind, f"{count:,}", text if len(text) <= 76 else f"{text[:75]}…"))
     table = text_table(("", "kind", "count", "the first of them"), rows, left=(0, 1, 3)) if rows else ""
     return table.splitlines()
 
 
-def _shortened(text: str, columns: int = 76) -> str:
-    return text if len(text) <= columns else text[: columns - 1] + "…"
-
-
-def _problems(prepared: Prepared, file: str) -> str:
+def _problems(prepared: Prepared, where: str) -> str:
     counts = Counter(problem.severity for problem in prepared.problems)
     if not counts:
         return "no problem found"
     kinds = f"{counts[ERROR]:,} errors (left out), {counts[WARNING]:,} warnings, {counts[NOTE]:,} notes"
-    return "\n".join([f"problems: {kinds}{file}", *problem_lines(prepared.problems)])
+    return "\n".join([f"problems: {kinds}; {where}", *problem_lines(prepared.problems)])
 
 
 def _head(prepared: Prepared) -> str:
@@ -99,25 +118,25 @@ def _head(prepared: Prepared) -> str:
     return f"{drawn}corpus  {prepared.about['name']}{part}\nsplit   {split.describe()}"
 
 
-def _unknown(prepared: Prepared) -> list[str]:
-    shares = ", ".join(f"{name} {100 * share:.2f} %" for name, share in prepared.unknown.items())
-    line = f"characters without a token in the base model: {shares}"
-    if max(prepared.unknown.values(), default=0) >= MANY_UNKNOWN:
-        line = f"warning: {line}; it writes none of them, and each is an error"
-    return [line] if shares else []
+def _remarks(prepared: Prepared) -> list[str]:
+    """Return how the counts differ from the published ones, and which share of the characters has no token."""
+    blocks = statistics_text.manual_block(prepared.differences)
+    if prepared.unknown:
+        shares = ", ".join(f"{name} {100 * share:.2f} %" for name, share in prepared.unknown.items())
+        many = max(prepared.unknown.values()) >= MANY_UNKNOWN
+        line = f"characters without a token in the base model: {shares}"
+        blocks.append(f"warning: {line}; it writes none of them, and each is an error" if many else line)
+    return blocks
 
 
-def summary(prepared: Prepared, out: Path, written: bool, audio: Path | None) -> str:
+def summary(prepared: Prepared, statistics: Mapping[str, Any], out: Path, written: bool, converted: bool) -> str:
     """Return what a person sees at the end of stage 1."""
-    blocks = [_head(prepared), statistics_text.split_table(prepared.statistics)]
-    blocks += statistics_text.manual_block(prepared.differences) + _unknown(prepared)
-    blocks.append(_problems(prepared, f"; each one is in {out}/problems.tsv"))
-    if audio:
+    blocks = [_head(prepared), statistics_text.split_table(statistics), *_remarks(prepared)]
+    blocks.append(_problems(prepared, f"each one is in {out}/problems.tsv"))
+    if converted:
         blocks.append(f"converted audio (16 kHz, mono): {len(prepared.to_convert):,} clips in {out}_audio")
-    if prepared.texts.rows:
-        blocks.append(
-            f"transcripts: kinds of change made: {len(prepared.texts.rows)}, counted in {out}/text_changes.tsv"
-        )
+    if kinds := len(prepared.texts.occurrences):
+        blocks.append(f"transcripts: kinds of change made: {kinds}, counted in {out}/text_changes.tsv")
     made = "train, val and test .jsonl and Kaldi folders, data_statistics.txt and .html, statistics.json, problems.tsv"
     blocks.append(f"written to {out}: {made}, split.yaml" if written else f"unchanged: {out} is as it was")
     return "\n\n".join(blocks)
@@ -125,14 +144,10 @@ def summary(prepared: Prepared, out: Path, written: bool, audio: Path | None) ->
 
 def check_summary(prepared: Prepared, file: Path | None) -> str:
     """Return what a person sees at the end of --check-only."""
-    counts = [f"{name} {len(prepared.splits[name]):,}" for name in SPLITS]
     blocks = []
     if any(prepared.splits.values()):
-        blocks += [f"{_head(prepared)}\nusable  {', '.join(counts)} utterances"]
-        blocks += statistics_text.manual_block(prepared.differences) + _unknown(prepared)
+        counts = ", ".join(f"{name} {len(prepared.splits[name]):,}" for name in SPLITS)
+        blocks += [f"{_head(prepared)}\nusable  {counts} utterances", *_remarks(prepared)]
     blocks += [f"no split: {item.detail}" for item in prepared.problems if item.kind == "no split"]  # the table cuts it
-    blocks.append(
-        _problems(prepared, f"; each one is in {file}" if file else "; --out DIR lists each one in DIR/problems.tsv")
-    )
-    blocks.append("checked only: no data was written")
-    return "\n\n".join(blocks)
+    where = f"each one is in {file}" if file else "--out DIR lists each one in DIR/problems.tsv"
+    return "\n\n".join([*blocks, _problems(prepared, where), "checked only: no data was written"])

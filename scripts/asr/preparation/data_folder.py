@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import filecmp
 import os
-import re
 import shutil
 import signal
 from collections.abc import Callable, Iterator, Sequence
@@ -13,10 +12,6 @@ from pathlib import Path
 
 from asr.core.errors import RecipeError
 from asr.core.made_by import STAGE1, refuse_others
-from asr.preparation.splits.split_file import SPLITS
-
-# What stage 1 puts into train, val, test and lhotse.
-_IN_FOLDERS = re.compile(r"wav\.scp|text|utt2spk|spk2utt|(recordings|supervisions)_\w+\.jsonl\.gz|\..+\.tmp")
 
 
 def refuse_theirs(out: Path, corpus: Path) -> None:
@@ -29,10 +24,6 @@ def refuse_theirs(out: Path, corpus: Path) -> None:
                 " --data (--out) another folder"
             )
         refuse_others(folder, STAGE1)
-    for name in (*SPLITS, "lhotse"):  # folders that are replaced as a whole
-        there = os.listdir(out / name) if (out / name).is_dir() else ()
-        if theirs := sorted(file for file in there if not _IN_FOLDERS.fullmatch(file)):
-            raise RecipeError(f"{out / name / theirs[0]}: stage 1 has not made it, and replaces this folder; move it")
 
 
 def audio_folder(out: Path) -> Path:
@@ -41,7 +32,7 @@ def audio_folder(out: Path) -> Path:
 
 
 def write_folder(out: Path, names: Sequence[str], fill: Callable[[Path], None]) -> bool:
-    """Let ``fill`` write ``names`` (files and folders) into an empty folder beside ``out``, then put it in its place.
+    """Let ``fill`` write the files ``names`` into an empty folder, then put them into ``out``, beside what is there.
 
     False where ``out`` holds the same already: then nothing in it is touched. Of ``names``, what ``fill`` does not
     write is removed from ``out`` as well. They are renamed in their order, with signals held back, so that only SIGKILL
@@ -54,33 +45,21 @@ def write_folder(out: Path, names: Sequence[str], fill: Callable[[Path], None]) 
         fill(staging)
         if not out.exists():
             os.rename(staging, out)
-        elif all(_same(staging / name, out / name) for name in names):
+            return True
+        new, old = ([name for name in names if (folder / name).is_file()] for folder in (staging, out))
+        if new == old and all(filecmp.cmp(staging / name, out / name, shallow=False) for name in new):
             return False
-        else:
-            with _signals_held():
-                for name in names:
-                    _replace(staging, out, name)
+        with _signals_held():
+            for name in new:
+                (out / name).parent.mkdir(exist_ok=True)
+                os.replace(staging / name, out / name)
+            for name in set(old) - set(new):
+                (out / name).unlink()
+                with contextlib.suppress(OSError):  # unless other files are in it
+                    (out / name).parent.rmdir()
         return True
     finally:
         shutil.rmtree(staging, ignore_errors=True)
-
-
-def _same(one: Path, two: Path) -> bool:
-    """Return whether two files, or two folders of files, hold the same bytes; also where neither is there."""
-    if one.is_dir() and two.is_dir():
-        names = os.listdir(one)
-        return sorted(names) == sorted(os.listdir(two)) and all(_same(one / name, two / name) for name in names)
-    if one.is_file() and two.is_file():
-        return filecmp.cmp(one, two, shallow=False)
-    return not one.exists() and not two.exists()
-
-
-def _replace(staging: Path, out: Path, name: str) -> None:
-    new, old = staging / name, out / name
-    if old.is_dir() or (old.exists() and not new.exists()):
-        os.rename(old, staging / f".old.{name}")  # a folder is not replaced while it holds something
-    if new.exists():
-        os.replace(new, old)
 
 
 @contextlib.contextmanager

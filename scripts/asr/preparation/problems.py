@@ -31,6 +31,13 @@ class Problem(NamedTuple):
     detail: str
 
 
+class Problems(list[Problem]):
+    """Findings in the order in which they were made."""
+
+    def add(self, severity: str, kind: str, file: object, detail: str, line: int | None = None, key: str = "") -> None:
+        self.append(Problem(severity, kind, str(file), line, key, detail))
+
+
 def tsv_field(value: object) -> str:
     """Return a value as one TSV field: control and format characters and bytes that are not UTF-8 become visible.
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from asr.core.locks import alone
 from asr.core.made_by import STAGE1, mark
-from asr.preparation.data_files import check_summary, summary, write
+from asr.preparation.data_files import check_summary, statistics_of, summary, write
 from asr.preparation.data_folder import refuse_theirs
 from asr.preparation.prepare import Options, Prepared, convert_audio, prepare, refuse_if_strict
 from asr.preparation.problems import write_problems
@@ -42,9 +42,10 @@ def _write(options: Options, prepared: Prepared, out: Path) -> None:
     if options.strict:
         refuse_if_strict(prepared, "no data was written; --check-only lists them all")
     audio = convert_audio(prepared, out)
-    written = write(prepared, out, options.lhotse)
+    statistics = statistics_of(prepared)
+    written = write(prepared, statistics, out, options.lhotse)
     if audio:
         from asr.audio.convert import prune
 
         prune(audio, {item.source for utterances in prepared.splits.values() for item in utterances})
-    print(summary(prepared, out, written, audio))
+    print(summary(prepared, statistics, out, written, converted=bool(audio)))

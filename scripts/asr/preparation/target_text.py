@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
-from dataclasses import dataclass
+from collections import Counter
 from typing import NamedTuple
 
 from asr.core.files import atomic_open
 from asr.preparation.corpus import Clip
-from asr.preparation.problems import NOTE, WARNING, Problem, tsv_field
+from asr.preparation.problems import NOTE, WARNING, Problems, tsv_field
 from asr.scoring.characters import TAG, spelt_out
 from asr.scoring.normalize import normalize, normalize_target
 
@@ -49,94 +49,87 @@ class Change(NamedTuple):
     new: str
 
 
+_PUT_IN = Change("", " ")
+
+
 def changes(text: str, target: str) -> list[Change]:
     """Return what was done to ``text``, character by character, to make ``target`` of it, in order."""
     spoken = spelt_out(text)
     pieces = [(match[0], normalize(spoken[slice(*match.span())])) for match in _PIECE.finditer(text)]
     if "".join(piece for _, piece in pieces) != target.replace(" ", ""):
         return [Change(text, target)]  # characters that were put together, such as a letter and its accent
-    found, at = [], 0
+    made, at = [], 0
     for char, piece in pieces:
         if target[at : at + 1] == " ":
             if not piece and char.isspace():
                 piece = " "
             elif piece:
-                found.append(_PUT_IN)
+                made.append(_PUT_IN)
                 at += 1
         if piece != char:
-            found.append(Change(char, piece))
+            made.append(Change(char, piece))
         at += len(piece)
-    return found
-
-
-_PUT_IN = Change("", " ")
-
-
-@dataclass
-class _Row:
-    occurrences: int = 0
-    utterances: int = 0
-    first: str = ""
+    return made
 
 
 class TargetText:
-    """Makes targets and remembers every change, for text_changes.tsv and problems.tsv."""
+    """Make targets and remember every change, for text_changes.tsv and problems.tsv."""
 
     def __init__(self) -> None:
-        self.rows: dict[Change, _Row] = {}
+        self.occurrences: Counter[Change] = Counter()
+        self.utterances: Counter[Change] = Counter()
+        self.first: dict[Change, str] = {}  # label file and line
 
-    def target(self, clip: Clip, key: str, problems: list[Problem]) -> str:
+    def target(self, clip: Clip, key: str, problems: Problems) -> str:
         """Return the training target of ``clip``, "" where no word is left; ``problems`` gets what to know."""
+
+        def add(severity: str, kind: str, detail: str) -> None:
+            problems.add(severity, kind, clip.file, detail, clip.line, key)
+
         target = normalize_target(clip.text)
         written = unicodedata.normalize("NFKC", clip.text)
         for kind, pattern, advice in SUSPECT:
-            if found := pattern.findall(written):
-                made = ", ".join(describe(Change(piece, normalize(piece))) for piece in dict.fromkeys(found))
-                problems.append(Problem(WARNING, kind, clip.file, clip.line, key, f"{made}: {advice}"))
+            if suspects := dict.fromkeys(pattern.findall(written)):
+                made = ", ".join(describe(Change(piece, normalize(piece))) for piece in suspects)
+                add(WARNING, kind, f"{made}: {advice}")
         if target and target != clip.text:
-            self._remember(clip, key, changes(clip.text, target), problems)
+            made = changes(clip.text, target)
+            self.occurrences.update(made)
+            self.utterances.update(set(made))
+            for change in made:
+                self.first.setdefault(change, f"{os.path.basename(clip.file)}:{clip.line}")
+            if _PUT_IN in made:
+                add(NOTE, "Latin word without blanks", "a blank was put beside it in the target")
+            if shown := [change for change in dict.fromkeys(made) if change != _PUT_IN]:
+                wide = any(change.old in _FULL_WIDTH for change in shown)
+                kind = "full-width letter or digit" if wide else "transcript normalised"
+                add(NOTE, kind, ", ".join(map(describe, shown)))
         if _DIGIT.search(target):
             detail = f"{clip.text}: kept as they stand, though nobody can tell how they were read"
-            problems.append(Problem(WARNING, "digits in transcript", clip.file, clip.line, key, detail))
+            add(WARNING, "digits in transcript", detail)
         return target
-
-    def _remember(self, clip: Clip, key: str, made: list[Change], problems: list[Problem]) -> None:
-        for change in dict.fromkeys(made):
-            row = self.rows.setdefault(change, _Row(first=f"{os.path.basename(clip.file)}:{clip.line}"))
-            row.occurrences += made.count(change)
-            row.utterances += 1
-        if _PUT_IN in made:
-            detail = "a blank was put beside it in the target"
-            problems.append(Problem(NOTE, "Latin word without blanks", clip.file, clip.line, key, detail))
-            made = [change for change in made if change != _PUT_IN]
-            if not made:
-                return
-        wide = any(change.old in _FULL_WIDTH for change in made)
-        kind = "full-width letter or digit" if wide else "transcript normalised"
-        detail = ", ".join(describe(change) for change in dict.fromkeys(made))
-        problems.append(Problem(NOTE, kind, clip.file, clip.line, key, detail))
 
     def write(self, path: str | os.PathLike[str]) -> None:
         """Write the table, the most frequent change first; only its header where nothing was changed."""
-        ordered = sorted(self.rows.items(), key=lambda item: (-item[1].occurrences, item[0]))
         with atomic_open(path) as stream:
             stream.write("\t".join(COLUMNS) + "\n")
-            for change, row in ordered:
-                points = " ".join(f"U+{ord(char):04X}" for char in change.old[:8]) + "…" * (len(change.old) > 8)
-                cells = (change.old, points, _name(change.old), _shown(change.new))
-                cells += (row.occurrences, row.utterances, row.first)
+            for change, count in sorted(self.occurrences.items(), key=lambda item: (-item[1], item[0])):
+                old, points = change.old, _code_points(change.old[:8]) + "…" * (len(change.old) > 8)
+                name = "sequence" if old else "no character"
+                if len(old) == 1:
+                    name = unicodedata.name(old, "control character")
+                cells = (old, points, name, _shown(change.new), count, self.utterances[change], self.first[change])
                 stream.write("\t".join(map(tsv_field, cells)) + "\n")
-
-
-def _name(old: str) -> str:
-    return unicodedata.name(old, "control character") if len(old) == 1 else "sequence" if old else "no character"
 
 
 def describe(change: Change) -> str:
     """Return one change in words: ``， -> removed``, ``Ａ -> a``; what cannot be seen is named by its code point."""
     hidden = any(unicodedata.category(char)[0] in "CZ" for char in change.old)
-    old = " ".join(f"U+{ord(char):04X}" for char in change.old) if hidden else change.old
-    return f"{old} -> {_shown(change.new)}"
+    return f"{_code_points(change.old) if hidden else change.old} -> {_shown(change.new)}"
+
+
+def _code_points(text: str) -> str:
+    return " ".join(f"U+{ord(char):04X}" for char in text)
 
 
 def _shown(new: str) -> str:

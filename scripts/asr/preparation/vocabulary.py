@@ -22,6 +22,11 @@ _WORD = re.compile(r"[\u4E00-\u9FA5A-Za-z0-9]")  # what a word must begin with t
 UNKNOWN = "<unk>"
 
 
+def characters_of(text: str) -> int:
+    """Return the number of characters of ``text``, blanks left out."""
+    return len(text) - text.count(" ")
+
+
 @dataclass(frozen=True)
 class Vocabulary:
     """A model's tokens, and its seg_dict (word or character -> tokens) where it has one."""
@@ -45,27 +50,23 @@ class Vocabulary:
         if self.seg_dict is None:
             pairs = [(char, char) for char in text if char != " "]
         else:
-            pairs = [pair for word in text.split(" ") if word for pair in self._by_dictionary(word.lower())]
+            words = text.lower().split()
+            pairs = [pair for word in words for pair in self._look_up(word, self.seg_dict)]
         return [(token if token in self.tokens else UNKNOWN, source) for token, source in pairs]
 
-    def _by_dictionary(self, word: str) -> list[tuple[str, str]]:
-        assert self.seg_dict is not None
-        if word in self.seg_dict:
-            return [(token, word) for token in self.seg_dict[word]]
+    def _look_up(self, word: str, seg_dict: Mapping[str, tuple[str, ...]]) -> list[tuple[str, str]]:
+        if word in seg_dict:
+            return [(token, word) for token in seg_dict[word]]
         if not _WORD.match(word):  # FunASR makes one <unk> of the whole word, which in Mandarin is the whole sentence
             return [(UNKNOWN, word)]
-        return [(token, char) for char in word for token in self.seg_dict.get(char, (UNKNOWN,))]
+        return [(token, char) for char in word for token in seg_dict.get(char, (UNKNOWN,))]
 
     def count(self, text: str) -> int:
-        """Tokens of ``text``: the manifest's target_len."""
-        if self.seg_dict is None:
-            return len(text) - text.count(" ")
+        """Return the number of tokens of ``text``: the manifest's target_len."""
         return len(self.tokenize(text))
 
     def unknown(self, text: str) -> list[str]:
         """Return what of ``text`` becomes ``<unk>``: characters, or whole words; each once, in order."""
-        if self.seg_dict is None and self.tokens.issuperset(text.replace(" ", "")):
-            return []
         return list(dict.fromkeys(source for token, source in self.tokenize(text) if token == UNKNOWN))
 
 
@@ -76,8 +77,8 @@ class Pieces:
     can_write: Callable[[str], bool]
 
     def count(self, text: str) -> int:
-        """Return the number of characters of ``text``: tokens are counted when the family's own manifest is made."""
-        return len(text) - text.count(" ")
+        """Return the characters of ``text``: tokens are counted when the family's own manifest is made."""
+        return characters_of(text)
 
     def unknown(self, text: str) -> list[str]:
         """Return the characters of ``text`` for which there is no piece and no bytes; each once, in order."""
@@ -102,13 +103,13 @@ def read_vocabulary(path: Path) -> Vocabulary | Pieces | None:
     """
     if not path.is_dir():
         return Vocabulary(_tokens(path))
-    conf = read_config(path)
-    files = read_metas(path).get("tokenizer_conf") or {}
-    if conf.get("tokenizer") == "SentencepiecesTokenizer":
+    conf, files = read_config(path), read_metas(path).get("tokenizer_conf") or {}
+    kind = conf.get("tokenizer")
+    if kind == "SentencepiecesTokenizer":
         return Pieces(_sentencepiece(path / str(files.get("bpemodel") or "bpe.model")))
-    if conf.get("tokenizer") == "HuggingfaceTokenizer":
+    if kind == "HuggingfaceTokenizer":
         return Pieces(_hugging_face(path))
-    if conf.get("tokenizer") != "CharTokenizer":
+    if kind != "CharTokenizer":
         return None
     named = {**(conf.get("tokenizer_conf") or {}), **files}
     tokens = _tokens(path / str(named.get("token_list") or "tokens.json"))
@@ -122,7 +123,7 @@ def _sentencepiece(path: Path) -> Callable[[str], bool]:
 
     if not path.is_file():
         raise RecipeError(f"{path}: no such SentencePiece model; fetch the base model again")
-    model = sentencepiece.SentencePieceProcessor(model_file=str(path))
+    model: Any = sentencepiece.SentencePieceProcessor(model_file=str(path))
     return functools.cache(lambda char: model.unk_id() not in model.encode(char))
 
 
@@ -130,39 +131,39 @@ def _hugging_face(folder: Path) -> Callable[[str], bool]:
     """Return what tells whether a language model's tokenizer, in a sub-folder, gives a character back as it was."""
     import tokenizers
 
-    found = [*sorted(folder.glob("*/tokenizer.json")), *sorted(folder.glob("*/merges.txt"))]
-    if not found:
+    if fast := sorted(folder.glob("*/tokenizer.json")):
+        model: Any = tokenizers.Tokenizer.from_file(str(fast[0]))
+    elif merges := sorted(folder.glob("*/merges.txt")):  # as the hub's older folders have it
+        model = tokenizers.ByteLevelBPETokenizer(str(merges[0].with_name("vocab.json")), str(merges[0]))
+    else:
         raise RecipeError(
             f"{folder}: no tokenizer.json and no merges.txt in a folder of it; fetch the base model again"
         )
-    if found[0].suffix == ".json":
-        made: Any = tokenizers.Tokenizer.from_file(str(found[0]))
-    else:
-        made = tokenizers.ByteLevelBPETokenizer(str(found[0].with_name("vocab.json")), str(found[0]))
-    return functools.cache(lambda char: made.decode(made.encode(char).ids).strip() == char)
+    return functools.cache(lambda char: model.decode(model.encode(char).ids).strip() == char)
+
+
+def _read(path: Path, what: str) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise RecipeError(f"{path}: no such {what}; fetch the base model again, or name another") from None
+    except UnicodeDecodeError:
+        raise RecipeError(f"{path}: not a {what}: not UTF-8; fetch the base model again, or name another") from None
 
 
 def _tokens(path: Path) -> frozenset[str]:
+    text = _read(path, "token list")
     try:
-        text = path.read_text(encoding="utf-8")
         tokens = json.loads(text) if path.suffix == ".json" else text.split("\n")
-    except FileNotFoundError:
-        raise RecipeError(f"{path}: no such token list") from None
-    except ValueError as error:
+    except json.JSONDecodeError as error:
         raise RecipeError(f"{path}: not a token list: {error}") from None
     if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
         raise RecipeError(f"{path}: not a token list: a JSON list of strings is needed")
-    found = frozenset(token.rstrip() for token in tokens) - {""}
-    if not found:
+    if not (named := frozenset(token.rstrip() for token in tokens) - {""}):
         raise RecipeError(f"{path}: the token list is empty")
-    return found
+    return named
 
 
 def _seg_dict(path: Path) -> dict[str, tuple[str, ...]]:
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        raise RecipeError(f"{path}: no such seg_dict; fetch the base model again") from None
-    except UnicodeDecodeError:
-        raise RecipeError(f"{path}: not UTF-8; fetch the base model again") from None
+    lines = _read(path, "seg_dict").splitlines()
     return {words[0]: tuple(words[1:]) for words in map(str.split, lines) if words}

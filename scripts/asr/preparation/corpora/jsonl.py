@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from asr.core.errors import RecipeError
-from asr.preparation.corpus import OWN_SPLITS, UNKNOWN_SPEAKER, Clip, Part
-from asr.preparation.joining import Clips, audio_path, decoded, json_object, list_other
-from asr.preparation.problems import ERROR, Problem
+from asr.preparation.corpus import UNKNOWN_SPEAKER, Clip, Part
+from asr.preparation.joining import Clips, RefusedError, audio_path, json_object, named_sets
+from asr.preparation.problems import ERROR
 from asr.scoring.normalize import normalize_target
 
 _LHOTSE = ("recordings", "supervisions", "cuts")
@@ -27,10 +27,8 @@ def is_jsonl(path: Path) -> bool:
 def _files(path: Path) -> list[Path]:
     if path.is_file():
         return [path] if path.suffix == ".jsonl" else []
-    if not path.is_dir():
-        return []
-    found = (file for file in sorted(path.glob("*.jsonl")) if file.is_file() and file.name[0] != ".")
-    return [file for file in found if not any(word in file.name for word in _LHOTSE)]
+    files = (file for file in sorted(path.glob("*.jsonl")) if file.is_file() and file.name[0] != ".")
+    return [file for file in files if not any(word in file.name for word in _LHOTSE)]
 
 
 def read_jsonl(path: Path) -> Part:
@@ -40,12 +38,9 @@ def read_jsonl(path: Path) -> Part:
     """
     part = Part("", path if path.is_dir() else path.parent, path)
     clips = Clips(part)
-    splits = {file: OWN_SPLITS.get(file.stem.lower(), "") if path.is_dir() else "" for file in _files(path)}
-    for file, split in splits.items():
-        if split or not any(splits.values()):
-            _read_file(clips, file, split)
-        else:
-            list_other(part, "other file", file)
+    names = {file: file.stem if path.is_dir() else "" for file in _files(path)}
+    for file, split in named_sets(part, names, "other file"):
+        _read_file(clips, file, split)
     if not clips.finish().clips:
         first = next((f"; first {item.file}:{item.line}: {item.detail}" for item in part.problems if item.line), "")
         raise RecipeError(f'{path}: no usable line; a line is {{"key": …, "source": …, "target": …}}{first}')
@@ -55,35 +50,22 @@ def read_jsonl(path: Path) -> Part:
 def _read_file(clips: Clips, path: Path, split: str) -> None:
     with open(path, "rb") as stream:
         for number, raw in enumerate(stream, 1):
-            if not raw.strip():
-                continue
             try:
-                clips.add(_clip(clips.part, raw, path, number, split))
-            except _BadLineError as error:
-                clips.part.problems.append(Problem(ERROR, error.kind, str(path), number, error.key, str(error)))
+                if raw.strip():
+                    clips.add(_clip(json_object(clips.part, path, number, raw), path, number, split))
+            except ValueError as error:
+                clips.part.problems.add(ERROR, "bad JSONL line", path, str(error), number)
+            except RefusedError as error:
+                clips.part.problems.add(ERROR, error.kind, path, str(error), number, error.key)
 
 
-class _BadLineError(Exception):
-    """A line that is left out; ``kind`` is a row's kind in problems.tsv."""
-
-    def __init__(self, detail: str, key: str = "", kind: str = "bad JSONL line") -> None:
-        super().__init__(detail)
-        self.key, self.kind = key, kind
-
-
-def _clip(part: Part, raw: bytes, path: Path, number: int, split: str) -> Clip:
-    try:
-        value = json_object(decoded(part, path, number, raw))
-    except UnicodeDecodeError:
-        raise _BadLineError("not UTF-8") from None
-    except ValueError as error:
-        raise _BadLineError(str(error)) from None
+def _clip(value: Mapping[str, Any], path: Path, number: int, split: str) -> Clip:
     key = _word(value, "", "key")
-    source = value.get("source", "") if "source" in value else _missing(value, key, "source")
+    source = value["source"] if "source" in value else _word(value, key, "source")
     if not isinstance(source, str) or not source or "://" in source:
-        raise _BadLineError(f"{source!r}: must be the path of one audio file", key, "bad source")
-    known = [name for name in ("speaker", "spk") if value.get(name) not in (None, "")]
-    speaker = _word(value, key, *known) if known else UNKNOWN_SPEAKER
+        raise RefusedError("bad source", f"{source!r}: must be the path of one audio file", key)
+    named = [name for name in ("speaker", "spk") if value.get(name) not in (None, "")]
+    speaker = _word(value, key, *named) if named else UNKNOWN_SPEAKER
     audio = audio_path(source, path.parent, working_directory=False)
     return Clip(key, speaker, audio, _transcript(value, key), str(path), number, None, split)
 
@@ -92,8 +74,9 @@ def _transcript(value: Mapping[str, Any], key: str) -> str:
     """Return the target, or what it was normalised from (our own manifests keep that) while the two still agree."""
     target = _word(value, key, "target", "text")
     written = value.get("transcript")
-    same = isinstance(written, str) and written != target and normalize_target(written) == target
-    return written if same else target
+    if isinstance(written, str) and written != target and normalize_target(written) == target:
+        return written
+    return target
 
 
 def _word(value: Mapping[str, Any], key: str, *names: str) -> str:
@@ -101,10 +84,7 @@ def _word(value: Mapping[str, Any], key: str, *names: str) -> str:
     for name in names:
         if name in value:
             if not isinstance(value[name], str):
-                raise _BadLineError(f"'{name}' is {value[name]!r}, not a string", key)
+                raise RefusedError("bad JSONL line", f"'{name}' is {value[name]!r}, not a string", key)
             return value[name]
-    return _missing(value, key, names[0])
-
-
-def _missing(value: Mapping[str, Any], key: str, name: str) -> str:
-    raise _BadLineError(f"no '{name}' among its fields: {', '.join(value) or 'there is none'}", key)
+    detail = f"no '{names[0]}' among its fields: {', '.join(value) or 'there is none'}"
+    raise RefusedError("bad JSONL line", detail, key)

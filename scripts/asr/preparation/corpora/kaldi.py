@@ -14,38 +14,31 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from operator import attrgetter
 from pathlib import Path
-from typing import NamedTuple
 
 from asr.audio.clip import Cut
-from asr.core.errors import RecipeError
+from asr.core.errors import RecipeError, at
 from asr.core.files import atomic_open
 from asr.core.manifest import Utterance
 from asr.core.names import plain_name
 from asr.preparation.corpus import OWN_SPLITS, Clip, Part, subfolders, tidy_name
-from asr.preparation.joining import Clips, Table, audio_path, lines_of, list_other, unsafe_path
-from asr.preparation.problems import ERROR, NOTE, Problem
+from asr.preparation.joining import Clips, RefusedError, Table, Value, audio_path, decoded, named_sets, unsafe_path
+from asr.preparation.problems import ERROR
 
 _ARCHIVE = re.compile(r"(ark|scp)[,:].*|.*:\d+")
-
-
-class _Segment(NamedTuple):
-    audio: str
-    cut: Cut | None
+Place = tuple[str, Cut | None]  # an audio file, and which part of it where that is not all
 
 
 def is_kaldi(path: Path) -> bool:
     """Return whether ``path`` is a folder with a wav.scp, or with subfolders for train, val or test that have one."""
-    return (path / "wav.scp").is_file() or any(folder.name.lower() in OWN_SPLITS for folder in _sets(path))
+    return (path / "wav.scp").is_file() or any(name.lower() in OWN_SPLITS for name in _sets(path).values())
 
 
-def _sets(path: Path, problems: list[Problem] | None = None) -> list[Path]:
-    """Return the folders in ``path`` that have a wav.scp; one that cannot be read is put into ``problems``."""
-    if not path.is_dir():
-        return []
-    return [folder for folder in subfolders(path, problems) if os.path.isfile(folder / "wav.scp")]
+def _sets(path: Path) -> dict[Path, str]:
+    """Return {folder: name} of the folders in ``path`` that have a wav.scp; a disk's lost+found, say, has none."""
+    return {folder: folder.name for folder in subfolders(path) if os.path.isfile(folder / "wav.scp")}
 
 
 def read_kaldi(path: Path) -> Part:
@@ -57,130 +50,111 @@ def read_kaldi(path: Path) -> Part:
     clips = Clips(part)
     if (path / "wav.scp").is_file():
         _read_set(clips, path, "")
-    for folder in _sets(path, part.problems):
-        if (path / "wav.scp").is_file():
-            detail = f"not read: {path.name} has a wav.scp itself; give this folder as --corpus if it is meant"
-            part.problems.append(Problem(NOTE, "other set", str(folder), None, "", detail))
-        elif folder.name.lower() in OWN_SPLITS:
-            _read_set(clips, folder, OWN_SPLITS[folder.name.lower()])
-        else:
-            list_other(part, "other set", folder)
+    else:
+        for folder, split in named_sets(part, _sets(path), "other set"):
+            _read_set(clips, folder, split)
     return clips.finish()
 
 
 def _read_set(clips: Clips, folder: Path, split: str) -> None:
     """Put together what has a wav, a transcript and a speaker; whatever lacks one of them is a problem."""
-    part, path, file = clips.part, folder / "text", str(folder / "text")
-    wavs = _recordings(part, folder)
-    segments = _segments(part, folder, wavs) if (folder / "segments").is_file() else None
-    listing: Table[str] | Table[_Segment] = wavs if segments is None else segments
-    speakers = _speakers(clips, folder)
+    part, file = clips.part, str(folder / "text")
+    places = _table(part, folder / "wav.scp", lambda value: _recording(value, folder))
+    if (folder / "segments").is_file():
+        places = _segments(part, folder / "segments", places)
+    speakers = _table(part, folder / "utt2spk", lambda value: clips.speaker(_not_empty(value, "<speaker>")))
     left_out: set[str] = set()
-    number = 0
-    for number, key, text in _entries(part, path):
-        place = listing.values.get(key)
-        if place is None:
-            if key not in listing.values:
-                detail = f"its id is not in {listing.path.name}"
-                part.problems.append(Problem(ERROR, "transcript without wav", file, number, key, detail))
-        elif not (speaker := speakers.values.get(key)):
-            if key not in speakers.values:
-                detail = "its id is not in utt2spk"
-                part.problems.append(Problem(ERROR, "no speaker", file, number, key, detail))
-        else:
-            audio, cut = (place, None) if isinstance(place, str) else place
+    for number, key, text in _entries(part, folder / "text"):
+        if key not in places.values:
+            detail = f"its id is not in {places.path.name}"
+            part.problems.add(ERROR, "transcript without wav", file, detail, number, key)
+        elif (place := places.values[key]) and key not in speakers.values:
+            part.problems.add(ERROR, "no speaker", file, "its id is not in utt2spk", number, key)
+        elif place and (speaker := speakers.values[key]):
+            audio, cut = place
             clips.add(Clip(key, speaker, audio, text, file, number, cut, split))
         if not clips.holds(key, file):
             left_out.add(key)
-    _refuse_empty(path, number)
-    listing.list_unused(lambda key: key in left_out or clips.holds(key, file), "its id is not in text")
+    places.list_unused(lambda key: key in left_out or clips.holds(key, file), "its id is not in text")
 
 
 def _entries(part: Part, path: Path) -> Iterator[tuple[int, str, str]]:
-    """Yield (line number, key, value) of a file's lines; the value may be "". Keys are shared by all files (memory)."""
-    for number, line in lines_of(part, path):
-        key, *value = line.split(None, 1)
-        yield number, sys.intern(tidy_name(part.problems, key, path, number)), value[0] if value else ""
+    """Yield (line number, key, value) of a file's lines; the value may be "". Keys are shared by all files (memory).
 
-
-def _refuse_empty(path: Path, found: object) -> None:
-    if not found:
+    RecipeError for a missing file, an empty one, and bytes that are not UTF-8.
+    """
+    if not path.is_file():
+        raise RecipeError(f"{path}: no such file; a Kaldi data folder has wav.scp, text and utt2spk")
+    empty = True
+    with open(path, "rb") as stream:
+        for number, raw in enumerate(stream, 1):
+            try:
+                key, *value = decoded(part, path, number, raw).strip().split(None, 1) or [""]
+            except ValueError as error:
+                raise RecipeError(f"{at(path, number)}: {error}; save the file as UTF-8") from None
+            if key:
+                empty = False
+                yield number, sys.intern(tidy_name(part.problems, key, path, number)), value[0] if value else ""
+    if empty:
         raise RecipeError(f"{path}: the file is empty; restore it, or leave this folder out")
 
 
-def _recordings(part: Part, folder: Path) -> Table[str]:
-    """wav.scp, with absolute paths."""
-    table: Table[str] = Table(part, folder / "wav.scp")
-    for number, key, value in _entries(part, table.path):
-        if refused := _refused(value):
-            table.problem(ERROR, refused[0], number, key, refused[1])
-        table.put(number, key, None if refused else audio_path(value, folder))
-    _refuse_empty(table.path, table.values)
+def _table(part: Part, path: Path, parse: Callable[[str], Value]) -> Table[Value]:
+    table: Table[Value] = Table(part, path)
+    for number, key, value in _entries(part, path):
+        table.put(number, key, parse, value)
     return table
 
 
-def _refused(value: str) -> tuple[str, str] | None:
-    """Return kind and detail of the problem with an entry of wav.scp that is not a file's path."""
+def _not_empty(value: str, expected: str) -> str:
     if not value:
-        return "line without value", "expected <key> <path>"
+        raise RefusedError("line without value", f"expected <key> {expected}")
+    return value
+
+
+def _recording(value: str, folder: Path) -> Place:
+    _refuse_other_than_a_file(_not_empty(value, "<path>"))
+    return audio_path(value, folder), None
+
+
+def _refuse_other_than_a_file(value: str) -> None:
     if value.endswith("|") or value.startswith("|") or value == "-":
-        return "piped wav.scp entry", f"refused, not run: {value}; write the audio to a file and name that"
+        detail = f"refused, not run: {value}; write the audio to a file and name that"
+        raise RefusedError("piped wav.scp entry", detail)
     if "://" in value:
-        return "bad source", f"{value}: not fetched; download the file and name that"
+        raise RefusedError("bad source", f"{value}: not fetched; download the file and name that")
     if _ARCHIVE.fullmatch(value):
-        return (
-            "archive wav.scp entry",
-            f"{value}: audio inside an archive is not read; write it to a file and name that",
-        )
-    return None
+        detail = f"{value}: audio inside an archive is not read; write it to a file and name that"
+        raise RefusedError("archive wav.scp entry", detail)
 
 
-def _speakers(clips: Clips, folder: Path) -> Table[str]:
-    table: Table[str] = Table(clips.part, folder / "utt2spk")
-    for number, key, value in _entries(clips.part, table.path):
-        if not value:
-            table.problem(ERROR, "line without value", number, key, "expected <key> <speaker>")
-        table.put(number, key, clips.speaker(value) if value else None)
-    _refuse_empty(table.path, table.values)
-    return table
-
-
-def _segments(part: Part, folder: Path, wavs: Table[str]) -> Table[_Segment]:
-    table: Table[_Segment] = Table(part, folder / "segments")
+def _segments(part: Part, path: Path, wavs: Table[Place]) -> Table[Place]:
     used: set[str] = set()
-    for number, key, value in _entries(part, table.path):
-        segment = None
-        try:
-            recording, *times = value.split() or [""]
-            recording = plain_name(recording)
-            used.add(recording)
-            segment = _Segment(_audio(recording, wavs), _cut(times))
-        except ValueError as error:
-            table.problem(ERROR, "bad segment", number, key, str(error))
-        table.put(number, key, segment)
-    _refuse_empty(table.path, table.values)
+
+    def parse(value: str) -> Place:
+        recording, *times = value.split() or [""]
+        recording = plain_name(recording)
+        used.add(recording)
+        if not (place := wavs.values.get(recording)):
+            why = "refused in" if recording in wavs.values else "not in"
+            raise RefusedError("bad segment", f"its recording {recording!r} is {why} wav.scp")
+        return place[0], _cut(times)
+
+    segments = _table(part, path, parse)
     wavs.list_unused(used.__contains__, "no line of segments is of it")
-    return table
-
-
-def _audio(recording: str, wavs: Table[str]) -> str:
-    path = wavs.values.get(recording)
-    if path is None:
-        why = "refused in" if recording in wavs.values else "not in"
-        raise ValueError(f"its recording {recording!r} is {why} wav.scp")
-    return path
+    return segments
 
 
 def _cut(words: list[str]) -> Cut | None:
-    """Return the cut of a line of segments, None where that is the whole recording. ValueError says what is wrong."""
-    said = " ".join(words)
+    """Return the cut of a line of segments, None where that is the whole recording."""
     try:
         start, end, *rest = map(float, words)
         channel = int(*words[2:]) if rest else None
     except (TypeError, ValueError):
-        raise ValueError(f"{said!r}: expected <recording> <start> <end>, in seconds") from None
+        detail = f"{' '.join(words)!r}: expected <recording> <start> <end>, in seconds"
+        raise RefusedError("bad segment", detail) from None
     if not (0 <= start < float("inf") and (end == -1 or start < end < float("inf")) and (channel or 0) >= 0):
-        raise ValueError(f"{said!r}: must start at 0 or later and end after its start")
+        raise RefusedError("bad segment", f"{' '.join(words)!r}: must start at 0 or later and end after its start")
     cut = Cut(start, None if end == -1 else round(end - start, 6), channel)
     return None if cut == Cut() else cut
 
@@ -194,28 +168,32 @@ def write_kaldi(folder: Path, utterances: Iterable[Utterance]) -> None:
     ordered = sorted(utterances, key=attrgetter("key"))  # by code point, which is UTF-8's order too
     words = _speaker_words({item.speaker for item in ordered}, folder)
     for item in ordered:
-        if reason := unsafe_path(item.source) or (_refused(item.source) or ("", ""))[1]:
+        try:
+            reason = unsafe_path(item.source) or _refuse_other_than_a_file(item.source)
+        except RefusedError as error:
+            reason = str(error)
+        if reason:
             where = f"{folder / 'wav.scp'}: {item.key}"
             raise RecipeError(f"{where}: Kaldi cannot have a path like this, {item.source!r}: {reason}")
-    with atomic_open(folder / "wav.scp") as stream:
-        stream.writelines(f"{item.key} {item.source}\n" for item in ordered)
-    with atomic_open(folder / "text") as stream:
-        stream.writelines(f"{item.key} {' '.join(item.target.split())}".rstrip(" ") + "\n" for item in ordered)
-    with atomic_open(folder / "utt2spk") as stream:
-        stream.writelines(f"{item.key} {words[item.speaker]}\n" for item in ordered)
     said: dict[str, list[str]] = {word: [] for word in sorted(words.values())}
     for item in ordered:
         said[words[item.speaker]].append(item.key)
-    with atomic_open(folder / "spk2utt") as stream:
-        stream.writelines(f"{word} {' '.join(keys)}\n" for word, keys in said.items())
+    for name, lines in {
+        "wav.scp": (f"{item.key} {item.source}" for item in ordered),
+        "text": (" ".join([item.key, *item.target.split()]) for item in ordered),
+        "utt2spk": (f"{item.key} {words[item.speaker]}" for item in ordered),
+        "spk2utt": (f"{word} {' '.join(keys)}" for word, keys in said.items()),
+    }.items():
+        with atomic_open(folder / name) as stream:
+            stream.writelines(f"{line}\n" for line in lines)
 
 
 def _speaker_words(speakers: Iterable[str], folder: Path) -> dict[str, str]:
-    """Each speaker as one word."""
-    words = {speaker: "_".join(speaker.split()) for speaker in sorted(speakers)}
-    owner: dict[str, str] = {}
-    for speaker, word in words.items():
-        if owner.setdefault(word, speaker) != speaker:
-            where = f"{folder / 'utt2spk'}: speakers {owner[word]!r} and {speaker!r}"
+    """Return each speaker as one word."""
+    speaker_of: dict[str, str] = {}
+    for speaker in sorted(speakers):
+        word = "_".join(speaker.split())
+        if speaker_of.setdefault(word, speaker) != speaker:
+            where = f"{folder / 'utt2spk'}: speakers {speaker_of[word]!r} and {speaker!r}"
             raise RecipeError(f"{where} would both be {word} there, as blanks become '_'; rename one")
-    return words
+    return {speaker: word for word, speaker in speaker_of.items()}

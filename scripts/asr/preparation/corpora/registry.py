@@ -9,8 +9,7 @@ from pathlib import Path
 
 from asr.core.errors import RecipeError
 from asr.preparation.corpora import jsonl, kaldi, lhotse
-from asr.preparation.corpus import Part, absolute
-from asr.preparation.home_corpus import HomeCorpus
+from asr.preparation.corpus import HomeCorpus, Part
 
 OTHER_LAYOUTS = (
     "a folder with wav.scp, text and utt2spk (Kaldi), with *.jsonl, or with lhotse's recordings and supervisions"
@@ -19,14 +18,14 @@ OTHER_LAYOUTS = (
 
 def open_corpus(path: Path, parts: Sequence[str], home: HomeCorpus) -> list[Part]:
     """Read the corpus at ``path``; ``parts`` matter where it is the home corpus, on disk or as lhotse prepares it."""
-    root = absolute(path)
+    root = Path(os.path.abspath(path))
     if "\n" in str(root) or "\r" in str(root):
         raise RecipeError(f"{str(root)!r}: the corpus's path holds a line break; move the corpus or link to it")
     # Stage 1 writes folders for Kaldi beside its manifests, which say more: of such a folder the manifests are read.
     if kaldi.is_kaldi(root) and ((root / "wav.scp").is_file() or not jsonl.is_jsonl(root)):
         return [kaldi.read_kaldi(root)]
     if lhotse.is_lhotse(root):
-        there = lhotse.lhotse_parts(root, home.parts)
+        there = lhotse.lhotse_parts(root, list(home.default_splits))
         missing = [name for name in parts if name not in there]
         if there and missing:
             raise RecipeError(
@@ -50,8 +49,3 @@ def is_simulated(root: Path) -> bool:
         return False
     with open(table, encoding="utf-8", errors="replace", newline="") as stream:
         return any(row.get("kind") == "simulated" for row in csv.DictReader(stream, delimiter="\t"))
-
-
-def within(path: str, root: Path) -> bool:
-    """Return whether ``path``, by the letter, lies below ``root``."""
-    return path.startswith(f"{root}{os.sep}")

@@ -3,75 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from asr.core.errors import RecipeError
 from asr.core.manifest import Utterance
 from asr.core.names import UNKNOWN_SPEAKER
-from asr.preparation.corpus import Part
-from asr.preparation.home_corpus import HomeCorpus
-from asr.preparation.problems import NOTE, WARNING, Problem
+from asr.preparation.corpus import Corpus, speakers_of
+from asr.preparation.problems import NOTE, WARNING, Problems
 from asr.preparation.splits import rules
 from asr.preparation.splits.by_text import divide_texts
 from asr.preparation.splits.rules import Request, some
-from asr.preparation.splits.split_file import SPLITS, Split
-from asr.preparation.utterances import Read
+from asr.preparation.splits.split_file import SPLITS, Split, read_split
 from asr.scoring.groups import UNKNOWN, read_column
 from asr.scoring.normalize import scoring_form
 
 Splits = dict[str, list[Utterance]]
-
-
-@dataclass
-class Corpus:
-    """The parts of a corpus, each with what was read of it. ``home``: the recipe's own corpus, which this may be."""
-
-    parts: Sequence[Part]
-    reads: Sequence[Read]
-    home: HomeCorpus
-
-    @property
-    def root(self) -> Path:
-        """The corpus's own folder or file."""
-        return self.parts[0].root
-
-    @property
-    def named_speakers(self) -> set[str]:
-        """All speakers that the corpus names, with or without a usable utterance."""
-        return {speaker for part in self.parts for speaker in part.speakers}
-
-    @property
-    def speakers(self) -> set[str]:
-        """The speakers of usable utterances."""
-        return {item.speaker for read in self.reads for item in read.utterances}
-
-    @property
-    def evaluated(self) -> int:
-        """The index of the part that val and test are made of."""
-        names = [part.name for part in self.parts]
-        return names.index(self.home.evaluated) if self.home.evaluated in names else 0
-
-    @property
-    def evaluated_utterances(self) -> list[Utterance]:
-        """The usable utterances of that part."""
-        return self.reads[self.evaluated].utterances
-
-    @property
-    def evaluated_speakers(self) -> set[str]:
-        """Their speakers."""
-        return {item.speaker for item in self.evaluated_utterances}
-
-    @property
-    def default_split(self) -> Path | None:
-        """The split file of the home corpus's part that this is, None where it is none."""
-        return self.home.default_splits.get(self.parts[self.evaluated].name)
-
-    @property
-    def has_own_split(self) -> bool:
-        """Whether the corpus comes as sets for train, val and test."""
-        return any(read.own_split for read in self.reads)
 
 
 def choose_split(request: Request, corpus: Corpus) -> Split:
@@ -82,69 +29,80 @@ def choose_split(request: Request, corpus: Corpus) -> Split:
 
 def _asked_for(request: Request, corpus: Corpus) -> Split:
     argument, ratios, seed = request.argument, request.ratios, request.seed
-    if request.rule == "file":
-        return rules.read_for(Path(argument), corpus.named_speakers)
-    if request.rule == "own":
-        own = _own(corpus)
-        if own is None:
-            raise RecipeError(f"{corpus.root}: --split own: the corpus comes with no sets and no split.yaml of its own")
+    evaluated = speakers_of(corpus.evaluated.utterances)
+    match request.rule:
+        case "file":
+            return read_split(Path(argument), _named_speakers(corpus))
+        case "default":
+            return _default(corpus)
+        case "loso":
+            return _with_all_in_train(rules.loso_split(evaluated, argument, ratios, seed), corpus)
+        case "folds":
+            return _fold(request, corpus)
+        case "speaker-dependent":
+            return rules.dependent_split(speakers_of(corpus.utterances), argument, ratios, seed)
+        case "seeded":
+            return _seeded(request, corpus)
+    if own := _own(corpus):
         return own
-    if request.rule == "default":
-        return _default(corpus)
-    if request.rule == "loso":
-        return _with_all_in_train(rules.loso_split(corpus.evaluated_speakers, argument, ratios, seed), corpus)
-    if request.rule == "folds":
-        return _fold(request, corpus)
-    if request.rule == "speaker-dependent":
-        return rules.dependent_split(corpus.speakers, argument, ratios, seed)
-    return _seeded(request, corpus)
+    raise RecipeError(f"{corpus.root}: --split own: the corpus comes with no sets and no split.yaml of its own")
 
 
 def _suitable(request: Request, corpus: Corpus) -> Split:
     if own := _own(corpus):
         return own
-    lacking = _lacking(corpus)
+    lacking, file = _lacking(corpus), _default_file(corpus)
     if request.is_home or not lacking:
         return _default(corpus)
-    file = corpus.default_split
-    if file and rules.read_split(file, None).method == "speaker-dependent":
-        drawn = rules.dependent_split(corpus.evaluated_speakers, "", request.ratios, request.seed)
+    if file and read_split(file, None).method == "speaker-dependent":
+        speakers = speakers_of(corpus.evaluated.utterances)
+        split = rules.dependent_split(speakers, "", request.ratios, request.seed)
     else:
-        drawn = _seeded(request, corpus)
-    return replace(drawn, note=f"not {corpus.home.name}'s default, because {lacking}")
+        split = _seeded(request, corpus)
+    return replace(split, note=f"not {corpus.home.name}'s default, because {lacking}")
+
+
+def _named_speakers(corpus: Corpus) -> set[str]:
+    """Return all speakers that the corpus names, with or without a usable utterance."""
+    return {speaker for part in corpus.parts for speaker in part.speakers}
 
 
 def _own(corpus: Corpus) -> Split | None:
     """Return the split of the corpus's own sets, else of its split.yaml, else None."""
-    if corpus.has_own_split:
-        sets = [(read.own_split[item.key], item.speaker) for read in corpus.reads for item in read.utterances]
-        speakers = {name: tuple(sorted({speaker for set_, speaker in sets if set_ == name})) for name in SPLITS}
+    if set_of := corpus.own_split:
+        sets = {(set_of[item.key], item.speaker) for item in corpus.utterances}
+        speakers = {name: tuple(sorted(speaker for set_, speaker in sets if set_ == name)) for name in SPLITS}
         return Split(speakers, "own", method="own")
     written = corpus.root / "split.yaml"
-    return rules.read_for(written, corpus.named_speakers, "corpus") if written.is_file() else None
+    return read_split(written, _named_speakers(corpus), "corpus") if written.is_file() else None
+
+
+def _default_file(corpus: Corpus) -> Path | None:
+    """Return the split file of the home corpus's part that this is, None where it is none."""
+    return corpus.home.default_splits.get(corpus.evaluated.name)
 
 
 def _default(corpus: Corpus) -> Split:
     """Return the home corpus's default split. RecipeError naming all that it needs and this corpus does not have."""
-    file, part = corpus.default_split, corpus.parts[corpus.evaluated]
+    file, part = _default_file(corpus), corpus.evaluated
     lacking = _lacking(corpus, most=99)
     if file is None or lacking:
         raise RecipeError(
             f"{part.folder}: {corpus.home.name}'s default split cannot be made, because {lacking}; restore what is"
             " missing, or choose another split: --split seeded, or --split FILE"
         )
-    split = rules.read_for(file, corpus.evaluated_speakers, "default")
+    split = read_split(file, speakers_of(part.utterances), "default")
     return replace(split, default_of=f"{corpus.home.name} {part.name}")
 
 
 def _lacking(corpus: Corpus, most: int = 4) -> str:
     """Return why the default split cannot be used, "" where it can: its speakers without usable clips, by cause."""
-    if corpus.default_split is None:
+    file, part = _default_file(corpus), corpus.evaluated
+    if file is None:
         return f"this is no part of {corpus.home.name}"
-    part, wanted = corpus.parts[corpus.evaluated], rules.read_split(corpus.default_split, None).of_speaker()
     unlabelled = {Path(item.file).name for item in part.problems if item.kind == "no label file"}  # in Audio
     causes: dict[str, list[str]] = {}
-    for name in sorted(wanted.keys() - corpus.evaluated_speakers):
+    for name in sorted(read_split(file, None).of_speaker().keys() - speakers_of(part.utterances)):
         no_clip = "no usable utterance of" if name in part.speakers else "no speaker"
         causes.setdefault("no label file of" if name in unlabelled else no_clip, []).append(name)
     words = [f"{cause} {some(names, most)}" for cause, names in causes.items()]
@@ -152,19 +110,20 @@ def _lacking(corpus: Corpus, most: int = 4) -> str:
 
 
 def _seeded(request: Request, corpus: Corpus) -> Split:
+    folder = corpus.parts[0].folder
+    if _named_speakers(corpus) == {UNKNOWN_SPEAKER}:
+        why = "nobody says who speaks, so there is no split by speaker; give --split speaker-dependent (by text)"
+        raise RecipeError(f"{folder}: {why}")
     try:
-        drawn = rules.seeded_split(corpus.evaluated_speakers, request.ratios, request.seed)
+        split = rules.seeded_split(speakers_of(corpus.evaluated.utterances), request.ratios, request.seed)
     except RecipeError as error:
-        why = str(error)
-        if corpus.named_speakers == {UNKNOWN_SPEAKER}:
-            why = "nobody says who speaks, so there is no split by speaker; give --split speaker-dependent (by text)"
-        raise RecipeError(f"{corpus.parts[0].folder}: {why}") from None
-    return _with_all_in_train(drawn, corpus)
+        raise RecipeError(f"{folder}: {error}") from None
+    return _with_all_in_train(split, corpus)
 
 
 def _fold(request: Request, corpus: Corpus) -> Split:
-    clips = Counter(item.speaker for item in corpus.evaluated_utterances)
-    clips.update(dict.fromkeys(corpus.speakers, 0))
+    clips = Counter(item.speaker for item in corpus.evaluated.utterances)
+    clips.update(dict.fromkeys(speakers_of(corpus.utterances), 0))
     column, group_of = rules.parse_fold(request.argument)[2], None
     if column:
         table = request.speaker_table or corpus.root / "speakers.tsv"
@@ -178,93 +137,81 @@ def _fold(request: Request, corpus: Corpus) -> Split:
 
 def _with_all_in_train(split: Split, corpus: Corpus) -> Split:
     """Put speakers of other parts alone into train: val and test are drawn from the part that is evaluated on."""
-    more = corpus.speakers - set(split.of_speaker())
+    more = speakers_of(corpus.utterances) - set(split.of_speaker())
     return replace(split, speakers={**split.speakers, "train": tuple(sorted({*split.speakers["train"], *more}))})
 
 
-def assign(split: Split, corpus: Corpus, request: Request) -> tuple[Splits, list[Problem]]:
-    """Return the utterances by split, and who is left out. RecipeError where the split came out unusable."""
-    if split.method == "speakers":
-        splits, problems = _by_speaker(split, corpus)
-    else:
-        splits, problems = _by_utterance(split, corpus)
+def assign(split: Split, corpus: Corpus, request: Request, problems: Problems) -> Splits:
+    """Return the utterances by split; list who is left out. RecipeError where the split came out unusable."""
+    divide = _by_speaker if split.method == "speakers" else _by_utterance
+    splits = divide(split, corpus, problems)
     if split.method == "own" and not request.shared_speakers:
-        speakers_of = {name: {item.speaker for item in splits[name]} for name in SPLITS}
-        rules.refuse_shared_speakers(speakers_of, corpus.root)
+        rules.refuse_shared_speakers({name: speakers_of(splits[name]) for name in SPLITS}, corpus.root)
     if split.text_disjoint:
-        problems += _take_texts_of_test_from_train(splits)
+        _take_texts_of_test_from_train(splits, problems)
     for name in SPLITS:
         if not splits[name]:
             speakers = ", ".join(split.speakers[name]) or "no speaker"
             where = split.file or corpus.root
             raise RecipeError(f"{where}: the {name} split is empty ({speakers}): no usable utterance in it")
-    return splits, problems
+    return splits
 
 
-def _by_speaker(split: Split, corpus: Corpus) -> tuple[Splits, list[Problem]]:
+def _by_speaker(split: Split, corpus: Corpus, problems: Problems) -> Splits:
     """Of several parts only one goes into val and test; their speakers' clips in others are left out of train too."""
-    of_speaker = split.of_speaker()
-    splits: Splits = {name: [] for name in SPLITS}
-    problems = []
-
-    def add(severity: str, kind: str, part: Part, speaker: str, detail: str) -> None:
-        problems.append(Problem(severity, kind, str(part.folder), None, speaker, detail))
-
-    for part, read in zip(corpus.parts, corpus.reads, strict=True):
-        groups: dict[str, list[Utterance]] = {speaker: [] for speaker in sorted(part.speakers)}
-        for item in read.utterances:
-            groups[item.speaker].append(item)
-        for speaker, utterances in groups.items():
-            name, count = of_speaker.get(speaker), f"{len(utterances):,} utterances"
+    split_of, splits = split.of_speaker(), {name: [] for name in SPLITS}
+    for part in corpus.parts:
+        by_speaker: dict[str, list[Utterance]] = {speaker: [] for speaker in sorted(part.speakers)}
+        for item in part.utterances:
+            by_speaker[item.speaker].append(item)
+        for speaker, utterances in by_speaker.items():
+            name, count = split_of.get(speaker), f"{len(utterances):,} utterances"
             if name is None and utterances:  # of one who has none it is listed why
                 detail = f"speaker {speaker} is in no split: {count} left out"
-                add(WARNING, "speaker in no split", part, speaker, detail)
-            elif name in ("val", "test") and part is not corpus.parts[corpus.evaluated]:
+                problems.add(WARNING, "speaker in no split", part.folder, detail, key=speaker)
+            elif name in ("val", "test") and part is not corpus.evaluated:
                 detail = f"{name} speaker {speaker}: {count} of {part.name} left out of train"
-                add(NOTE, f"{part.name} of a val or test speaker", part, speaker, detail)
+                problems.add(NOTE, f"{part.name} of a val or test speaker", part.folder, detail, key=speaker)
             elif name:
                 splits[name] += utterances
                 if not utterances:
                     detail = f"{name} speaker {speaker} has no usable utterance"
-                    add(WARNING, "speaker without utterance", part, speaker, detail)
-    return splits, problems
+                    problems.add(WARNING, "speaker without utterance", part.folder, detail, key=speaker)
+    return splits
 
 
-def _by_utterance(split: Split, corpus: Corpus) -> tuple[Splits, list[Problem]]:
+def _by_utterance(split: Split, corpus: Corpus, problems: Problems) -> Splits:
     """By each utterance's text (speaker-dependent), or as the corpus's own sets have it."""
     splits: Splits = {name: [] for name in SPLITS}
     chosen = {name: set(split.speakers[name]) for name in SPLITS}
-    set_of = _by_text(split, corpus) if split.method == "speaker-dependent" else None
+    set_of = _sets_by_text(split, corpus) if split.method == "speaker-dependent" else corpus.own_split
     left_out: Counter[str] = Counter()
-    for read in corpus.reads:
-        for item in read.utterances:
-            name = set_of(item) if set_of else read.own_split.get(item.key, "")
-            if item.speaker in chosen.get(name, ()):
-                splits[name].append(item)
-            else:
-                left_out[item.speaker] += 1
-    root, problems = str(corpus.root), []
+    for item in corpus.utterances:
+        name = set_of.get(item.key, "")
+        if item.speaker in chosen.get(name, ()):
+            splits[name].append(item)
+        else:
+            left_out[item.speaker] += 1
     for speaker, count in sorted(left_out.items()):
         detail = f"speaker {speaker} is in no split: {count:,} utterances left out"
-        problems.append(Problem(WARNING, "speaker in no split", root, None, speaker, detail))
+        problems.add(WARNING, "speaker in no split", corpus.root, detail, key=speaker)
     for name in SPLITS:
-        for speaker in sorted(chosen[name] - {item.speaker for item in splits[name]}):
+        for speaker in sorted(chosen[name] - speakers_of(splits[name])):
             detail = f"{name}: speaker {speaker} has no usable utterance{_why_empty(split, speaker, splits)}"
-            problems.append(Problem(WARNING, "speaker without utterance", root, None, speaker, detail))
-    return splits, problems
+            problems.add(WARNING, "speaker without utterance", corpus.root, detail, key=speaker)
+    return splits
 
 
-def _by_text(split: Split, corpus: Corpus) -> Callable[[Utterance], str]:
-    """Return what gives an utterance's set by a speaker-dependent split; "" for a speaker who is not in it."""
+def _sets_by_text(split: Split, corpus: Corpus) -> dict[str, str]:
+    """Return {key: set} by a speaker-dependent split; texts that its speakers do not say are not in it."""
     counts: dict[str, Counter[str]] = {}
-    for read in corpus.reads:
-        for item in read.utterances:
-            if item.speaker in split.speakers["train"]:
-                counts.setdefault(scoring_form(item.target), Counter())[item.speaker] += 1
+    for item in corpus.utterances:
+        if item.speaker in split.speakers["train"]:
+            counts.setdefault(scoring_form(item.target), Counter())[item.speaker] += 1
     assert split.ratios is not None
     assert split.seed is not None
-    sets = divide_texts(counts, split.ratios, split.seed)
-    return lambda item: sets.get(scoring_form(item.target), "")
+    set_of = divide_texts(counts, split.ratios, split.seed)
+    return {item.key: set_of.get(scoring_form(item.target), "") for item in corpus.utterances}
 
 
 def _why_empty(split: Split, speaker: str, splits: Splits) -> str:
@@ -277,13 +224,12 @@ def _why_empty(split: Split, speaker: str, splits: Splits) -> str:
     return " there: each text that could be moved would leave a set of this or another speaker empty"
 
 
-def _take_texts_of_test_from_train(splits: Splits) -> list[Problem]:
-    tested, kept, problems = {scoring_form(item.target) for item in splits["test"]}, [], []
+def _take_texts_of_test_from_train(splits: Splits, problems: Problems) -> None:
+    tested, kept = {scoring_form(item.target) for item in splits["test"]}, []
     for item in splits["train"]:
         if scoring_form(item.target) in tested:
             detail = "left out of train: its text is in the test set too"
-            problems.append(Problem(NOTE, "text of the test set", item.source, None, item.key, detail))
+            problems.add(NOTE, "text of the test set", item.source, detail, key=item.key)
         else:
             kept.append(item)
     splits["train"] = kept
-    return problems

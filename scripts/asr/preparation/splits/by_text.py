@@ -6,7 +6,7 @@ import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from asr.preparation.splits.rules import place
+from asr.preparation.splits.rules import drawn, place
 from asr.preparation.splits.split_file import SPLITS
 
 Counts = Mapping[str, Mapping[str, int]]  # {text: {speaker: clips}}
@@ -36,7 +36,6 @@ def divide_texts(counts: Counts, ratios: Sequence[float], seed: int) -> dict[str
     more, until no text alone would be better elsewhere: so a speaker who says every text once, and shares none, is
     exact to the clip.
     """
-    order = sorted(counts, key=lambda text: (place(seed, text), text))
     clips: Counter[str] = Counter()
     for by_speaker in counts.values():
         clips.update(by_speaker)
@@ -50,6 +49,7 @@ def divide_texts(counts: Counts, ratios: Sequence[float], seed: int) -> dict[str
         squares = sum(count * (2 * (have[who][name] - wanted[who][name]) + count) for who, count in said)
         return -filled, round(squares, 6)
 
+    order = drawn(counts, seed)
     for _ in range(_MOST_PASSES):
         moved = False
         for text in order:

@@ -20,19 +20,16 @@ import itertools
 import math
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from asr.core.errors import RecipeError, UsageError
 from asr.core.names import UNKNOWN_SPEAKER, plain_name
-from asr.preparation.splits.split_file import SPLITS, Split, read_split
+from asr.preparation.splits.split_file import DEFAULT_RATIOS, DEFAULT_SEED, SPLITS, Split
 
-DEFAULT_RATIOS = (8.0, 1.0, 1.0)
-DEFAULT_SEED = 2024
 TEXT_DISJOINT, SHARED_SPEAKERS = "+text-disjoint", "+shared-speakers"
 RULES = ("default", "own", "seeded", "loso", "folds", "speaker-dependent")
-LEAST_FOLDS = len(SPLITS)
 
 
 @dataclass(frozen=True)
@@ -51,10 +48,10 @@ class Request:
 
 def parse_request(text: str, ratios: tuple[float, ...] | None = None, seed: int | None = None) -> Request:
     """Parse --split. UsageError for a rule without its argument, or with one that it does not take."""
-    wanted = set()
+    flags = set()
     while flag := next(filter(text.endswith, (TEXT_DISJOINT, SHARED_SPEAKERS)), ""):
         text = text.removesuffix(flag)
-        wanted.add(flag)
+        flags.add(flag)
     rule, colon, argument = text.partition(":")
     argument = plain_name(argument)
     if rule not in RULES and text:
@@ -69,45 +66,50 @@ def parse_request(text: str, ratios: tuple[float, ...] | None = None, seed: int 
         rule = "seeded"
     if ratios and rule not in ("seeded", "loso", "speaker-dependent"):
         raise UsageError(f"--ratios goes with --split seeded, loso or speaker-dependent, not with {text}")
-    drawn_by = DEFAULT_SEED if seed is None else seed
-    flags = (TEXT_DISJOINT in wanted, SHARED_SPEAKERS in wanted)
-    return Request(rule, argument, ratios or DEFAULT_RATIOS, drawn_by, *flags)
+    seed = DEFAULT_SEED if seed is None else seed
+    return Request(rule, argument, ratios or DEFAULT_RATIOS, seed, TEXT_DISJOINT in flags, SHARED_SPEAKERS in flags)
 
 
 def parse_fold(argument: str) -> tuple[int, int, str]:
     """Return (3, 8, "family") of ``3/8@family``, the column empty where none is named. UsageError for anything else."""
-    found = re.fullmatch(r"([0-9]+)/([0-9]+)(?:@(.+))?", argument)
-    number, count = (int(found[1]), int(found[2])) if found else (0, 0)
-    if not found or count < LEAST_FOLDS or not 1 <= number <= count:
+    match = re.fullmatch(r"([0-9]+)/([0-9]+)(?:@(.+))?", argument)
+    number, count = (int(match[1]), int(match[2])) if match else (0, 0)
+    if not match or count < len(SPLITS) or not 1 <= number <= count:
         raise UsageError(
-            f"--split folds:{argument}: which fold of how many, {LEAST_FOLDS} at least? e.g. --split folds:3/8, or"
+            f"--split folds:{argument}: which fold of how many, {len(SPLITS)} at least? e.g. --split folds:3/8, or"
             " folds:3/8@family by a column of speakers.tsv"
         )
-    return number, count, found[3] or ""
+    return number, count, match[3] or ""
 
 
 def place(seed: int, name: str) -> str:
-    """Return where ``name`` stands in an order drawn by ``seed``."""
+    """Return where ``name`` stands in an order drawn by ``seed``: by a hash, whatever order names come in."""
     return hashlib.sha256(f"{seed}\t{name}".encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def drawn(names: Iterable[str], seed: int) -> list[str]:
+    """Return ``names``, each once, in the order drawn by ``seed``."""
+    return sorted(set(names), key=lambda name: (place(seed, name), name))
+
+
+def _share(count: int, ratio: float, ratios: Sequence[float]) -> int:
+    """Return ``ratio`` of ``ratios`` of ``count``, rounded, at least 1."""
+    return max(1, math.floor(count * ratio / sum(ratios) + 0.5))
 
 
 def seeded_split(
     speakers: Iterable[str], ratios: tuple[float, ...] = DEFAULT_RATIOS, seed: int = DEFAULT_SEED
 ) -> Split:
-    """Draw whole speakers by ratio (train, val, test), at least one into each; at least three speakers are needed.
-
-    Each speaker's place is a hash of the seed and the name, so the order in which speakers are found does not matter.
-    """
-    ranked = sorted(set(speakers), key=lambda name: (place(seed, name), name))
+    """Draw whole speakers by ratio (train, val, test), at least one into each; at least three speakers are needed."""
+    ranked = drawn(speakers, seed)
     if len(ranked) < len(SPLITS):
         names = ", ".join(sorted(ranked)) or "none"
         few = f"too few speakers for a split by speaker: {len(ranked)} ({names}), at least 3 are needed"
         raise RecipeError(f"{few}; give --split FILE, or --split speaker-dependent")
-    _, n_val, n_test = (max(1, math.floor(len(ranked) * ratio / sum(ratios) + 0.5)) for ratio in ratios)
-    n_test = min(n_test, len(ranked) - 2)
-    n_val = min(n_val, len(ranked) - n_test - 1)
-    parts = {"test": ranked[:n_test], "val": ranked[n_test : n_test + n_val], "train": ranked[n_test + n_val :]}
-    chosen = {name: tuple(sorted(parts[name])) for name in SPLITS}
+    n_test = min(_share(len(ranked), ratios[2], ratios), len(ranked) - 2)
+    n_val = min(_share(len(ranked), ratios[1], ratios), len(ranked) - n_test - 1)
+    parts = {"train": ranked[n_test + n_val :], "val": ranked[n_test : n_test + n_val], "test": ranked[:n_test]}
+    chosen = {name: tuple(sorted(part)) for name, part in parts.items()}
     return Split(chosen, "seeded", seed=seed, ratios=tuple(ratios))
 
 
@@ -117,11 +119,10 @@ def loso_split(
     """Leave ``left_out`` out for the test; of the others the seed draws who validates, as train : val of ``ratios``."""
     if left_out not in speakers:
         raise RecipeError(f"--split loso:{left_out}: the corpus has no such speaker; it has {some(speakers)}")
-    others = sorted(set(speakers) - {left_out}, key=lambda name: (place(seed, name), name))
+    others = drawn(set(speakers) - {left_out}, seed)
     if len(others) < 2:
         raise RecipeError(f"--split loso:{left_out}: needs two speakers besides, to train and to validate")
-    n_val = max(1, math.floor(len(others) * ratios[1] / (ratios[0] + ratios[1]) + 0.5))
-    n_val = min(n_val, len(others) - 1)
+    n_val = min(_share(len(others), ratios[1], ratios[:2]), len(others) - 1)
     chosen = {"train": tuple(sorted(others[n_val:])), "val": tuple(sorted(others[:n_val])), "test": (left_out,)}
     return Split(chosen, "loso", seed=seed, ratios=tuple(ratios))
 
@@ -141,17 +142,17 @@ def fold_split(
     sizes: Counter[str] = Counter()
     for speaker, group in groups.items():
         sizes[group] += clips[speaker]
-    drawn = sorted((group for group, size in sizes.items() if size), key=lambda group: (place(seed, group), group))
-    if len(drawn) < count:
+    ranked = drawn((group for group, size in sizes.items() if size), seed)
+    if len(ranked) < count:
         what = f"values of {column}" if column else "speakers"
-        raise RecipeError(f"--split folds:{argument}: {count} folds of {len(drawn)} {what} ({some(drawn)})")
+        raise RecipeError(f"--split folds:{argument}: {count} folds of {len(ranked)} {what} ({some(ranked)})")
     fold_of, filled = {}, [0] * count
-    for group in drawn:
+    for group in ranked:
         fold_of[group] = fold = filled.index(min(filled))
         filled[fold] += sizes[group]
     role = {number - 1: "test", number % count: "val"}
-    found = {speaker: role.get(fold_of.get(group, -1), "train") for speaker, group in groups.items()}
-    chosen = {name: tuple(speaker for speaker in found if found[speaker] == name) for name in SPLITS}
+    split_of = {speaker: role.get(fold_of.get(group, -1), "train") for speaker, group in groups.items()}
+    chosen = {name: tuple(speaker for speaker in split_of if split_of[speaker] == name) for name in SPLITS}
     together = f", {column} kept together" if column else ""
     return Split(chosen, "folds", seed=seed, note=f"fold {number} of {count} is the test set{together}")
 
@@ -159,10 +160,9 @@ def fold_split(
 def dependent_split(
     speakers: Collection[str], named: str = "", ratios: tuple[float, ...] = DEFAULT_RATIOS, seed: int = DEFAULT_SEED
 ) -> Split:
-    """Every speaker (or those of ``named``, separated by commas) in all three splits; ``divide_texts`` divides."""
+    """Put every speaker (or those of ``named``, separated by commas) in all three splits; ``divide_texts`` divides."""
     chosen = tuple(sorted(named.split(","))) if named else tuple(sorted(speakers))
-    unknown = [name for name in chosen if name not in speakers]
-    if unknown:
+    if unknown := [name for name in chosen if name not in speakers]:
         raise RecipeError(
             f"--split speaker-dependent:{named}: the corpus has no speaker {unknown[0]}; it has {some(speakers)}"
         )
@@ -185,14 +185,3 @@ def refuse_shared_speakers(splits: Mapping[str, Collection[str]], where: object)
                 f"{where}: speaker {shared[0]}{more} in both {first} and {second}: not disjoint by speaker; draw anew"
                 " with --split seeded, or keep it with --split own+shared-speakers"
             )
-
-
-def read_for(path: Path, speakers: Collection[str], origin: str = "file") -> Split:
-    """Read a split file; a speaker-dependent one that names no speakers is of all of them."""
-    found = read_split(path, speakers, origin)
-    if found.method != "speaker-dependent":
-        return found
-    named = ",".join(found.speakers["train"])
-    seed = DEFAULT_SEED if found.seed is None else found.seed
-    drawn = dependent_split(speakers, named, found.ratios or DEFAULT_RATIOS, seed)
-    return replace(found, speakers=drawn.speakers, ratios=drawn.ratios, seed=drawn.seed)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import os
+import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,10 +17,12 @@ from asr.core.files import write_text
 from asr.core.names import is_code, plain_name
 
 SPLITS: tuple[str, ...] = ("train", "val", "test")
+DEFAULT_RATIOS = (8.0, 1.0, 1.0)
+DEFAULT_SEED = 2024
 REST = "rest"
 METHODS = ("speakers", "speaker-dependent", "own")
-_WRITTEN = ("origin", "file", "digest")  # what write_split adds, so that its file can be given back
-_SETTINGS = ("method", "speakers", "seed", "ratios", "text_disjoint")
+# The last three are what write_split adds, so that its file can be given back.
+_KEYS = (*SPLITS, "expected", "method", "speakers", "seed", "ratios", "text_disjoint", "origin", "file", "digest")
 
 
 @dataclass(frozen=True)
@@ -90,170 +93,147 @@ class _Document:
         for key, value in node.value:
             if key.value in self.fields:
                 raise self.error(key, f"duplicate key '{key.value}'")
-            self._known(key)
+            if key.value not in _KEYS:
+                near = difflib.get_close_matches(str(key.value), _KEYS, 1)
+                hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(SPLITS)}"
+                raise self.error(key, f"unknown key '{key.value}'; {hint}")
             self.fields[key.value] = value
 
     def error(self, node: yaml.Node | None, message: str) -> RecipeError:
+        """Return an error that names the line of ``node``."""
         return RecipeError(f"{at(self.path, node.start_mark.line + 1 if node else 1)}: {message}")
 
-    def _known(self, key: yaml.Node) -> None:
-        known = (*SPLITS, "expected", *_SETTINGS, *_WRITTEN)
-        if key.value not in known:
-            near = difflib.get_close_matches(str(key.value), known, 1)
-            hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(SPLITS)}"
-            raise self.error(key, f"unknown key '{key.value}'; {hint}")
+    def require(self, name: str, valid: object, message: str) -> None:
+        """RecipeError at the field ``name`` where it is there and not valid."""
+        if name in self.fields and not valid:
+            raise self.error(self.fields[name], f"'{name}' {message}")
 
-    def word(self, name: str) -> str | None:
-        """Return a scalar's text, or None where the key is not there."""
+    def word(self, name: str, pattern: str, takes: str) -> str:
+        """Return a scalar's text, "" where the key is not there. RecipeError where it does not match ``pattern``."""
         node = self.fields.get(name)
-        if node is not None and not isinstance(node, yaml.ScalarNode):
-            raise self.error(node, f"'{name}' must be one word or number")
-        return None if node is None else node.value
+        word = node.value if isinstance(node, yaml.ScalarNode) else "a list" if node else ""
+        self.require(name, re.fullmatch(pattern, word), f"is {word}; it takes {takes}")
+        return word
+
+    def items(self, name: str, what: str) -> list[yaml.Node]:
+        """Return the nodes of a list, none where the key is not there."""
+        node = self.fields.get(name)
+        self.require(name, isinstance(node, yaml.SequenceNode), f"must be a list of {what}")
+        return node.value if node else []
 
 
 def read_split(path: Path, speakers: Collection[str] | None, origin: str = "file") -> Split:
     """Read a split file for a corpus of ``speakers`` (None: whatever it names is right).
 
-    Anything wrong in it is a RecipeError naming file and line: a speaker that the corpus does not have, a duplicate
-    speaker, a missing split, an unknown key.
+    A speaker-dependent split that names no speakers is of all of them. Anything wrong in the file is a RecipeError
+    naming file and line: a speaker that the corpus does not have, a duplicate speaker, a missing split, an unknown key.
     """
     document = _Document(path)
-    method = document.word("method") or METHODS[0]
-    if method not in METHODS:
-        raise document.error(document.fields["method"], f"'method' is {method}; it takes {', '.join(METHODS)}")
-    if method != "speaker-dependent" and "speakers" in document.fields:
-        raise document.error(document.fields["speakers"], "'speakers' goes with method: speaker-dependent only")
-    if (text_disjoint := document.word("text_disjoint") or "false") not in ("true", "false"):
-        raise document.error(document.fields["text_disjoint"], f"'text_disjoint' is {text_disjoint}, not true or false")
-    seed, ratios = _seed(document), _ratios(document)
+    method = document.word("method", "|".join(METHODS), ", ".join(METHODS)) or METHODS[0]
+    text_disjoint = document.word("text_disjoint", "true|false", "true, false")
+    seed, ratios = document.word("seed", "-?[0-9]+", "a whole number"), _ratios(document)
     dependent = method == "speaker-dependent"
-    chosen = _same_everywhere(document, speakers) if dependent else _by_split(document, speakers, method == "own")
+    if dependent:
+        for name in SPLITS:
+            document.require(name, False, "does not go with method: speaker-dependent; list 'speakers', if any")
+        named = _speakers(document, "speakers", "speakers", speakers, {})
+        chosen = dict.fromkeys(SPLITS, tuple(sorted(named or speakers or ())))
+    else:
+        document.require("speakers", False, "goes with method: speaker-dependent only")
+        chosen = _by_split(document, speakers, method == "own")
     return Split(
         chosen,
         origin,
         str(path),
-        seed=seed,
-        ratios=ratios,
+        seed=int(seed) if seed else DEFAULT_SEED if dependent else None,
+        ratios=ratios or (DEFAULT_RATIOS if dependent else None),
         expected=_expected(document),
         method=method,
         text_disjoint=text_disjoint == "true",
     )
 
 
-def _seed(document: _Document) -> int | None:
-    word = document.word("seed")
-    try:
-        return None if word is None else int(word)
-    except ValueError:
-        raise document.error(document.fields["seed"], f"'seed' is {word}; it must be a whole number") from None
-
-
 def _ratios(document: _Document) -> tuple[float, ...] | None:
-    node = document.fields.get("ratios")
-    if node is None:
-        return None
-    words = [item.value for item in node.value] if isinstance(node, yaml.SequenceNode) else []
     try:
-        return parse_ratios(words)
-    except ValueError:
-        raise document.error(node, "'ratios' must be three numbers above 0: train, val, test") from None
+        return parse_ratios(node.value for node in document.items("ratios", "three numbers"))
+    except (TypeError, ValueError):
+        document.require("ratios", False, "must be three numbers above 0: train, val, test")
+        return None
 
 
 def parse_ratios(words: Iterable[str]) -> tuple[float, ...]:
-    """Three numbers above 0, for train, val and test; ValueError for anything else."""
+    """Return three numbers above 0, for train, val and test; ValueError for anything else."""
     ratios = tuple(map(float, words))
     if len(ratios) != len(SPLITS) or not all(0 < ratio < float("inf") for ratio in ratios):
         raise ValueError(ratios)
     return ratios
 
 
-def _same_everywhere(document: _Document, speakers: Collection[str] | None) -> dict[str, tuple[str, ...]]:
-    """Return the speakers of a speaker-dependent split: those under ``speakers``, else none, which means all."""
-    for name in SPLITS:
-        if name in document.fields:
-            node = document.fields[name]
-            raise document.error(node, f"'{name}' does not go with method: speaker-dependent; list 'speakers', if any")
-    node = document.fields.get("speakers")
-    if node is not None and not isinstance(node, yaml.SequenceNode):
-        raise document.error(node, "'speakers' must be a list of speakers")
-    seen: dict[str, str] = {}
-    named = [_speaker(document, item, "speakers", speakers, seen) for item in node.value] if node else []
-    return dict.fromkeys(SPLITS, tuple(sorted(named)))
-
-
 def _by_split(document: _Document, speakers: Collection[str] | None, may_share: bool) -> dict[str, tuple[str, ...]]:
     chosen: dict[str, tuple[str, ...]] = {}
-    seen: dict[str, str] = {}
-    rest = None
+    split_of: dict[str, str] = {}
+    rest = ""
     for name in SPLITS:
         node = document.fields.get(name)
         if node is None:
             raise RecipeError(f"{document.path}: no '{name}' in it; a split file has train, val and test")
-        if isinstance(node, yaml.ScalarNode) and node.value == REST:
+        if node.value == REST:
             if rest:
                 raise document.error(node, f"both {rest} and {name} are '{REST}'; only one of them can be")
             rest = name
-            continue
-        if not isinstance(node, yaml.SequenceNode):
-            raise document.error(node, f"'{name}' must be a list of speakers or {REST}")
-        known = {} if may_share else seen
-        chosen[name] = tuple(_speaker(document, item, name, speakers, known) for item in node.value)
+        else:
+            chosen[name] = _speakers(document, name, f"speakers or {REST}", speakers, {} if may_share else split_of)
     if rest:
-        chosen[rest] = tuple(sorted(set(speakers or ()) - set(seen)))
+        chosen[rest] = tuple(sorted(set(speakers or ()) - set(split_of)))
     return chosen
 
 
-def _speaker(
-    document: _Document, node: yaml.Node, split: str, speakers: Collection[str] | None, seen: dict[str, str]
-) -> str:
-    if not isinstance(node.value, str):
-        raise document.error(node, f"'{split}' must be a plain list of speakers")
-    speaker = plain_name(node.value)
-    if speakers is not None and speaker not in speakers:
-        near = difflib.get_close_matches(speaker, sorted(speakers), 1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise document.error(node, f"the corpus has no speaker {speaker}{hint}")
-    if speaker in seen:
-        also = f"in {seen[speaker]} too: a speaker can be in one split only" if seen[speaker] != split else "here twice"
-        raise document.error(node, f"speaker {speaker} ({split}) is {also}")
-    seen[speaker] = split
-    return speaker
+def _speakers(
+    document: _Document, name: str, what: str, speakers: Collection[str] | None, split_of: dict[str, str]
+) -> tuple[str, ...]:
+    """Return the speakers of a list; ``split_of`` holds those of the lists before it, and gets these too."""
+    named = []
+    for node in document.items(name, what):
+        if not isinstance(node.value, str):
+            raise document.error(node, f"'{name}' must be a plain list of speakers")
+        speaker = plain_name(node.value)
+        if speakers is not None and speaker not in speakers:
+            near = difflib.get_close_matches(speaker, sorted(speakers), 1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise document.error(node, f"the corpus has no speaker {speaker}{hint}")
+        if (other := split_of.setdefault(speaker, name)) != name or speaker in named:
+            also = f"in {other} too: a speaker can be in one split only" if other != name else "here twice"
+            raise document.error(node, f"speaker {speaker} ({name}) is {also}")
+        named.append(speaker)
+    return tuple(named)
 
 
 def _expected(document: _Document) -> dict[str, int]:
     node = document.fields.get("expected")
-    if node is None:
-        return {}
-    if not isinstance(node, yaml.MappingNode):
-        raise document.error(node, "'expected' maps speakers to their number of utterances")
-    expected = {}
-    for key, value in node.value:
+    document.require("expected", isinstance(node, yaml.MappingNode), "maps speakers to their number of utterances")
+    for key, value in node.value if node else ():
         if not isinstance(value.value, str) or not value.value.isdecimal():
             raise document.error(key, f"expected utterances of speaker {key.value}: not a whole number")
-        expected[key.value] = int(value.value)
-    return expected
+    return {key.value: int(value.value) for key, value in node.value} if node else {}
 
 
 def write_split(path: str | os.PathLike[str], split: Split, comment: str, digest: str) -> None:
     """Write the split as used, in the form that --split reads; ``digest`` is that of the utterances' split."""
+    lists = {"speakers": split.speakers["train"]} if split.method == "speaker-dependent" else split.speakers
+    fields = {
+        "origin": split.origin,
+        "file": split.file and _quoted(os.path.basename(split.file)),
+        "digest": digest,
+        "method": split.method,
+        "seed": split.seed,
+        "ratios": split.ratios and f"[{', '.join(f'{ratio:g}' for ratio in split.ratios)}]",
+        "text_disjoint": "true" if split.text_disjoint else None,
+        **{name: _quoted(lists[name]) for name in ("speakers", *SPLITS) if name in lists},
+    }
     lines = [f"# {line}" for line in comment.splitlines()]
-    lines.append(f"origin: {split.origin}")
-    if split.file:
-        lines.append(f"file: {_quoted([os.path.basename(split.file)])[1:-1]}")
-    lines.append(f"digest: {digest}")
-    lines.append(f"method: {split.method}")
-    if split.seed is not None:
-        lines.append(f"seed: {split.seed}")
-    if split.ratios is not None:
-        lines.append(f"ratios: [{', '.join(f'{ratio:g}' for ratio in split.ratios)}]")
-    if split.text_disjoint:
-        lines.append("text_disjoint: true")
-    if split.method == "speaker-dependent":
-        lines.append(f"speakers: {_quoted(split.speakers['train'])}")
-    else:
-        lines += [f"{name}: {_quoted(split.speakers[name])}" for name in SPLITS]
+    lines += [f"{name}: {value}" for name, value in fields.items() if value is not None]
     write_text(path, "\n".join(lines) + "\n")
 
 
-def _quoted(names: Iterable[str]) -> str:
-    return json.dumps(list(names), ensure_ascii=False)  # JSON is YAML, and quotes keep 07 from becoming a number
+def _quoted(value: str | Collection[str]) -> str:
+    return json.dumps(value, ensure_ascii=False)  # JSON is YAML, and quotes keep 07 from becoming a number
