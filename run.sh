@@ -47,7 +47,8 @@ fi
 conf=${conf:-conf/finetune_3090.yaml}
 [[ $tag != */* && $tag != -* && $tag != . && $tag != .. && $tag != *[[:cntrl:]]* ]] ||
   die 2 "--tag '$tag': it is the name of a folder in exp/: no slash, no - in front, not . or .."
-[[ $mini == false ]] || speakers=mini/corpus/speakers.tsv
+[[ -z $speakers || -f $speakers ]] || die 1 "$speakers: no such table of speakers; --speakers takes a file with a column 'speaker'"
+[[ -n $speakers || $mini == false ]] || speakers=mini/corpus/speakers.tsv
 [[ -n $speakers || ! -f $corpus/speakers.tsv ]] || speakers=$corpus/speakers.tsv
 exp=exp/$tag
 own_run "$exp"
@@ -85,6 +86,7 @@ evaluate() { # evaluate NGPU
   run python -m asr.report --exp "$exp" "${embed[@]}"
 }
 
+((stage > 1)) || same_corpus "$corpus"
 # A column that the table lacks is refused now, not when stage 5 scores.
 [[ -z $columns || -z $speakers ]] || python local/score.py --check-table --speaker-table "$speakers" --group-by "$columns"
 

@@ -257,6 +257,15 @@ own_run() { # own_run EXP: make it, unless it holds what no run of this version'
     die 1 "$1: ${why##*: }; exp/ and data/ must be folders that can be written to, or links to such"
 }
 
+same_corpus() { # same_corpus CORPUS: said before stage 1 replaces the data of a run that was trained on another
+  local stamp=$exp/stamps/stage1 before
+  # shellcheck disable=SC2154 # restart is run.sh's option
+  [[ -f $stamp && -f $exp/saves.json && $restart == false ]] || return 0
+  before=$(sed -n '1s/.* --corpus \(.*\) --part .*/\1/p' "$stamp" | xargs -r printf '%s')
+  [[ ! -e $before || $before -ef $1 ]] ||
+    die 1 "$exp: was trained on the corpus $before; give $1 a --tag of its own, or --restart to throw the training away"
+}
+
 lock() { # lock FILE: one run.sh at a time on a tag; the lock dies with the processes that hold it, which takes a moment
   local status=0 why
   exec {lock_fd}>>"$1"

@@ -385,6 +385,31 @@ END
   [[ ${lines[2]} =~ ^[0-9]+$ ]] # for status.sh
 }
 
+@test "another corpus under the tag of a trained run is refused before its data is replaced" {
+  mkdir -p "$exp/stamps" "$BATS_TEST_TMPDIR/my corpus" "$BATS_TEST_TMPDIR/other"
+  cd "$BATS_TEST_TMPDIR"
+  same() { # same CORPUS [RESTART]
+    run bash -c ". '$root/scripts/lib.sh'; exp='$exp' restart='${2:-false}'; same_corpus '$1'; echo on"
+  }
+  printf "command python local/prepare_1h_dataset.py --corpus 'my corpus' --part 1h --out data/x\n" >"$exp/stamps/stage1"
+  same other && [ "$output" = on ] # nothing is trained yet
+  echo '[]' >"$exp/saves.json"
+  same "my corpus" && [ "$output" = on ]
+  same "$PWD/my corpus/" && [ "$output" = on ]
+  same other true && [ "$output" = on ]
+  same other
+  [ "$status" -eq 1 ]
+  [ "$output" = "error: $exp: was trained on the corpus my corpus; give other a --tag of its own, or --restart to throw the training away" ]
+  mv "my corpus" moved
+  same moved && [ "$output" = on ] # nobody can tell; stage 3 compares what was prepared
+}
+
+@test "a table of speakers that is not there is said before anything is begun" {
+  PATH=$BATS_TEST_TMPDIR/bin:$PATH run bash "$root/run.sh" --speakers "$BATS_TEST_TMPDIR/none.tsv"
+  [ "$status" -eq 1 ]
+  [[ $output == *"none.tsv: no such table of speakers; --speakers takes a file with a column 'speaker'" ]]
+}
+
 @test "a tag is the name of a folder in exp/, and an option is given something" {
   for tag in a/b ../a /a . .. -a $'a\nb'; do
     usage_error "--tag '$tag': it is the name of a folder in exp/: no slash, no - in front, not . or .." --tag "$tag"
