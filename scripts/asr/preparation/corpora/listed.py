@@ -71,8 +71,8 @@ def not_read(path: Path) -> str:
         (file for file in tables if {"client_id", "path", "sentence"} <= {*_first_line(file).split()}), None
     ):
         return (
-            f"{table.name} is Common Voice's; write metadata.csv beside the clips, with the columns file_name (its path),"
-            " transcription (its sentence) and speaker (its client_id)"
+            f"{table.name} is Common Voice's; write metadata.csv beside the clips, with the columns file_name (its"
+            " path), transcription (its sentence) and speaker (its client_id)"
         )
     return ""
 
@@ -90,7 +90,7 @@ def read_listed(root: Path) -> Part:
     return part
 
 
-# --- FunASR's lists ----------------------------------------------------------------------------------------------------
+# --- FunASR's lists --------------------
 
 
 def _funasr_lists(root: Path) -> dict[Path, tuple[Path, str]]:
@@ -124,7 +124,7 @@ def _lines(part: Part, path: Path) -> Iterator[tuple[int, str, str]]:
                 yield number, key, value[0].strip() if value else ""
 
 
-# --- Hugging Face's audio folders --------------------------------------------------------------------------------------
+# --- Hugging Face's audio folders --------------------
 
 
 def _metadata(root: Path) -> dict[Path, str]:
@@ -172,7 +172,7 @@ def _field(row: Mapping[str, str], names: Iterable[str]) -> str | None:
     return next((row[name] for name in names if row.get(name)), None)
 
 
-# --- AISHELL-1 ---------------------------------------------------------------------------------------------------------
+# --- AISHELL-1 --------------------
 
 
 def _aishell(root: Path) -> Path | None:
@@ -201,7 +201,7 @@ def _clips(folder: Path) -> list[Path]:
     return [path for path in sorted(folder.iterdir()) if path.suffix.lower() in EXTENSIONS and path.name[0] != "."]
 
 
-# --- a text beside each clip -------------------------------------------------------------------------------------------
+# --- a text beside each clip --------------------
 
 
 def _clips_below(root: Path, most: int | None = None) -> Iterator[Path]:
