@@ -16,9 +16,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import cdsd_challenge
 from asr.audio.headers import EXTENSIONS
 from asr.core.errors import RecipeError
 from asr.core.names import plain_name
+from asr.preparation.corpora.registry import OTHER_LAYOUTS
 from asr.preparation.corpus import Clip, HomeCorpus, Part, subfolders, tidy_name, unsafe_name
 from asr.preparation.problems import ERROR, NOTE, WARNING
 from cdsd_facts import PARTS, SPLIT_FILES
@@ -41,7 +43,10 @@ def find_part(corpus: str | os.PathLike[str], part: str) -> Path:
         if corpora:
             return corpora[0]
     looked = f"looked for after_catting/{part}/Audio, {part}/Audio and Audio, here and up to two levels up and down"
-    raise RecipeError(f"{root}: no part {part} of CDSD; {looked}; there is: {_listing(root)}")
+    raise RecipeError(
+        f"{root}: no part {part} of CDSD; {looked}; and no corpus of another form that is read: {OTHER_LAYOUTS};"
+        f" there is: {_listing(root)}"
+    )
 
 
 def corpus_root(folder: Path) -> Path:
@@ -67,7 +72,9 @@ def _candidates(root: Path, part: str) -> Iterator[list[Path]]:
     below = [root]
     for _ in range(2):
         below = [inner for folder in below for inner in subfolders(folder)]
-        yield [folder / "after_catting" / part for folder in below] + [folder / part for folder in below]
+        parts = [folder / "after_catting" / part for folder in below] + [folder / part for folder in below]
+        # The older release of 24 speakers: Data/Aftercutting/{Audio,Text}, without parts.
+        yield parts + [folder for folder in below if folder.name not in PARTS]
 
 
 def _listing(folder: Path, most: int = 8) -> str:
@@ -119,6 +126,8 @@ def read_part(folder: Path, name: str) -> Part:
 
 def read_parts(root: Path, names: Sequence[str]) -> list[Part]:
     """Read the named parts of the CDSD that ``root`` holds or is a folder of. RecipeError where one is not there."""
+    if challenge := cdsd_challenge.find(root):
+        return [cdsd_challenge.read(challenge)]
     return [read_part(find_part(root, name), name) for name in names]
 
 

@@ -56,7 +56,7 @@ def _read_speaker(clips: Clips, folder: Path, speaker: Path) -> None:
     problems += more
     places = {
         path.stem: (str(path), OWN_SPLITS.get(inner.name, ""))
-        for inner in subfolders(speaker / "wav", problems)
+        for inner in subfolders(speaker / "wav")
         for path in sorted(inner.iterdir())
         if path.suffix.lower() in EXTENSIONS and path.name[0] != "."
     }

@@ -184,8 +184,8 @@ def _read_aishell(part: Part, root: Path) -> Iterator[Row]:
     folder = _aishell(root)
     assert folder is not None
     places: dict[str, tuple[str, str, str]] = {}
-    for split_folder in subfolders(folder / "wav", part.problems):
-        for speaker in subfolders(split_folder, part.problems):
+    for split_folder in subfolders(folder / "wav"):
+        for speaker in subfolders(split_folder):
             for path in _clips(speaker):
                 places[path.stem] = (str(path), speaker.name, OWN_SPLITS.get(split_folder.name, ""))
     texts = folder / AISHELL_TEXT

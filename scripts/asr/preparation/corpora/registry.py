@@ -1,4 +1,4 @@
-"""Which reader a corpus is for: a Kaldi data folder, JSONL or lhotse manifests, or the layout of the recipe's own."""
+"""Which reader a corpus is for: Kaldi's, lhotse's, JSONL's, that of other lists, or that of the recipe's own corpus."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from asr.core.errors import RecipeError
-from asr.preparation.corpora import jsonl, kaldi, lhotse
+from asr.preparation.corpora import jsonl, kaldi, lhotse, listed
 from asr.preparation.corpus import HomeCorpus, Part
 
 OTHER_LAYOUTS = (
-    "a folder with wav.scp, text and utt2spk (Kaldi), with *.jsonl, or with lhotse's recordings and supervisions"
+    "wav.scp, text and utt2spk (Kaldi), *.jsonl, lhotse's recordings and supervisions, train_wav.scp and train_text.txt"
+    " (FunASR), metadata.csv (Hugging Face), AISHELL-1's wav/ and transcript/, or a .txt beside each clip"
 )
 
 
@@ -32,12 +33,17 @@ def open_corpus(path: Path, parts: Sequence[str], home: HomeCorpus) -> list[Part
                 f"{root}: no recordings and supervisions of part {missing[0]}; there is {', '.join(there)}"
             )
         return [lhotse.read_lhotse(root, name) for name in (parts if there else ("",))]
+    layout = listed.layout_of(root)
+    if layout and (layout == "metadata" or not jsonl.is_jsonl(root)):
+        return [listed.read_listed(root)]
     if jsonl.is_jsonl(root):
         return [jsonl.read_jsonl(root)]
+    if advice := listed.not_read(root):
+        raise RecipeError(f"{root}: {advice}")
     if root.is_file():
         raise RecipeError(
-            f"{root}: is a file, and not one called *.jsonl; --corpus takes a folder laid out as {home.name} is,"
-            f" {OTHER_LAYOUTS}, or a .jsonl file"
+            f"{root}: is a file, and not one called *.jsonl; --corpus takes a .jsonl file, a folder laid out as"
+            f" {home.name} is, or one with {OTHER_LAYOUTS}"
         )
     return home.read_parts(root, parts)
 
