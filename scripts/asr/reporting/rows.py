@@ -56,16 +56,22 @@ def _system(row: Mapping[str, str], name: str) -> list[Any]:
     return [row[f"{name}_status"], errors, runs, row[f"{name}_hyp"]]
 
 
+def clip_path(path: Path, row: Mapping[str, str]) -> Path:
+    """Return where the clip of a row of ``path``, a per_utterance.tsv, is: by the letter, as a browser goes from the
+    page's address, for where exp is a link its target is another way."""
+    return Path(os.path.normpath(os.path.abspath(path.parent) + os.sep + row["audio"]))
+
+
 def _clip(exp: Path, path: Path, row: Mapping[str, str], embed: bool) -> str:
     if not row["audio"]:
         return ""
-    # By the letter, as a browser goes from the page's address: where exp is a link, its target is another way.
-    file = os.path.normpath(os.path.abspath(path.parent) + os.sep + row["audio"])
-    return _mp3(Path(file)) if embed else os.path.relpath(file, os.path.abspath(exp)).replace(os.sep, "/")
+    file = clip_path(path, row)
+    return mp3_uri(file) if embed else os.path.relpath(file, os.path.abspath(exp)).replace(os.sep, "/")
 
 
-def _mp3(file: Path) -> str:
-    """A clip as a small MP3, mono, in a data: URI."""
+def mp3_uri(file: Path) -> str:
+    """Return a clip as a small MP3, mono, in a data: URI; "" where it has no samples. RecipeError where it cannot be
+    read."""
     import soundfile
     import soxr
 
