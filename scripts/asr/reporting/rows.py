@@ -44,16 +44,21 @@ def _system(row: Mapping[str, str], name: str) -> list[Any]:
     return [row[f"{name}_status"], errors, json.loads(row[f"{name}_alignment"] or "[]"), row[f"{name}_hyp"]]
 
 
+def clip_path(path: Path, audio: str) -> Path:
+    """Return where the clip is that ``path``, a per_utterance.tsv, names ``audio``: by the letter, as a browser goes
+    from the page's address, for where exp is a link its target is another way."""
+    return Path(os.path.normpath(os.path.join(os.path.abspath(path.parent), audio)))
+
+
 def _clip(exp: Path, path: Path, audio: str, embed: bool) -> str:
     if not audio:
         return ""
-    # By the letter, as a browser goes from the page's address: where exp is a link, its target is another way.
-    file = os.path.normpath(os.path.join(os.path.abspath(path.parent), audio))
-    return _mp3(Path(file)) if embed else os.path.relpath(file, os.path.abspath(exp)).replace(os.sep, "/")
+    file = clip_path(path, audio)
+    return mp3_uri(file) if embed else os.path.relpath(file, os.path.abspath(exp)).replace(os.sep, "/")
 
 
-def _mp3(file: Path) -> str:
-    """Return a clip as a small MP3, mono, in a data: URI."""
+def mp3_uri(file: Path) -> str:
+    """Return a clip as a small MP3, mono, in a data: URI, "" where it has no samples. RecipeError where it cannot be read."""
     import soundfile
 
     stream = io.BytesIO()
