@@ -81,7 +81,7 @@ evaluate() { # evaluate NGPU
   [[ ! -f $exp/baseline/hyp.txt ]] || against=(--baseline "$exp/baseline/hyp.txt")
   run python -m asr.decode --model "$exp/model" --manifest "$data/test.jsonl" --out "$exp/tuned" --ngpu "$1" --exp "$exp"
   run python local/score.py --ref "$data/test.jsonl" --hyp "$exp/tuned/hyp.txt" "${against[@]}" --train "$data/train.jsonl" \
-    "${about[@]}" --out "$exp/score"
+    "${about[@]}" ${listeners[0]:+--listeners "${listeners[@]}"} --out "$exp/score"
   run python -m asr.provenance --exp "$exp" --data "$data" --conf "$conf" --ngpu "$1"
   run python -m asr.report --exp "$exp" "${embed[@]}"
 }
@@ -134,7 +134,8 @@ if at_stage 4 "average: the best checkpoints into one model"; then
 fi
 
 if at_stage 5 "evaluate: decode, score, report"; then
+  mapfile -t listeners < <(find "$exp/listeners" -name 'listening-*.json' 2>/dev/null | sort) # of asr.listening_test
   once "$data"/{test,train}.jsonl "$exp/avg.json" "$exp"/conf/{decode,report}.yaml "$exp/baseline/hyp.txt" ${speakers:+"$speakers"} \
-    makes "$exp"/tuned/{hyp.txt,decode.json} "$exp/score/score.json" "$exp"/{RESULTS.md,report.html} by evaluate "$ngpu"
+    "${listeners[@]}" makes "$exp"/tuned/{hyp.txt,decode.json} "$exp/score/score.json" "$exp"/{RESULTS.md,report.html} by evaluate "$ngpu"
   log "results: $exp/RESULTS.md and $exp/report.html"
 fi

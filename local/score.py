@@ -27,10 +27,11 @@ from asr.core.manifest import Utterance, read_manifest
 from asr.core.names import UNKNOWN_SPEAKER, known_speakers
 from asr.scoring import compare, files
 from asr.scoring.groups import SpeakerTable, read_speaker_table, rows_by_speaker
+from asr.scoring.listeners import read_listeners, score_listeners
 from asr.scoring.normalize import OPTIONS
 from asr.scoring.score import Request, score, score_hypotheses
 from asr.scoring.score_warnings import about_hypotheses, about_references, about_training, refuse_trained
-from asr.scoring.tables import screen_table
+from asr.scoring.tables import percent, screen_table
 from cdsd_facts import REFERENCE_LINES
 
 
@@ -51,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="LIST",
         help=f"leave out of both texts: {', '.join(OPTIONS)} (default: nothing)",
     )
+    add("--listeners", nargs="+", type=Path, metavar="JSON", help="listening-CODE.json files: people, on their clips")
     add("--seed", type=int, default=0, help="of the bootstrap (default: 0)")
     add("--compare", nargs="+", type=Path, metavar="RUN", help="compare runs (exp/TAG) scored on one test set")
     return parser
@@ -110,10 +112,16 @@ def _score(arguments: argparse.Namespace) -> None:
         missing = [one.utterance.key for one in systems[name] if one.decoded is None]
         warnings += about_hypotheses(path, name, arguments.ref, missing, len(references))
     result = score(references, systems, request, warnings)
+    if arguments.listeners:
+        listeners = read_listeners(arguments.listeners, references)
+        result |= score_listeners(listeners, references, systems, request)
     files.write_all(arguments.out, systems, result)
     for warning in warnings:
         print(warning, file=sys.stderr)
     print(screen_table(result))
+    for code, row in result.get("listeners", {}).items():
+        models = ", ".join(f"{name} {percent(count['cer'])} %" for name, count in row["systems"].items())
+        print(f"listener {code}: CER {percent(row['cer'])} % on {row['n_clips']} clips ({models} on the same)")
     renamed = any(name.startswith("S") for name in result["by_speaker"])
     print(f"{'who S1, S2, … are is in per_speaker.tsv; ' * renamed}what may be published is in README.md")
     written = "score.json, per_utterance.tsv, per_speaker.tsv, confusions.tsv, ref.trn and others"

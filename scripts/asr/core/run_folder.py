@@ -55,6 +55,9 @@ class RunFolder:
         self.provenance = exp / "provenance.json"
         self.results = exp / "RESULTS.md"
         self.report = exp / "report.html"
+        # people who listened
+        self.listening_test = exp / "listening_test.html"  # of python -m asr.listening_test
+        self.listeners = exp / "listeners"  # the listening-CODE.json files that it gave them, which stage 5 scores
 
     def stage_log(self, stage: int) -> Path:
         """Return the log of a stage."""

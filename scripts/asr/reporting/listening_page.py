@@ -12,22 +12,19 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from asr.core.errors import RecipeError, UsageError
 from asr.core.files import read_json, write_text
 from asr.core.made_by import claim
-from asr.core.run_folder import RunFolder
+from asr.core.run_folder import RunFolder, rerun
 from asr.pages.html import as_script, render
 from asr.pages.words import words
-from asr.reporting.rows import clip_path, mp3_uri, read_rows
-from asr.reporting.write import provenance_of
-SCHEMA_VERSION = 1  # TODO
-from asr.scoring.score_json import read_score
+from asr.reporting.rows import clip_path, mp3_uri
+from asr.scoring.files import read_score, read_table
+from asr.scoring.listeners import SCHEMA_VERSION
 
-PAGE = "listening_test.html"
 Row = Mapping[str, str]
 
 
@@ -58,16 +55,17 @@ def page(exp: Path, clips: int, seed: int) -> tuple[str, list[Row]]:
     if score.get("pooled"):
         raise RecipeError(f"{exp}: pooled scores have no clips of their own; name one of the runs")
     path = RunFolder(exp).score / "per_utterance.tsv"
-    rows = read_rows(path, list(score["systems"]))
+    rows = read_table(path)
     playable = [row for row in rows if row["audio"]]
     chosen = draw(playable, clips, seed)
     if not chosen:
         raise RecipeError(f"{exp}: no clip of the test set can be played")
-    corpus = provenance_of(exp, score).get("corpus", {})
+    provenance = RunFolder(exp).provenance
+    corpus = read_json(provenance, "run stage 5 again").get("corpus", {}) if provenance.exists() else {}
     data = {
         "schema_version": SCHEMA_VERSION,
         "manifest": score["reference"]["digest"],
-        "clips": [[row["key"], mp3_uri(clip_path(path, row))] for row in chosen],
+        "clips": [[row["key"], mp3_uri(clip_path(path, row["audio"]))] for row in chosen],
     }
     html = render(
         "listening_test.html.j2",
@@ -88,16 +86,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m asr.listening_test", description=__doc__.splitlines()[0])
     parser.add_argument("--exp", type=Path, required=True, metavar="DIR", help="a run that stage 5 has scored, exp/TAG")
     parser.add_argument("--clips", type=int, default=100, help="how many clips (default: 100)")
-    parser.add_argument("--seed", type=int, default=0, help="of the draw; the same seed gives the same clips (default: 0)")
+    parser.add_argument("--seed", type=int, default=0, help="of the draw: the same gives the same clips (default: 0)")
     arguments = parser.parse_args()
     if arguments.clips < 1:
         raise UsageError(f"--clips takes a whole number from 1, not {arguments.clips}")
     html, chosen = page(arguments.exp, arguments.clips, arguments.seed)
-    claim(arguments.exp, "listening_test", [PAGE])
-    write_text(arguments.exp / PAGE, html)
+    path = RunFolder(arguments.exp).listening_test
+    claim(arguments.exp, "listening_test", [path.name])
+    write_text(path, html)
     speakers = len({row["speaker"] for row in chosen})
     if len(chosen) < arguments.clips:
         print(f"note: the test set has {len(chosen)} clips, fewer than --clips {arguments.clips}")
-    print(f"written to {arguments.exp / PAGE}: {len(chosen)} clips of {speakers} speakers, no text of them")
-    print("next: each listener opens it and sends back listening-CODE.json; then")
-    print(f"  python local/score.py --exp {arguments.exp} --listeners listening-*.json")
+    print(f"written to {path}: {len(chosen)} clips of {speakers} speakers, no text of them")
+    folder = RunFolder(arguments.exp).listeners
+    print(f"next: each listener opens it and gives you listening-CODE.json; put these into {folder}, and then")
+    print(f"  {rerun(arguments.exp, 5)}")

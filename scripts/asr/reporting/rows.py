@@ -58,7 +58,7 @@ def _clip(exp: Path, path: Path, audio: str, embed: bool) -> str:
 
 
 def mp3_uri(file: Path) -> str:
-    """Return a clip as a small MP3, mono, in a data: URI, "" where it has no samples. RecipeError where it cannot be read."""
+    """Return a clip as a small MP3, mono, in a data: URI, "" without samples; RecipeError where it cannot be read."""
     import soundfile
 
     stream = io.BytesIO()

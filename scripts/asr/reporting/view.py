@@ -57,6 +57,8 @@ def content(score: Score, provenance: Mapping[str, Any]) -> dict[str, Any]:
         "headline": {**lists, "finding": Words(**notes.finding), "speakers": speakers},
         "systems": systems(score),
         "certainty": certainty(score),
+        "listeners": listeners(score),
+        "listeners_note": listeners_note(score),
         "reference_lines": reference_lines(score),
         "group_table": functools.partial(group_table, score),
         "by_speaker": score["by_speaker"],
@@ -128,6 +130,29 @@ def certainty(score: Score) -> Table:
                 cells = [signed(gain["relative_reduction"], 1), interval(gain["relative_ci95"], 1), ""]
                 rows.append([words("relative_reduction_of", text=words(text)), *cells])
     return Table(["", words("value"), words("over_speakers"), words("over_utterances")], rows)
+
+
+def listeners(score: Score) -> Table:
+    """Return what human listeners understood, and the models on the same clips; without rows where nobody listened."""
+    rows: list[list[Cell]] = []
+    everyone = {**score.get("listeners", {}), words("all_listeners"): score.get("listeners_together")}
+    for code, row in everyone.items():
+        if row:
+            models = [percent(count["cer"]) for count in row["systems"].values()]
+            cells = [percent(row["cer"]), interval(row["ci95"]), str(row["n_clips"]), str(row["n_empty"]), *models]
+            rows.append([code, *cells])
+    models = [words("system_cer", system=words(name)) for name in score["systems"]]
+    columns = [words("listener"), words("listener_cer"), words("over_speakers"), words("clips_heard")]
+    return Table([*columns, words("not_understood"), *models], rows)
+
+
+def listeners_note(score: Score) -> Words | None:
+    """Return how alike the listeners write what two of them heard; None where no two did."""
+    together = score.get("listeners_together") or {}
+    if not together.get("pairs_of_answers"):
+        return None
+    alike, edits = percent(together["written_alike"], 0), percent(together["edits_between_listeners"], 1)
+    return words("listeners_agree", pairs=together["pairs_of_answers"], alike=alike, edits=edits)
 
 
 def group_table(score: Score, first: Cell, groups: Mapping[str, Any], counts: bool = False) -> Table:

@@ -19,10 +19,12 @@ from asr.core.errors import RecipeError
 from asr.core.manifest import Utterance, corpus_digest
 from asr.core.names import UNKNOWN_SPEAKER
 from asr.scoring.cer import align
+from asr.scoring.normalize import scoring_form
 from asr.scoring.score import Request, Scored, System, count_of, score_text
 from asr.scoring.speaker_interval import interval, rate, speaker_sums
 
 SCHEMA_VERSION = 1
+FIELDS = ("schema_version", "manifest", "listener", "answers")
 ANSWER = {"key": str, "text": str, "replays": int, "cannot_understand": bool}
 
 
@@ -50,18 +52,24 @@ def read_listeners(paths: Sequence[Path], references: Sequence[Utterance]) -> li
 def _read(path: Path, digest: str, keys: set[str]) -> Listener:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        version, manifest, code, answers = (content[name] for name in ("schema_version", "manifest", "listener", "answers"))
+        version, manifest, code, answers = (
+            content[name] for name in ("schema_version", "manifest", "listener", "answers")
+        )
         wrong = [one for one in answers if not all(isinstance(one[name], kind) for name, kind in ANSWER.items())]
     except OSError as error:
         raise RecipeError(f"{path}: {error.strerror}") from None
     except (ValueError, KeyError, TypeError):
         raise RecipeError(f"{path}: not a file that the listening test has saved (listening-CODE.json)") from None
     if version != SCHEMA_VERSION or wrong or not isinstance(code, str):
-        raise RecipeError(f"{path}: schema_version {version}, or its answers, are not this version's; make the test anew")
+        raise RecipeError(
+            f"{path}: schema_version {version}, or its answers, are not this version's; make the test anew"
+        )
     other = [one["key"] for one in answers if one["key"] not in keys]
     if manifest != digest or other:
         which = f" (it has {other[0]})" if other else ""
-        raise RecipeError(f"{path}: is of another test set{which}; give the --ref that the listening test was made from")
+        raise RecipeError(
+            f"{path}: is of another test set{which}; give the --ref that the listening test was made from"
+        )
     if not answers:
         raise RecipeError(f"{path}: holds no answer")
     by_key = {one["key"]: one for one in answers}
@@ -76,19 +84,21 @@ def score_listeners(
     """Return ``listeners`` and ``listeners_together`` of score.json (docs/scores.md, Human listeners)."""
     by_key = {utterance.key: utterance for utterance in references}
     models = {name: {one.utterance.key: one for one in scored} for name, scored in systems.items()}
-    heard = {
-        listener.code: [score_text(by_key[key], one["text"], request) for key, one in sorted(listener.answers.items())]
+    texts = {
+        listener.code: [
+            score_text(by_key[key], one["text"], None, request.without) for key, one in sorted(listener.answers.items())
+        ]
         for listener in listeners
     }
     rows = {}
     for listener in listeners:
         answers = listener.answers.values()
         rows[listener.code] = {
-            **_row(heard[listener.code], models),
+            **_row(texts[listener.code], models),
             "n_cannot_understand": sum(one["cannot_understand"] for one in answers),
             "mean_replays": sum(one["replays"] for one in answers) / len(answers),
         }
-    together = _row([one for scored in heard.values() for one in scored], models)
+    together = _row([one for scored in texts.values() for one in scored], models)
     return {"listeners": rows, "listeners_together": {**together, **_agreement(listeners, request)}}
 
 
@@ -112,7 +122,7 @@ def _agreement(listeners: Sequence[Listener], request: Request) -> dict[str, Any
     same = clips = edits = characters = 0
     for one, two in itertools.combinations(listeners, 2):
         for key in sorted(one.answers.keys() & two.answers.keys()):
-            texts = [request.form(listener.answers[key]["text"]) for listener in (one, two)]
+            texts = [scoring_form(listener.answers[key]["text"], request.without) for listener in (one, two)]
             clips, same = clips + 1, same + (texts[0] == texts[1])
             edits += align(*texts).counts.errors
             characters += sum(map(len, texts)) / 2

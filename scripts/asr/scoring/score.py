@@ -99,12 +99,13 @@ def score_hypotheses(references: Iterable[Utterance], path: str | os.PathLike[st
     train = None
     if request.train is not None:
         train = {scoring_form(utterance.target, request.without) for utterance in request.train}
-    return [_scored(utterance, hypotheses.get(utterance.key), train, request.without) for utterance in ordered]
+    return [score_text(utterance, hypotheses.get(utterance.key), train, request.without) for utterance in ordered]
 
 
-def _scored(
+def score_text(
     utterance: Utterance, decoded: str | None, train: Collection[str] | None, without: Collection[str]
 ) -> Scored:
+    """Align one text, None where it is missing. ``train``: the texts of the training set in scoring form."""
     reference = scoring_form(utterance.target, without)
     hypothesis, another_reading = nearest(reference, decoded or "", without)
     written = str(utterance.extra.get("transcript", utterance.target))  # before stage 1 normalised it
@@ -118,7 +119,7 @@ def total(scored: Iterable[Scored]) -> ErrorCounts:
     return ErrorCounts.total(one.counts for one in scored)
 
 
-def _count(scored: System) -> dict[str, Any]:
+def count_of(scored: System) -> dict[str, Any]:
     """Return a *count* of docs/scores.md: what is said of one system on some utterances."""
     counts, size, statuses = total(scored), len(scored), [one.status for one in scored]
     missing, empty = statuses.count("missing"), statuses.count("empty")
@@ -138,7 +139,7 @@ def _count(scored: System) -> dict[str, Any]:
 def _system(scored: System, by_speaker: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """Return what is said of a whole system; ``by_speaker`` are its counts on each speaker that is known."""
     return {
-        **_count(scored),
+        **count_of(scored),
         "ci95": None,
         "ci95_note": None,
         "ci95_utterance": None,
@@ -177,7 +178,7 @@ def _group(systems: Mapping[str, System], all_speakers_known: bool) -> dict[str,
         if scored:
             table = np.array([(one.counts.ref_len, one.counts.errors) for one in scored])
             ci95 = interval(speaker_sums(table, speakers), rate(0), 0.0) if all_speakers_known else None
-            counts[name] = {**_count(scored), "ci95": ci95}
+            counts[name] = {**count_of(scored), "ci95": ci95}
     known = {*speakers} - {UNKNOWN_SPEAKER}
     return {"n_utt": len(first), "n_speakers": len(known), "ref_len": total(first).ref_len, **counts}
 

@@ -18,9 +18,9 @@ def percent(rate: float | None, digits: int = 2) -> str:
     return "n/a" if rate is None else f"{100 * rate:.{digits}f}"
 
 
-def interval(ci95: Sequence[float] | None) -> str:
+def interval(ci95: Sequence[float] | None, digits: int = 2) -> str:
     """Return an interval of fractions as per cent; ``n/a`` where there is none."""
-    return f"{percent(ci95[0])} to {percent(ci95[1])}" if ci95 else "n/a"
+    return f"{percent(ci95[0], digits)} to {percent(ci95[1], digits)}" if ci95 else "n/a"
 
 
 def speaker_count(group: Mapping[str, Any]) -> str:
