@@ -42,10 +42,10 @@ def data(tmp_path_factory):
 
 def test_text_does_not_depend_on_the_batch(recogniser, data):
     utterances = read_manifest(data / "test.jsonl")
-    alone = run.decode(recogniser, utterances, 0.01)
+    alone = tiny.decode(recogniser, utterances, 0.01)
     assert any(alone.values())
     for seconds in (1.0, 3.0, 1000.0):
-        assert run.decode(recogniser, utterances, seconds) == alone
+        assert tiny.decode(recogniser, utterances, seconds) == alone
     assert list(alone) == [item.key for item in utterances]  # the manifest's order, though decoded by length
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from asr.core.digests import sha256_file
@@ -79,7 +80,10 @@ def mean_state(paths: Sequence[Path], newest: int = 0, lora: Adapters | None = N
                 if index in (0, newest):
                     sums[key] = value.clone()
                 continue
-            sums[key] = sums[key].add_(value) if index else value.to(torch.float64, copy=True).contiguous()
+            if index:
+                _add(sums[key], value)
+            else:
+                sums[key] = value.to(torch.float64, copy=True).contiguous()
             kind = value.dtype
             if (adapter := lora_merge.delta(state, key, lora or {})) is not None:
                 sums[key] += adapter
@@ -114,7 +118,7 @@ def _read(path: Path, lora: Adapters | None, below: State, base: Path | None) ->
             " to merge them"
         )
     for key, value in state.items():
-        if value.isnan().any():
+        if value.numel() and value.max().isnan():  # NaN where one is, without a mask of the tensor's size
             raise RecipeError(
                 f"{path}: tensor {key} contains NaN, so that training diverged; lower optim_conf.lr and give"
                 " --restart at stage 3"
@@ -139,6 +143,14 @@ def _check_same(path: Path, weights: State, first: Path, sums: State) -> None:
                 f"{path}: {key} is an integer table and not that of {first.name}; a table has no mean: are these"
                 " checkpoints of one model?"
             )
+
+
+def _add(total: torch.Tensor, value: torch.Tensor) -> None:
+    """Add to a sum in place; torch would copy float32 to float64 first, numpy does not."""
+    if value.dtype == torch.float32:
+        np.add(total.numpy(), value.numpy(), out=total.numpy())
+    else:
+        total += value
 
 
 def _described(value: torch.Tensor) -> str:
