@@ -21,7 +21,7 @@ from asr.audio.headers import EXTENSIONS
 from asr.core.errors import RecipeError
 from asr.core.names import plain_name
 from asr.preparation.corpora.registry import OTHER_LAYOUTS
-from asr.preparation.corpus import Clip, HomeCorpus, Part, subfolders, tidy_name, unsafe_name
+from asr.preparation.corpus import UNREADABLE, Clip, HomeCorpus, Part, subfolders, tidy_name, unsafe_name
 from asr.preparation.problems import ERROR, NOTE, WARNING
 from cdsd_facts import PARTS, SPLIT_FILES
 from labels import Label, LabelFileError, read_label_file
@@ -103,7 +103,11 @@ def read_part(folder: Path, name: str) -> Part:
         raise RecipeError(f"{folder}: no folder {'Text' if audio else 'Audio'}; there is: {_listing(folder)}")
     label_files = _label_files(part, text)
     folders: dict[str, list[Path]] = {}  # two of them may look alike
-    for path in subfolders(audio):
+    there = subfolders(audio, part.problems)
+    for problem in part.problems:
+        if problem.kind == UNREADABLE:  # nothing is known of this speaker's clips
+            label_files.pop(plain_name(os.path.basename(problem.file)), None)
+    for path in there:
         if _nameable(part, speaker := tidy_name(part.problems, path.name, path), path):
             folders.setdefault(speaker, []).append(path)
     if not folders:

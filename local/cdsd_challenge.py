@@ -8,6 +8,7 @@ A speaker is in all sets: give ``--split own+shared-speakers`` to take them as t
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from asr.audio.headers import EXTENSIONS
@@ -24,7 +25,7 @@ def find(root: Path) -> Path | None:
 
 
 def _speakers(folder: Path) -> list[Path]:
-    return [inner for inner in subfolders(folder) if any((inner / "wav" / name).is_dir() for name in OWN_SPLITS)]
+    return [inner for inner in subfolders(folder) if any(os.path.isdir(inner / "wav" / name) for name in OWN_SPLITS)]
 
 
 def read(folder: Path) -> Part:
@@ -56,7 +57,7 @@ def _read_speaker(clips: Clips, folder: Path, speaker: Path) -> None:
     problems += more
     places = {
         path.stem: (str(path), OWN_SPLITS.get(inner.name, ""))
-        for inner in subfolders(speaker / "wav")
+        for inner in subfolders(speaker / "wav", problems)
         for path in sorted(inner.iterdir())
         if path.suffix.lower() in EXTENSIONS and path.name[0] != "."
     }

@@ -298,36 +298,47 @@ def test_a_label_file_that_is_empty_or_no_text_stops_with_file_and_line(tmp_path
         read_bytes(tmp_path, raw)
 
 
-def test_what_cannot_be_read_stops_with_its_name_and_a_label_file_is_listed():
+def test_what_cannot_be_read_is_named_and_the_rest_is_taken():
     with open_folder() as root:
         part = small_part(root / "corpus")
         (part / "Audio/zz").symlink_to("zz")  # a link to itself
         (part / "Audio/01/round").symlink_to("..")
         (part / "Audio/02/closed").mkdir(mode=0)
-        labels_of(part, "04").chmod(0)
-        read = as_nobody(functools.partial(cdsd.read_part, part, "1h"))
-        assert read.faults == [f"{labels_of(part, '04')}: cannot be read (Permission denied)"]
-        assert {clip.speaker for clip in read.clips} == {"01", "02", "03", "05", "06"}
         (part / "Audio/03").chmod(0)
-        with pytest.raises(PermissionError, match="Audio/03"):
-            as_nobody(functools.partial(cdsd.read_part, part, "1h"))
+        read = as_nobody(functools.partial(cdsd.read_part, part, "1h"))
+        assert "03" not in read.speakers
+        assert {clip.speaker for clip in read.clips} == set(read.speakers) == {"01", "02", "04", "05", "06"}
+        found = [problem for problem in read.problems if problem.kind == "unreadable folder"]
+        assert [(problem.file, problem.detail) for problem in found] == [
+            (str(part / "Audio/03"), "left out: it may not be read"),
+            (str(part / "Audio/zz"), "left out: its link leads nowhere"),
+        ]
         (part / "Audio/03").chmod(0o755)
-        part.parent.chmod(0)
+        labels_of(part, "04").chmod(0)
+        faults = as_nobody(functools.partial(cdsd.read_part, part, "1h")).faults
+        assert faults == [f"{labels_of(part, '04')}: cannot be read (Permission denied)"]
+        (part / "Text").chmod(0)
+        with pytest.raises(PermissionError):
+            as_nobody(functools.partial(cdsd.read_part, part, "1h"))
+        (part.parent).chmod(0)
         with pytest.raises(RecipeError, match="no part 1h of CDSD; "):
             as_nobody(functools.partial(cdsd.find_part, root / "corpus", "1h"))
-        part.parent.chmod(0o755)
+        (part.parent).chmod(0o755)
+        (part / "Text").chmod(0o755)
 
 
-def test_a_folder_that_cannot_be_read_beside_the_corpus_is_no_matter():
+def test_a_kaldi_set_that_cannot_be_read_is_named_and_other_folders_are_no_matter():
     with open_folder() as root:
-        for name in ("train", "lost+found"):
+        for name in ("train", "dev", "lost+found"):
             (root / name).mkdir()
             (root / name / "wav.scp").write_text(f"{name} /nowhere/{name}.wav\n")
             (root / name / "text").write_text(f"{name} 好\n")
             (root / name / "utt2spk").write_text(f"{name} s1\n")
-        (root / "lost+found").chmod(0)
+        (root / "dev").chmod(0)
         part = as_nobody(functools.partial(open_corpus, root, ("1h",), CDSD))[0]
         assert [clip.key for clip in part.clips] == ["train"]
+        assert ("unreadable folder", str(root / "dev")) in [(item.kind, item.file) for item in part.problems]
+        (root / "dev").chmod(0o755)
         corpus = small_part(root / "corpus").parents[1]
         (corpus / "lost+found").mkdir(mode=0)
         assert as_nobody(functools.partial(open_corpus, corpus, ("1h",), CDSD))[0].name == "1h"

@@ -253,11 +253,11 @@ def test_two_folders_for_one_set_are_put_together(tmp_path):
     assert "dev/text:1" in part.problems[0].detail
 
 
-def test_sets_within_a_data_folder_are_not_read(tmp_path):
+def test_sets_within_a_data_folder_are_said_not_to_be_read(tmp_path):
     folder(tmp_path / "d"), folder(tmp_path / "d/train"), folder(tmp_path / "d/.backup")
     part = read_kaldi(tmp_path / "d")
     assert len(part.clips) == 3
-    assert rows(part) == []
+    assert rows(part) == [("note", "other set", "train", None, "")]
 
 
 def test_what_is_no_kaldi_folder(tmp_path):

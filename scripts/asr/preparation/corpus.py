@@ -13,10 +13,12 @@ from asr.audio.clip import Cut
 from asr.core.manifest import Utterance
 from asr.core.names import UNKNOWN_SPEAKER as UNKNOWN_SPEAKER
 from asr.core.names import plain_name, visible
-from asr.preparation.problems import NOTE, Problems
+from asr.preparation.problems import ERROR, NOTE, Problems
 
 HALF_CHARACTER = re.compile("[\ud800-\udfff]")  # in names that are not UTF-8; JSON's escapes can make them too
 _CONTROL = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029]")
+UNREADABLE = "unreadable folder"  # a kind of problem
+READ = os.R_OK | os.X_OK
 # What the sets of a corpus that comes split are called, and which split each one is.
 OWN_SPLITS = dict.fromkeys(("train", "training"), "train")
 OWN_SPLITS |= dict.fromkeys(("val", "dev", "valid", "validation"), "val") | {"test": "test", "eval": "test"}
@@ -114,10 +116,19 @@ def speakers_of(utterances: Iterable[Utterance]) -> set[str]:
     return {item.speaker for item in utterances}
 
 
-def subfolders(folder: Path) -> list[Path]:
-    """Return the folders in ``folder`` by name, hidden ones left out; none where it is not there or cannot be read."""
+def subfolders(folder: Path, problems: Problems | None = None) -> list[Path]:
+    """Return the folders in ``folder`` by name, hidden ones left out; none where it is not there.
+
+    With ``problems``, one that may not be read, or is a link that leads nowhere, is left out and put there.
+    """
     paths = sorted(folder.glob("[!.]*")) if os.path.isdir(folder) else []
-    return [path for path in paths if os.path.isdir(path)]
+    if problems is None:
+        return [path for path in paths if os.path.isdir(path)]
+    unreadable = {path: "it may not be read" for path in paths if os.path.isdir(path) and not os.access(path, READ)}
+    unreadable |= {path: "its link leads nowhere" for path in paths if path.is_symlink() and not path.exists()}
+    for path, reason in unreadable.items():
+        problems.add(ERROR, UNREADABLE, path, f"left out: {reason}")
+    return [path for path in paths if os.path.isdir(path) and path not in unreadable]
 
 
 def tidy_name(problems: Problems, name: str, file: object, line: int | None = None) -> str:

@@ -25,7 +25,7 @@ from asr.core.manifest import Utterance
 from asr.core.names import plain_name
 from asr.preparation.corpus import OWN_SPLITS, Clip, Part, subfolders, tidy_name
 from asr.preparation.joining import Clips, RefusedError, Table, Value, audio_path, decoded, named_sets, unsafe_path
-from asr.preparation.problems import ERROR
+from asr.preparation.problems import ERROR, NOTE, Problems
 
 _ARCHIVE = re.compile(r"(ark|scp)[,:].*|.*:\d+")
 Place = tuple[str, Cut | None]  # an audio file, and which part of it where that is not all
@@ -36,9 +36,9 @@ def is_kaldi(path: Path) -> bool:
     return (path / "wav.scp").is_file() or any(name.lower() in OWN_SPLITS for name in _sets(path).values())
 
 
-def _sets(path: Path) -> dict[Path, str]:
+def _sets(path: Path, problems: Problems | None = None) -> dict[Path, str]:
     """Return {folder: name} of the folders in ``path`` that have a wav.scp; a disk's lost+found, say, has none."""
-    return {folder: folder.name for folder in subfolders(path) if os.path.isfile(folder / "wav.scp")}
+    return {folder: folder.name for folder in subfolders(path, problems) if os.path.isfile(folder / "wav.scp")}
 
 
 def read_kaldi(path: Path) -> Part:
@@ -50,8 +50,11 @@ def read_kaldi(path: Path) -> Part:
     clips = Clips(part)
     if (path / "wav.scp").is_file():
         _read_set(clips, path, "")
+        detail = f"not read: {path.name} has a wav.scp itself; give this folder as --corpus if it is meant"
+        for folder in _sets(path, part.problems):
+            part.problems.add(NOTE, "other set", folder, detail)
     else:
-        for folder, split in named_sets(part, _sets(path), "other set"):
+        for folder, split in named_sets(part, _sets(path, part.problems), "other set"):
             _read_set(clips, folder, split)
     return clips.finish()
 

@@ -97,7 +97,11 @@ def _funasr_lists(root: Path) -> dict[Path, tuple[Path, str]]:
     """Return {list of clips: (list of texts, set)}."""
     names = {f"{name}_": split for name, split in OWN_SPLITS.items()} | {"": ""}
     pairs = {root / f"{name}wav.scp": (root / f"{name}text.txt", split) for name, split in names.items()}
-    return {clips: (texts, split) for clips, (texts, split) in pairs.items() if clips.is_file() and texts.is_file()}
+    return {
+        clips: (texts, split)
+        for clips, (texts, split) in pairs.items()
+        if os.path.isfile(clips) and os.path.isfile(texts)
+    }
 
 
 def _read_funasr(part: Part, root: Path) -> Iterator[Row]:
@@ -131,7 +135,7 @@ def _metadata(root: Path) -> dict[Path, str]:
     """Return {metadata file: set} of the folder, or of its folders that are called as sets are."""
     folders = {root: ""} | {inner: OWN_SPLITS.get(inner.name.lower(), "") for inner in subfolders(root)}
     files = {folder / name: split for folder, split in folders.items() for name in METADATA}
-    return {file: split for file, split in files.items() if file.is_file() and "file_name" in _first_line(file)}
+    return {file: split for file, split in files.items() if os.path.isfile(file) and "file_name" in _first_line(file)}
 
 
 def _first_line(path: Path) -> str:
@@ -177,15 +181,15 @@ def _field(row: Mapping[str, str], names: Iterable[str]) -> str | None:
 
 def _aishell(root: Path) -> Path | None:
     """Return the folder with wav/ and transcript/: ``root``, or data_aishell in it."""
-    return next((folder for folder in (root, root / "data_aishell") if (folder / AISHELL_TEXT).is_file()), None)
+    return next((folder for folder in (root, root / "data_aishell") if os.path.isfile(folder / AISHELL_TEXT)), None)
 
 
 def _read_aishell(part: Part, root: Path) -> Iterator[Row]:
     folder = _aishell(root)
     assert folder is not None
     places: dict[str, tuple[str, str, str]] = {}
-    for split_folder in subfolders(folder / "wav"):
-        for speaker in subfolders(split_folder):
+    for split_folder in subfolders(folder / "wav", part.problems):
+        for speaker in subfolders(split_folder, part.problems):
             for path in _clips(speaker):
                 places[path.stem] = (str(path), speaker.name, OWN_SPLITS.get(split_folder.name, ""))
     texts = folder / AISHELL_TEXT
