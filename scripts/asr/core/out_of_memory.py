@@ -68,9 +68,9 @@ def all_too_large(exp: Path) -> dict[str, TooLarge]:
     """Return what did not fit in this training, by device; nothing where all did."""
     try:
         limits = json.loads((exp / TOO_LARGE).read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        return {device: TooLarge(int(limit["padded_frames"]), str(limit["made"])) for device, limit in limits.items()}
+    except (OSError, ValueError, TypeError, LookupError, AttributeError):
         return {}
-    return {device: TooLarge(**limit) for device, limit in limits.items()}
 
 
 def keep_too_large(exp: Path, device: str, limit: TooLarge) -> None:
