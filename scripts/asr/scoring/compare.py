@@ -187,10 +187,7 @@ def compare(runs: Runs, seed: int = 0, count: int = bootstrap.REPLICATES) -> dic
             differences = [] if UNKNOWN_SPEAKER in owners else each[~np.isnan(each)].tolist()
             row["sign_flip_p"], row["sign_flip_smallest_p"] = significance.sign_flip(differences, seed)
         rows.append(row)
-    adjusted = significance.holm([row["mapsswe"] and row["mapsswe"]["p"] for row in rows])
-    sign_flips = significance.holm([row["sign_flip_p"] for row in rows])
-    for row, p, sign_flip_p in zip(rows, adjusted, sign_flips, strict=True):
-        row |= {"p_adjusted": p, "sign_flip_p_adjusted": sign_flip_p}
+    _adjust(rows)
     return {
         "compare_version": COMPARE_VERSION,
         "normalizer": runs.score["normalizer"],
@@ -201,6 +198,14 @@ def compare(runs: Runs, seed: int = 0, count: int = bootstrap.REPLICATES) -> dic
         "note": why_not,
         "systems": rows,
     }
+
+
+def _adjust(rows: Sequence[dict[str, Any]]) -> None:
+    """Add the p values of each test, adjusted for their number (Holm 1979)."""
+    adjusted = significance.holm([row["mapsswe"] and row["mapsswe"]["p"] for row in rows])
+    sign_flips = significance.holm([row["sign_flip_p"] for row in rows])
+    for row, p, sign_flip_p in zip(rows, adjusted, sign_flips, strict=True):
+        row |= {"p_adjusted": p, "sign_flip_p_adjusted": sign_flip_p}
 
 
 def _behind(system: System, best: System) -> dict[str, Any]:

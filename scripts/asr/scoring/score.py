@@ -238,7 +238,6 @@ def score(
         name: _system(scored, [row[name] for row in by_speaker.values()] if known else ())
         for name, scored in systems.items()
     }
-    pairs = {name: [(one.reference, one.hypothesis) for one in scored] for name, scored in systems.items()}
     result: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "normalizer": version(request.without),
@@ -251,11 +250,7 @@ def score(
         "groups": _groups(systems, request),
         "comparison": None,
         "comparison_note": None,
-        "mandarin": {
-            "note": note("syllables")["en"],
-            "note_zh": note("syllables")["zh"],
-            "systems": {name: mandarin.analyse(texts) for name, texts in pairs.items()},
-        },
+        "mandarin": _sounds(systems),
         "speaker_note": speaker_note(len(speakers), known),
         "silence_note": silence_note(rows),
         "reference_lines": list(request.reference_lines),
@@ -264,3 +259,10 @@ def score(
     names = published_names(by_speaker)
     result["by_speaker"] = {names[speaker]: row for speaker, row in by_speaker.items()}
     return result
+
+
+def _sounds(systems: Mapping[str, System]) -> dict[str, Any]:
+    """Return what the characters' readings say: syllables, tones, initials, finals."""
+    pairs = {name: [(one.reference, one.hypothesis) for one in scored] for name, scored in systems.items()}
+    about, sounds = note("syllables"), {name: mandarin.analyse(texts) for name, texts in pairs.items()}
+    return {"note": about["en"], "note_zh": about["zh"], "systems": sounds}

@@ -7,6 +7,7 @@ corpus. The page itself is asr/pages/templates/data_statistics.html.j2; here is 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 from asr.pages.html import Card, Table, render, trusted
 from asr.pages.svg import drawing, svg
@@ -46,7 +47,9 @@ def page(statistics: Statistics) -> str:
 
 def _cards(statistics: Statistics) -> list[Card]:
     sizes = tables.splits(statistics)
-    cards = [Card(name, value) for name, value in list(zip(sizes.columns, sizes.rows[-1], strict=True))[1:]]
+    cards = [
+        Card(cast(Words, name), value) for name, value in list(zip(sizes.columns, sizes.rows[-1], strict=True))[1:]
+    ]
     cards.append(Card(words("test_text_in_train"), percent(statistics["splits"]["test"]["in_train"]["share"])))
     if statistics["vocabulary"]:
         cards.append(Card(words("without_token"), f"{statistics['vocabulary']['uncovered_characters']:,}"))
@@ -80,7 +83,6 @@ def _caption_values(statistics: Statistics) -> dict[str, dict[str, object]]:
     speakers = list(statistics["by_speaker"].values())
     medians = [row["rate"]["median"] for row in speakers]
     rows = [statistics["splits"][name] for name in SPLITS]
-    train, val, test = rows
     values: dict[str, dict[str, object]] = {
         "speakers": {
             "utterances": _range([row["utterances"] for row in speakers], ""),
@@ -100,12 +102,24 @@ def _caption_values(statistics: Statistics) -> dict[str, dict[str, object]]:
             "above": f"{sum(row['above_default_limit'] for row in rows):,}",
         },
         "rates": {"low": f"{min(medians):.2f}", "high": f"{max(medians):.2f}", "more": _unnamed(len(speakers))},
+        **_text_values(statistics),
+    }
+    if vocabulary := statistics["vocabulary"]:
+        shown = min(len(vocabulary["uncovered"]), charts.MOST_LETTERS)
+        values["uncovered"] = {"shown": shown, "count": f"{vocabulary['uncovered_characters']:,}"}
+    return values
+
+
+def _text_values(statistics: Statistics) -> dict[str, dict[str, object]]:
+    """Return what is filled in where the captions speak of texts and characters that sets have in common."""
+    train, val, test = (statistics["splits"][name] for name in SPLITS)
+    return {
         "overlap": {
             "test": percent(test["in_train"]["share"]),
             "test_characters": percent(test["in_train"]["characters_share"]),
             "val": percent(val["in_train"]["share"]),
             "val_characters": percent(val["in_train"]["characters_share"]),
-            "more": _unnamed(sum(row["in_train"] is not None for row in speakers)),
+            "more": _unnamed(sum(row["in_train"] is not None for row in statistics["by_speaker"].values())),
         },
         "characters": {
             "new": f"{test['characters_not_in_train']:,}",
@@ -113,10 +127,6 @@ def _caption_values(statistics: Statistics) -> dict[str, dict[str, object]]:
             "once": f"{train['singletons']:,}",
         },
     }
-    if vocabulary := statistics["vocabulary"]:
-        shown = min(len(vocabulary["uncovered"]), charts.MOST_LETTERS)
-        values["uncovered"] = {"shown": shown, "count": f"{vocabulary['uncovered_characters']:,}"}
-    return values
 
 
 def _unnamed(count: int) -> Words:

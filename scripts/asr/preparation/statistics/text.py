@@ -50,7 +50,9 @@ def render(statistics: Statistics, differences: list[str] | None, problems: Sequ
         uncovered=_uncovered(statistics),
         lengths=_histogram(statistics, "length", "characters"),
         durations=_histogram(statistics, "seconds", "seconds"),
-        speakers=Table(columns[:5] + columns[7:], [row[:5] + row[7:] for row in rows]),  # as a terminal has room for
+        speakers=Table(
+            [*columns[:5], *columns[7:]], [[*row[:5], *row[7:]] for row in rows]
+        ),  # as a terminal has room for
         problems=problems,
     )
 
