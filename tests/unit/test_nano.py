@@ -322,6 +322,8 @@ def change(folder, block, key, value):
         (lambda folder: (folder / tiny_nano.LLM / "tokenizer.json").unlink(), "no tokenizer.json"),
         (lambda folder: change(folder, "llm_conf", "init_param_path", "/somewhere"), "must name a folder in"),
         (lambda folder: change(folder, "tokenizer_conf", "init_param_path", "../x"), "must name a folder in"),
+        (lambda folder: change(folder, "audio_adaptor_conf", "downsample_rate", 16), "at most 8"),
+        (lambda folder: change(folder, "audio_adaptor_conf", "use_low_frame_rate", False), "at most 1"),
     ],
 )
 def test_a_base_that_lacks_something_is_refused_by_name(base, tmp_path, spoil, said):

@@ -75,6 +75,13 @@ class Nano(Family):
         words = folder / places["tokenizer_conf"]
         if not any((words / name).is_file() for name in ("tokenizer.json", "merges.txt")):
             raise RecipeError(f"{words}: no tokenizer.json (nor vocab.json and merges.txt) in it; fetch it again")
+        adaptor = read_config(folder).get("audio_adaptor_conf") or {}
+        rate, most = adaptor.get("downsample_rate", 2), 8 if adaptor.get("use_low_frame_rate") else 1
+        if rate > most:
+            raise RecipeError(
+                f"{folder / 'config.yaml'}: audio_adaptor_conf.downsample_rate {rate} leaves fewer embeddings than the"
+                f" language model is to read; with use_low_frame_rate {str(most == 8).lower()} it is at most {most}"
+            )
 
     def more_files(self, folder: Path) -> list[str]:
         """Return the small files of the language model's sub-folders."""
