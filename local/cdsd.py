@@ -25,6 +25,7 @@ from asr.preparation.corpus import UNREADABLE, Clip, HomeCorpus, Part, subfolder
 from asr.preparation.problems import ERROR, NOTE, WARNING
 from cdsd_facts import PARTS, SPLIT_FILES
 from labels import Label, LabelFileError, read_label_file
+from likely_cause import likely_cause
 
 _LABEL_FILE = re.compile(r"(.+?)[_-]label\.txt", re.IGNORECASE)  # speaker 20 of 10h has a dash
 
@@ -217,18 +218,22 @@ def _join(part: Part, clips: dict[str, dict[str, str]], labels: dict[str, Labels
                 part.problems.add(WARNING, "wav without transcript", path, f"its id is not in {file.name}", key=utt)
         for utt, same in by_utt.items():
             if utt not in own:
-                _list_without_wav(part, speaker, same, labels)
+                _list_without_wav(part, speaker, same, labels, own)
             elif len(same) == 1 or _agree(part, same):
                 part.clips.append(Clip(utt, speaker, own[utt], same[0].text, same[0].file, same[0].line))
 
 
-def _list_without_wav(part: Part, speaker: str, same: list[Label], labels: dict[str, Labels]) -> None:
+def _list_without_wav(
+    part: Part, speaker: str, same: list[Label], labels: dict[str, Labels], own: dict[str, str]
+) -> None:
     utt = same[0].utt
     others = [own.by_utt[utt][0] for other, own in labels.items() if other != speaker and utt in own.by_utt]
-    kind, detail = "transcript without wav", f"no {utt}.wav (or flac, ogg, opus) in Audio/{speaker}"
+    kind, detail = "transcript without wav", f"no {utt}.wav (or flac, ogg, opus, mp3) in Audio/{speaker}"
     if others:
         also = f"{os.path.basename(others[0].file)}:{others[0].line}"
         kind, detail = "id in two label files", f"{detail}; the id is in {also} too"
+    elif cause := likely_cause(utt, (child(part.folder, "audio") or part.folder) / speaker, own):
+        detail += f"; {cause}"
     for label in same:
         part.problems.add(ERROR, kind, label.file, detail, label.line, utt)
 

@@ -170,7 +170,7 @@ def test_an_incomplete_cdsd_stops_and_all_that_is_missing_is_named(incomplete, t
     assert "--split seeded, or --split FILE" in message
     assert not (tmp_path / "data").exists()
     assert f"cannot be made, because {LACKING}" in (done := prepare(incomplete, None, *words, "--check-only")).stdout
-    assert done.returncode == 0
+    assert done.returncode == 1
 
 
 def test_an_incomplete_cdsd_goes_on_by_seed_or_file_and_elsewhere_its_first_line_says_so(incomplete, tmp_path):

@@ -1,7 +1,7 @@
 """Sample count, rate and channels of a clip from its header, without decoding the sound.
 
 Plain WAV (PCM, float, A-law, mu-law) is read here, in less than half of the time that libsndfile needs, which takes
-everything else: flac, ogg, opus, compressed or very large WAV.
+everything else: flac, ogg, opus, mp3, compressed or very large WAV.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from typing import BinaryIO, NamedTuple
 
 from asr.audio.clip import UnreadableError, sound_error
 
-EXTENSIONS = (".wav", ".flac", ".ogg", ".opus")  # in order of preference where one id has several
+EXTENSIONS = (".wav", ".flac", ".ogg", ".opus", ".mp3")  # in order of preference where one id has several
+ESTIMATED = (".mp3",)  # formats whose headers may only estimate the length: such clips are converted once
 _Layout = tuple[int, int, int, bool]  # sample rate, channels, bytes for one sample of all channels, floating point
 _FIXED_SIZE_CODECS = {1, 3, 6, 7}  # PCM, IEEE float, A-law, mu-law: every sample takes the same room
 _FLOAT, _EXTENSIBLE = 3, 0xFFFE
@@ -42,7 +43,7 @@ def read_header(path: str) -> Header:
     try:
         about = os.stat(path)
         if not stat.S_ISREG(about.st_mode):
-            raise UnreadableError("not a file")
+            raise UnreadableError("a directory, or another thing that is no file")
         if not about.st_size:
             raise UnreadableError("the file has 0 bytes", "zero-length audio")
         with open(path, "rb") as file:

@@ -148,6 +148,8 @@ def check_summary(prepared: Prepared, file: Path | None) -> str:
     if any(prepared.splits.values()):
         counts = ", ".join(f"{name} {len(prepared.splits[name]):,}" for name in SPLITS)
         blocks += [f"{_head(prepared)}\nusable  {counts} utterances", *_remarks(prepared)]
-    blocks += [f"no split: {item.detail}" for item in prepared.problems if item.kind == "no split"]  # the table cuts it
     where = f"each one is in {file}" if file else "--out DIR lists each one in DIR/problems.tsv"
-    return "\n\n".join([*blocks, _problems(prepared, where), "checked only: no data was written"])
+    blocks += [_problems(prepared, where), "checked only: no data was written"]
+    if prepared.fatal:  # in full, which the table cuts
+        blocks.append("\n".join(["stage 1 would stop here:", *(f"  {reason}" for reason in prepared.fatal)]))
+    return "\n\n".join(blocks)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from asr.audio.clip import Cut, UnreadableError
-from asr.core.errors import RecipeError
+from asr.core.errors import RecipeError, at
 from asr.core.made_by import STAGE1, mark
 from asr.core.manifest import MODEL_SAMPLE_RATE, Utterance, source_len
 from asr.preparation.corpora.registry import is_simulated, open_corpus
@@ -60,6 +60,7 @@ class Prepared:
     split: Split = field(default_factory=lambda: Split(dict.fromkeys(SPLITS, ()), "none"))
     splits: Splits = field(default_factory=lambda: {name: [] for name in SPLITS})
     unknown: dict[str, float] = field(default_factory=dict)  # share of each set's characters without a token
+    fatal: list[str] = field(default_factory=list)  # with check_only: why stage 1 would stop
 
     @property
     def to_convert(self) -> dict[str, Cut | None]:
@@ -91,13 +92,14 @@ def prepare(options: Options) -> Prepared:
     for part in parts:
         forget_dummies(part, problems)
     corpus = Corpus(parts, options.home)
-    prepared = Prepared(corpus, reader.texts, vocabulary, problems, _about(options, corpus))
+    prepared = Prepared(corpus, reader.texts, vocabulary, problems, _about(options, corpus), fatal=faults)
     try:
         _split(options, prepared)
     except RecipeError as error:
         if not options.check_only:
             raise
         problems.add(ERROR, "no split", corpus.root, str(error))
+        prepared.fatal = prepared.fatal or [str(error)]
     return prepared
 
 
@@ -136,9 +138,15 @@ def _split(options: Options, prepared: Prepared) -> None:
     """Fill in the split and what follows from it. RecipeError where there is none that can be used."""
     corpus, problems = prepared.corpus, prepared.problems
     if not corpus.utterances:
-        kinds = [f"{kind} {count:,}" for (_, kind), count in count_kinds(problems).items()]
-        main = ", ".join(kinds[:3]) or "no clip and no transcript"
-        raise RecipeError(f"{corpus.parts[0].folder}: no usable utterance; {main}")
+        firsts = {problem.kind: problem for problem in reversed(problems) if problem.severity != NOTE}
+        kinds = [
+            f"{kind} ({count:,}), first {at(firsts[kind].file, firsts[kind].line)}: {firsts[kind].detail}"
+            for (severity, kind), count in count_kinds(problems).items()
+            if severity != NOTE and kind in firsts
+        ]
+        raise RecipeError(
+            f"{corpus.parts[0].folder}: no usable utterance; {'; '.join(kinds[:3]) or 'no clip and no transcript'}"
+        )
     prepared.split = choose_split(options.request, corpus)
     if corpus.evaluated.name == options.home.evaluated:
         counts = Counter(item.speaker for item in corpus.evaluated.utterances)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import nullcontext
 from pathlib import Path
 
+from asr.core.errors import RecipeError
 from asr.core.locks import alone
 from asr.core.made_by import STAGE1, mark
 from asr.preparation.data_files import check_summary, statistics_of, summary, write
@@ -33,7 +34,9 @@ def _check(options: Options, prepared: Prepared) -> None:
     if file:
         mark(file.parent, STAGE1)
         write_problems(file, prepared.problems)
-    print(check_summary(prepared, file))
+    print(check_summary(prepared, file), flush=True)
+    if prepared.fatal:
+        raise RecipeError(f"{prepared.corpus.root}: stage 1 would stop, as said above")
     if options.strict:
         refuse_if_strict(prepared, "mend them, or leave --strict out")
 

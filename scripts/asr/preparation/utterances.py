@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 
 from asr.audio.clip import UnreadableError, frames_of
-from asr.audio.headers import Header, read_header
+from asr.audio.headers import ESTIMATED, Header, read_header
 from asr.core.manifest import FRAMES_PER_SECOND, MODEL_SAMPLE_RATE, Utterance, source_len
 from asr.preparation.corpus import Clip, Part
 from asr.preparation.problems import ERROR, NOTE, WARNING, Problems
@@ -66,7 +66,8 @@ class Reader:
         part.utterances.append(utterance)
         if clip.split:
             part.own_split[key] = clip.split
-        if clip.cut or header.sample_rate != MODEL_SAMPLE_RATE or header.channels != 1:
+        as_it_is = header.sample_rate == MODEL_SAMPLE_RATE and header.channels == 1
+        if clip.cut or not as_it_is or clip.audio.lower().endswith(ESTIMATED):
             part.to_convert[key] = clip.cut
         if header.floating:
             part.floating.add(key)

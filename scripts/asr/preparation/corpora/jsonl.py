@@ -28,7 +28,13 @@ def _files(path: Path) -> list[Path]:
     if path.is_file():
         return [path] if path.suffix == ".jsonl" else []
     files = (file for file in sorted(path.glob("*.jsonl")) if file.is_file() and file.name[0] != ".")
-    return [file for file in files if not any(word in file.name for word in _LHOTSE)]
+    return [file for file in files if not any(word in file.name for word in _LHOTSE) or _has_keys(file)]
+
+
+def _has_keys(file: Path) -> bool:
+    """Return whether the first line has a key, as those of lhotse's files have not, whatever it is called."""
+    with open(file, encoding="utf-8", errors="replace") as stream:
+        return '"key"' in stream.readline()
 
 
 def read_jsonl(path: Path) -> Part:
@@ -65,7 +71,10 @@ def _clip(value: Mapping[str, Any], path: Path, number: int, split: str) -> Clip
     if not isinstance(source, str) or not source or "://" in source:
         raise RefusedError("bad source", f"{source!r}: must be the path of one audio file", key)
     named = [name for name in ("speaker", "spk") if value.get(name) not in (None, "")]
-    speaker = _word(value, key, *named) if named else UNKNOWN_SPEAKER
+    speaker = UNKNOWN_SPEAKER
+    if named:  # a number, as pandas writes it, is a name
+        name = value[named[0]]
+        speaker = str(name) if type(name) is int else _word(value, key, *named)
     audio = audio_path(source, path.parent, working_directory=False)
     return Clip(key, speaker, audio, _transcript(value, key), str(path), number, None, split)
 

@@ -1,0 +1,65 @@
+"""Why a label has no clip: what users' folders most often have in place of it."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Container
+from pathlib import Path
+
+from asr.audio.headers import EXTENSIONS
+from asr.preparation.corpus import subfolders
+
+OTHER_AUDIO = (
+    ".m4a",
+    ".aac",
+    ".amr",
+    ".wma",
+    ".mp4",
+    ".3gp",
+    ".caf",
+)  # phones' formats, which libsndfile does not read
+
+
+def likely_cause(utt: str, folder: Path, clips: Container[str]) -> str:
+    """Return what is likely wrong where ``folder``, a speaker's, has no clip ``utt``, and what to do; "" if unknown.
+
+    Args:
+        clips: the ids of the speaker's clips.
+    """
+    stem, extension = os.path.splitext(utt)
+    if extension.lower() in (*EXTENSIONS, *OTHER_AUDIO) and stem in clips:
+        return f"ids are written without {extension}: take it out of the label file"
+    below, others, reencoded = _surroundings(folder)
+    if utt in others:
+        name = f"{utt}{others[utt]}"
+        return f"{name} is there: convert it, ffmpeg -i {name} -ar 16000 -ac 1 {utt}.wav"
+    if utt in below:
+        return f"it is in {below[utt]}: move the clips of sub-folders up into the speaker's folder"
+    if utt in reencoded:
+        return f"{reencoded[utt]} is there, a name that unpacking has damaged: unpack again, unzip -O GBK"
+    return ""
+
+
+@functools.lru_cache(maxsize=2)
+def _surroundings(folder: Path) -> tuple[dict[str, str], dict[str, str], dict[str, str]]:
+    """Return, by id: sub-folders with such a clip, endings of other audio, file names as they look when damaged."""
+    below: dict[str, str] = {}
+    for inner in subfolders(folder):
+        below |= dict.fromkeys(
+            (_stem(path) for path in inner.glob("*") if path.suffix.lower() in EXTENSIONS), inner.name
+        )
+    names = sorted(path for path in folder.glob("*") if path.suffix.lower() in (*EXTENSIONS, *OTHER_AUDIO))
+    others = {_stem(path): path.suffix for path in names if path.suffix.lower() in OTHER_AUDIO}
+    reencoded = {}
+    for path in names:
+        for wrong in ("cp437", "latin-1"):  # GBK names in a zip file, taken for these
+            try:
+                reencoded[_stem(path).encode(wrong).decode("gbk")] = path.name
+            except UnicodeError:
+                continue
+    return below, others, reencoded
+
+
+def _stem(path: Path) -> str:
+    return path.name[: -len(path.suffix)]
