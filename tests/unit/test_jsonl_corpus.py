@@ -83,7 +83,8 @@ FAULTS = {
     "no target": ({"key": "b", "source": "/d/a.wav"}, "bad JSONL line", "b"),
     "a number for a key": ({**WHOLE, "key": 7}, "bad JSONL line", ""),
     "a number for a target": ({**WHOLE, "key": "b", "target": 7}, "bad JSONL line", "b"),
-    "a number for a speaker": ({**WHOLE, "key": "b", "speaker": 7}, "bad JSONL line", "b"),
+    "a list for a speaker": ({**WHOLE, "key": "b", "speaker": [7]}, "bad JSONL line", "b"),
+    "true for a speaker": ({**WHOLE, "key": "b", "speaker": True}, "bad JSONL line", "b"),
     "a number too long": (b'{"key": ' + b"9" * 5000 + b"}", "bad JSONL line", ""),
     "no source but null": ({**WHOLE, "key": "b", "source": None}, "bad source", "b"),
     "an empty source": ({**WHOLE, "key": "b", "source": ""}, "bad source", "b"),
@@ -127,7 +128,9 @@ def test_the_same_line_twice_is_used_once_and_a_byte_order_mark_is_taken_away(tm
 
 
 def test_what_is_no_manifest(tmp_path):
-    for name in ("cdsd_recordings_1h.jsonl", "supervisions.jsonl", "cuts_train.jsonl", "._a.jsonl", "a.json"):
+    for name in ("cdsd_recordings_1h.jsonl", "supervisions.jsonl", "cuts_train.jsonl"):
+        write(tmp_path / name, {"id": "a", "recording_id": "a"})
+    for name in ("._a.jsonl", "a.json"):
         write(tmp_path / name, WHOLE)
     (tmp_path / "folder.jsonl").mkdir()
     assert not is_jsonl(tmp_path)
@@ -136,6 +139,16 @@ def test_what_is_no_manifest(tmp_path):
     assert not is_jsonl(tmp_path / "a.json")
     write(tmp_path / "a.jsonl", WHOLE)
     assert is_jsonl(tmp_path)
+
+
+def test_a_manifest_is_known_by_its_lines_whatever_it_is_called(tmp_path):
+    write(tmp_path / "phone_recordings.jsonl", WHOLE)
+    assert [clip.key for clip in read_jsonl(tmp_path).clips] == ["a"]
+
+
+def test_a_speaker_may_be_a_number_as_pandas_writes_it(tmp_path):
+    write(tmp_path / "a.jsonl", {**WHOLE, "speaker": 7})
+    assert [clip.speaker for clip in read_jsonl(tmp_path / "a.jsonl").clips] == ["7"]
 
 
 def test_manifests_as_this_recipe_writes_them(tmp_path):
