@@ -123,7 +123,7 @@ def _score(arguments: argparse.Namespace) -> None:
         models = ", ".join(f"{name} {percent(count['cer'])} %" for name, count in row["systems"].items())
         print(f"listener {code}: CER {percent(row['cer'])} % on {row['n_clips']} clips ({models} on the same)")
     renamed = any(name.startswith("S") for name in result["by_speaker"])
-    print(f"{'who S1, S2, … are is in per_speaker.tsv; ' * renamed}what may be published is in README.md")
+    print(f"{'who S1, S2, … are is in per_speaker.tsv; ' * renamed}what may be published is in docs/publishing.md")
     written = "score.json, per_utterance.tsv, per_speaker.tsv, confusions.tsv, ref.trn and others"
     print(f"written to {arguments.out}: {written}")
 
