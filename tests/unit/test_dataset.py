@@ -313,7 +313,7 @@ try:
     while True:
         next(batches)
 except Exception as error:
-    print(explained(error, {{"output_dir": ".", "dataset_conf": {{}}}}), flush=True)
+    print(explained(error, {{"output_dir": ".", "dataset_conf": {{"num_workers": 1}}}}), flush=True)
     os._exit(0)
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=PATIENCE)
@@ -413,7 +413,7 @@ def test_a_folder_that_is_gone_stops_training_at_once(tmp_path, workers):
     for place in ("gone", "an empty mount point"):
         with pytest.raises(RecipeError) as caught:
             list(loader(tmp_path / "a.jsonl", workers).build_iter(0)[0])
-        line = str(explained(caught.value, {}))
+        line = str(explained(caught.value, {"dataset_conf": {}}))
         assert line == f"{tmp_path}/disk: not there any more, or empty; mount its disk, or put it back", place
         (tmp_path / "disk").mkdir(exist_ok=True)
 

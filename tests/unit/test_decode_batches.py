@@ -99,7 +99,7 @@ def test_another_error_of_the_model_is_not_taken_for_want_of_memory(recogniser, 
 
 def test_a_text_too_few_is_refused(recogniser, utterances):
     class Short(SmallGpu):
-        def hear(self, speech, lengths):
+        def decode_batch(self, speech, lengths):
             return [""] * (len(speech) - 1)
 
     with pytest.raises(ValueError, match="shorter"):

@@ -185,8 +185,9 @@ def test_real_sizes_are_measured_on_the_processor(tmp_path, monkeypatch, capsys)
     assert small["steps"] > large["steps"] > 0
     assert small["audio_seconds"] == large["audio_seconds"]
     assert 0 < small["peak_gb"] < 5
-    assert kept["chosen"]["dataset_conf.batch_size"] == 600
-    assert "++dataset_conf.batch_size=600" in capsys.readouterr().out
+    chosen = kept["chosen"]["dataset_conf.batch_size"]
+    assert chosen in (300, 600)  # whichever this machine was faster with
+    assert f"++dataset_conf.batch_size={chosen}" in capsys.readouterr().out
     assert not list(exp.glob("plan.*/"))
 
 
