@@ -226,7 +226,9 @@ def test_a_killed_process_is_one_line_that_names_the_clip(tmp_path):
     _, said = child.communicate(timeout=PATIENCE)
     assert child.returncode == 1
     assert said.count("\n") == 1
-    assert re.match(rf"error: {tmp_path}/(1|stuck)\.wav: a process that was reading it, or a file soon after it, ", said)
+    assert re.match(
+        rf"error: {tmp_path}/(1|stuck)\.wav: a process that was reading it, or a file soon after it, ", said
+    )
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])

@@ -257,3 +257,34 @@ def test_a_section_of_adapters_with_nothing_below_it_is_no_training_of_the_whole
         resolve(write(tmp_path, GOOD + "lora_conf:\n"), [])
     lora = resolve(write(tmp_path, GOOD + "lora_conf: {}\n"), [])["lora_conf"]
     assert lora == {"rank": 8, "alpha": 16, "dropout": 0.05, "targets": list("qkvo"), "also_train": ["predictor"]}
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "says"),
+    [
+        (
+            "batch_size: 4",
+            "batch_size:4",
+            r"a\.yaml:4: 'batch_size:4' has no blank behind the colon; write 'batch_size: VAL",
+        ),
+        (
+            "family: par",
+            "family：par",
+            r"a\.yaml:2: 'family：paraformer' has a full-width colon; write 'family: VALUE'",
+        ),
+        (
+            "batch_size: 4",
+            'batch_size: "4"',
+            r"a\.yaml:4: 'dataset_conf\.batch_size' is '4'; .* integer: take the quotes away",
+        ),
+        ("lr: 0.1", "lr: '1e-4'", r"a\.yaml:6: 'optim_conf\.lr' is '1e-4'; .*: take the quotes away"),
+        ("lr: 0.1", "lr: fast", r"a\.yaml:6: 'optim_conf\.lr' is 'fast'; .* number$"),
+    ],
+)
+def test_what_is_typed_wrong_most_often_has_a_hint(tmp_path, right, wrong, says):
+    lines = "base: b\nfamily: paraformer\ndataset_conf:\n  batch_size: 4\noptim_conf:\n  lr: 0.1\n"
+    lines += "train_conf:\n  max_epoch: 1\n  log_interval: 5\n"
+    assert right in lines
+    (tmp_path / "a.yaml").write_text(lines.replace(right, wrong), encoding="utf-8")
+    with pytest.raises(RecipeError, match=says):
+        resolve(tmp_path / "a.yaml", [])

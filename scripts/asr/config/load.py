@@ -61,12 +61,14 @@ def _construct(node: yaml.Node, path: Path, prefix: KeyPath, places: Places) -> 
 
 def load_yaml(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Places]:
     """Read a YAML mapping and the line of each key. RecipeError with file and line for what is not YAML."""
-    path = Path(path)
+    path, text = Path(path), ""
     if not path.is_file():
         raise RecipeError(f"{path}: no such configuration file")
     try:
-        node = yaml.compose(path.read_text(encoding="utf-8"), Loader=_Loader)
+        text = path.read_text(encoding="utf-8")
+        node = yaml.compose(text, Loader=_Loader)
     except yaml.YAMLError as error:
+        _refuse_colons(path, text)
         mark = getattr(error, "problem_mark", None)
         line = mark.line + 1 if mark else None
         raise RecipeError(f"{at(path, line)}: not YAML: {getattr(error, 'problem', None) or error}") from None
@@ -76,6 +78,14 @@ def load_yaml(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Places]:
         raise RecipeError(f"{path}: must hold 'key: value' lines")
     places: Places = {}
     return _construct(node, path, (), places), places
+
+
+def _refuse_colons(path: Path, text: str) -> None:
+    """RecipeError for a line whose colon is no YAML's: YAML itself complains one or two lines below."""
+    for number, line in enumerate(text.splitlines(), 1):
+        if match := re.match(r"\s*(\w+)(?:(：)|:(?=[^\s/:]))", line):
+            what = "a full-width colon" if match[2] else "no blank behind the colon"
+            raise RecipeError(f"{at(path, number)}: '{line.strip()}' has {what}; write '{match[1]}: VALUE'")
 
 
 def section_of(annotation: Any) -> type[Section] | None:
@@ -116,8 +126,12 @@ def _explain(error: Any, model: type[Section]) -> tuple[KeyPath, str]:
             return key, f"'{name}' is set by the recipe: {OWNED[name]}"
         return key, f"unknown key '{name}'{_did_you_mean(key, model)}"
     shown = str(value).lower() if isinstance(value, bool) else repr(value)
+    if isinstance(value, str) and re.match(r"\w+(:\S|：)", value) and "dictionary" in error["msg"]:
+        return key, f"'{name}' is {shown}: a blank is missing behind its colon"
     holds = "holds a value that is" if len(path) > len(key) else "is"
-    return key, f"'{name}' {holds} {shown}; {error['msg'].replace('Input should', 'it must')}"
+    is_number = isinstance(value, str) and re.fullmatch(r"[-+]?[\d.]+(e[-+]?\d+)?|true|false", value.lower())
+    quotes = ": take the quotes away" if is_number else ""
+    return key, f"'{name}' {holds} {shown}; {error['msg'].replace('Input should', 'it must')}{quotes}"
 
 
 def validate(model: type[AnySection], values: Mapping[str, Any], conf: object, places: Places) -> AnySection:
