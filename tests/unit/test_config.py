@@ -262,10 +262,11 @@ def test_a_section_of_adapters_with_nothing_below_it_is_no_training_of_the_whole
 @pytest.mark.parametrize(
     ("right", "wrong", "says"),
     [
+        ("log_interval: 5", "log_interval:5", r"a\.yaml:9: 'log_interval:5' has no blank behind the colon; write 'log"),
         (
             "batch_size: 4",
             "batch_size:4",
-            r"a\.yaml:4: 'batch_size:4' has no blank behind the colon; write 'batch_size: VAL",
+            r"a\.yaml:3: 'dataset_conf' is 'batch_size:4': a blank is missing behind its",
         ),
         (
             "family: par",
