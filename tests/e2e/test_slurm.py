@@ -8,6 +8,7 @@ import time
 import pytest
 
 from asr.core.run_records import read_resume_points
+from tests import dozen
 from tests.patience import PATIENCE
 from tests.recipe import Recipe
 
@@ -72,7 +73,7 @@ class Cluster(Recipe):
         return (self.root / "slurm.log").read_text(encoding="utf-8", errors="replace")
 
 
-SHORT = ("--conf", "conf/mini.yaml", "++cpu_processes=1", "++train_conf.max_epoch=2")
+SHORT = ("--conf", "conf/mini.yaml", "--base", "mini/base", "++cpu_processes=1", "++train_conf.max_epoch=6")
 SHORT = (*SHORT, "++train_conf.validate_interval=4", "++train_conf.save_checkpoint_interval=2")
 
 
@@ -80,7 +81,8 @@ SHORT = (*SHORT, "++train_conf.validate_interval=4", "++train_conf.save_checkpoi
 def test_a_job_whose_time_is_up_saves_is_requeued_and_goes_on(tmp_path, nodes):
     cluster = Cluster(tmp_path)
     exp = cluster.root / "exp/job"
-    words = ("--tag=job", *SHORT)
+    corpus, _ = dozen.lay_out(cluster, dozen.OFTEN)  # few clips to decode, and time enough for a stop in training
+    words = ("--tag=job", "--corpus", str(corpus), "--split", "own", "--data", "data/job", *SHORT)
     job = cluster.submit(nodes, *words)
     while not (exp / "saves.json").exists():
         assert job.poll() is None, cluster.said()
