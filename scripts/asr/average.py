@@ -14,6 +14,7 @@ from pathlib import Path
 from asr.averaging.best import average_run
 from asr.core import errors
 from asr.core.errors import UsageError
+from asr.core.run_records import read_launch_plan
 
 
 def main() -> None:
@@ -23,7 +24,9 @@ def main() -> None:
     parser.add_argument("--n", type=int, help="how many of the best (default: train_conf.avg_nbest_model)")
     parser.add_argument("--out", type=Path, help="several runs: exp/<new tag>, gets their mean, avg.json and model/")
     parser.add_argument("--how", choices=("uniform", "greedy"), help="several runs: all, or those that lower the CER")
-    parser.add_argument("--ngpu", type=int, default=1, help="greedy decodes the validation set; 0 is the CPU")
+    parser.add_argument(
+        "--ngpu", type=int, help="greedy decodes the validation set; 0 is the CPU (default: as trained)"
+    )
     arguments = parser.parse_args()
     if arguments.n is not None and arguments.n < 1:
         raise UsageError(f"--n takes a whole number from 1, not {arguments.n}")
@@ -36,7 +39,10 @@ def main() -> None:
         raise UsageError("several runs are merged from their averages: give --out exp/NAME, and no --n")
     from asr.averaging.soup import merge_runs
 
-    merge_runs(arguments.exp, arguments.out, arguments.how or "uniform", arguments.ngpu)
+    ngpu, how = arguments.ngpu, arguments.how or "uniform"
+    if ngpu is None:
+        ngpu = read_launch_plan(arguments.exp[0])["ngpu"] if how == "greedy" else 0
+    merge_runs(arguments.exp, arguments.out, how, ngpu)
 
 
 if __name__ == "__main__":

@@ -155,6 +155,8 @@ def test_the_command_line(make_run, tmp_path):
     done = run("--exp", a, b, "--out", tmp_path / "MERGED")
     assert done.returncode == 0, done.stderr
     assert "merged 2 of 2 runs (A, B)" in done.stdout
+    done = run("--exp", a, b, "--out", tmp_path / "GREEDY", "--how", "greedy")
+    assert "launch.json: no such file" in done.stderr  # on what to decode is read from the run
     for words, message in (
         (("--exp", a, b), "give --out"),
         (("--exp", a, "--out", tmp_path / "X"), "more than one"),
