@@ -68,7 +68,7 @@ class OptimConf(Section):
 class SchedulerConf(Section):
     """Arguments of the schedule."""
 
-    warmup_steps: Positive = option(25000, "Steps over which the learning rate rises to its peak.")
+    warmup_steps: Positive = option(25000, "Updates over which the learning rate rises to its peak.")
 
 
 class DataConf(Section):

@@ -85,9 +85,10 @@ def prepare(exp: Path, data: Path, values: dict[str, Any]) -> tuple[dict[str, li
 
 
 def warn_of_warm_up(values: dict[str, Any], train: list[Utterance], processes: int) -> None:
-    """Say so when the learning rate would rise for most of the run: the warm-up is in steps, whatever the corpus."""
+    """Say so when the learning rate would rise for most of the run: the warm-up is in updates, whatever the corpus."""
     conf, warm_up = values["dataset_conf"], values["scheduler_conf"]["warmup_steps"]
+    batches = conf["batch_size"] * processes * values["train_conf"]["accum_grad"]  # an update's
     whole = len(train) if conf["batch_type"] == "example" else sum(clip.source_len for clip in train)
-    steps = max(whole // (conf["batch_size"] * processes), 1) * values["train_conf"]["max_epoch"]
-    if warm_up > steps / 2:
-        print(f"note: scheduler_conf.warmup_steps {warm_up} is more than half of the run's about {steps} steps")
+    updates = max(whole // batches, 1) * values["train_conf"]["max_epoch"]
+    if warm_up > updates / 2:
+        print(f"note: scheduler_conf.warmup_steps {warm_up} is more than half of the run's about {updates} updates")

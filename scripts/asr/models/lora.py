@@ -23,7 +23,7 @@ _NAMES = ((".base_layer.", "."), (".lora_A.default.weight", ".lora_A"), (".lora_
 
 
 def merging(family: Family, conf: Mapping[str, Any]) -> dict[str, Lora]:
-    """Return how checkpoints of such a run are merged: what ``asr.averaging.mean.Mean`` takes."""
+    """Return how checkpoints of such a run are merged: what ``asr.averaging.mean.write_mean`` takes."""
     return dict.fromkeys(family.native_lora or ("",), Lora(tuple(conf["targets"]), conf["rank"], conf["alpha"]))
 
 

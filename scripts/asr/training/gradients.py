@@ -1,4 +1,4 @@
-"""Non-finite gradients: the step is skipped and reported, and too many in a row end the run."""
+"""Non-finite gradients: the update is skipped and reported, and too many in a row end the run."""
 
 from __future__ import annotations
 
