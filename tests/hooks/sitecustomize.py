@@ -34,6 +34,14 @@ def come_to(*names: str) -> None:
     passed.update(names)
 
 
+def read_before(split: str, in_epoch: str) -> None:
+    """Count what all processes have read: a data worker is another process in every epoch."""
+    seen = FOLDER / "seen"
+    lines = seen.read_text().splitlines() if seen.exists() else []
+    passed[split] = sum(line.startswith(f"{split} ") for line in lines)
+    passed[in_epoch] = sum(line.startswith(f"{in_epoch.replace('@', ' ')} ") for line in lines)
+
+
 def watch(dataset: object) -> None:
     """Have every clip that the recipe's dataset reads written down."""
     kind = dataset.RecipeAudioDataset  # type: ignore[attr-defined]
@@ -41,6 +49,7 @@ def watch(dataset: object) -> None:
 
     def watched(self, index):
         split, epoch = ("train" if self.is_training else "val"), getattr(index, "epoch", self.epoch)
+        read_before(split, f"{split}@{epoch}")
         come_to(split, f"{split}@{epoch}")
         with open(FOLDER / "seen", "a") as stream:  # short lines are appended whole
             stream.write(f"{split} {epoch} {self.index_ds[int(index)]['key']}\n")
