@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 from collections.abc import Container
@@ -44,22 +45,17 @@ def likely_cause(utt: str, folder: Path, clips: Container[str]) -> str:
 @functools.lru_cache(maxsize=2)
 def _surroundings(folder: Path) -> tuple[dict[str, str], dict[str, str], dict[str, str]]:
     """Return, by id: sub-folders with such a clip, endings of other audio, file names as they look when damaged."""
-    below: dict[str, str] = {}
-    for inner in subfolders(folder):
-        below |= dict.fromkeys(
-            (_stem(path) for path in inner.glob("*") if path.suffix.lower() in EXTENSIONS), inner.name
-        )
-    names = sorted(path for path in folder.glob("*") if path.suffix.lower() in (*EXTENSIONS, *OTHER_AUDIO))
-    others = {_stem(path): path.suffix for path in names if path.suffix.lower() in OTHER_AUDIO}
+    below = {stem: inner.name for inner in subfolders(folder) for stem, _ in _audio(inner, EXTENSIONS)}
+    others = dict(_audio(folder, OTHER_AUDIO))
     reencoded = {}
-    for path in names:
-        for wrong in ("cp437", "latin-1"):  # GBK names in a zip file, taken for these
-            try:
-                reencoded[_stem(path).encode(wrong).decode("gbk")] = path.name
-            except UnicodeError:
-                continue
+    for stem, extension in _audio(folder, (*EXTENSIONS, *OTHER_AUDIO)):
+        for wrong in ("cp437", "latin-1") if not stem.isascii() else ():  # GBK names in a zip file, taken for these
+            with contextlib.suppress(UnicodeError):
+                reencoded[stem.encode(wrong).decode("gbk")] = stem + extension
     return below, others, reencoded
 
 
-def _stem(path: Path) -> str:
-    return path.name[: -len(path.suffix)]
+def _audio(folder: Path, extensions: tuple[str, ...]) -> list[tuple[str, str]]:
+    """Return (id, ending) of the files in a folder with one of the endings, in any case."""
+    names = map(os.path.splitext, os.listdir(folder) if os.path.isdir(folder) else ())
+    return [(stem, extension) for stem, extension in names if extension.lower() in extensions]
