@@ -14,6 +14,7 @@ from pydantic_core import PydanticCustomError
 from asr.audio.unreadable import MAX_SHARE
 from asr.config import deepspeed
 from asr.core.errors import RecipeError
+from asr.core.metrics import METRICS
 from asr.models import families
 
 
@@ -42,7 +43,7 @@ Share = Annotated[Number, Field(ge=0, le=1)]
 Speed = Annotated[Number, Field(ge=0.5, le=2)]
 Decibels = Annotated[Number, Field(ge=0, le=40)]
 Dropout = Annotated[Number, Field(ge=0, le=0.9)]
-Ranking = Literal["cer", "acc", "loss"]
+RankingMetric = Literal[tuple(METRICS)]  # type: ignore
 Block = dict[str, Any]
 
 FAMILIES = ", ".join(families.FAMILIES)
@@ -118,7 +119,7 @@ class TrainConf(Section):
     save_checkpoint_interval: Count = option(5000, "Steps between checkpoints: what a kill can cost.")
     keep_nbest_models: Count = option(10, "Checkpoints kept on disk, the best of the ranking.")
     avg_nbest_model: Count = option(10, "How many of them stage 4 averages.")
-    avg_keep_nbest_models_type: Ranking | None = option(None, "What checkpoints are ranked by.")
+    avg_keep_nbest_models_type: RankingMetric | None = option(None, "What checkpoints are ranked by.")  # type: ignore
     early_stopping_patience: CountOrZero = option(0, "Stop after so many epochs without a better one.")
     accum_grad: Count = option(1, "Batches whose gradients make one update.")
     grad_clip: NotNegative = option(10.0, "Largest norm of the gradient; 0: no clipping.")

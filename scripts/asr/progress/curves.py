@@ -19,6 +19,7 @@ import yaml
 
 from asr.core.errors import RecipeError
 from asr.core.files import atomic_open, sweep
+from asr.core.metrics import METRICS, Metric
 from asr.core.run_folder import RunFolder
 from asr.core.run_records import read_average, read_ranking
 from asr.progress import record as progress_file
@@ -86,12 +87,12 @@ def _figure(exp: Path, records: Records, pen: Any) -> Any:
     figure = Figure(figsize=(11, 9), dpi=110, layout="constrained")
     axes = figure.subplots(3, 2, sharex=True).ravel()
     ranked_by, chosen, why = marked(exp)
-    by_loss = ranked_by == "loss"
-    rate = "accuracy" if ranked_by == "acc" or not points(records.validation, "cer") else "cer"
-    rate_title = {"cer": "validation CER, %", "accuracy": "validation accuracy, %"}[rate]
+    rate = ranked_by
+    if rate == "loss" or not points(records.validation, METRICS[rate].record):  # loss has a panel of its own
+        rate = "cer" if points(records.validation, "cer") else "acc"
     _training_loss(axes[0], points(records.train, "loss"), pen)
-    _validation(axes[1], records, ("loss", "validation loss", 1), chosen if by_loss else [], why, pen)
-    _validation(axes[2], records, (rate, rate_title, 100), [] if by_loss else chosen, why, pen)
+    for axis, name in ((axes[1], "loss"), (axes[2], rate)):
+        _validation(axis, records, METRICS[name], chosen if name == ranked_by else [], why, pen)
     _line(axes[3], points(records.train, "lr"), "learning rate", pen)
     _line(axes[4], points(records.train, "audio_s_per_s"), "speed: seconds of audio a second", pen)
     _memory(axes[5], records, pen)
@@ -153,19 +154,16 @@ def _training_loss(axis: Any, line: Points, pen: Any) -> None:
         axis.legend(loc="upper right", frameon=False)
 
 
-def _validation(
-    axis: Any, records: Records, measure: tuple[str, str, float], chosen: Sequence[str], why: str, pen: Any
-) -> None:
-    """Draw a measure of validation (key, title, scale); rings around the ``chosen``, a star on the first."""
-    key, title, scale = measure
-    line = points(records.validation, key, scale)
-    _plot(axis, line, title, MOST_MARKED + 1, color=pen["tuned"], linewidth=1.4)
+def _validation(axis: Any, records: Records, metric: Metric, chosen: Sequence[str], why: str, pen: Any) -> None:
+    """Draw a metric of validation; rings around the ``chosen``, a star on the first."""
+    line = points(records.validation, metric.record, metric.scale)
+    _plot(axis, line, metric.title, MOST_MARKED + 1, color=pen["tuned"], linewidth=1.4)
     by_name = {record["checkpoint"]: record for record in records.validation}
-    rings = points([by_name[name] for name in chosen if name in by_name], key, scale)
+    rings = points([by_name[name] for name in chosen if name in by_name], metric.record, metric.scale)
     if rings:
         ring = {"linestyle": "none", "marker": "o", "markersize": 9, "markerfacecolor": "none"}
         axis.plot(*_columns(rings), **ring, markeredgecolor=pen["val"], label=f"{why}: {len(rings)}")
-        best = f"best: {rings[0][1]:.4g}" + (" %" if scale == 100 else "")
+        best = f"best: {rings[0][1]:.4g}" + (" %" if metric.scale == 100 else "")
         star = {"linestyle": "none", "marker": "*", "markersize": 13, "markeredgecolor": pen["card"]}
         axis.plot(*rings[0], **star, color=pen["bad"], label=best)
         axis.legend(loc="best", frameon=False)

@@ -17,6 +17,7 @@ from pathlib import Path
 import psutil
 
 from asr.core.errors import RecipeError
+from asr.core.metrics import METRICS
 from asr.core.run_folder import RunFolder, read_command
 from asr.core.run_records import Ranking, ResumePoint, read_ranking, read_resume_points
 from asr.core.text_tables import text_table
@@ -94,7 +95,7 @@ def best(run: Run) -> tuple[str, str] | None:
     if run.ranking is None or not run.ranking["checkpoints"]:
         return None
     first, by = run.ranking["checkpoints"][0], run.ranking["ranked_by"]
-    return f"loss {first['value']:.4f}" if by == "loss" else f"{by.upper()} {100 * first['value']:.2f} %", first["file"]
+    return METRICS[by].text(by, first["value"]), first["file"]
 
 
 def saved(run: Run) -> tuple[str, str] | None:

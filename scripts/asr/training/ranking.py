@@ -1,4 +1,4 @@
-"""Which checkpoints are the best so far, by CER, accuracy or loss."""
+"""Which checkpoints are the best so far, by one of asr.core.metrics."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import logging
 import math
 from pathlib import Path
 
+from asr.core.metrics import METRICS
 from asr.training.checkpoints import checkpoint
 
 logger = logging.getLogger("asr.progress")
@@ -15,7 +16,7 @@ class Ranking:
     """The validations of a run, and its best checkpoints.
 
     Args:
-        metric: "cer", "acc" or "loss".
+        metric: a name in asr.core.metrics.
         keep: checkpoints that stay ranked.
         patience: of early stopping, in validations; 0 for none.
     """
@@ -51,6 +52,6 @@ class Ranking:
     @property
     def is_exhausted(self) -> bool:
         """Return whether the last ``patience`` validations were no better than the best before."""
-        sign = -1 if self.metric == "acc" else 1
+        sign = METRICS[self.metric].sign
         values = [sign * value if math.isfinite(value) else math.inf for value in self.validated.values()]
         return bool(self.patience and values) and len(values) - 1 - values.index(min(values)) >= self.patience

@@ -16,7 +16,7 @@ class Settings(BaseModel, frozen=True):
     Attributes:
         cpu: whether there is no GPU.
         lfr_n: the frontend's frame stacking stride.
-        ranking: "cer", "acc" or "loss".
+        ranking: a name in asr.core.metrics.
         patience: of early stopping, in validations; 0 for none.
         adapters: whether the model is adapted, so that what is saved is what was trained (asr.models.lora).
         batches: what an epoch's batches are made by; different where the batches are.

@@ -18,6 +18,7 @@ import torch.distributed as dist
 from tensorboardX import SummaryWriter
 
 from asr.audio.unreadable import Unreadable
+from asr.core.metrics import METRICS
 from asr.core.processes import person_asked, saves_on_stop, stop_asked
 from asr.core.run_folder import RunFolder
 from asr.progress.reporter import Progress, Step
@@ -121,7 +122,7 @@ class Trainer:
         """Validate after ``epoch`` epochs, or at a step within it."""
         values, name = self.validator.run(dataloader_val, epoch), name_of(epoch, step_in_epoch)
         self.val_loss_avg = float("nan") if values["loss"] is None else values["loss"]
-        self.ranking.validate(name, values["accuracy" if self.ranking.metric == "acc" else self.ranking.metric])
+        self.ranking.validate(name, values[METRICS[self.ranking.metric].record])
         if self.rank == 0:
             self.progress.validated(name, {**values, "loss": self.val_loss_avg}, self.position.total_steps)
 

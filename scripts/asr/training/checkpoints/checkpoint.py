@@ -21,6 +21,7 @@ from asr.core import run_records
 from asr.core.digests import sha256_file
 from asr.core.errors import RecipeError
 from asr.core.files import atomic_open
+from asr.core.metrics import METRICS
 from asr.core.run_folder import RunFolder
 
 LATEST = "model.pt"
@@ -85,12 +86,9 @@ def link(target: Path, name: Path) -> None:
 
 
 def best_first(values: dict[str, float], metric: str) -> list[str]:
-    """Return the names of ``values`` (oldest first), best first: CER and loss from low to high, accuracy from high.
-
-    Among equals the newest is the better, as in FunASR.
-    """
-    sign, newest_first = -1 if metric == "acc" else 1, list(values)[::-1]
-    return sorted(newest_first, key=lambda name: sign * values[name])
+    """Return the names of ``values`` (oldest first), best first; of equals the newest is the better, as in FunASR."""
+    newest_first = list(values)[::-1]
+    return sorted(newest_first, key=lambda name: METRICS[metric].sign * values[name])
 
 
 def write_ranking(exp: Path, metric: str, values: dict[str, float], epochs: int, finished: bool) -> None:
