@@ -25,7 +25,7 @@ from asr.core.files import read_json
 from asr.core.made_by import mark, refuse_others
 from asr.core.manifest import Utterance, read_manifest
 from asr.core.names import UNKNOWN_SPEAKER, known_speakers
-from asr.scoring import compare, files
+from asr.scoring import compare_runs, files
 from asr.scoring.groups import SpeakerTable, read_speaker_table, rows_by_speaker
 from asr.scoring.listeners import read_listeners, score_listeners
 from asr.scoring.normalize import OPTIONS
@@ -130,12 +130,12 @@ def _score(arguments: argparse.Namespace) -> None:
 
 def _compare(arguments: argparse.Namespace) -> None:
     if arguments.out:
-        refuse_others(arguments.out, "compare", compare.FILES)
-    comparison = compare.compare(compare.read_runs(arguments.compare), arguments.seed)
+        refuse_others(arguments.out, "compare", compare_runs.FILES)
+    comparison = compare_runs.compare(compare_runs.read_runs(arguments.compare), arguments.seed)
     if arguments.out:
         mark(arguments.out, "compare")
-        compare.write(arguments.out, comparison)
-    print(compare.tables(comparison))
+        compare_runs.write(arguments.out, comparison)
+    print(compare_runs.tables(comparison))
 
 
 def main() -> None:

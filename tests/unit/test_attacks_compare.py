@@ -9,7 +9,7 @@ import shutil
 import pytest
 
 import score as score_command
-from asr.scoring.compare import compare, read_runs
+from asr.scoring.compare_runs import compare, read_runs
 from tests.attacked import Scored, call, drop, fields
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from asr.core.errors import RecipeError
 from asr.core.manifest import Utterance
-from asr.scoring.compare import compare, read_runs, tables, write
+from asr.scoring.compare_runs import compare, read_runs, tables, write
 from asr.scoring.files import write_per_utterance
 from asr.scoring.score import Request, score, score_hypotheses
 from asr.scoring.speaker_interval import interval, rate, reduction

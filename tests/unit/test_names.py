@@ -19,7 +19,7 @@ from asr.preparation.corpora.jsonl import read_jsonl
 from asr.preparation.corpora.kaldi import read_kaldi
 from asr.preparation.corpora.lhotse import read_lhotse
 from asr.reporting.results_md import results
-from asr.scoring.compare import compare, read_runs
+from asr.scoring.compare_runs import compare, read_runs
 from asr.scoring.speaker_interval import NO_SPREAD
 from tests import cdsd_tree
 from tests.report_example import bare_page

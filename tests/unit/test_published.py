@@ -21,7 +21,7 @@ from asr.preparation.splits.rules import loso_split
 from asr.preparation.splits.split_file import Split
 from asr.reporting.page import write_html
 from asr.reporting.results_md import results
-from asr.scoring.compare import compare, read_runs, write
+from asr.scoring.compare_runs import compare, read_runs, write
 from asr.scoring.files import read_score, read_table
 from asr.scoring.score import Request, score
 from tests.patience import PATIENCE

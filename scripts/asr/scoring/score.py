@@ -22,7 +22,7 @@ from asr.core.errors import RecipeError
 from asr.core.kaldi_text import read_text
 from asr.core.manifest import Utterance, corpus_digest
 from asr.core.names import UNKNOWN_SPEAKER, published_names
-from asr.scoring import bootstrap, comparison, groups, mandarin
+from asr.scoring import bootstrap, groups, intervals, mandarin
 from asr.scoring.cer import Alignment, ErrorCounts, align
 from asr.scoring.normalize import scoring_form, version
 from asr.scoring.notes import note, silence_note, speaker_note
@@ -255,7 +255,7 @@ def score(
         "silence_note": silence_note(rows),
         "reference_lines": list(request.reference_lines),
     }
-    comparison.add_intervals(result, systems, request.seed, request.replicates)
+    intervals.add_intervals(result, systems, request.seed, request.replicates)
     names = published_names(by_speaker)
     result["by_speaker"] = {names[speaker]: row for speaker, row in by_speaker.items()}
     return result
