@@ -1,4 +1,4 @@
-"""The metrics that rank checkpoints: which way is better, and how they are shown; a new one is an entry of the table."""
+"""The metrics that rank checkpoints: which way is better, how they are shown; a new one is an entry of the table."""
 
 import pytest
 
