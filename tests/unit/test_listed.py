@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import csv
 import json
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
+import cdsd
 from asr.core.errors import RecipeError
 from asr.preparation.corpora import listed
 from asr.preparation.corpora.registry import open_corpus
@@ -187,3 +191,17 @@ def test_what_is_known_and_not_read_says_what_to_do(tmp_path, name, content, say
     (tmp_path / name).write_text(content, encoding="utf-8")
     with pytest.raises(RecipeError, match=says):
         open_corpus(tmp_path, ("1h",), CDSD)
+
+
+def test_without_speakers_the_tables_say_that_they_are_not_known(tmp_path):
+    for split in ("train", "val", "test"):
+        wavs = "".join(f"{split}{key} {clip(tmp_path / 'in' / split / f'{key}.wav')}\n" for key in TEXTS)
+        (tmp_path / "in" / f"{split}_wav.scp").write_text(wavs)
+        texts = "".join(f"{split}{key} {text}\n" for key, text in TEXTS.items())
+        (tmp_path / "in" / f"{split}_text.txt").write_text(texts, encoding="utf-8")
+    command = [sys.executable, str(Path(cdsd.__file__).with_name("prepare_1h_dataset.py")), "--corpus", "in"]
+    done = subprocess.run([*command, "--out", "out"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^train +not known +4 ", done.stdout, re.MULTILINE)
+    assert re.search(r"^total +not known +12 ", (tmp_path / "out/data_statistics.txt").read_text(), re.MULTILINE)
+    assert "不详" in (tmp_path / "out/data_statistics.html").read_text(encoding="utf-8")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from asr.pages.html import Table
+from asr.pages.html import Cell, Table
 from asr.pages.words import words
 from asr.preparation.splits.split_file import SPLITS
 
@@ -29,8 +29,14 @@ def splits(statistics: Statistics) -> Table:
     rows = [(words(name), statistics["splits"][name]) for name in SPLITS] + [(words("total"), statistics["total"])]
     return Table(
         [words(key) for key in ("split", *columns)],
-        [(name, *(f"{row[key]:.2f}" if key == "hours" else f"{row[key]:,}" for key in columns)) for name, row in rows],
+        [(name, *(_size(row, key) for key in columns)) for name, row in rows],
     )
+
+
+def _size(row: Mapping[str, Any], key: str) -> Cell:
+    if key == "speakers" and row["utterances"] and not row["speakers"]:
+        return words("not_known")
+    return f"{row[key]:.2f}" if key == "hours" else f"{row[key]:,}"
 
 
 def characters(statistics: Statistics) -> Table:
