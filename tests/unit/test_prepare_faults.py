@@ -147,7 +147,7 @@ def no_text_folder(part: Path) -> str:
 def no_usable_audio(part: Path) -> str:
     for path in part.glob("Audio/*/*.wav"):
         path.write_bytes(b"")
-    return f"{part}: no usable utterance; zero-length audio 24"
+    return f"{part}: no usable utterance; zero-length audio (24), first "
 
 
 def two_speakers_left(part: Path) -> str:
