@@ -283,7 +283,8 @@ quoted() { # the words as a shell would need them
 }
 
 this_command() { # what was given, without the stages, as it can be pasted anywhere: CDSD_ROOT and run.sh by their full paths
-  local corpus=$no_cdsd
+  local corpus=""
+  [[ " ${command_line[*]} " == *" --corpus "* ]] || corpus=$no_cdsd
   [[ -z ${CDSD_ROOT:-} ]] || corpus="CDSD_ROOT=$(quoted "$(realpath -m -s "$CDSD_ROOT")" | sed 's/^ //') "
   printf '%sbash%s%s' "$corpus" "$(quoted "$PWD/run.sh")" "$(quoted "${command_line[@]}")"
 }
