@@ -289,10 +289,13 @@ list(made.build_iter(0)[0])
     assert "Can't get local object" in done.stderr or "Can't pickle" in done.stderr
 
 
-def test_a_worker_that_is_killed_in_the_middle_of_a_batch_ends_the_training_in_one_line(manifest):
+@pytest.mark.parametrize(
+    "at_the_kill", ["pass", "time.sleep(2)"], ids=["waiting", "in a block that catches everything"]
+)
+def test_a_worker_that_is_killed_in_the_middle_of_a_batch_ends_the_training_in_one_line(manifest, at_the_kill):
     """What it has sent of a batch is never followed by the rest, which the trainer must not wait for."""
     script = f"""
-import multiprocessing, os, signal, sys
+import multiprocessing, os, signal, sys, time
 from pathlib import Path
 import numpy, torch
 from asr.core import errors
@@ -308,7 +311,11 @@ def sending():
     threads = Path(f"/proc/{{worker}}/task").iterdir()
     return any((thread / "wchan").read_text().endswith("pipe_write") for thread in threads)
 wait_until(sending, "a batch that is being sent")
-os.kill(worker, signal.SIGKILL)
+try:
+    os.kill(worker, signal.SIGKILL)
+    {at_the_kill}
+except RuntimeError:
+    pass
 try:
     while True:
         next(batches)

@@ -19,8 +19,9 @@ import multiprocessing.queues
 import os
 import signal
 import threading
+import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +36,7 @@ from asr.data.sampler import saved_parts
 
 DEFAULT_SAMPLER = "ShuffledBatchSampler"
 WAITING = 600.0  # seconds without a batch, after which the log says what is waited for
+LOOK = 5.0  # seconds between looks at the workers while a batch is waited for
 logger = logging.getLogger("asr.progress")
 
 
@@ -80,34 +82,55 @@ class Loader(DataLoader):
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         batches = super().__iter__()
+        workers = [worker.pid for worker in getattr(batches, "_workers", ())]
+        if workers:
+            batches._worker_result_queue._writer.close()  # the workers' own are left: without them the pipe ends
         for number in itertools.count():
-            with self._watch(number):
+            with self._watch(number, workers):
                 batch = next(batches, None)
             if batch is None:
                 return
             yield batch
 
     @contextlib.contextmanager
-    def _watch(self, number: int) -> Iterator[None]:
-        """Say what is waited for while the block waits for batch ``number``, from 0."""
-        came = threading.Event()
+    def _watch(self, number: int, workers: Sequence[int]) -> Iterator[None]:
+        """Say what is waited for while the block waits for batch ``number``, from 0, and whether a worker was killed.
+
+        torch's own word of that is an error out of a signal's handler, wherever the program is, which may be in a
+        block that catches everything. Then the rest of a batch that the worker was sending is waited for for ever.
+        """
+        came, began = threading.Event(), time.monotonic()
 
         def watch() -> None:
-            for looks in itertools.count(1):
-                if came.wait(WAITING):
-                    return
-                clips = next(itertools.islice(self.batch_sampler, number, None))
-                logger.warning(
-                    f"waiting for a batch for more than {looks * WAITING / 60:g} minutes: {len(clips)} clips, the first"
-                    f" {self.dataset.index_ds[int(clips[0])]['source']}; its {self.num_workers} data workers live: look"
-                    " at the disk that holds the clips"
-                )
+            said = 0
+            while not came.wait(min(LOOK, WAITING)):
+                if any(map(_ended, workers)):
+                    for worker in workers:
+                        with contextlib.suppress(ProcessLookupError):
+                            os.kill(worker, signal.SIGKILL)
+                minutes = (time.monotonic() - began) / 60
+                if minutes * 60 >= (said + 1) * WAITING:
+                    said += 1
+                    clips = next(itertools.islice(self.batch_sampler, number, None))
+                    logger.warning(
+                        f"waiting for a batch for more than {minutes:.3g} minutes: {len(clips)} clips, the first"
+                        f" {self.dataset.index_ds[int(clips[0])]['source']}; its {self.num_workers} data workers live:"
+                        " look at the disk that holds the clips"
+                    )
 
         threading.Thread(target=watch, daemon=True).start()
         try:
             yield
         finally:
             came.set()
+
+
+def _ended(worker: int) -> bool:
+    """Return whether a child process has ended, and leave it to be waited for."""
+    try:
+        return os.waitid(os.P_PID, worker, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    except ChildProcessError:
+        return False
 
 
 @tables.register("dataloader_classes", "RecipeDataloader")
