@@ -108,14 +108,13 @@ class Loader(DataLoader):
                     for worker in workers:
                         with contextlib.suppress(ProcessLookupError):
                             os.kill(worker, signal.SIGKILL)
-                minutes = (time.monotonic() - began) / 60
-                if minutes * 60 >= (said + 1) * WAITING:
+                if time.monotonic() - began >= (said + 1) * WAITING:
                     said += 1
                     clips = next(itertools.islice(self.batch_sampler, number, None))
                     logger.warning(
-                        f"waiting for a batch for more than {minutes:.3g} minutes: {len(clips)} clips, the first"
-                        f" {self.dataset.index_ds[int(clips[0])]['source']}; its {self.num_workers} data workers live:"
-                        " look at the disk that holds the clips"
+                        f"waiting for a batch for more than {said * WAITING / 60:g} minutes: {len(clips)} clips, the"
+                        f" first {self.dataset.index_ds[int(clips[0])]['source']}; its {self.num_workers} data workers"
+                        " live: look at the disk that holds the clips"
                     )
 
         threading.Thread(target=watch, daemon=True).start()
