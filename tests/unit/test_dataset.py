@@ -285,7 +285,7 @@ made.training.collator = lambda clips: {{"speech": lambda: None}}  # which canno
 list(made.build_iter(0)[0])
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=PATIENCE)
-    assert "RuntimeError: DataLoader worker" in done.stderr or "EOFError" in done.stderr  # its pipe may end first
+    assert "RuntimeError: DataLoader worker" in done.stderr
     assert "Can't get local object" in done.stderr or "Can't pickle" in done.stderr
 
 

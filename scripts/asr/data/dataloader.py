@@ -87,7 +87,11 @@ class Loader(DataLoader):
             batches._worker_result_queue._writer.close()  # the workers' own are left: without them the pipe ends
         for number in itertools.count():
             with self._watch(number, workers):
-                batch = next(batches, None)
+                try:
+                    batch = next(batches, None)
+                except (EOFError, ConnectionError) as error:  # the pipe ends a moment before torch hears of it
+                    time.sleep(1)
+                    raise RuntimeError("DataLoader worker ended in the middle of a batch") from error
             if batch is None:
                 return
             yield batch
