@@ -89,8 +89,10 @@ class Loader(DataLoader):
             with self._watch(number, workers):
                 try:
                     batch = next(batches, None)
-                except (EOFError, ConnectionError) as error:  # the pipe ends a moment before torch hears of it
-                    time.sleep(1)
+                except (EOFError, OSError) as error:
+                    if not workers or getattr(error, "errno", None):  # not the end of a pipe
+                        raise
+                    time.sleep(1)  # the pipe ends a moment before torch hears of it, and says by which signal
                     raise RuntimeError("DataLoader worker ended in the middle of a batch") from error
             if batch is None:
                 return
