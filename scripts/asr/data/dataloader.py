@@ -83,8 +83,10 @@ class Loader(DataLoader):
     def __iter__(self) -> Iterator[dict[str, Any]]:
         batches = super().__iter__()
         workers = [worker.pid for worker in getattr(batches, "_workers", ())]
-        if workers:
-            batches._worker_result_queue._writer.close()  # the workers' own are left: without them the pipe ends
+        # The workers' own ends are left: without them the pipe ends. Where memory is pinned torch needs its end, and a
+        # thread of its own reads the pipe, so that the wait has a limit.
+        if workers and not batches._pin_memory:
+            batches._worker_result_queue._writer.close()
         for number in itertools.count():
             with self._watch(number, workers):
                 try:

@@ -51,6 +51,9 @@ def set_up_logging(exp: Path, rank: int) -> None:
     sys.stdout = file.stream
 
 
+WORKER_IS_GONE = ("DataLoader worker", "Pin memory thread")  # what torch says of a data worker that has ended
+
+
 def explained(error: Exception, kwargs: dict[str, Any]) -> RecipeError | None:
     """Return in one line what torch or Python say of too little memory, a data worker that is gone, or a full disk."""
     from asr.training.checkpoints.checkpoint import FULL, RESUMES, unwritten
@@ -65,7 +68,7 @@ def explained(error: Exception, kwargs: dict[str, Any]) -> RecipeError | None:
             f"out of {memory}: lower dataset_conf.batch_size (now {conf['batch_size']}); the run is then resumed"
         )
     lost = isinstance(error, (ConnectionError, EOFError))  # in the middle of what it was sending
-    if lost or (isinstance(error, RuntimeError) and "DataLoader worker" in text):
+    if lost or (isinstance(error, RuntimeError) and any(word in text for word in WORKER_IS_GONE)):
         signal_name = text.partition("is killed by signal: ")[2].partition(".")[0]
         workers = f"dataset_conf.num_workers (now {conf['num_workers']})"
         why = f"died ({signal_name}): set {workers} to 0 to see why"
