@@ -66,7 +66,7 @@ if ((SLURM_JOB_NUM_NODES == 1)); then
 fi
 
 in_background bash run.sh "${words[@]}" --ngpu "$gpus" --stop-stage 2
-# torchrun reads these; a process that dies is started anew, twice, from the newest save
+# torchrun reads these; a process that dies is started anew, twice, from the newest resume point
 first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 export PET_NNODES=$SLURM_JOB_NUM_NODES PET_RDZV_BACKEND=c10d PET_RDZV_ENDPOINT=$first:29400 PET_MAX_RESTARTS=2
 export PET_RDZV_ID=$SLURM_JOB_ID.${SLURM_RESTART_COUNT:-0} # new for every launch

@@ -11,7 +11,8 @@ import torch
 
 from asr.core import processes
 from asr.core.errors import RecipeError
-from asr.core.out_of_memory import TOO_LARGE, TooLarge, all_too_large, keep_too_large, ran_out_of_memory
+from asr.core.out_of_memory import TooLarge, all_too_large, keep_too_large, ran_out_of_memory
+from asr.core.run_folder import RunFolder
 from asr.models.loading import load
 from asr.models.paraformer.training import use_fast_step
 from asr.training.batch_parts import normaliser, padded_frames, parts_of
@@ -125,7 +126,7 @@ class Small(torch.nn.Module):
         torch.manual_seed(0)
         self.l = torch.nn.Linear(4, 1)
 
-    def forward(self, speech, speech_lengths):
+    def forward(self, speech, speech_lengths, text_lengths):
         loss = (self.l(speech) ** 2).mean()
         return loss, {"loss": loss.detach()}, torch.tensor(1)
 
@@ -137,7 +138,10 @@ def validated(folder, stop=None):
     trainer.validator = Validator(trainer, stop)
     optim = torch.optim.Adam(model.parameters(), lr=0.01)
     trainer.resume_checkpoint(model, optim, Scheduler(optim))
-    batches = [{"speech": torch.ones(1, 3, 4) * n, "speech_lengths": torch.tensor([3])} for n in range(1, 7)]
+    batches = [
+        {"speech": torch.ones(1, 3, 4) * n, "speech_lengths": torch.tensor([3]), "text_lengths": torch.tensor([1])}
+        for n in range(1, 7)
+    ]
     first = trainer.start_step.step if trainer.start_step else 0
     try:
         trainer.train_epoch(Stopping(batches[first:], first, stop), 0)
@@ -283,7 +287,7 @@ def test_what_did_not_fit_on_one_card_is_tried_on_another(tmp_path):
     assert all_too_large(tmp_path) == {"a card of 24 GB": (300, "then"), "CPU": (350, "now")}
     assert remembered(tmp_path) == (350, "now")
     for text in ("{", "[]", '{"CPU": 350}', '{"CPU": {"padded_frames": "x", "made": ""}}', '{"a": {}}'):
-        (tmp_path / TOO_LARGE).write_text(text)
+        (RunFolder(tmp_path).oom_limits).write_text(text)
         assert all_too_large(tmp_path) == {}
 
 

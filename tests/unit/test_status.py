@@ -258,7 +258,7 @@ def test_a_training_at_work_is_told_in_full(locked, monkeypatch):
     assert found["best"] == "CER 25.00 %, model.pt.ep3"
     assert found["speed"] == "120 s of audio a second, waiting for data 3 %"
     assert found["memory"] == "11.5 GB (15.7 reserved)"
-    assert found["newest save"] == "model.pt.ep3, 5 min ago"
+    assert found["resumes from"] == "model.pt.ep3, 5 min ago"
     assert found["disk"] == "3 MB of checkpoints"  # model.pt is the same file
     line = status.row(status.load(locked))
     assert line[:8] == ["t", "stage 3 running", "3/5", "30", "1.000", "CER 25.00 % (ep3)", "5 min ago", "3 MB"]

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from asr.core.files import write_json
+from asr.core.run_folder import RunFolder
 
-TOO_LARGE = "too_large.json"
 EXCHANGING = "out of memory while gradients were exchanged"  # the error after which a training is restarted
 CPU_SIGNS = ("can't allocate memory", "could not create a primitive", "std::bad_alloc")  # torch's, oneDNN's, C++'s
 # CUDA and its libraries take memory beside torch's, and say so in errors of their own.
@@ -67,7 +67,7 @@ class TooLarge(NamedTuple):
 def all_too_large(exp: Path) -> dict[str, TooLarge]:
     """Return what did not fit in this training, by device; nothing where all did."""
     try:
-        limits = json.loads((exp / TOO_LARGE).read_text(encoding="utf-8"))
+        limits = json.loads(RunFolder(exp).oom_limits.read_text(encoding="utf-8"))
         return {device: TooLarge(int(limit["padded_frames"]), str(limit["made"])) for device, limit in limits.items()}
     except (OSError, ValueError, TypeError, LookupError, AttributeError):
         return {}
@@ -77,4 +77,4 @@ def keep_too_large(exp: Path, device: str, limit: TooLarge) -> None:
     """Remember what did not fit for the processes that start after this one; another may have met a smaller one."""
     limits = all_too_large(exp)
     smallest = min(limit, limits.get(device, limit))
-    write_json(exp / TOO_LARGE, {name: kept._asdict() for name, kept in {**limits, device: smallest}.items()})
+    write_json(RunFolder(exp).oom_limits, {name: kept._asdict() for name, kept in {**limits, device: smallest}.items()})

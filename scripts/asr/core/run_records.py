@@ -73,7 +73,7 @@ class RankedCheckpoint(TypedDict):
     value: float
 
 
-class Ranking(TypedDict):
+class RankingRecord(TypedDict):
     """checkpoints.json: the ranked checkpoints, best first."""
 
     ranked_by: str  # cer, acc or loss
@@ -180,7 +180,7 @@ def read_resume_points(exp: Path) -> list[ResumePoint]:
     except FileNotFoundError:
         return []
     except (ValueError, TypeError):
-        what = "not a list of saves; give --restart, which throws this tag's checkpoints away"
+        what = "not a list of resume points; give --restart, which throws this tag's checkpoints away"
         raise RecipeError(f"{path}: {what}") from None
 
 
@@ -204,16 +204,16 @@ def read_digests(exp: Path) -> dict[str, str]:
     return {name: sha256 for name, sha256 in digests.items() if isinstance(sha256, str)}
 
 
-def read_ranking(exp: Path) -> Ranking:
+def read_ranking(exp: Path) -> RankingRecord:
     """Return checkpoints.json. RecipeError where no checkpoint has been ranked."""
     path = RunFolder(exp).ranking
     ranking = read_json(path, "no checkpoint has been ranked; run stage 3 first")
-    if Ranking.__required_keys__ - ranking.keys():
+    if RankingRecord.__required_keys__ - ranking.keys():
         raise RecipeError(f"{path}: not a ranking; run stage 3 again, which writes it")
-    return cast(Ranking, ranking)
+    return cast(RankingRecord, ranking)
 
 
-def write_ranking(exp: Path, ranking: Ranking) -> None:
+def write_ranking(exp: Path, ranking: RankingRecord) -> None:
     """Write checkpoints.json."""
     write_json(RunFolder(exp).ranking, ranking)
 

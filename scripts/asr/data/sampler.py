@@ -30,7 +30,7 @@ LEAST_SORTED = 1024
 
 
 @dataclass(frozen=True)
-class Settings:
+class BatchSettings:
     """All that the batches of an epoch depend on, beside the manifest: what a checkpoint has to keep for a restart."""
 
     batch_size: int
@@ -41,7 +41,7 @@ class Settings:
     factors: tuple[tuple[str, tuple[float, ...]], ...] = ()  # of the augmentation, by key: they change lengths
 
 
-Part = tuple[Settings, int]  # the steps that each rank took in an epoch under these settings
+Part = tuple[BatchSettings, int]  # the steps that each rank took in an epoch under these settings
 
 
 def packed(lengths: Sequence[int], batch_size: int, sort_size: int) -> list[tuple[int, int]]:
@@ -65,7 +65,9 @@ def spread(batches: list[np.ndarray], world_size: int) -> None:
         batches.append(whole[1::2])
 
 
-def plan(clips: np.ndarray, lengths: np.ndarray, settings: Settings, epoch: int, shuffle: bool) -> list[np.ndarray]:
+def plan(
+    clips: np.ndarray, lengths: np.ndarray, settings: BatchSettings, epoch: int, shuffle: bool
+) -> list[np.ndarray]:
     """Return the batches of ``clips`` for all ranks together, in their order: rank r of w takes batches r, r + w, ….
 
     Args:
@@ -93,7 +95,12 @@ def parts_to_save(parts: Sequence[Part]) -> list[list[Any]]:
 def saved_parts(saved: Sequence[Sequence[Any]]) -> list[Part]:
     """Return the parts of an epoch from a checkpoint."""
     return [
-        (Settings(**{**settings, "factors": tuple((key, tuple(values)) for key, values in settings["factors"])}), steps)
+        (
+            BatchSettings(
+                **{**settings, "factors": tuple((key, tuple(values)) for key, values in settings["factors"])}
+            ),
+            steps,
+        )
         for settings, steps in saved
     ]
 
@@ -136,7 +143,7 @@ class ShuffledBatchSampler(Sampler):
         if rank is None or world_size is None:
             rank, world_size = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
         self.rank = rank
-        settings = Settings(batch_size, batch_type, sort_size or 0, sampler_seed, world_size)
+        settings = BatchSettings(batch_size, batch_type, sort_size or 0, sampler_seed, world_size)
         if not sort_size:
             mean = max(self.lengths(settings).mean(), 1)
             settings = replace(settings, sort_size=max(round(BATCHES_SORTED * batch_size / mean), LEAST_SORTED))
@@ -148,7 +155,7 @@ class ShuffledBatchSampler(Sampler):
             self.passed = self.passed[:-1]
         self.batches: list[np.ndarray] | None = None  # this rank's of this epoch; made once, asked for at every step
 
-    def lengths(self, settings: Settings) -> np.ndarray:
+    def lengths(self, settings: BatchSettings) -> np.ndarray:
         """Return [n] what each clip takes of a batch in this epoch, by settings that may be an earlier run's."""
         if settings.batch_type == "example":
             return np.ones(len(self.dataset), np.int64)

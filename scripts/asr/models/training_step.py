@@ -143,7 +143,7 @@ def loss_weight(model: Any, text_lengths: Tensor) -> Tensor:
     To the tokens belong those that the model adds to each text itself: Paraformer's ``predictor_bias``, and the end
     mark of an attention decoder (``end_marks``).
     """
-    if not model.length_normalized_loss:
+    if not getattr(model, "length_normalized_loss", False):
         return text_lengths.new_full((), len(text_lengths))
     return (text_lengths + getattr(model, "predictor_bias", 0) + getattr(model, "end_marks", 0)).sum()
 

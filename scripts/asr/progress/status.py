@@ -19,7 +19,7 @@ import psutil
 from asr.core.errors import RecipeError
 from asr.core.metrics import METRICS
 from asr.core.run_folder import RunFolder, read_command
-from asr.core.run_records import Ranking, ResumePoint, read_ranking, read_resume_points
+from asr.core.run_records import RankingRecord, ResumePoint, read_ranking, read_resume_points
 from asr.core.text_tables import text_table
 from asr.progress import record, stages
 from asr.progress.record import Record, Records, clock
@@ -39,7 +39,7 @@ class Run:
     holder: str | None  # process id of the run.sh at work, "" where it is not known, None where there is none
     trainer: str | None  # process id of the trainer at work
     records: Records
-    ranking: Ranking | None = None
+    ranking: RankingRecord | None = None
     resume_points: Sequence[ResumePoint] = ()
     problem: str = ""  # with its files
 
@@ -98,7 +98,7 @@ def best(run: Run) -> tuple[str, str] | None:
     return METRICS[by].text(by, first["value"]), first["file"]
 
 
-def saved(run: Run) -> tuple[str, str] | None:
+def newest_resume_point(run: Run) -> tuple[str, str] | None:
     """Return the newest checkpoint that the training can be resumed from, and how long ago it was written."""
     for point in run.resume_points[:1]:
         path = run.exp / point.weights
@@ -138,7 +138,7 @@ def next_command(run: Run) -> str:
 
 def row(run: Run) -> list[str]:
     """Return the run's line in the table."""
-    last, top, newest = run.last, best(run), saved(run)
+    last, top, newest = run.last, best(run), newest_resume_point(run)
     return [
         run.exp.name,
         headline(run),
@@ -163,8 +163,8 @@ def details(run: Run) -> str:
         why = f": {state.why}" if state.why else ""
         lines.append((f"stage {stage}", f"{STAGES[stage]}: {state.word}{when}{why}"))
     lines += _training(run)
-    if newest := saved(run):
-        lines.append(("newest save", ", ".join(newest)))
+    if newest := newest_resume_point(run):
+        lines.append(("resumes from", ", ".join(newest)))
     lines.append(("disk", f"{disk(run)} of checkpoints"))
     if RunFolder(run.exp).curves.is_file():
         lines.append(("curves", str(RunFolder(run.exp).curves)))

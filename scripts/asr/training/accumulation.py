@@ -16,13 +16,13 @@ import torch.distributed as dist
 from asr.core.errors import RecipeError
 from asr.core.out_of_memory import (
     EXCHANGING,
-    TOO_LARGE,
     TooLarge,
     all_too_large,
     attempt,
     empty_gpu_cache,
     keep_too_large,
 )
+from asr.core.run_folder import RunFolder
 from asr.training.batch_parts import Batch, Stats, mean_of_parts, normaliser, padded_frames, parts_of
 from asr.training.checkpoints.checkpoint import writing
 from asr.training.engine import TorchEngine
@@ -61,8 +61,8 @@ class Accumulator:
                 seconds = self.oom_limit.padded_frames * self.settings.seconds_per_frame
                 logger.info(
                     f"batches of {seconds:.0f} s with padding and more are computed in parts: they did not fit"
-                    f" ({self.memory}, {self.oom_limit.made}; {TOO_LARGE}) in this training; the next start of stage 3"
-                    " tries them whole"
+                    f" ({self.memory}, {self.oom_limit.made}; {RunFolder(self.settings.exp).oom_limits.name}) in this"
+                    " training; the next start of stage 3 tries them whole"
                 )
         elif not self.engine.several:
             self.oom_limit = None
@@ -151,7 +151,7 @@ class Accumulator:
         clips, size = len(batch["speech_lengths"]), padded_frames(batch)
         padded = f"{clips} clips, {size * self.settings.seconds_per_frame:.0f} s with padding"
         self.oom_limit = TooLarge(size // self._parts_for(batch), time.strftime("%Y-%m-%d %H:%M:%S"))
-        with writing(self.settings.exp / TOO_LARGE):
+        with writing(RunFolder(self.settings.exp).oom_limits):
             keep_too_large(self.settings.exp, self.memory, self.oom_limit)
         if self.exchanging:
             raise RecipeError(

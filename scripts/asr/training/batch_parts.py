@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 
+from asr.models.training_step import loss_weight
+
 Batch = dict[str, Any]
 Stats = dict[str, torch.Tensor]
 
@@ -17,18 +19,8 @@ def padded_frames(batch: Batch) -> int:
 
 
 def normaliser(model: Any, batch: Batch) -> int:
-    """Return what FunASR divides a batch's loss by: tokens where the model says length_normalized_loss, else clips.
-
-    To the tokens belong those that the model adds to each clip's text itself: Paraformer's predictor_bias, and the end
-    mark of an attention decoder (models/conformer). 0 for a batch of which no clip could be read.
-    """
-    if batch.get("blank"):
-        return 0
-    clips = len(batch["speech_lengths"])
-    if not getattr(model, "length_normalized_loss", False):
-        return clips
-    added = getattr(model, "predictor_bias", 0) + getattr(model, "end_marks", 0)
-    return max(int(batch["text_lengths"].sum()) + added * clips, 1)
+    """Return what FunASR divides a batch's loss by (``loss_weight``); 0 for a batch of which no clip could be read."""
+    return 0 if batch.get("blank") else max(int(loss_weight(model, batch["text_lengths"].view(-1))), 1)
 
 
 def parts_of(batch: Batch, count: int) -> list[Batch]:

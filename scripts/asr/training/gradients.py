@@ -67,10 +67,12 @@ class GradientGuard:
 
     def _give_up_untried(self) -> str:
         """Drop the checkpoint that no finite gradient has followed; say what the run is resumed from without it."""
-        saves = read_resume_points(self.settings.exp)
-        left = [save for save in saves if save.weights != self.untried]
-        if self.settings.rank == 0 and saves != left and left:
+        points = read_resume_points(self.settings.exp)
+        left = [point for point in points if point.weights != self.untried]
+        if self.settings.rank == 0 and points != left and left:
             resume_points.keep(self.settings.exp, left)
         if left:
             return f"the same command resumes from {left[0].weights}"
-        return "then give --restart: no checkpoint has led to a finite gradient" if saves else "then repeat the command"
+        return (
+            "then give --restart: no checkpoint has led to a finite gradient" if points else "then repeat the command"
+        )

@@ -25,7 +25,7 @@ logger = logging.getLogger("asr.progress")
 
 
 class Resumer:
-    """Writes the checkpoints of a run, and reads them back."""
+    """Writes the checkpoints and resume points of a run, and reads them back."""
 
     def __init__(self, engine: TorchEngine, position: Position, ranking: Ranking, gradients: GradientGuard) -> None:
         self.settings, self.exp = engine.settings, engine.settings.exp
@@ -34,7 +34,7 @@ class Resumer:
         self.epochs_done = 0
 
     def save(self, epoch: int, within: bool) -> None:
-        """Write a checkpoint at the last update: ``within`` epoch ``epoch``, or after ``epoch`` epochs.
+        """Write a checkpoint and its resume point at the last update: ``within`` epoch ``epoch``, or after that many.
 
         First the weights under a name of their own, then the state to resume from, then the ranking; each is whole or
         not there. Called on all processes.
@@ -67,7 +67,7 @@ class Resumer:
             "position": position,  # in the epoch's clips, of our sampler; None of FunASR's
             "batches": self.settings.batches,
         }
-        resume_points.add_save(self.exp, name, content, state, instead_of=self.gradients.untried)
+        resume_points.add(self.exp, name, content, state, instead_of=self.gradients.untried)
         self.gradients.untried = name
         self.write_ranking()
         resume_points.sweep(self.exp, set(self.ranking.ranked))
@@ -84,7 +84,7 @@ class Resumer:
         newest = resume_points.newest_whole(self.exp, logger.info, self.settings.rank, self.engine.group)
         if newest is None:
             return 0
-        save, weights, state = newest
+        point, weights, state = newest
         model, position = self.engine.plain_model, self.position
         if self.settings.adapters:
             lora.load_trained(model, weights["state_dict"])
@@ -92,14 +92,14 @@ class Resumer:
             model.load_state_dict(weights["state_dict"])
         self.engine.load(state)
         self.ranking.validated, self.ranking.ranked = state["ranking"]["validated"], state["ranking"]["ranked"]
-        self.gradients.untried = save.weights
+        self.gradients.untried = point.weights
         position.epoch = self.epochs_done = state["epoch"]
         position.step_in_epoch, position.total_steps = state["step_in_epoch"], state["total_steps"]
         start = self._start_of_epoch(state)
         if self.settings.rank == 0:
-            self._tidy(save)
+            self._tidy(point)
         step = f", step {start.step + 1}" if start else ""
-        logger.info(f"resumed from {self.exp.name}/{save.weights} at epoch {position.epoch + 1}{step}")
+        logger.info(f"resumed from {self.exp.name}/{point.weights} at epoch {position.epoch + 1}{step}")
         return start
 
     def _start_of_epoch(self, state: dict[str, Any]) -> EpochStart | int:
@@ -118,12 +118,12 @@ class Resumer:
         )
         return 0
 
-    def _tidy(self, save: resume_points.ResumePoint) -> None:
+    def _tidy(self, point: resume_points.ResumePoint) -> None:
         """Have the files be those of the checkpoint that was resumed from."""
         for name in self.ranking.drop_missing(self.exp):
             logger.info(f"{name}: file missing; removed from the ranking")
         listed = read_resume_points(self.exp)
-        resume_points.keep(self.exp, listed[listed.index(save) :])  # without damaged ones
+        resume_points.keep(self.exp, listed[listed.index(point) :])  # without damaged ones
         resume_points.sweep(self.exp, set(self.ranking.ranked))
-        checkpoint.link(self.exp / save.weights, self.exp / checkpoint.LATEST)
+        checkpoint.link(self.exp / point.weights, self.exp / checkpoint.LATEST)
         self.write_ranking()

@@ -1,8 +1,8 @@
 """DeepSpeed in place of torch's DDP: ZeRO-1 and ZeRO-2, which share out the optimizer's state by rank.
 
 Weights are whole on every rank, so checkpoints are the usual ones, which stage 4 averages. The optimizer's shards are
-gathered on the first rank and kept in the state file of a save: whole or not there, checked, and for the newest two
-saves only, as without DeepSpeed. A run is resumed exactly, with as many processes as before.
+gathered on the first rank and kept in the state file of a resume point: whole or not there, checked, and for the newest
+two only, as without DeepSpeed. A run is resumed exactly, with as many processes as before.
 
 DeepSpeed exchanges and clips the gradients (by train_conf.grad_clip) and takes the step, unless the gradient is
 non-finite, which we report and count. A step that runs out of memory is not split.

@@ -15,7 +15,7 @@ from asr.training.checkpoints.checkpoint import save
 
 def add(exp, epoch: int) -> None:
     weights = {"state_dict": {"w": torch.full((4,), float(epoch))}, "epoch": epoch}
-    resume_points.add_save(exp, f"model.pt.ep{epoch}", weights, {"epoch": epoch, "optimizer": torch.ones(8)})
+    resume_points.add(exp, f"model.pt.ep{epoch}", weights, {"epoch": epoch, "optimizer": torch.ones(8)})
 
 
 def test_a_save_returns_the_digest_of_its_file(tmp_path):
@@ -71,7 +71,7 @@ def test_no_whole_save_is_one_line_and_none_at_all_is_none(tmp_path):
 @pytest.mark.parametrize("text", ["", "{}x", '[{"weights": "a"}]'])
 def test_a_list_that_is_none(tmp_path, text):
     (tmp_path / "saves.json").write_text(text)
-    with pytest.raises(RecipeError, match=r"saves\.json: not a list of saves"):
+    with pytest.raises(RecipeError, match=r"saves\.json: not a list of resume points"):
         read_resume_points(tmp_path)
 
 
@@ -85,7 +85,7 @@ def test_the_same_place_saved_twice_is_one_save(tmp_path):
 def test_a_save_that_is_untried_gives_way_to_the_next_before_the_one_that_is_older(tmp_path):
     add(tmp_path, 1), add(tmp_path, 2)
     state = {"epoch": 3, "optimizer": torch.ones(8)}
-    resume_points.add_save(tmp_path, "model.pt.ep3", {"state_dict": {}}, state, instead_of="model.pt.ep2")
+    resume_points.add(tmp_path, "model.pt.ep3", {"state_dict": {}}, state, instead_of="model.pt.ep2")
     assert [save.weights for save in read_resume_points(tmp_path)] == ["model.pt.ep3", "model.pt.ep1"]
 
 
@@ -129,14 +129,14 @@ def test_all_ranks_go_on_from_what_the_first_finds_whole(tmp_path, monkeypatch):
 
 def test_the_same_step_saved_again_leaves_the_listed_save_whole_until_it_is_listed_itself(tmp_path, monkeypatch):
     weights = {"state_dict": {"w": torch.ones(4)}}
-    resume_points.add_save(tmp_path, "model.pt.ep0.2", weights, {"validated": False})
+    resume_points.add(tmp_path, "model.pt.ep0.2", weights, {"validated": False})
     with monkeypatch.context() as killed:
         killed.setattr(resume_points, "keep", lambda *_: (_ for _ in ()).throw(SystemExit))
         with pytest.raises(SystemExit):
-            resume_points.add_save(tmp_path, "model.pt.ep0.2", weights, {"validated": True})
+            resume_points.add(tmp_path, "model.pt.ep0.2", weights, {"validated": True})
     assert resume_points.newest_whole(tmp_path, print)[2] == {"validated": False}
     for validated in (True, None):
-        resume_points.add_save(tmp_path, "model.pt.ep0.2", weights, {"validated": validated})
+        resume_points.add(tmp_path, "model.pt.ep0.2", weights, {"validated": validated})
         assert resume_points.newest_whole(tmp_path, print)[2] == {"validated": validated}
     resume_points.sweep(tmp_path, set())
     assert [path.name for path in tmp_path.glob("state.pt*")] == [read_resume_points(tmp_path)[0].state]
