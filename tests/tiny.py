@@ -96,7 +96,7 @@ def make_data(folder: Path, seconds: list[float], seed: int = 0) -> Path:
 
 def decode(recogniser, utterances, batch_seconds):
     """{key: text} of every utterance that can be read, in the manifest's order, decoded in this process."""
-    texts, unreadable = {}, Unreadable("decoded", len(utterances), MAX_SHARE, print)
+    results, unreadable = {}, Unreadable("decoded", len(utterances), MAX_SHARE, print)
     for batch in batches(utterances, batch_seconds):
-        texts |= readable(Decoder(recogniser).decode(batch), unreadable)
-    return in_order(utterances, texts, unreadable)
+        results |= readable(Decoder(recogniser).decode(batch), unreadable)
+    return {result.key: result.greedy for result in in_order(utterances, results, unreadable)}

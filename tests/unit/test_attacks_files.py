@@ -18,6 +18,7 @@ from asr.core.errors import RecipeError, UsageError
 from asr.core.files import write_json
 from asr.core.made_by import RUN, mark
 from asr.core.manifest import Utterance, write_manifest
+from asr.core.nbest import NBest
 from asr.decoding import run
 from asr.decoding.partial import Partial
 from asr.models import lineage
@@ -236,7 +237,7 @@ def exp(tmp_path):
     for name, model, text in (("baseline", "base", "坏"), ("tuned", "model", "好")):
         inputs = run.fingerprint(exp / model, tmp_path / "test.jsonl", run.DEFAULTS)
         (exp / name).mkdir()
-        run.write_results(exp / name, items, {item.key: text for item in items}, {"inputs": inputs})
+        run.write_results(exp / name, items, [NBest(item.key, "positions", text) for item in items], {"inputs": inputs})
     return exp
 
 
@@ -306,17 +307,17 @@ def test_hard_clips_that_cannot_be_read_are_named_then_refused(capsys, tmp_path)
 
 def test_what_another_model_has_decoded_is_not_gone_on_with(tmp_path):
     with Partial(tmp_path, {"model": "good"}, ["k0"]) as partial:
-        partial.add({"k0": "好"})
+        partial.add({"k0": NBest("k0", "positions", "好")})
     with Partial(tmp_path, {"model": "poor"}, ["k0"]) as partial:
-        assert (partial.texts, "thrown away" in partial.notes[0]) == ({}, True)
+        assert (partial.results, "thrown away" in partial.notes[0]) == ({}, True)
 
 
 def test_half_of_a_decode_that_was_edited_is_named_and_decoded_again(tmp_path):
     with Partial(tmp_path, {"model": "poor"}, ["k0"]) as partial:
-        partial.add({"k0": "坏"})
+        partial.add({"k0": NBest("k0", "positions", "坏")})
     edit(tmp_path / "hyp.partial", "坏", "好")
     with Partial(tmp_path, {"model": "poor"}, ["k0"]) as partial:
-        assert partial.texts == {}
+        assert partial.results == {}
         assert "k0 is not as it was written; decoded again" in partial.notes[0]
 
 

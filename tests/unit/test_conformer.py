@@ -87,15 +87,23 @@ def test_each_mask_is_needed(loaded, speech, monkeypatch, left_out):
         assert furthest(loaded["legacy"].model, *speech) < 1e-3
 
 
+def ctc_greedy(*arguments):
+    return [decoded.ids for decoded in decoding.ctc_greedy(*arguments)]
+
+
+def beam(*arguments):
+    return [decoded.ids for decoded in decoding.beam(*arguments)]
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_ctc_text_does_not_depend_on_the_batch(loaded, speech, kind):
     model, (features, lengths) = loaded[kind].model, speech
-    alone = [decoding.ctc_greedy(model, clip[None, :n], n[None])[0] for clip, n in zip(features, lengths, strict=True)]
+    alone = [ctc_greedy(model, clip[None, :n], n[None])[0] for clip, n in zip(features, lengths, strict=True)]
     assert len({tuple(ids) for ids in alone}) > 3
-    assert decoding.ctc_greedy(model, features, lengths) == alone
+    assert ctc_greedy(model, features, lengths) == alone
     padded = torch.nn.functional.pad(features, (0, 0, 0, 50))
-    assert decoding.ctc_greedy(model, padded[:9], lengths[:9]) == alone[:9]
-    assert decoding.ctc_greedy(model, features[:1], lengths[:1]) == [[]]  # 4 frames, and nothing else in the batch
+    assert ctc_greedy(model, padded[:9], lengths[:9]) == alone[:9]
+    assert ctc_greedy(model, features[:1], lengths[:1]) == [[]]  # 4 frames, and nothing else in the batch
     assert not any(layer._forward_hooks or layer._forward_pre_hooks for layer in model.modules())  # left as it was
 
 
@@ -103,11 +111,8 @@ def test_beam_search_texts_do_not_depend_on_the_batch_here(loaded, speech):
     """Scores differ by rounding, so on other clips a tie may fall otherwise; here none does."""
     model, (features, lengths) = loaded["latest"].model, (speech[0][:6], speech[1][:6])
     for weight in (0.0, 0.3):
-        heard = decoding.beam(model, features, lengths, 3, weight)
-        alone = [
-            decoding.beam(model, clip[None, :n], n[None], 3, weight)[0]
-            for clip, n in zip(features, lengths, strict=True)
-        ]
+        heard = beam(model, features, lengths, 3, weight)
+        alone = [beam(model, clip[None, :n], n[None], 3, weight)[0] for clip, n in zip(features, lengths, strict=True)]
         assert heard == alone
         assert heard[0] == []
         assert any(heard)
@@ -125,7 +130,7 @@ def test_a_beam_of_one_is_the_decoders_greedy_choice(loaded, speech):
             )
             ids.append(int(scores[0][0, -1].argmax()))
         expected.append([token for token in ids if token not in (model.blank_id, model.sos, model.eos)])
-    assert decoding.beam(model, features, lengths, 1, 0.0) == expected
+    assert beam(model, features, lengths, 1, 0.0) == expected
 
 
 def test_decoding_options_are_not_frozen_and_leave_nothing_in_the_model(loaded, speech):
@@ -149,7 +154,7 @@ def test_decoding_options_are_not_frozen_and_leave_nothing_in_the_model(loaded, 
 def test_more_hypotheses_than_tokens_are_as_many_as_there_are_tokens(loaded, speech):
     model, (features, lengths) = loaded["latest"].model, (speech[0][2:3], speech[1][2:3])
     tokens = len(tiny.TOKENS)
-    assert decoding.beam(model, features, lengths, 1000, 0.3) == decoding.beam(model, features, lengths, tokens, 0.3)
+    assert beam(model, features, lengths, 1000, 0.3) == beam(model, features, lengths, tokens, 0.3)
 
 
 def test_methods_that_may_give_other_texts_have_other_names():

@@ -10,28 +10,37 @@ import pytest
 
 from asr.core.errors import RecipeError
 from asr.core.locks import alone
+from asr.core.nbest import NBest
 from asr.decoding.partial import Partial
 
 PARTIAL = "hyp.partial"
 INPUTS = {"model": "a1", "manifest": "b2", "dither": 0.0, "method": "m"}
 TEXTS = {"S1": "今天 天气", "S2": "", "S3": 'a "b" \\', "S4": "三"}
+STEPS = ((("今", -0.125), ("金", -2.1)), (("", -0.5),))
 
 
-def write(folder, inputs=INPUTS, texts=TEXTS):
+def result(key, text):
+    return NBest(key, "positions", text, STEPS)
+
+
+RESULTS = {key: result(key, text) for key, text in TEXTS.items()}
+
+
+def write(folder, inputs=INPUTS, results=RESULTS):
     with Partial(folder, inputs, TEXTS) as partial:
-        partial.add(texts)
+        partial.add(results)
     return (folder / PARTIAL).read_bytes()
 
 
 def read(folder, inputs=INPUTS, keys=TEXTS):
     with Partial(folder, inputs, keys) as partial:
-        return partial.texts, partial.notes
+        return partial.results, partial.notes
 
 
 def test_results_come_back_as_they_were(tmp_path):
     write(tmp_path)
-    assert read(tmp_path) == (TEXTS, [])
-    assert read(tmp_path) == (TEXTS, [])  # reading takes nothing away
+    assert read(tmp_path) == (RESULTS, [])
+    assert read(tmp_path) == (RESULTS, [])  # reading takes nothing away
 
 
 def test_a_file_that_breaks_off_anywhere_keeps_its_whole_lines_and_can_be_gone_on_with(tmp_path):
@@ -42,22 +51,29 @@ def test_a_file_that_breaks_off_anywhere_keeps_its_whole_lines_and_can_be_gone_o
         (tmp_path / PARTIAL).write_bytes(whole[:length])
         kept = max(sum(end <= length for end in ends) - 1, 0)
         with Partial(tmp_path, INPUTS, TEXTS) as partial:
-            assert partial.texts == dict(list(TEXTS.items())[:kept]), length
+            assert partial.results == dict(list(RESULTS.items())[:kept]), length
             assert bool(partial.notes) == (length not in (0, *ends)), length
-            rest = dict(list(TEXTS.items())[kept:])
-            partial.add(rest)
+            partial.add(dict(list(RESULTS.items())[kept:]))
         assert (tmp_path / PARTIAL).read_bytes() == whole, length
 
 
 @pytest.mark.parametrize(
-    "damage", [b"\0" * 40 + b"\n", b'["S9", "x", ""]\n', b'["S1"]\n', b'{"S1": "x"}\n', b'["S1", 3, ""]\n', b"\xff\n"]
+    "damage",
+    [
+        b"\0" * 40 + b"\n",
+        b'[{"key": "S9", "kind": "positions", "greedy": "x", "steps": []}, ""]\n',
+        b'["S1"]\n',
+        b'{"S1": "x"}\n',
+        b'[{"key": "S1", "kind": "positions", "greedy": 3, "steps": []}, ""]\n',
+        b"\xff\n",
+    ],
 )
 def test_a_line_that_is_no_result_does_not_count_and_that_is_said(tmp_path, damage):
     whole = write(tmp_path)
     lines = whole.splitlines(keepends=True)
     (tmp_path / PARTIAL).write_bytes(b"".join([*lines[:3], damage, *lines[3:]]))
-    texts, notes = read(tmp_path)
-    assert texts == TEXTS
+    results, notes = read(tmp_path)
+    assert results == RESULTS
     assert len(notes) == 1
     assert re.fullmatch(rf"{tmp_path / PARTIAL}:4: (S9|the line) is not as it was written; decoded again", notes[0])
     assert (tmp_path / PARTIAL).read_bytes() == whole
@@ -68,8 +84,8 @@ def test_lines_that_were_edited_or_exchanged_are_decoded_again_and_named(tmp_pat
     lines[1] = lines[1].replace("天气", "天地")
     lines[3], lines[4] = lines[3].replace("S3", "S4"), lines[4].replace("S4", "S3")
     (tmp_path / PARTIAL).write_text("".join(lines), encoding="utf-8")
-    texts, notes = read(tmp_path)
-    assert texts == {"S2": ""}
+    results, notes = read(tmp_path)
+    assert results == {"S2": RESULTS["S2"]}
     assert [note.removeprefix(f"{tmp_path / PARTIAL}:") for note in notes] == [
         f"{line}: {key} is not as it was written; decoded again" for line, key in ((2, "S1"), (4, "S4"), (5, "S3"))
     ]
@@ -77,8 +93,8 @@ def test_lines_that_were_edited_or_exchanged_are_decoded_again_and_named(tmp_pat
 
 def test_results_of_other_inputs_are_thrown_away_and_that_is_said(tmp_path):
     write(tmp_path)
-    texts, notes = read(tmp_path, {**INPUTS, "model": "a2"})
-    assert texts == {}
+    results, notes = read(tmp_path, {**INPUTS, "model": "a2"})
+    assert results == {}
     assert notes == [f"{tmp_path / PARTIAL}: of another model or other clips; thrown away"]
     assert json.loads((tmp_path / PARTIAL).read_text()) == {**INPUTS, "model": "a2"}
     assert read(tmp_path) == ({}, notes)  # nor are they the first inputs' any more
@@ -92,7 +108,7 @@ def test_a_file_system_without_locks_is_told_of_and_worked_on(tmp_path, monkeypa
     monkeypatch.setattr(fcntl, "flock", flock)
     write(tmp_path)
     note = f"cannot be locked here ({os.strerror(number)}): let no second decode write to this folder"
-    assert read(tmp_path) == (TEXTS, [f"note: {tmp_path / PARTIAL} {note}"])
+    assert read(tmp_path) == (RESULTS, [f"note: {tmp_path / PARTIAL} {note}"])
     with alone(tmp_path / "data"):
         pass
 
@@ -101,5 +117,5 @@ def test_two_processes_do_not_decode_into_one_folder(tmp_path):
     with Partial(tmp_path, INPUTS, TEXTS) as partial:
         with pytest.raises(RecipeError, match=rf"{PARTIAL}: another process decodes into this folder"):
             Partial(tmp_path, INPUTS, TEXTS)
-        partial.add({"S1": "一"})
-    assert read(tmp_path)[0] == {"S1": "一"}
+        partial.add({"S1": RESULTS["S1"]})
+    assert read(tmp_path)[0] == {"S1": RESULTS["S1"]}

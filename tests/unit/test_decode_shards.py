@@ -77,7 +77,12 @@ def test_hyp_txt_is_the_same_whatever_the_batches_and_the_processes(
     assert record["real_time_factor"] == pytest.approx(record["decode_seconds"] / sum(SECONDS), abs=0.001)
     assert 0 < record["decode_seconds"] < record["load_seconds"]
     assert done.stdout.startswith(f"{len(SECONDS)} clips, 0.2 min of audio in ")
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".made_by_decode", "decode.json", "hyp.txt"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        ".made_by_decode",
+        "decode.json",
+        "hyp.txt",
+        "nbest.jsonl",
+    ]
 
 
 class Stuck:

@@ -60,8 +60,8 @@ def learned(base, clips, tmp_path_factory):
     torch.manual_seed(0)
     recogniser = load(base)
     model, batch = recogniser.model, batch_of(recogniser, clips)
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.003)
-    for _ in range(200):
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.001)  # at 0.003 it depends on the CPU whether it learns
+    for _ in range(500):
         model.train()
         loss, _, _ = model(**batch)
         optimizer.zero_grad()
@@ -77,7 +77,7 @@ def learned(base, clips, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def recogniser(learned):
-    return load(learned, options={"max_new_tokens": 20})
+    return load(learned, options=NANO.options({"max_new_tokens": 20}))
 
 
 def funasrs_batches(recogniser, clips, folder):
@@ -178,7 +178,7 @@ def test_it_learns_from_the_audio(recogniser, clips):
     audio = [read_audio(item.source) for item in clips]
     assert recogniser.transcribe(audio) == [item.target for item in clips]
     speech, lengths = recogniser.features(audio)
-    deaf = recogniser.decode_batch(torch.zeros_like(speech), lengths)
+    deaf = [decoded.greedy for decoded in recogniser.decode_batch(torch.zeros_like(speech), lengths)]
     assert len(set(deaf)) <= 2  # one text a length
     assert sum(text == item.target for text, item in zip(deaf, clips, strict=True)) <= 2
 
@@ -217,13 +217,13 @@ def test_a_packaged_model_works_in_plain_funasr_wherever_it_is_moved(learned, re
         theirs = AutoModel(model=str(moved), device="cpu", disable_update=True, disable_pbar=True)
         said = [theirs.generate(input=item.source, max_length=20)[0]["text"] for item in clips]
     assert said == [item.target for item in clips]
-    again = load(moved, options={"max_new_tokens": 20})
+    again = load(moved, options=NANO.options({"max_new_tokens": 20}))
     assert again.transcribe([read_audio(item.source) for item in clips]) == said
 
 
 def test_merged_adapters_give_the_unmerged_models_texts(learned, clips, tmp_path):
     conf = lora_conf(NANO, rank=4, alpha=8, targets=["q_proj", "v_proj"])
-    adapted = load(learned, options={"max_new_tokens": 20})
+    adapted = load(learned, options=NANO.options({"max_new_tokens": 20}))
     before = adapted.transcribe([read_audio(item.source) for item in clips])
     trained = adapt(adapted.model, NANO, conf)
     parts = {name.split(".")[0] for name, value in adapted.model.named_parameters() if value.requires_grad}
@@ -241,7 +241,7 @@ def test_merged_adapters_give_the_unmerged_models_texts(learned, clips, tmp_path
     folder = tmp_path / "merged"
     shutil.copytree(learned, folder)
     torch.save({"state_dict": merge_adapters(state, merging(NANO, conf))}, folder / "model.pt")
-    merged = load(folder, options={"max_new_tokens": 20})
+    merged = load(folder, options=NANO.options({"max_new_tokens": 20}))
     assert merged.transcribe([read_audio(item.source) for item in clips]) == unmerged
 
 

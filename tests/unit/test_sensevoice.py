@@ -161,20 +161,24 @@ def test_a_clip_with_more_text_than_frames_is_named_and_leaves_the_loss_finite(
     assert f"note: {utterances[0].key}: 8 characters in 7 frames of 60 ms" in capsys.readouterr().out
 
 
+def greedy(*arguments):
+    return [decoded.ids for decoded in sensevoice.greedy(*arguments)]
+
+
 def test_a_clip_reads_the_same_alone_and_in_a_batch(recogniser, speech):
     features, lengths = speech
     model = copy.deepcopy(recogniser.model)
     with torch.no_grad():
         model.ctc.ctc_lo.weight *= 5  # so that every frame says something else
-    together = sensevoice.greedy(model, features, lengths)
-    alone = [sensevoice.greedy(model, features[n : n + 1, :length], lengths[n : n + 1])[0] for n, length in
+    together = greedy(model, features, lengths)
+    alone = [greedy(model, features[n : n + 1, :length], lengths[n : n + 1])[0] for n, length in
              enumerate(lengths.tolist())]  # fmt: skip
     assert together == alone
     assert len({tuple(ids) for ids in together}) == len(SECONDS)
     noise = (
         features + torch.randn_like(features) * (torch.arange(features.size(1))[None, :] >= lengths[:, None])[..., None]
     )
-    assert sensevoice.greedy(model, noise, lengths) == together
+    assert greedy(model, noise, lengths) == together
 
 
 class Ids:
@@ -184,7 +188,7 @@ class Ids:
 
 
 def test_what_is_heard_is_what_funasrs_inference_hears(recogniser, speech, utterances):
-    heard = sensevoice.greedy(recogniser.model, *speech)
+    heard = greedy(recogniser.model, *speech)
     assert sum(map(len, heard)) > 20
     for item, own in zip(utterances, heard, strict=True):
         asked = {"language": "zh", "device": "cpu", "tokenizer": Ids(), "frontend": recogniser.frontend}

@@ -157,6 +157,7 @@ class DecodeConf(Section):
     cpu_processes: Count = option(1, "Processes that decode where there is no GPU; never the text.")
     language: Literal["zh", "yue", "auto"] | None = left_out("Language that the model is told.")
     max_new_tokens: Count | None = left_out("Length at which a text is cut.")
+    nbest_beam: CountOrZero | None = left_out("Beam searched beside the greedy text, for n-best lists; 0 for none.")
     method: Literal["ctc", "attention", "joint"] | None = left_out("Greedy CTC, or beam search clip by clip.")
     beam_size: Count | None = left_out("Hypotheses kept by attention and joint.")
     ctc_weight: Annotated[Number, Field(gt=0, le=0.9)] | None = left_out("CTC's share of the score in joint.")

@@ -78,9 +78,11 @@ class DecodeFolder:
     def __init__(self, out: Path) -> None:
         self.path = out
         self.hypotheses = out / "hyp.txt"  # Kaldi text, a line an utterance
+        self.nbest = out / "nbest.jsonl"  # what else there might have been in each utterance
         self.record = out / "decode.json"  # what was decoded, and how fast
         self.partial = out / "hyp.partial"  # the results of a decode that has not ended
         self.fault = out / "decode_fault.txt"  # the traceback of a decoding process that failed
+        self.files = (self.hypotheses, self.nbest, self.record, self.partial, self.fault)
 
 
 def rerun(exp: Path, stage: int) -> str:

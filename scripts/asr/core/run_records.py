@@ -117,6 +117,7 @@ class DecodeRecord(TypedDict):
 
     inputs: DecodeInputs
     hyp_sha256: str
+    nbest_sha256: str
     utterances: int
     empty: int
     batch_seconds: float

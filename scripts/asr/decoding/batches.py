@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from asr.audio.unreadable import Unread
 from asr.core.errors import RecipeError
 from asr.core.manifest import FRAMES_PER_SECOND, Utterance
+from asr.core.nbest import NBest
 from asr.core.out_of_memory import attempt
 
 
@@ -19,7 +20,7 @@ class Clip(NamedTuple):
     seconds: float
 
 
-Results = list[tuple[Clip, str | Unread]]  # the clips of a batch, and each one's text
+Results = list[tuple[Clip, NBest | Unread]]  # the clips of a batch, and each one's text and candidates
 
 
 def batches(utterances: Iterable[Utterance], batch_seconds: float) -> list[list[Clip]]:
@@ -46,11 +47,11 @@ class Decoder:
         self.recogniser, self.report = recogniser, report
         self.oom_limit: int | None = None  # padded frames that did not fit; as many are not tried again
 
-    def texts(self, batch: Sequence[Clip], speech: Any, lengths: Any) -> list[str]:
+    def texts(self, batch: Sequence[Clip], speech: Any, lengths: Any) -> list[NBest]:
         """Return one text a clip, of (B, T, D) features. RecipeError naming a clip that does not fit memory alone."""
         padded = speech.shape[0] * speech.shape[1]
         if len(batch) == 1 or self.oom_limit is None or padded < self.oom_limit:
-            texts, out_of_memory = attempt(self.recogniser.decode_batch, speech, lengths)
+            texts, out_of_memory = attempt(self.recogniser.decode_batch, speech, lengths, [clip.key for clip in batch])
             if not out_of_memory:
                 return texts
             self._report_out_of_memory(batch)

@@ -1,7 +1,7 @@
 """The results of a decode that has not ended, so that the same command resumes it.
 
-OUT/hyp.partial: one JSON value a line. The first line is what the texts depend on, each other ``[key, text, digest]``,
-appended as it comes. A line counts while its digest, of the first line, its key and its text, is right: a kill or a
+OUT/hyp.partial: one JSON value a line. The first line is what the texts depend on, each other ``[line of nbest.jsonl,
+digest]``, appended as it comes. A line counts while its digest, of the first line and of its own, is right: a kill or a
 full disk can damage a line, and a person can edit one.
 """
 
@@ -16,6 +16,7 @@ from typing import Any
 from asr.core.digests import sha256_text
 from asr.core.errors import RecipeError, at
 from asr.core.locks import lock
+from asr.core.nbest import NBest, parse
 from asr.core.run_folder import DecodeFolder
 
 
@@ -28,14 +29,14 @@ class Partial(contextlib.AbstractContextManager["Partial"]):
         keys: the ids asked for.
 
     Attributes:
-        texts: {key: text} decoded so far.
+        results: {key: text and candidates} decoded so far.
         notes: lines for the user.
     """
 
     def __init__(self, out: Path, inputs: dict[str, Any], keys: Collection[str]) -> None:
         out.mkdir(parents=True, exist_ok=True)
         self.path = DecodeFolder(out).partial
-        self.texts: dict[str, str] = {}
+        self.results: dict[str, NBest] = {}
         self.notes: list[str] = []
         self._header = json.dumps(inputs, ensure_ascii=False) + "\n"
         self._stream = open(self.path, "a+", encoding="utf-8", errors="replace", newline="\n")  # noqa: SIM115 - kept open
@@ -59,32 +60,34 @@ class Partial(contextlib.AbstractContextManager["Partial"]):
             lines = []
         wrong = []
         for number, line in enumerate(lines[1:], 2):
-            key, text = _key_and_text(line)
-            if key in keys and line == self._line(key, text):
-                self.texts[key] = text
+            result = _parse(line)
+            if result and result.key in keys and line == self._line(result):
+                self.results[result.key] = result
             else:
-                wrong.append(f"{at(self.path, number)}: {key or 'the line'} is not as it was written; decoded again")
+                key = result.key if result else "the line"
+                wrong.append(f"{at(self.path, number)}: {key} is not as it was written; decoded again")
         self.notes += wrong[:3] + [f"{self.path}: and {len(wrong) - 3} lines more"] * (len(wrong) > 3)
         if wrong or not lines:
             self._stream.truncate(0)
             self._stream.write(self._header)
-            self.add(self.texts)
+            self.add(self.results)
 
-    def _line(self, key: str, text: str) -> str:
-        digest = sha256_text(f"{self._header}{key}\n{text}", "surrogatepass")[:16]
-        return json.dumps([key, text, digest], ensure_ascii=False) + "\n"
+    def _line(self, result: NBest) -> str:
+        value = result.as_dict()
+        digest = sha256_text(self._header + json.dumps(value, ensure_ascii=False), "surrogatepass")[:16]
+        return json.dumps([value, digest], ensure_ascii=False) + "\n"
 
-    def add(self, texts: Mapping[str, str]) -> None:
-        """Keep {key: text}; they are in the file when this returns."""
-        self._stream.writelines(self._line(key, text) for key, text in texts.items())
+    def add(self, results: Mapping[str, NBest]) -> None:
+        """Keep {key: result}; they are in the file when this returns."""
+        self._stream.writelines(map(self._line, results.values()))
         self._stream.flush()
-        self.texts |= texts
+        self.results |= results
 
 
-def _key_and_text(line: str) -> tuple[str, str]:
-    """Return a line's key and text, empty where it is no result."""
+def _parse(line: str) -> NBest | None:
+    """Return a line's result; None where it is none."""
     try:
-        key, text, _ = json.loads(line)
+        value, _ = json.loads(line)
+        return parse(value)
     except (ValueError, TypeError):
-        return "", ""
-    return (key, text) if isinstance(key, str) and isinstance(text, str) else ("", "")
+        return None

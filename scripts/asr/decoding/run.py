@@ -19,6 +19,7 @@ from asr.core.digests import sha256_file
 from asr.core.errors import RecipeError
 from asr.core.made_by import claim
 from asr.core.manifest import Utterance, read_manifest
+from asr.core.nbest import NBest, write_nbest
 from asr.core.run_folder import DecodeFolder, RunFolder, rerun
 from asr.core.run_records import DecodeInputs, DecodeRecord, read_base, read_decode, write_decode
 from asr.decoding import shards
@@ -31,24 +32,24 @@ from asr.progress.reporter import open_bar
 DEFAULTS = read_decode_settings()
 
 
-def readable(results: Results, unreadable: Unreadable) -> dict[str, str]:
-    """Return {key: text} of a batch; its other clips are added to ``unreadable``."""
-    for clip, text in results:
-        if isinstance(text, Unread):
-            unreadable.add(clip.key, clip.source, text.why)
-    return {clip.key: text for clip, text in results if isinstance(text, str)}
+def readable(results: Results, unreadable: Unreadable) -> dict[str, NBest]:
+    """Return {key: text and candidates} of a batch; its other clips are added to ``unreadable``."""
+    for clip, result in results:
+        if isinstance(result, Unread):
+            unreadable.add(clip.key, clip.source, result.why)
+    return {clip.key: result for clip, result in results if isinstance(result, NBest)}
 
 
-def in_order(utterances: list[Utterance], hypotheses: dict[str, str], unreadable: Unreadable) -> dict[str, str]:
-    """Return ``hypotheses`` in the manifest's order. RecipeError where an id that can be read has no result.
+def in_order(utterances: list[Utterance], results: dict[str, NBest], unreadable: Unreadable) -> list[NBest]:
+    """Return ``results`` in the manifest's order. RecipeError where an id that can be read has no result.
 
     A crashed decode must never look like a good one.
     """
     asked = [utterance.key for utterance in utterances if utterance.key not in unreadable.found]
-    missing = [key for key in asked if key not in hypotheses]
+    missing = [key for key in asked if key not in results]
     if missing:
         raise RecipeError(f"decoding gave no result for {len(missing)} clips, first {missing[0]}")
-    return {key: hypotheses[key] for key in asked}
+    return [results[key] for key in asked]
 
 
 def fingerprint(model: Path, manifest: Path, conf: dict[str, Any], model_digest: str | None = None) -> DecodeInputs:
@@ -63,12 +64,13 @@ def fingerprint(model: Path, manifest: Path, conf: dict[str, Any], model_digest:
 
 
 def finished(out: Path, inputs: DecodeInputs) -> DecodeRecord | None:
-    """Return OUT/decode.json where OUT/hyp.txt is whole and was made from these inputs, else None."""
+    """Return OUT/decode.json where hyp.txt and nbest.jsonl are whole and were made from these inputs, else None."""
     try:
         record = read_decode(out)
-        same = record and (record["inputs"], record["hyp_sha256"]) == (
+        same = record and (record["inputs"], record["hyp_sha256"], record["nbest_sha256"]) == (
             inputs,
             sha256_file(DecodeFolder(out).hypotheses),
+            sha256_file(DecodeFolder(out).nbest),
         )
     except (RecipeError, OSError, KeyError):
         return None
@@ -91,14 +93,14 @@ def check_model(model: Path) -> None:
 def run(
     model: Path, manifest: Path, out: Path, ngpu: int, conf: dict[str, Any], skipped: Mapping[str, str] | None = None
 ) -> None:
-    """Decode and write OUT/hyp.txt and OUT/decode.json, unless they are there and of the same inputs.
+    """Decode and write OUT/hyp.txt, nbest.jsonl and decode.json, unless they are there and of the same inputs.
 
     Resumes what a decode that was stopped has left in OUT. ``skipped``: clips to treat as unreadable, and why.
     """
     utterances, folder, skipped = read_manifest(manifest), DecodeFolder(out), skipped or {}
     check_model(model)
     inputs = fingerprint(model, manifest, conf)
-    claim(out, "decode", [path.name for path in (folder.hypotheses, folder.record, folder.partial, folder.fault)])
+    claim(out, "decode", [path.name for path in folder.files])
     if not skipped and is_up_to_date(out, inputs):
         folder.partial.unlink(missing_ok=True)
         print(f"{folder.hypotheses}: of this model and these clips already; kept")
@@ -111,15 +113,15 @@ def run(
     with Partial(out, dict(inputs), {utterance.key for utterance in utterances}) as partial:
         for note in partial.notes:
             print(note)
-        if partial.texts:
-            done = f"{len(partial.texts)} of {len(utterances)} clips are decoded already"
+        if partial.results:
+            done = f"{len(partial.results)} of {len(utterances)} clips are decoded already"
             print(f"{partial.path}: {done}; resuming", flush=True)
-        left = [utterance for utterance in asked if utterance.key not in partial.texts]
+        left = [utterance for utterance in asked if utterance.key not in partial.results]
         facts = decode_left(left, model, ngpu, conf, partial, unreadable)
-        texts = in_order(utterances, partial.texts, unreadable)
-        counts = families.of_folder(model).counts(texts.values())
+        results = in_order(utterances, partial.results, unreadable)
+        counts = families.of_folder(model).counts(result.greedy for result in results)
         record = {"inputs": inputs, "batch_seconds": conf["batch_seconds"], "unreadable": unreadable.found}
-        write_results(out, utterances, texts, {**record, "counts": counts, **measured(facts, asked, left)})
+        write_results(out, utterances, results, {**record, "counts": counts, **measured(facts, asked, left)})
         partial.path.unlink()
     print(f"{summary(facts, asked, left)} -> {folder.hypotheses}")
 
@@ -168,14 +170,15 @@ def summary(facts: dict[str, Any], utterances: list[Utterance], left: list[Utter
     )
 
 
-def write_results(out: Path, utterances: list[Utterance], texts: dict[str, str], record: dict[str, Any]) -> None:
-    """Write hyp.txt, then decode.json: without it hyp.txt is not taken for whole."""
+def write_results(out: Path, utterances: list[Utterance], results: list[NBest], record: dict[str, Any]) -> None:
+    """Write hyp.txt and nbest.jsonl, then decode.json: without it they are not taken for whole."""
     folder = DecodeFolder(out)
     folder.record.unlink(missing_ok=True)
-    kaldi_text.write_text(folder.hypotheses, texts.items())
-    counts = {"utterances": len(utterances), "empty": sum(not text for text in texts.values())}
-    inputs = {"inputs": record["inputs"], "hyp_sha256": sha256_file(folder.hypotheses)}
-    write_decode(out, {**inputs, **counts, **record})
+    kaldi_text.write_text(folder.hypotheses, ((result.key, result.greedy) for result in results))
+    write_nbest(folder.nbest, results)
+    digests = {"hyp_sha256": sha256_file(folder.hypotheses), "nbest_sha256": sha256_file(folder.nbest)}
+    counts = {"utterances": len(utterances), "empty": sum(not result.greedy for result in results)}
+    write_decode(out, {"inputs": record["inputs"], **digests, **counts, **record})
 
 
 # What a run's decodes have to do with each other --------------------------------------------------------------------

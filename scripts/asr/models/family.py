@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from asr.core.errors import RecipeError
+
+if TYPE_CHECKING:
+    from asr.models.nbest import Decoded
 
 
 class Family:
@@ -68,15 +71,27 @@ class Family:
         """Return what the decoding method is called; recorded, so that a kept result is never of another one."""
         raise NotImplementedError
 
-    def decode_batch(self, model: Any, speech: Any, lengths: Any, options: Mapping[str, Any]) -> list[list[int]]:
-        """Return each clip's token ids, text alone: (B, T, D) features and (B,) lengths on the model's device."""
+    def nbest_batch(self, model: Any, speech: Any, lengths: Any, options: Mapping[str, Any]) -> list[Decoded]:
+        """Return each clip's token ids and candidates: (B, T, D) features and (B,) lengths on the model's device."""
         raise NotImplementedError
+
+    def decode_batch(self, model: Any, speech: Any, lengths: Any, options: Mapping[str, Any]) -> list[list[int]]:
+        """Return each clip's token ids alone."""
+        return [decoded.ids for decoded in self.nbest_batch(model, speech, lengths, options)]
 
     def detokenize(self, tokenizer: Any, ids: Sequence[int]) -> str:
         """Return token ids as text, put together as FunASR's own inference does."""
         from funasr.utils.postprocess_utils import sentence_postprocess
 
         return sentence_postprocess(tokenizer.ids2tokens(ids))[0] if ids else ""
+
+    def piece(self, tokenizer: Any, token: int) -> str:
+        """Return what a token writes: the pieces of a text, one behind the other, are that text but for its blanks."""
+        if not hasattr(tokenizer, "token_list"):
+            text = tokenizer.sp.IdToPiece(token).replace("\u2581", " ")
+        elif (text := tokenizer.token_list[token]).isascii() and text.isalpha():
+            text += " "
+        return "" if text.startswith("<") and text.endswith(">") else text.removesuffix("@@")
 
     def counts(self, texts: Iterable[str]) -> dict[str, int]:
         """Return what else of the decoded texts is counted, in decode.json's counts and in RESULTS.md."""

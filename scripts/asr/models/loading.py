@@ -13,9 +13,11 @@ import torch
 from torch import Tensor
 
 from asr.core.errors import RecipeError
+from asr.core.nbest import Candidates, NBest
 from asr.models import families
 from asr.models.funasr_import import import_funasr, quiet
 from asr.models.model_folder import read_config
+from asr.models.nbest import Decoded, Step
 from asr.models.weights import check_loaded
 
 
@@ -87,12 +89,25 @@ class Recogniser:
 
     def transcribe(self, clips: Sequence[np.ndarray]) -> list[str]:
         """Return a text for each clip; an empty string where the model finds none."""
-        return self.decode_batch(*self.features(clips))
+        return [decoded.greedy for decoded in self.decode_batch(*self.features(clips))]
 
-    def decode_batch(self, speech: Tensor, lengths: Tensor) -> list[str]:
-        """Return the texts of (B, T, D) features and (B,) lengths."""
+    def decode_batch(self, speech: Tensor, lengths: Tensor, keys: Sequence[str] = ()) -> list[NBest]:
+        """Return the texts of (B, T, D) features and (B,) lengths, and their candidates, under ``keys`` if given."""
         speech, lengths = speech.to(self.device), lengths.to(self.device)
-        return [self.detokenize(ids) for ids in self.family.decode_batch(self.model, speech, lengths, self.options)]
+        decoded = self.family.nbest_batch(self.model, speech, lengths, self.options)
+        return [self._nbest(key, each) for key, each in zip(keys or [""] * len(decoded), decoded, strict=True)]
+
+    def _nbest(self, key: str, decoded: Decoded) -> NBest:
+        steps = tuple(self._candidates(step, decoded.blank) for step in decoded.steps)
+        texts = tuple((self.detokenize(ids), score) for ids, score in decoded.beam)
+        return NBest(key, decoded.kind, self.detokenize(decoded.ids), steps, texts)
+
+    def _candidates(self, step: Step, blank: int | None) -> Candidates:
+        """Return (text, log-probability), each text once: of several tokens that write nothing the likeliest."""
+        texts: dict[str, float] = {}
+        for token, score in step:
+            texts.setdefault("" if token == blank else self.family.piece(self.tokenizer, token), score)
+        return tuple(texts.items())
 
 
 def load(

@@ -29,6 +29,7 @@ from torch.nn import functional
 
 from asr.core.errors import RecipeError
 from asr.models.funasr_import import quiet
+from asr.models.nbest import Decoded, of_beam, of_frames
 from asr.models.training_step import length_mask
 
 
@@ -117,18 +118,22 @@ def _without_marks(model: Any, ids: Iterable[int]) -> list[int]:
 
 
 @torch.inference_mode()
-def ctc_greedy(model: Any, speech: Tensor, lengths: Tensor) -> list[list[int]]:
+def ctc_greedy(model: Any, speech: Tensor, lengths: Tensor) -> list[Decoded]:
     """Return the token ids of each clip: the likeliest of each frame, repeats joined, without blank, sos and eos.
 
     ``model`` has CTC and is in evaluation mode; of the (B, T, D) features after CMVN ``lengths`` (B,) are real.
     """
     encoded, counts = _encode(model, speech, lengths)
-    rows = zip(model.ctc.argmax(encoded).tolist(), counts, strict=True)
-    return [_without_marks(model, (token for token, _ in itertools.groupby(row[:count]))) for row, count in rows]
+    decoded = []
+    rows = zip(model.ctc.argmax(encoded).tolist(), model.ctc.log_softmax(encoded), counts, strict=True)
+    for best, scores, count in rows:
+        ids = _without_marks(model, (token for token, _ in itertools.groupby(best[:count])))
+        decoded.append(of_frames(ids, scores[:count], model.blank_id))
+    return decoded
 
 
 @torch.inference_mode()
-def beam(model: Any, speech: Tensor, lengths: Tensor, beam_size: int, ctc_weight: float) -> list[list[int]]:
+def beam(model: Any, speech: Tensor, lengths: Tensor, beam_size: int, ctc_weight: float) -> list[Decoded]:
     """Return the token ids of each clip by FunASR's beam search, one clip after another.
 
     The encoder reads the clips in batches and is masked, so a score changes with the batch by rounding alone.
@@ -147,5 +152,6 @@ def beam(model: Any, speech: Tensor, lengths: Tensor, beam_size: int, ctc_weight
         model.init_beam_search(token_list=[""] * model.vocab_size, decoding_ctc_weight=ctc_weight, beam_size=size)
         # As an attribute it would be a second decoder in the model's state, and FunASR never makes another.
         search, model.beam_search = model.beam_search, None
-        best = [search(x=clip[:count])[:1] if count else [] for clip, count in clips]
-    return [_without_marks(model, hypotheses[0].yseq.tolist()) if hypotheses else [] for hypotheses in best]
+        found = [search(x=clip[:count]) if count else [] for clip, count in clips]
+    beams = [[(_without_marks(model, one.yseq.tolist()), float(one.score)) for one in each] for each in found]
+    return [of_beam(each[0][0] if each else [], each) for each in beams]

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from asr.core.errors import RecipeError
 from asr.models.family import Family
 from asr.models.model_folder import read_config
+
+if TYPE_CHECKING:
+    from asr.models.nbest import Decoded
 
 # Block and key of config.yaml, what it is unless given, and what the recipe masks padding in and trains.
 _SUPPORTED = (
@@ -67,7 +70,7 @@ class Conformer(Family):
         joint = f"-ctc{options['ctc_weight']:g}" if options["method"] == "joint" else ""
         return f"{options['method']}-beam{options['beam_size']}{joint}-masked-1"
 
-    def decode_batch(self, model: Any, speech: Any, lengths: Any, options: Mapping[str, Any]) -> list[list[int]]:
+    def nbest_batch(self, model: Any, speech: Any, lengths: Any, options: Mapping[str, Any]) -> list[Decoded]:
         """Return ids of ``ctc``: greedy, one pass, the same whatever the batch; or of beam search."""
         from asr.models.conformer.decoding import beam, ctc_greedy
 

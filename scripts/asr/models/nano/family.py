@@ -11,12 +11,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from asr.core.errors import RecipeError
 from asr.core.files import write_json
 from asr.models.family import Family
 from asr.models.model_folder import is_inside, read_config
+
+if TYPE_CHECKING:
+    from asr.models.nbest import Decoded
 
 SMALL = (".json", ".txt", ".model", ".jinja", ".tiktoken")  # configuration and tokenizer; weights are in model.pt
 PARTS = ("audio_encoder_conf", "audio_adaptor_conf", "llm_conf")
@@ -62,7 +65,7 @@ class Nano(Family):
     name = "nano"
     models = ("FunASRNano",)
     rankings = ("loss", "acc", "cer")
-    decode_options: Mapping[str, Any] = {"max_new_tokens": 200}
+    decode_options: Mapping[str, Any] = {"max_new_tokens": 200, "nbest_beam": 0}
     lora_targets = ("q_proj", "k_proj", "v_proj", "o_proj")
     # What turns sounds into what the language model reads; about 12.6 M parameters in the hub's model.
     also_trained = ("audio_adaptor",)
@@ -140,13 +143,14 @@ class Nano(Family):
 
     def method(self, options: Mapping[str, Any]) -> str:
         """Return the method with the length at which a text is cut."""
-        return f"greedy-chat-2 max_new_tokens={options['max_new_tokens']}"
+        beam = f" nbest_beam={options['nbest_beam']}" if options["nbest_beam"] else ""
+        return f"greedy-chat-2 max_new_tokens={options['max_new_tokens']}{beam}"
 
-    def decode_batch(self, model: Any, speech: Any, lengths: Any, options: Mapping[str, Any]) -> list[list[int]]:
+    def nbest_batch(self, model: Any, speech: Any, lengths: Any, options: Mapping[str, Any]) -> list[Decoded]:
         """Return the ids that the language model finds likeliest, one after another."""
         from asr.models.nano.model import greedy
 
-        return greedy(model, speech, lengths, options["max_new_tokens"])
+        return greedy(model, speech, lengths, options["max_new_tokens"], options["nbest_beam"])
 
     def detokenize(self, tokenizer: Any, ids: Sequence[int]) -> str:
         """Return the decoded bytes on one line."""

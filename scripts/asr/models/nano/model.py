@@ -25,6 +25,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
+from asr.models.nbest import Decoded, of_beam
 from asr.models.sensevoice import model as sensevoice
 from asr.models.training_step import Step, accuracy, detached, length_mask, loss_weight, zero_padding
 
@@ -114,13 +115,13 @@ def step(model: Any, speech: Tensor, speech_lengths: Tensor, text: Tensor, text_
 
 
 @torch.inference_mode()
-def greedy(model: Any, speech: Tensor, lengths: Tensor, max_new_tokens: int) -> list[list[int]]:
+def greedy(model: Any, speech: Tensor, lengths: Tensor, max_new_tokens: int, beam: int = 0) -> list[Decoded]:
     """Return the ids of each clip's text, without marks: the likeliest token each time, as FunASR's inference does.
 
-    No sampling, no beam, no penalty on repetition. Clips of a batch end together, padded on the left.
+    No sampling, no penalty on repetition. Clips of a batch end together, padded on the left.
 
     ``model`` is in evaluation mode; of the (B, T, 560) features ``lengths`` (B,) are real; a text that does not end is
-    cut after ``max_new_tokens``.
+    cut after ``max_new_tokens``. A ``beam`` is searched beside the greedy text, and does not change it.
     """
     audio, counts = listen(model, speech, lengths)
     before, after = map(model.llm.get_input_embeddings(), (model.before, model.after))
@@ -128,17 +129,29 @@ def greedy(model: Any, speech: Tensor, lengths: Tensor, max_new_tokens: int) -> 
     rows = [torch.cat([before, clip[:count], after]) for clip, count in clips]
     inputs = pad_sequence(rows, batch_first=True, padding_side="left")
     mask = length_mask(counts + len(before) + len(after), inputs.size(1)).long().flip(1)
-    ids = model.llm.generate(
-        inputs_embeds=inputs,
-        attention_mask=mask,
-        max_new_tokens=max_new_tokens,
-        do_sample=False,
-        num_beams=1,
-        repetition_penalty=1.0,
-        eos_token_id=model.end_id,
-        pad_token_id=model.end_id,
+    common = {
+        "inputs_embeds": inputs,
+        "attention_mask": mask,
+        "max_new_tokens": max_new_tokens,
+        "do_sample": False,
+        "repetition_penalty": 1.0,
+        "eos_token_id": model.end_id,
+        "pad_token_id": model.end_id,
+    }
+    texts = [text_alone(model, row) for row in model.llm.generate(**common, num_beams=1).tolist()]
+    if not beam:
+        return [of_beam(ids, [(ids, 0.0)]) for ids in texts]
+    found = model.llm.generate(
+        **common,
+        num_beams=beam,
+        num_return_sequences=beam,
+        length_penalty=0.0,  # a hypothesis's score is its log-probability
+        return_dict_in_generate=True,
+        output_scores=True,
     )
-    return [text_alone(model, row) for row in ids.tolist()]
+    rows = zip(found.sequences.tolist(), found.sequences_scores.tolist(), strict=True)
+    candidates = [(text_alone(model, row), score) for row, score in rows]
+    return [of_beam(ids, candidates[n * beam : (n + 1) * beam]) for n, ids in enumerate(texts)]
 
 
 def text_alone(model: Any, ids: Sequence[int]) -> list[int]:

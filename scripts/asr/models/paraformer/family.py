@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from asr.models.family import Family
+
+if TYPE_CHECKING:
+    from asr.models.nbest import Decoded
 
 
 class Paraformer(Family):
@@ -35,7 +38,7 @@ class Paraformer(Family):
         """Return the method, with padding masked; the number changes when the texts would."""
         return "greedy-masked-1"
 
-    def decode_batch(self, model: Any, speech: Any, lengths: Any, options: Mapping[str, Any]) -> list[list[int]]:
+    def nbest_batch(self, model: Any, speech: Any, lengths: Any, options: Mapping[str, Any]) -> list[Decoded]:
         """Return the ids of one greedy pass."""
         from asr.models.paraformer.decoding import greedy
 

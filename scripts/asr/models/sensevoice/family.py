@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from asr.core.errors import RecipeError
 from asr.models.family import Family
 from asr.models.model_folder import read_metas
+
+if TYPE_CHECKING:
+    from asr.models.nbest import Decoded
 
 # What the recipe's clips are, in the order of the model's first four frames: Mandarin, and digits written as spoken.
 TAGS = {
@@ -97,7 +100,7 @@ class SenseVoice(Family):
         """Return the method with the language that is told; the number changes when the texts would."""
         return f"ctc-greedy-{options['language']}-1"
 
-    def decode_batch(self, model: Any, speech: Any, lengths: Any, options: Mapping[str, Any]) -> list[list[int]]:
+    def nbest_batch(self, model: Any, speech: Any, lengths: Any, options: Mapping[str, Any]) -> list[Decoded]:
         """Return greedy CTC's ids."""
         from asr.models.sensevoice.model import greedy
 

@@ -23,6 +23,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from asr.models import training_step
+from asr.models.nbest import Decoded, of_frames
 from asr.models.training_step import Step, length_mask
 
 LANGUAGE, FORM = "zh", "woitn"  # of the recipe's training clips, as FunASR's dictionaries call them
@@ -81,7 +82,7 @@ def use_fast_step(model: Any) -> None:
 
 
 @torch.inference_mode()
-def greedy(model: Any, speech: Tensor, lengths: Tensor, language: str = LANGUAGE) -> list[list[int]]:
+def greedy(model: Any, speech: Tensor, lengths: Tensor, language: str = LANGUAGE) -> list[Decoded]:
     """Return the token ids of each clip's text alone: no blanks, no tags.
 
     FunASR's encoder masks padding in attention and memory blocks, and the learnt frames are not behind it: a clip alone
@@ -91,6 +92,10 @@ def greedy(model: Any, speech: Tensor, lengths: Tensor, language: str = LANGUAGE
     ``language`` is a key of its lid_dict, of which "auto" tells it none.
     """
     languages = torch.full((len(speech),), model.lid_dict[language], device=speech.device)
-    best = model.ctc.ctc_lo(encoded(model, speech, lengths, languages)[:, ASKED:]).argmax(-1).tolist()
-    rows = zip(best, lengths.tolist(), strict=True)
-    return [[token for token, _ in itertools.groupby(row[:length]) if token != model.blank_id] for row, length in rows]
+    scores = model.ctc.ctc_lo(encoded(model, speech, lengths, languages)[:, ASKED:])
+    rows = zip(scores.argmax(-1).tolist(), scores.log_softmax(-1), lengths.tolist(), strict=True)
+    decoded = []
+    for best, likely, length in rows:
+        ids = [token for token, _ in itertools.groupby(best[:length]) if token != model.blank_id]
+        decoded.append(of_frames(ids, likely[:length], model.blank_id))
+    return decoded
