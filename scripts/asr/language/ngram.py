@@ -30,6 +30,10 @@ class NGram:
         known = {gram for gram in self.log_probs if len(gram) == 1} - {BEGIN, END, UNKNOWN}
         object.__setattr__(self, "vocabulary", frozenset(known))
 
+    def frequencies(self) -> dict[str, float]:
+        """Return the probability of each character that it knows, whatever is before it."""
+        return {char: math.exp(self.log_probs[char]) for char in sorted(self.vocabulary)}
+
     @property
     def start(self) -> str:
         """Return the state before a text's first character."""
