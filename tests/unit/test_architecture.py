@@ -18,6 +18,7 @@ MAY_IMPORT = {
     "core": (),
     "audio": ("core",),
     "scoring": ("core",),
+    "language": ("core", "scoring"),
     "pages": ("core",),
     "system": ("core",),
     "progress": ("core", "pages"),
@@ -32,7 +33,7 @@ MAY_IMPORT = {
     "experiments": ("core", "scoring", "system", "config", "reporting"),
 }
 FUNASR = {"models", "data", "training"}
-WITHOUT_TORCH = {"core", "scoring", "pages", "system", "config", "reporting", "preparation"}
+WITHOUT_TORCH = {"core", "scoring", "language", "pages", "system", "config", "reporting", "preparation"}
 
 
 def module_name(path: Path) -> str:
