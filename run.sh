@@ -80,6 +80,7 @@ evaluate() { # evaluate NGPU
   [[ $mini == false ]] || embed=(--embed-audio)
   [[ ! -f $exp/baseline/hyp.txt ]] || against=(--baseline "$exp/baseline/hyp.txt")
   run python -m asr.decode --model "$exp/model" --manifest "$data/test.jsonl" --out "$exp/tuned" --ngpu "$1" --exp "$exp"
+  run python -m asr.rescore --exp "$exp" --data "$data" --ngpu "$1"
   run python local/score.py --ref "$data/test.jsonl" --hyp "$exp/tuned/hyp.txt" "${against[@]}" --train "$data/train.jsonl" \
     "${about[@]}" ${listeners[0]:+--listeners "${listeners[@]}"} --out "$exp/score"
   run python -m asr.provenance --exp "$exp" --data "$data" --conf "$conf" --ngpu "$1"

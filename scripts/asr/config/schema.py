@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from asr.audio.unreadable import MAX_SHARE
@@ -149,6 +149,13 @@ class TrainConf(Section):
         return self
 
 
+def _listed(value: Any) -> Any:
+    """Return the sources of a language model, of which a YAML may name one, or none."""
+    if value in (None, "none"):
+        return []
+    return [value] if isinstance(value, str) else value
+
+
 class DecodeConf(Section):
     """How stages 2 and 5 decode; an option of one family is an error for another."""
 
@@ -161,6 +168,17 @@ class DecodeConf(Section):
     method: Literal["ctc", "attention", "joint"] | None = left_out("Greedy CTC, or beam search clip by clip.")
     beam_size: Count | None = left_out("Hypotheses kept by attention and joint.")
     ctc_weight: Annotated[Number, Field(gt=0, le=0.9)] | None = left_out("CTC's share of the score in joint.")
+    lm: Annotated[list[str], BeforeValidator(_listed)] = option(
+        [], "Language model of a second text, hyp.lm.txt: none, train (the training transcripts), files."
+    )
+    lm_order: Annotated[int, Field(ge=1, le=5)] = option(3, "Characters of the language model's n-grams.")
+    sounds_alike: bool = option(False, "Search also among characters that validation shows to be confused.")
+    phrases: str = option("", "File of phrases, one a line, that the second text is to prefer; empty: none.")
+
+    @property
+    def has_second_text(self) -> bool:
+        """Return whether hyp.lm.txt is written beside hyp.txt."""
+        return bool(self.lm or self.phrases)
 
 
 class ReportConf(Section):
@@ -238,6 +256,10 @@ class Recipe(Section):
         except RecipeError as error:
             raise ValueError(str(error)) from None
         self.decode_conf = self.decode_conf.model_copy(update=family.options(decode))
+        if self.decode_conf.has_second_text and self.decode_conf.nbest_beam == 0:
+            raise ValueError("decode_conf.lm and phrases choose among a beam's texts: set decode_conf.nbest_beam, to 5")
+        if self.decode_conf.sounds_alike and not self.decode_conf.lm:
+            raise ValueError("decode_conf.sounds_alike needs decode_conf.lm: the sound alone cannot tell them apart")
         if lora := self.lora_conf:
             lora.targets = list(family.lora_targets) if lora.targets is None else lora.targets
             lora.also_train = list(family.also_trained) if lora.also_train is None else lora.also_train

@@ -14,6 +14,8 @@ import yaml
 
 from asr.audio.unreadable import MAX_SHARE
 from asr.config.schema import BLOCKS, DecodeConf
+from asr.core.digests import sha256_file
+from asr.core.errors import RecipeError
 from asr.core.files import write_text
 from asr.core.made_by import RUN, claim
 from asr.core.run_folder import read_stage_file
@@ -27,7 +29,7 @@ STAGE_FILES: dict[str, tuple[str, ...]] = {
         *("max_unreadable", *BLOCKS),
     ),
     "average": ("avg_nbest_model",),
-    "decode": ("decode_conf", "max_unreadable"),
+    "decode": ("decode_conf", "text_files", "max_unreadable"),
     "report": ("report_conf",),
 }
 
@@ -36,7 +38,19 @@ def stage_values(values: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Return the configuration cut by the stage that reads it (STAGE_FILES)."""
     train = dict(values["train_conf"])
     values = {**values, "avg_nbest_model": train.pop("avg_nbest_model"), "train_conf": train}
+    values["text_files"] = _text_files(values["decode_conf"])
     return {name: {key: values[key] for key in keys if key in values} for name, keys in STAGE_FILES.items()}
+
+
+def _text_files(decode: Mapping[str, Any]) -> dict[str, str]:
+    """Return the sha256 of each text that decoding reads: stage 5 is done again where one has changed."""
+    digests = {}
+    for key, name in [*(("lm", name) for name in decode["lm"] if name != "train"), ("phrases", decode["phrases"])]:
+        if name and not Path(name).is_file():
+            raise RecipeError(f"decode_conf.{key}: {name}: no such file")
+        if name:
+            digests[name] = sha256_file(name)
+    return digests
 
 
 def write_stage_files(values: Mapping[str, Any], out: str | os.PathLike[str]) -> None:

@@ -33,6 +33,7 @@ class RunFolder:
         # stages 2 and 5
         self.baseline = DecodeFolder(exp / "baseline")
         self.tuned = DecodeFolder(exp / "tuned")
+        self.language = exp / "language.json"  # how the second texts and the confidences were made
         # stage 3
         self.launch_plan = exp / "launch.json"
         self.run_record = exp / "run.json"
@@ -79,6 +80,8 @@ class DecodeFolder:
         self.path = out
         self.hypotheses = out / "hyp.txt"  # Kaldi text, a line an utterance
         self.nbest = out / "nbest.jsonl"  # what else there might have been in each utterance
+        self.second = out / "hyp.lm.txt"  # what a language model, phrases and sounds make of nbest.jsonl
+        self.confidence = out / "confidence.jsonl"  # how sure each character of hyp.txt is
         self.record = out / "decode.json"  # what was decoded, and how fast
         self.partial = out / "hyp.partial"  # the results of a decode that has not ended
         self.fault = out / "decode_fault.txt"  # the traceback of a decoding process that failed
