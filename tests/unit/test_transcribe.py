@@ -1,5 +1,7 @@
 """asr.transcribe: any file is heard to its end or named, whatever stands beside it, in bounded memory."""
 
+import json
+import math
 import subprocess
 import sys
 
@@ -10,8 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asr.core.errors import RecipeError
+from asr.core.nbest import NBest
 from asr.decoding import transcribe
 from asr.decoding.transcribe import LEAST, WHOLE, model_folder, pieces
+from asr.language.calibration import Calibration
+from asr.language.phrases import Phrases
 from asr.models import families
 from asr.models.loading import load
 from tests import tiny
@@ -152,12 +157,67 @@ def test_a_language_model_may_write_as_much_as_a_long_piece_holds(tmp_path):
     class Recogniser:
         family, options = families.of("nano"), {"max_new_tokens": 200}
 
-        def transcribe(self, clips):
+        def nbest(self, clips):
             asked.append(self.options["max_new_tokens"])
-            return [""]
+            return [NBest("", "hypotheses", "", texts=(("", 0.0),))]
 
     asked: list[int] = []
     for number, seconds in enumerate((3.0, 60.0)):
         soundfile.write(tmp_path / f"{number}.wav", noise(seconds), RATE)
-        list(transcribe.lines(Recogniser(), str(tmp_path / f"{number}.wav")))
+        list(transcribe.Transcriber(Recogniser()).pieces(str(tmp_path / f"{number}.wav")))
     assert asked == [200, 600]
+
+
+def transcriber(steps, greedy="走了", **options):
+    """A transcriber of a recogniser that gives these candidates for whatever it is given."""
+    result = NBest("", "positions", greedy, tuple(tuple(step.items()) for step in steps))
+
+    class Recogniser:
+        family, options = families.of("paraformer"), {}
+
+        def nbest(self, clips):
+            return [result] * len(clips)
+
+    return transcribe.Transcriber(Recogniser(), **options)
+
+
+SAID = [{"走": math.log(0.6), "周": math.log(0.3)}, {"了": math.log(0.9), "乐": math.log(0.05)}]
+
+
+@pytest.mark.parametrize("temperature", [None, 0.5])
+def test_json_has_each_character_with_how_sure_it_is_and_what_else_it_may_be(tmp_path, temperature):
+    soundfile.write(tmp_path / "a.wav", noise(1.5), RATE)
+    fitted = None if temperature is None else Calibration("temperature", 500, 50, temperature)
+    spoken = transcriber(SAID, fitted=fitted)
+    (piece,) = spoken.pieces(str(tmp_path / "a.wav"))
+    told = json.loads(spoken.json_line(piece))
+    assert (told["file"], told["begin"], told["end"], told["text"]) == (str(tmp_path / "a.wav"), 0.0, 1.5, "走了")
+    assert told["calibrated"] is (temperature is not None)
+    # Odds of 0.6, 0.3, 0.9 and 0.05 are 1.5, 3/7, 9 and 1/19; at a temperature of a half they are squared.
+    power = 1 if temperature is None else 2
+    walk, other, done, fun = (odds**power / (1 + odds**power) for odds in (1.5, 3 / 7, 9, 1 / 19))
+    assert told["characters"] == [
+        ["走", pytest.approx(walk, abs=1e-4), [["周", pytest.approx(other, abs=1e-4)]]],
+        ["了", pytest.approx(done, abs=1e-4), [["乐", pytest.approx(fun, abs=1e-4)]]],
+    ]
+    assert told["confidence"] == pytest.approx((walk + done) / 2, abs=1e-4)
+
+
+def test_phrases_are_preferred_where_the_sound_allows_them(tmp_path):
+    soundfile.write(tmp_path / "a.wav", noise(1.5), RATE)
+    texts = []
+    for phrases in (None, Phrases({"周乐": 2.0}), Phrases({"周": 0.1}), Phrases({"李": 9.0})):
+        spoken = transcriber(SAID, phrases=phrases)
+        texts += [spoken.text_line(piece).partition("\t")[2] for piece in spoken.pieces(str(tmp_path / "a.wav"))]
+    # ln 0.6 0.9 is 2.9 above ln 0.3 0.05; the first phrase adds 4, the second 0.1, the third is not to be heard.
+    assert texts == ["走了", "周乐", "走了", "走了"]
+
+
+def test_a_calibration_that_cannot_be_read_is_none(tmp_path):
+    assert transcribe.calibration_of(tmp_path) is None
+    fitted = Calibration("isotonic", 2000, 90, points=((0.1, 0.2), (0.9, 0.95)))
+    (tmp_path / "confidence.json").write_text(json.dumps(fitted.as_dict()))
+    assert transcribe.calibration_of(tmp_path) == fitted
+    for text in ("{", "[]", '{"method": "isotonic"}'):
+        (tmp_path / "confidence.json").write_text(text)
+        assert transcribe.calibration_of(tmp_path) is None

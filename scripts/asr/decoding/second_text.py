@@ -116,7 +116,7 @@ def _in_words(fitted: Calibration, quality: Mapping[str, Any]) -> str:
 
 
 def _sources(conf: Mapping[str, Any], texts: Mapping[str, Mapping[str, str]]) -> tuple[Second, dict[str, Any]]:
-    """Return what second texts are made with, and what is recorded of it. RecipeError for a text with the test in it."""
+    """Return what second texts are made with, and what is recorded of it. RecipeError for one with the test in it."""
     files = sources.read_lm_text(name for name in conf["lm"] if name != "train")
     train = list(texts["train"].values())
     own = train if "train" in conf["lm"] else []

@@ -89,7 +89,11 @@ class Recogniser:
 
     def transcribe(self, clips: Sequence[np.ndarray]) -> list[str]:
         """Return a text for each clip; an empty string where the model finds none."""
-        return [decoded.greedy for decoded in self.decode_batch(*self.features(clips))]
+        return [result.greedy for result in self.nbest(clips)]
+
+    def nbest(self, clips: Sequence[np.ndarray]) -> list[NBest]:
+        """Return a text for each clip, and its candidates."""
+        return self.decode_batch(*self.features(clips))
 
     def decode_batch(self, speech: Tensor, lengths: Tensor, keys: Sequence[str] = ()) -> list[NBest]:
         """Return the texts of (B, T, D) features and (B,) lengths, and their candidates, under ``keys`` if given."""
