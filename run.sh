@@ -82,7 +82,7 @@ evaluate() { # evaluate NGPU
   run python -m asr.decode --model "$exp/model" --manifest "$data/test.jsonl" --out "$exp/tuned" --ngpu "$1" --exp "$exp"
   run python local/score.py --ref "$data/test.jsonl" --hyp "$exp/tuned/hyp.txt" "${against[@]}" --train "$data/train.jsonl" \
     "${about[@]}" ${listeners[0]:+--listeners "${listeners[@]}"} --out "$exp/score"
-  run python -m asr.provenance --exp "$exp" --data "$data" --conf "$conf" --ngpu "$1"
+  run python -m asr.provenance --exp "$exp" --data "$data" --conf "$conf" --ngpu "$1" --stage5 $((SECONDS - stage_began))
   run python -m asr.report --exp "$exp" "${embed[@]}"
 }
 
