@@ -138,4 +138,6 @@ if at_stage 5 "evaluate: decode, score, report"; then
   once "$data"/{test,train}.jsonl "$exp/avg.json" "$exp"/conf/{decode,report}.yaml "$exp/baseline/hyp.txt" ${speakers:+"$speakers"} \
     "${listeners[@]}" makes "$exp"/tuned/{hyp.txt,decode.json} "$exp/score/score.json" "$exp"/{RESULTS.md,report.html} by evaluate "$ngpu"
   log "results: $exp/RESULTS.md and $exp/report.html"
+  [[ -f $exp/baseline/hyp.txt ]] || grep -qs '^from_scratch: true' "$exp/conf/base.yaml" ||
+    log "without a baseline beside it; for one: $(this_command) --stage 2 --stop-stage 2 && $(this_command) --stage 5"
 fi

@@ -22,10 +22,10 @@ from asr.averaging.best import model_blocks, remove_other_averages, trained
 from asr.averaging.mean import write_mean
 from asr.config.stage_files import read_decode_settings
 from asr.core.errors import RecipeError, UsageError
-from asr.core.files import sweep
+from asr.core.files import sweep, write_text
 from asr.core.made_by import claim
 from asr.core.manifest import Utterance, read_manifest, write_manifest
-from asr.core.run_folder import DecodeFolder, RunFolder
+from asr.core.run_folder import DecodeFolder, RunFolder, command_for, rerun
 from asr.core.run_records import RunRecord, read_average, write_average
 from asr.decoding.run import run
 from asr.models import base_folder, lineage
@@ -87,6 +87,7 @@ def prepare(exps: Sequence[Path], out: Path) -> None:
     base_folder.link(RunFolder(exps[0]).base.resolve(), out)
     shutil.copyfile(RunFolder(exps[0]).base_record, RunFolder(out).base_record)
     shutil.copytree(RunFolder(exps[0]).conf, RunFolder(out).conf, dirs_exist_ok=True)
+    write_text(RunFolder(out).command, f"{command_for(exps[0], out.resolve().name)}\n")
     trained_on: dict[str, Utterance] = {}
     for exp in exps:
         for clip in read_manifest(RunFolder(exp).manifests / "train.jsonl"):
@@ -134,6 +135,7 @@ def merge_runs(exps: Sequence[Path], out: Path, how: str, ngpu: int) -> dict[str
     write_average(out, record)
     merged = ", ".join(names[index] for index in chosen)
     print(f"merged {len(chosen)} of {len(exps)} runs ({merged}) -> {out / file}, model/")
+    print(f"score it: {rerun(out, 5)}")
     return record
 
 

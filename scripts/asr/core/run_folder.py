@@ -7,6 +7,7 @@ lineage.json in models.lineage, score.json in scoring. README.md says what the f
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,16 @@ def read_command(exp: Path) -> str:
         return RunFolder(exp).command.read_text(encoding="utf-8").strip()
     except OSError:
         return f"bash run.sh --tag {exp.resolve().name}"
+
+
+def command_for(exp: Path, tag: str) -> str:
+    """Return run.sh's command as it was last given for this run, for another tag."""
+    words = shlex.split(read_command(exp))
+    if "--tag" in words[:-1]:
+        words[words.index("--tag") + 1] = tag
+    else:
+        words += ["--tag", tag]
+    return shlex.join(words)
 
 
 def read_stage_file(exp: Path, name: str) -> dict[str, Any]:
