@@ -7,6 +7,7 @@ lineage.json in models.lineage, score.json in scoring. README.md says what the f
 
 from __future__ import annotations
 
+import re
 import shlex
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ import yaml
 
 from asr.core.errors import RecipeError
 from asr.core.made_by import RUN, refuse_older
+
+_TAG = re.compile(r" --tag (?:'(?:[^']|'\\'')*'|[^ ']+)")  # as lib.sh's ``quoted`` has written it
 
 
 class RunFolder:
@@ -99,12 +102,9 @@ def read_command(exp: Path) -> str:
 
 def command_for(exp: Path, tag: str) -> str:
     """Return run.sh's command as it was last given for this run, for another tag."""
-    words = shlex.split(read_command(exp))
-    if "--tag" in words[:-1]:
-        words[words.index("--tag") + 1] = tag
-    else:
-        words += ["--tag", tag]
-    return shlex.join(words)
+    command, word = read_command(exp), f" --tag {shlex.quote(tag)}"
+    changed, count = _TAG.subn(lambda _: word, command, count=1)
+    return changed if count else command + word
 
 
 def read_stage_file(exp: Path, name: str) -> dict[str, Any]:

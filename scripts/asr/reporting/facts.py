@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -41,7 +42,9 @@ def facts(score: Mapping[str, Any], provenance: Provenance) -> dict[str, Any]:
 
 def command(provenance: Provenance) -> str | None:
     """Return the command as it was typed, if it was recorded."""
-    return shlex.join(provenance["command"]) if provenance.get("command") else None
+    if not provenance.get("command"):
+        return None
+    return re.sub(r"^'(\w+=)", r"\1'", shlex.join(provenance["command"]))  # CDSD_ROOT='…': not a command to a shell
 
 
 def configuration(provenance: Provenance) -> str | None:
