@@ -83,22 +83,28 @@ def prepare(exps: Sequence[Path], out: Path) -> None:
     """Write what ``asr.decode --exp out`` and later stages read: base, settings, every clip that any run trained on."""
     if RunFolder(out).run_record.exists() or any(out.resolve() == exp.resolve() for exp in exps):
         raise RecipeError(f"{out}: is a run of its own; give --out a new name")
+    trained_on = _trained_on(exps)
     claim(out, "average")
     base_folder.link(RunFolder(exps[0]).base.resolve(), out)
     shutil.copyfile(RunFolder(exps[0]).base_record, RunFolder(out).base_record)
     shutil.copytree(RunFolder(exps[0]).conf, RunFolder(out).conf, dirs_exist_ok=True)
     write_text(RunFolder(out).command, f"{command_for(exps[0], out.resolve().name)}\n")
-    trained_on: dict[str, Utterance] = {}
+    write_manifest(RunFolder(out).manifests / "train.jsonl", trained_on.values())
+    write_manifest(RunFolder(out).manifests / "val.jsonl", read_manifest(RunFolder(exps[0]).manifests / "val.jsonl"))
+
+
+def _trained_on(exps: Sequence[Path]) -> dict[str, Utterance]:
+    """Return every clip that any run trained on, by key. RecipeError where two runs have another clip of one key."""
+    clips: dict[str, Utterance] = {}
     for exp in exps:
         for clip in read_manifest(RunFolder(exp).manifests / "train.jsonl"):
-            other = trained_on.setdefault(clip.key, clip)
+            other = clips.setdefault(clip.key, clip)
             if (other.target, other.num_samples) != (clip.target, clip.num_samples):
                 raise RecipeError(
                     f"{exp}: was trained on another clip {clip.key} than {exps[0]} and the runs before it; only runs on"
                     " one corpus can be merged"
                 )
-    write_manifest(RunFolder(out).manifests / "train.jsonl", trained_on.values())
-    write_manifest(RunFolder(out).manifests / "val.jsonl", read_manifest(RunFolder(exps[0]).manifests / "val.jsonl"))
+    return clips
 
 
 def merge_runs(exps: Sequence[Path], out: Path, how: str, ngpu: int) -> dict[str, Any]:
