@@ -92,9 +92,9 @@ evaluate() { # evaluate NGPU
 
 if at_stage 0 "set up: environment, base model, mini corpus"; then
   # said now, not after the base model has been fetched
-  [[ $mini == true || -e $corpus ]] || die 1 "$corpus: no such corpus folder; give --corpus or CDSD_ROOT the one that holds after_catting"
+  [[ $mini == true || -e $corpus ]] || die 1 "$corpus: no such corpus folder; $(meant_folder "$corpus")"
   unpacked=()
-  [[ $mini == false ]] || unpacked=("$corpus/split.yaml")
+  [[ $mini == false ]] || unpacked=("$corpus"/{split.yaml,after_catting})
   once "$exp/conf/base.yaml" "$base" mini/corpus makes "$exp/base.json" "$exp/base/config.yaml" "${unpacked[@]}" \
     by set_up "$ngpu" "$base" "$(command -v python)"
 fi

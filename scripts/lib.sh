@@ -86,12 +86,22 @@ parse_options() { # parse_options SCRIPT "$@": --name value, --name=value, --fla
   done
 }
 
-from_here() { # from_here NAME PATH: a relative path is one from where run.sh was called; what is not there is left as it is
+from_here() { # from_here NAME PATH: a relative path is one from where run.sh was called, or else from the recipe's folder
   local called_from=${called_from:-$PWD}
-  if [[ $2 == /* || $called_from == "$PWD" || ($1 != data && ! -e $called_from/$2) ]]; then
+  # What is in neither is no path (a rule of --split, a model's id), or is missed where the user looks for it.
+  if [[ $2 == /* || $called_from == "$PWD" ]] ||
+    [[ ! -e $called_from/$2 && (-e $2 || $1 == split || $1 == base) && $1 != data ]]; then
     printf '%s' "$2"
   else
     printf '%s' "$called_from/$2"
+  fi
+}
+
+meant_folder() { # meant_folder PATH: what to do about a corpus that is not there
+  if [[ $1 == '~'* || $1 == */'~'* ]]; then
+    printf 'a ~ in quotes is not your home folder: take the quotes away, or write %s' "$HOME${1#*'~'}"
+  else
+    printf 'give --corpus or CDSD_ROOT the one that holds after_catting'
   fi
 }
 
