@@ -16,7 +16,7 @@ stages        48: here; 49, 53: shell/run.bats; 50: unit/test_lineage.py; 51, 52
 interruptions 54, 55, 56: e2e/test_interrupted.py, shell/run.bats; 57, 58: e2e/test_training_faults.py; 59, 60: here
 messages      61, 62, 63: shell/run.bats; of 61 the stage that is named: here too
 tools         64: unit/test_transcribe.py; 65, 68, 69: here; 66: here, unit/test_scoring.py and
-              unit/test_score_references.py; 67: unit/test_compare.py; 70: here and unit/test_soup.py; 71: shell/status.bats
+              unit/test_score_references.py; 67: unit/test_compare.py; 70: here, unit/test_soup.py; 71: status.bats
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ MISTAKES = {
         (65, f"{TRANSCRIBE} mini/base/model.pt {CLIP}", 1, "mini/base/model.pt: not a FunASR model folder"),
         (65, f"{TRANSCRIBE} iic/some-model {CLIP}", 1, "iic/some-model: not a FunASR model folder"),
         (66, "python local/score.py --ref data/mini_dataset/test.jsonl --hyp x", 2, "--out is missing; see --help"),
-        (69, f"{PLAN} --exp exp/none --data data/mini_dataset", 1, "exp/none/conf/train.yaml: not there; run.sh writes"),
+        (69, f"{PLAN} --exp exp/none --data data/mini_dataset", 1, "exp/none/conf/train.yaml: not there; run.sh"),
         (69, f"{PLAN} --exp exp/mini --data data/none", 1, "data/none/train.jsonl: no such manifest; run stage 1"),
     ],
 }  # fmt: skip

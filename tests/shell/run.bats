@@ -423,7 +423,7 @@ END
   for tag in 'my "run"' '普通话 1' '$(touch x)'; do
     run bash "$copy/run.sh" --tag "$tag" --conf none.yaml
     [ "$status" -eq 1 ]
-    [[ $output == "error: none.yaml: "* ]]
+    [[ $output == "error: "*"/none.yaml: no such configuration file"* ]]
     [ ! -e "$copy/exp/$tag" ] # nothing has come of it
   done
   [ ! -e "$copy/x" ]
