@@ -40,7 +40,6 @@ CountOrZero = Annotated[int, Field(ge=0)]
 Positive = Annotated[Number, Field(gt=0)]
 NotNegative = Annotated[Number, Field(ge=0)]
 Share = Annotated[Number, Field(ge=0, le=1)]
-LearningRate = Annotated[Number, Field(gt=0, le=1)]  # lr: 10 is a slip, and no warm-up mends it
 Speed = Annotated[Number, Field(ge=0.5, le=2)]
 Decibels = Annotated[Number, Field(ge=0, le=40)]
 Dropout = Annotated[Number, Field(ge=0, le=0.9)]
@@ -59,7 +58,7 @@ OPTIMIZER_KEYS = {
 class OptimConf(Section):
     """Arguments of the optimizer; one that is left out is torch's own default."""
 
-    lr: LearningRate = Field(description="Peak learning rate, reached at the end of the warm-up.")
+    lr: Positive = Field(description="Peak learning rate, reached at the end of the warm-up.")
     betas: list[Number] | None = left_out("Adam's decay rates; unset: torch's, [0.9, 0.999].")
     eps: Positive | None = left_out("Adam's epsilon; unset: torch's, 1e-8.")
     weight_decay: NotNegative | None = left_out("Weight decay; unset: torch's, 0.01 for adamw, else 0.")
