@@ -333,6 +333,8 @@ def test_without_arguments_every_run_has_a_line(exp, monkeypatch, capsys):
 def test_runs_are_named_by_folder_or_tag_from_anywhere(exp, tmp_path):
     for here, word in ((tmp_path, "exp/t"), (tmp_path, "t"), (tmp_path / "exp", "t/"), (tmp_path, str(exp.absolute()))):
         assert status.named([word], here) == [Path("exp/t")]
+    (tmp_path / "t").mkdir()  # as mini/ is one beside exp/mini
+    assert status.named(["t"], tmp_path) == [Path("exp/t")]
     with pytest.raises(RecipeError, match="nope: no such run; in exp/ there are: t"):
         status.named(["nope"], tmp_path)
 
