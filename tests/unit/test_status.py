@@ -46,6 +46,7 @@ eval "$(sed -n '/^if at_stage 0/,$p' {ROOT}/run.sh)"
 
 
 def make(folder, split="", speakers="", mini="true", stop_stage=5):
+    (folder / "corpus/after_catting").mkdir(parents=True, exist_ok=True)
     for name in OUTPUTS:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
