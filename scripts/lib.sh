@@ -287,6 +287,7 @@ lock() { # lock FILE: one run.sh at a time on a tag; the lock dies with the proc
   local status=0 why
   exec {lock_fd}>>"$1"
   why=$(flock -E 75 -w 2 "$lock_fd" 2>&1) || status=$?
+  [[ $status != 75 ]] || new_run="" # it is the other's
   [[ $status != 75 ]] || die 1 "$1: another run.sh is at work on this tag: pid $(tail -n 1 "$1"), or what it has started; wait for it or stop it"
   [[ $status == 0 ]] || log "note: $1 cannot be locked here (${why##*: }): see to it that no second run.sh works on this tag"
   printf '%s\n' $$ >"$1"
