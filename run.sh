@@ -83,7 +83,7 @@ evaluate() { # evaluate NGPU
   run python -m asr.rescore --exp "$exp" --data "$data" --ngpu "$1"
   run python local/score.py --ref "$data/test.jsonl" --hyp "$exp/tuned/hyp.txt" "${against[@]}" --train "$data/train.jsonl" \
     "${about[@]}" ${listeners[0]:+--listeners "${listeners[@]}"} --out "$exp/score"
-  run python -m asr.provenance --exp "$exp" --data "$data" --conf "$conf" --ngpu "$1"
+  run python -m asr.provenance --exp "$exp" --data "$data" --conf "$conf" --ngpu "$1" --stage5 $((SECONDS - stage_began))
   run python -m asr.report --exp "$exp" "${embed[@]}"
 }
 
@@ -93,9 +93,9 @@ evaluate() { # evaluate NGPU
 
 if at_stage 0 "set up: environment, base model, mini corpus"; then
   # said now, not after the base model has been fetched
-  [[ $mini == true || -e $corpus ]] || die 1 "$corpus: no such corpus folder; give --corpus or CDSD_ROOT the one that holds after_catting"
+  [[ $mini == true || -e $corpus ]] || die 1 "$corpus: no such corpus folder; $(meant_folder "$corpus")"
   unpacked=()
-  [[ $mini == false ]] || unpacked=("$corpus/split.yaml")
+  [[ $mini == false ]] || unpacked=("$corpus"/{split.yaml,after_catting})
   once "$exp/conf/base.yaml" "$base" mini/corpus makes "$exp/base.json" "$exp/base/config.yaml" "${unpacked[@]}" \
     by set_up "$ngpu" "$base" "$(command -v python)"
 fi
@@ -139,4 +139,6 @@ if at_stage 5 "evaluate: decode, score, report"; then
   once "$data"/{test,train}.jsonl "$exp/avg.json" "$exp"/conf/{decode,report}.yaml "$exp/baseline/hyp.txt" ${speakers:+"$speakers"} \
     "${listeners[@]}" makes "$exp"/tuned/{hyp.txt,decode.json} "$exp/score/score.json" "$exp"/{RESULTS.md,report.html} by evaluate "$ngpu"
   log "results: $exp/RESULTS.md and $exp/report.html"
+  [[ -f $exp/baseline/hyp.txt ]] || grep -qs '^from_scratch: true' "$exp/conf/base.yaml" ||
+    log "without a baseline beside it; for one: $(this_command) --stage 2 --stop-stage 2 && $(this_command) --stage 5"
 fi

@@ -1,9 +1,5 @@
 #!/usr/bin/env python3
-"""Stage 5: score decoded text against a manifest, and print and write what came of it; or compare runs.
-
-    python local/score.py --ref data/1h_dataset/test.jsonl --hyp exp/TAG/tuned/hyp.txt \\
-        --baseline exp/TAG/baseline/hyp.txt --train data/1h_dataset/train.jsonl --out exp/TAG/score
-    python local/score.py --compare exp/TAG1 exp/TAG2 exp/TAG3 [--out exp/compared]
+"""Stage 5: score decoded text against references, and print and write what came of it; or compare runs.
 
 Scoring writes score.json, per_utterance.tsv, per_speaker.tsv, confusions.tsv and trn files into --out; docs/scores.md
 says what is in them. Comparing reads them.
@@ -23,25 +19,42 @@ except ModuleNotFoundError:
 from asr.core.errors import UsageError
 from asr.core.files import read_json
 from asr.core.made_by import mark, refuse_others
-from asr.core.manifest import Utterance, read_manifest
+from asr.core.manifest import Utterance
 from asr.core.names import UNKNOWN_SPEAKER, known_speakers
 from asr.scoring import compare_runs, files
 from asr.scoring.groups import SpeakerTable, read_speaker_table, rows_by_speaker
 from asr.scoring.listeners import read_listeners, score_listeners
 from asr.scoring.normalize import OPTIONS
+from asr.scoring.references import read_references
 from asr.scoring.score import Request, score, score_hypotheses
 from asr.scoring.score_warnings import about_hypotheses, about_references, about_training, refuse_trained
 from asr.scoring.tables import percent, screen_table
 from cdsd_facts import REFERENCE_LINES
 
+EXAMPLES = """examples, after bash run.sh has run on the mini corpus:
+
+  one system's hypotheses, with what the base model wrote of the same clips:
+    python local/score.py --ref data/mini_dataset/test.jsonl --hyp exp/mini/tuned/hyp.txt \\
+      --baseline exp/mini/baseline/hyp.txt --train data/mini_dataset/train.jsonl --out exp/again/score
+
+  any other system's, against a Kaldi text (speakers: utt2spk beside it), a label file, or a JSONL with key and target:
+    python local/score.py --ref data/mini_dataset/test/text --hyp exp/mini/baseline/hyp.txt --out exp/other/score
+
+  runs side by side, with paired tests; a run is exp/TAG, with score/ in it:
+    python local/score.py --compare exp/mini exp/again
+"""
+
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0], epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     add = parser.add_argument
-    add("--ref", type=Path, metavar="JSONL", help="the manifest that was decoded")
-    add("--hyp", type=Path, metavar="TEXT", help="the tuned model's hypotheses: <key> <text> a line")
+    add("--ref", type=Path, metavar="FILE", help="what was said: JSONL with key and target, Kaldi text, label file")
+    add("--hyp", type=Path, metavar="TEXT", help="the hypotheses: <key> <text> a line, or sclite's .trn")
     add("--baseline", type=Path, metavar="TEXT", help="the untouched base model's hypotheses")
-    add("--train", type=Path, metavar="JSONL", help="the training manifest, to tell seen from unseen texts")
+    add("--train", type=Path, metavar="FILE", help="what was trained on, as --ref: tells seen from unseen texts")
+    add("--speakers", type=Path, metavar="UTT2SPK", help="<key> <speaker> a line, where --ref does not say who speaks")
     add("--out", type=Path, metavar="DIR", help="where score.json (or the comparison) goes")
     add("--speaker-table", type=Path, metavar="TSV", help="a table with a column 'speaker', for --group-by")
     add("--group-by", metavar="COL,COL", help="its columns that become groups, and so are published")
@@ -98,9 +111,9 @@ def _score(arguments: argparse.Namespace) -> None:
         raise UsageError(f"--seed {arguments.seed}: must not be below 0")
     columns, without = _columns(arguments), _without(arguments.without)
     lines = REFERENCE_LINES if _is_cdsd(arguments.ref) else ()
-    references = known_speakers(read_manifest(arguments.ref))
+    references = known_speakers(read_references(arguments.ref, arguments.speakers))
     refuse_others(arguments.out, "score", files.FILES)
-    train = read_manifest(arguments.train) if arguments.train else None
+    train = read_references(arguments.train) if arguments.train else None
     refuse_trained(train or (), arguments.train, references, arguments.ref)
     table = _speaker_table(arguments.speaker_table, columns, references)
     request = Request(train, table, without, arguments.seed, lines)

@@ -8,6 +8,7 @@ stage_running="" # number of the stage at work, for the message when it fails
 stage_log=""     # its log
 stage_began=""   # when its command was begun, while it is at work
 to_log=""        # while a stage is at work, the descriptor that leads to its log and to the screen
+new_run=""       # exp/TAG was not there before: it is taken away again where nothing comes of it
 stopped=""       # a signal has asked for a stop
 command_line=()  # the options as they were given, without the stage range
 overrides=()     # ++a.b=c words, passed through to the configuration
@@ -85,12 +86,22 @@ parse_options() { # parse_options SCRIPT "$@": --name value, --name=value, --fla
   done
 }
 
-from_here() { # from_here NAME PATH: a relative path is one from where run.sh was called; what is not there is left as it is
+from_here() { # from_here NAME PATH: a relative path is one from where run.sh was called, or else from the recipe's folder
   local called_from=${called_from:-$PWD}
-  if [[ $2 == /* || $called_from == "$PWD" || ($1 != data && ! -e $called_from/$2) ]]; then
+  # What is in neither is no path (a rule of --split, a model's id), or is missed where the user looks for it.
+  if [[ $2 == /* || $called_from == "$PWD" ]] ||
+    [[ ! -e $called_from/$2 && (-e $2 || $1 == split || $1 == base) && $1 != data ]]; then
     printf '%s' "$2"
   else
     printf '%s' "$called_from/$2"
+  fi
+}
+
+meant_folder() { # meant_folder PATH: what to do about a corpus that is not there
+  if [[ $1 == '~'* || $1 == */'~'* ]]; then
+    printf 'a ~ in quotes is not your home folder: take the quotes away, or write %s' "$HOME${1#*'~'}"
+  else
+    printf 'give --corpus or CDSD_ROOT the one that holds after_catting'
   fi
 }
 
@@ -253,8 +264,14 @@ own_run() { # own_run EXP: make it, unless it holds what no run of this version'
     die 1 "$1: holds what this version of the recipe has not made; keep it, and give --tag NEW"
   fi
   local why
+  [[ -e $1 ]] || new_run=$1
   why=$(mkdir -p "$1/conf" 2>&1 && touch "$1/.lock" 2>&1) ||
     die 1 "$1: ${why##*: }; exp/ and data/ must be folders that can be written to, or links to such"
+}
+
+forget_run() { # after a failure: an exp/TAG that this command has made, and in which no stage has ended
+  [[ -n $new_run && -z $(find "$new_run/stamps" -type f -name 'stage?' -print -quit 2>/dev/null) ]] || return 0
+  rm -rf "$new_run"
 }
 
 same_corpus() { # same_corpus CORPUS: said before stage 1 replaces the data of a run that was trained on another
@@ -270,6 +287,7 @@ lock() { # lock FILE: one run.sh at a time on a tag; the lock dies with the proc
   local status=0 why
   exec {lock_fd}>>"$1"
   why=$(flock -E 75 -w 2 "$lock_fd" 2>&1) || status=$?
+  [[ $status != 75 ]] || new_run="" # it is the other's
   [[ $status != 75 ]] || die 1 "$1: another run.sh is at work on this tag: pid $(tail -n 1 "$1"), or what it has started; wait for it or stop it"
   [[ $status == 0 ]] || log "note: $1 cannot be locked here (${why##*: }): see to it that no second run.sh works on this tag"
   printf '%s\n' $$ >"$1"
@@ -295,21 +313,26 @@ on_exit() { # after a failed stage: the tail of its log, where the log is, how t
   trap - EXIT
   set +e # a terminal that is gone cannot be written to
   end_log
-  [[ $status == 0 || -z $stage_running ]] && exit "$status"
+  [[ $status != 0 ]] || exit 0
+  if [[ -z $stage_running ]]; then
+    forget_run
+    exit "$status"
+  fi
   note_seconds || true
   {
     if [[ $status == 130 || $status == 143 ]]; then
       status=130
       printf '\nstage %s (%s) was interrupted; nothing half-written is left\n' "$stage_running" "$stage_title"
     elif [[ -f $stage_log ]]; then
-      printf '\nstage %s (%s) failed; the end of %s:\n' "$stage_running" "$stage_title" "$stage_log"
+      printf '\nstage %s (%s) failed; the end of its log:\n' "$stage_running" "$stage_title"
       tail -n 8 "$stage_log" | sed 's/^/  | /'
     else
       printf '\nstage %s (%s) failed before it began\n' "$stage_running" "$stage_title"
     fi
-    [[ ! -f $stage_log ]] || printf 'log:   %s\n' "$stage_log"
     local first=$stage_running # or the stage that the error asks for
     if [[ -f $stage_log && $(tail -n 3 "$stage_log") =~ error:.*run\ stage\ ([0-5]) && ${BASH_REMATCH[1]} -lt $first ]]; then first=${BASH_REMATCH[1]}; fi
+    [[ $status == 130 ]] || forget_run
+    [[ ! -f $stage_log ]] || printf 'log:   %s\n' "$stage_log"
     printf 'rerun: %s --stage %s --stop-stage %s\n' "$(this_command)" "$first" "$stage_running"
   } >&2
   [[ $status == 2 || $status == 130 ]] || status=1

@@ -83,6 +83,21 @@ def test_runs_are_compared(recipe, mini):
     assert rows[1]["behind_best_ci95"] is None  # no speaker differs
 
 
+def test_a_merged_model_is_scored_by_the_commands_that_are_printed(recipe, mini, tmp_path):
+    shutil.copytree(recipe.root / "exp/mini", recipe.root / "exp/other", symlinks=True)
+    merge = ("-m", "asr.average", "--exp", "exp/mini", "exp/other", "--out", "exp/merged")
+    said = recipe.run(*merge, command=(sys.executable,), PYTHONPATH="scripts").stdout
+    printed = said.partition("score it: ")[2]
+    for _ in range(2):  # stage 5, which prints what makes a baseline beside it; and that
+        done = subprocess.run(
+            ["bash", "-c", printed], cwd=tmp_path, env=recipe.environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        printed = done.stdout.partition("without a baseline beside it; for one: ")[2]
+    assert printed == ""
+    assert list(recipe.json("exp/merged/score/score.json")["systems"]) == ["baseline", "tuned"]
+
+
 def test_the_batch_size_changes_no_output(recipe, mini):
     expected = read_text(recipe.root / "exp/mini/tuned/hyp.txt")
     for seconds in ("0.01", "7", "1000"):

@@ -243,8 +243,9 @@ END
   run bash "$BATS_TEST_TMPDIR/recipe.sh" --word 'two words'
   [ "$status" -eq 1 ]
   [ ! -e "$exp/stamps/stage1" ]
-  [[ $output == *"stage 1 (copy) failed; the end of $exp/log/stage1.log:"* ]]
+  [[ $output == *"stage 1 (copy) failed; the end of its log:"* ]]
   [[ $output == *"  | cat: "* ]]
+  [[ $output == *"log:   $exp/log/stage1.log"* ]]
   [[ $output == *"rerun: bash $PWD/run.sh --word 'two words' --stage 1 --stop-stage 1"* ]]
 }
 
@@ -421,10 +422,27 @@ END
   cp -r "$root/run.sh" "$root/path.sh" "$root/scripts" "$copy"
   for tag in 'my "run"' '普通话 1' '$(touch x)'; do
     run bash "$copy/run.sh" --tag "$tag" --conf none.yaml
-    [ "$status" -ne 2 ]
-    [ -d "$copy/exp/$tag/conf" ]
+    [ "$status" -eq 1 ]
+    [[ $output == "error: "*"/none.yaml: no such configuration file"* ]]
+    [ ! -e "$copy/exp/$tag" ] # nothing has come of it
   done
   [ ! -e "$copy/x" ]
+}
+
+@test "a run of which nothing has come is not left in exp/, one in which a stage has ended is" {
+  copy=$BATS_TEST_TMPDIR/copy
+  mkdir "$copy"
+  cp -r "$root"/{run.sh,path.sh,scripts,conf,local,mini} "$copy"
+  run bash "$copy/run.sh" --tag new --stage 4
+  [ "$status" -eq 1 ]
+  [[ $output == *"error: "*"run stage 0 first"* ]]
+  [[ $output == *"  | error: "* && $output != *"log:   "* ]]
+  [ ! -e "$copy/exp/new" ]
+  mkdir -p "$copy/exp/new/conf" "$copy/exp/new/stamps" "$copy/data/mini_dataset"
+  touch "$copy/exp/new/conf/.made_by_run" "$copy/exp/new/model.pt.ep1"
+  run bash "$copy/run.sh" --tag new --stage 4 --conf none.yaml
+  [ "$status" -eq 1 ]
+  [ -e "$copy/exp/new/model.pt.ep1" ] # it was there before
 }
 
 @test "exp/TAG that holds something else, or is of an earlier version, is left as it is" {

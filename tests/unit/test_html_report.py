@@ -236,7 +236,7 @@ def test_a_figure_that_a_run_has_no_more_is_removed(tmp_path):
 def test_the_font_has_what_figures_need_its_own_name_and_its_licence():
     font = TTFont(FONT)
     characters = font.getBestCmap()
-    words = "字错率未微调后语句声母韵调训练步数损失学习其他录音听者见过没 āǎàü%∅0Az"
+    words = "字错误率未微调后语句声母韵调训练步数损失学习其他录音听者见过没 āǎàü%∅0Az"
     assert set(words) - {"∅"} <= set(map(chr, characters))
     assert sum(0x4E00 <= code <= 0x9FFF for code in characters) == 6763  # the Han of GB 2312
     assert font["name"].getDebugName(1) == "Recipe CJK"

@@ -29,8 +29,7 @@ def test_round_trip(tmp_path_factory, texts):
 @pytest.mark.parametrize(
     ("raw", "message"),
     [
-        (b"a x\na y\n", "hyp.txt:2: duplicate key a"),
-        (b"a x\n\nb y\n", "hyp.txt:2: the line has no key"),
+        (b"a x\n\na y\n", "hyp.txt:3: duplicate key a, first on line 1"),
         (b"a x\n y\n", "hyp.txt:2: the line has no key"),
         (b"a x\nb \xff\n", "hyp.txt:2: not UTF-8"),
     ],
@@ -50,5 +49,15 @@ def test_missing_and_empty(tmp_path):
 
 def test_files_of_other_systems(tmp_path):
     """A byte-order mark, line ends of Windows, a tab behind the key: none of them is text."""
-    (tmp_path / "text").write_bytes("\ufeffa 今 天\r\nb\t好 的\r\nc\r\nd x\ty\n".encode())
-    assert read_text(tmp_path / "text") == {"a": "今 天", "b": "好 的", "c": "", "d": "x\ty"}
+    raw = "\ufeffa 今 天\r\nb\t好 的\r\nc\r\nd x\ty\n \ne\u3000你好\nf\u00a0你好\n\n\u3000\n"
+    (tmp_path / "text").write_bytes(raw.encode())
+    found = {"a": "今 天", "b": "好 的", "c": "", "d": "x\ty", "e": "你好", "f": "你好"}
+    assert read_text(tmp_path / "text") == found
+
+
+def test_sclites_trn(tmp_path):
+    (tmp_path / "hyp.trn").write_text("今 天 (a)\n(b)\n好 (的) 吗\t(s1-c)\n\n", encoding="utf-8")
+    assert read_text(tmp_path / "hyp.trn") == {"a": "今 天", "b": "", "s1-c": "好 (的) 吗"}
+    (tmp_path / "hyp.trn").write_text("今 天 (a)\nb 你好\n", encoding="utf-8")
+    with pytest.raises(RecipeError, match=r"hyp\.trn:2: expected '<words> \(<key>\)'"):
+        read_text(tmp_path / "hyp.trn")

@@ -10,11 +10,14 @@ from asr.preparation.prepare import Options, prepare
 from asr.preparation.problems import Problem, tsv_field
 from asr.preparation.target_text import SUSPECT
 from cdsd import CDSD
-from tests import cdsd_tree, faults
+from tests import cdsd_tree
+from tests.faults import Place
+from tests.faults_clips import CLIPS, SOUND, truncated
+from tests.faults_labels import BROKEN, LABELS, PAIRS, a_character_the_model_lacks
 from tests.stage1 import ROOT, problems, refused
 from tests.stage1 import prepare as run_stage_1
 
-ALL = (*faults.CLIPS, *faults.PAIRS, *faults.LABELS, *faults.SOUND)
+ALL = (*CLIPS, *PAIRS, *LABELS, *SOUND)
 
 BASE = ROOT / "mini/base"
 
@@ -39,25 +42,25 @@ def matches(row, wanted) -> bool:
 
 
 def test_there_are_enough_of_them_and_a_whole_corpus_has_none(part):
-    assert len({*ALL, *faults.BROKEN}) >= 50
+    assert len({*ALL, *BROKEN}) >= 50
     assert rows_of(part, tokens=BASE) == []
 
 
 @pytest.mark.parametrize("fault", ALL, ids=lambda fault: fault.__name__)
 def test_a_planted_fault_is_found_and_named(part, fault):
-    wanted = fault(faults.Place(part))
-    tokens = BASE if fault is faults.a_character_the_model_lacks else None
-    rows = rows_of(part, check_audio=fault in faults.SOUND, tokens=tokens)
-    if fault in faults.SOUND:  # the tree's other clips are all silent
+    wanted = fault(Place(part))
+    tokens = BASE if fault is a_character_the_model_lacks else None
+    rows = rows_of(part, check_audio=fault in SOUND, tokens=tokens)
+    if fault in SOUND:  # the tree's other clips are all silent
         rows = [row for row in rows if row[4] == wanted[4]]
     assert any(matches(row, wanted) for row in rows), rows
     assert {row[1] for row in rows} == {wanted[1]}
 
 
-@pytest.mark.parametrize("fault", faults.BROKEN, ids=lambda fault: fault.__name__)
+@pytest.mark.parametrize("fault", BROKEN, ids=lambda fault: fault.__name__)
 def test_a_broken_label_file_stops_stage_1_and_is_one_of_many_for_check_only(part, fault):
-    wanted = fault(faults.Place(part))
-    faults.truncated(faults.Place(part, "05"))
+    wanted = fault(Place(part))
+    truncated(Place(part, "05"))
     rows = rows_of(part)
     assert any(matches(row, wanted) for row in rows), rows
     assert {row[1] for row in rows} == {"broken label file", "truncated audio"}
@@ -67,10 +70,10 @@ def test_a_broken_label_file_stops_stage_1_and_is_one_of_many_for_check_only(par
 
 def test_all_at_once_are_all_listed_by_one_run_and_the_rest_of_the_corpus_goes_on(tmp_path):
     """Each fault with a speaker of its own, through the command; only what is an error is left out."""
-    planted = [fault for fault in ALL if fault not in faults.SOUND]
+    planted = [fault for fault in ALL if fault not in SOUND]
     corpus = cdsd_tree.small(tmp_path / "corpus", speakers=2 * len(planted) + 2, said="今天天气很好")
     names = [f"{number:02d}" for number in range(1, 2 * len(planted) + 1)]
-    places = [faults.Place(corpus / "after_catting/1h", *names[at : at + 2]) for at in range(0, len(names), 2)]
+    places = [Place(corpus / "after_catting/1h", *names[at : at + 2]) for at in range(0, len(names), 2)]
     wanted = [fault(place) for fault, place in zip(planted, places, strict=True)]
     out = tmp_path / "data"
     done = run_stage_1(corpus, out, "--tokens", BASE, "--split", "seeded")

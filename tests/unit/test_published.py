@@ -97,6 +97,12 @@ def test_the_words_that_run_sh_records_are_those_that_were_given(words):
     assert shlex.split(line) == words
 
 
+def test_a_setting_in_front_of_the_command_stays_one_that_a_shell_takes():
+    shown = public_command(["CDSD_ROOT=/home/joe/a b", "bash", "run.sh", "--strict"])
+    assert shlex.join(shown) == "CDSD_ROOT=/path/to/CDSD_ROOT bash run.sh --strict"
+    assert public_command(["CDSD_ROOT=", "bash"]) == ["CDSD_ROOT=", "bash"]
+
+
 def test_what_lies_in_the_repository_is_named():
     words = ["bash", "run.sh", "--corpus", f"{REPOSITORY}/data/a b", "--conf", "conf/mini.yaml", "--tag", "a b"]
     words += [

@@ -11,6 +11,7 @@ import pytest
 
 from asr.core.manifest import Utterance
 from asr.core.publishable_paths import public
+from asr.reporting.provenance import peak_memory, times
 from asr.reporting.results_md import results
 from asr.scoring.files import write_per_utterance
 from asr.scoring.score import Request, score, score_hypotheses
@@ -35,6 +36,19 @@ PROVENANCE = {
     },
     "processor": "Some CPU",
     "gpu": "NVIDIA GeForce RTX 3090",
+    "driver": "580.65.06",
+    "date": "2026-01-31",
+    "peak_memory_gb": 8.712,
+    "decode": {
+        "baseline": None,
+        "tuned": {
+            "inputs": {},
+            "real_time_factor": 0.002383,
+            "device": "NVIDIA GeForce RTX 3090",
+            "parameters": 220534321,
+        },
+    },
+    "python": "3.11.7",
     "versions": {"torch": "2.11.0"},
     "times": {"stage3": 7300, "stage4": 61},
 }
@@ -99,9 +113,33 @@ def test_the_page_has_the_figures_and_the_provenance(exp):
     for text in ("0123abc", "d1e2", "iic/speech_paraformer-large", "RTX 3090", "Some CPU", "torch 2.11.0", "45,327"):
         assert text in page
     assert "model.pt.avg2: the 2 best by cer: model.pt.ep3 (0.1234), model.pt.ep1.200 (0.2)" in page
-    assert "stage3 2.0 h, stage4 61 s" in page
+    for name, value in (
+        ("date", "2026-01-31"),
+        ("GPU", "NVIDIA GeForce RTX 3090, driver 580.65.06"),
+        ("peak memory in training", "8.7 GiB of the GPU, each training process"),
+        ("parameters of the model", "220.5 M"),
+        ("decoding speed, real-time factor", "tuned 0.0024 (1 s of audio in 2.4 ms, a GPU)"),
+        ("versions", "Python 3.11.7, torch 2.11.0"),
+        ("time in all and by stage, resumed runs included", "2.0 h: stage 3 2.0 h, stage 4 61 s"),
+    ):
+        assert re.search(rf"^\| {name} +\| {re.escape(value)} +\|$", page, re.MULTILINE), name
     assert "max_epoch: 50" in page
     assert "speech of this corpus is simulated" not in page
+
+
+def test_what_a_run_on_the_cpu_records_is_what_its_files_say(tmp_path):
+    """times, peak_memory: of the stages' .seconds, and of progress.jsonl without what a resumption did again."""
+    exp = tmp_path / "exp/t"
+    (exp / "log").mkdir(parents=True)
+    (exp / "log/stage2.seconds").write_text("5\n3\n")
+    assert (times(exp), times(exp, 17)) == ({"stage2": 8}, {"stage2": 8, "stage5": 17})
+    assert peak_memory(exp) is None
+    steps = [(10, 0.5), (20, 0.93), (30, 0.7)]
+    lines = [{"kind": "train", "total_step": step, "memory_gb": memory} for step, memory in steps]
+    (exp / "progress.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert peak_memory(exp) == 0.93
+    page = results("x", scored(tmp_path), {"gpu": None, "peak_memory_gb": 0.93, "times": {"stage1": 3}})
+    assert "0.9 GiB of main memory" in page
 
 
 def test_no_path_of_a_machine_is_in_the_page(exp):
@@ -123,7 +161,17 @@ def test_everything_is_optional_but_the_score(exp):
     (exp / "provenance.json").unlink()
     assert report(exp).returncode == 0
     page = (exp / "RESULTS.md").read_text(encoding="utf-8")
-    for name in ("commit", "corpus digest", "base model", "averaged", "decoding", "CPU", "GPU"):
+    for name in (
+        "date",
+        "commit",
+        "corpus digest",
+        "base model",
+        "averaged",
+        "decoding",
+        "CPU",
+        "GPU",
+        "parameters of the model",
+    ):
         assert re.search(rf"^\| {name} +\| not recorded", page, re.MULTILINE), name
     assert "Command: not recorded." in page
 

@@ -261,7 +261,7 @@ def test_the_language_can_be_switched_everywhere(look, run):
     shown = view.locator("svg").first.locator("text:visible").all_text_contents()
     assert "CER, %" in drawn
     assert "CER, %" not in shown
-    assert "字错率（%）" in shown
+    assert "字错误率（%）" in shown
     view.evaluate("for (const one of document.querySelectorAll('svg')) one.remove()")  # they have both languages
     words = view.locator("main").inner_text()
     for chinese in ("各说话人", "有多可靠", "240 条语句中的 240 条", "训练过程", "显示全部", "没见过", "第 1 / 5 页"):

@@ -76,7 +76,9 @@ def make_run(tmp_path, base, data):
 def test_uniform_weighs_each_run_the_same_and_the_folder_loads(make_run, tmp_path, base, data):
     a, b = make_run("A", (1.0, 1.02)), make_run("B", (1.1,))
     out = tmp_path / "MERGED"
+    (a / "command").write_text("CDSD_ROOT='/d/C D' bash /r/run.sh --tag A --part 10h\n")
     record = soup.merge_runs([a, b], out, "uniform", 0)
+    assert (out / "command").read_text() == f"CDSD_ROOT='/d/C D' bash /r/run.sh --tag {out.name} --part 10h\n"
     key = next(iter(torch.load(base / "model.pt")["state_dict"]))
     merged = torch.load(out / "model" / "model.pt")["state_dict"][key]
     assert torch.allclose(merged, torch.load(base / "model.pt")["state_dict"][key] * (1.01 + 1.1) / 2, atol=1e-6)

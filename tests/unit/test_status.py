@@ -46,6 +46,7 @@ eval "$(sed -n '/^if at_stage 0/,$p' {ROOT}/run.sh)"
 
 
 def make(folder, split="", speakers="", mini="true", stop_stage=5):
+    (folder / "corpus/after_catting").mkdir(parents=True, exist_ok=True)
     for name in OUTPUTS:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -333,6 +334,8 @@ def test_without_arguments_every_run_has_a_line(exp, monkeypatch, capsys):
 def test_runs_are_named_by_folder_or_tag_from_anywhere(exp, tmp_path):
     for here, word in ((tmp_path, "exp/t"), (tmp_path, "t"), (tmp_path / "exp", "t/"), (tmp_path, str(exp.absolute()))):
         assert status.named([word], here) == [Path("exp/t")]
+    (tmp_path / "t").mkdir()  # as mini/ is one beside exp/mini
+    assert status.named(["t"], tmp_path) == [Path("exp/t")]
     with pytest.raises(RecipeError, match="nope: no such run; in exp/ there are: t"):
         status.named(["nope"], tmp_path)
 

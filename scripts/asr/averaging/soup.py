@@ -22,10 +22,10 @@ from asr.averaging.best import model_blocks, remove_other_averages, trained
 from asr.averaging.mean import write_mean
 from asr.config.stage_files import read_decode_settings
 from asr.core.errors import RecipeError, UsageError
-from asr.core.files import sweep
+from asr.core.files import sweep, write_text
 from asr.core.made_by import claim
 from asr.core.manifest import Utterance, read_manifest, write_manifest
-from asr.core.run_folder import DecodeFolder, RunFolder
+from asr.core.run_folder import DecodeFolder, RunFolder, command_for, rerun
 from asr.core.run_records import RunRecord, read_average, write_average
 from asr.decoding.run import run
 from asr.models import base_folder, lineage
@@ -83,21 +83,28 @@ def prepare(exps: Sequence[Path], out: Path) -> None:
     """Write what ``asr.decode --exp out`` and later stages read: base, settings, every clip that any run trained on."""
     if RunFolder(out).run_record.exists() or any(out.resolve() == exp.resolve() for exp in exps):
         raise RecipeError(f"{out}: is a run of its own; give --out a new name")
+    trained_on = _trained_on(exps)
     claim(out, "average")
     base_folder.link(RunFolder(exps[0]).base.resolve(), out)
     shutil.copyfile(RunFolder(exps[0]).base_record, RunFolder(out).base_record)
     shutil.copytree(RunFolder(exps[0]).conf, RunFolder(out).conf, dirs_exist_ok=True)
-    trained_on: dict[str, Utterance] = {}
+    write_text(RunFolder(out).command, f"{command_for(exps[0], out.resolve().name)}\n")
+    write_manifest(RunFolder(out).manifests / "train.jsonl", trained_on.values())
+    write_manifest(RunFolder(out).manifests / "val.jsonl", read_manifest(RunFolder(exps[0]).manifests / "val.jsonl"))
+
+
+def _trained_on(exps: Sequence[Path]) -> dict[str, Utterance]:
+    """Return every clip that any run trained on, by key. RecipeError where two runs have another clip of one key."""
+    clips: dict[str, Utterance] = {}
     for exp in exps:
         for clip in read_manifest(RunFolder(exp).manifests / "train.jsonl"):
-            other = trained_on.setdefault(clip.key, clip)
+            other = clips.setdefault(clip.key, clip)
             if (other.target, other.num_samples) != (clip.target, clip.num_samples):
                 raise RecipeError(
                     f"{exp}: was trained on another clip {clip.key} than {exps[0]} and the runs before it; only runs on"
                     " one corpus can be merged"
                 )
-    write_manifest(RunFolder(out).manifests / "train.jsonl", trained_on.values())
-    write_manifest(RunFolder(out).manifests / "val.jsonl", read_manifest(RunFolder(exps[0]).manifests / "val.jsonl"))
+    return clips
 
 
 def merge_runs(exps: Sequence[Path], out: Path, how: str, ngpu: int) -> dict[str, Any]:
@@ -134,6 +141,7 @@ def merge_runs(exps: Sequence[Path], out: Path, how: str, ngpu: int) -> dict[str
     write_average(out, record)
     merged = ", ".join(names[index] for index in chosen)
     print(f"merged {len(chosen)} of {len(exps)} runs ({merged}) -> {out / file}, model/")
+    print(f"score it: {rerun(out, 5)}")
     return record
 
 

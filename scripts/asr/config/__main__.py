@@ -8,12 +8,15 @@ the base model. ``python -m asr.config --keys`` prints every key with type, defa
 from __future__ import annotations
 
 import argparse
+import sys
 
 from asr.config import keys
 from asr.config.load import read_recipe
 from asr.config.stage_files import write_stage_files
 from asr.core import errors
 from asr.core.errors import UsageError
+
+LARGEST_RATE = 0.1  # a hundred times what conf/ has: a slip of the decimal point
 
 
 def main() -> None:
@@ -36,6 +39,9 @@ def main() -> None:
         raise UsageError(f"--ngpu takes a whole number, not '{ngpu}'")
     if arguments.out:
         write_stage_files(recipe.model_dump(), arguments.out)
+    if recipe.optim_conf.lr > LARGEST_RATE:
+        what = "models of this kind are trained with 0.00001 to 0.001, and with so much they forget all they know"
+        print(f"warning: optim_conf.lr is {recipe.optim_conf.lr:g}: {what}", file=sys.stderr)
     unknown = recipe.data_conf.max_unknown_characters
     columns = ",".join(recipe.report_conf.publish_columns)
     print(ngpu, "" if unknown is None else unknown, columns, recipe.base, sep="\n")

@@ -96,6 +96,11 @@ def _parse(line: bytes, where: str) -> Utterance:
         raise RecipeError(f"{where}: not UTF-8; rerun stage 1") from None
     except json.JSONDecodeError as error:
         raise RecipeError(f"{where}: not JSON ({error.msg}); rerun stage 1") from None
+    return parse_object(value, where)
+
+
+def parse_object(value: Any, where: str) -> Utterance:
+    """Return the utterance of a line's object. RecipeError, which names ``where``, for one that is none."""
     if fault := _fault(value):
         raise RecipeError(f"{where}: {fault}")
     return Utterance(*map(value.pop, _TYPES), extra=value)

@@ -17,6 +17,7 @@ from asr.core.names import is_code
 REPOSITORY = Path(__file__).resolve().parents[3]
 
 _OPTION = re.compile(r"(--|\+\+)([\w.-]*?)([\w-]+)=", re.ASCII)
+_SETTING = re.compile(r"([A-Za-z_]\w*)=", re.ASCII)  # CDSD_ROOT=… before a command
 _NAME = re.compile(r"--[\w-]+", re.ASCII)
 _RULE = re.compile(r"(loso|speaker-dependent):(.*?)((?:\+(?:text-disjoint|shared-speakers))*)", re.DOTALL)
 _OUTSIDE = re.compile(r"/|~|\.\.(?:/|$)")
@@ -60,6 +61,8 @@ def _rule(rule: str, speakers: str, behind: str) -> str:
 def _text(text: str, root: Path, name: str) -> str:
     if option := _OPTION.match(text):
         return option[0] + _text(text[option.end() :], root, option[3])
+    if (setting := _SETTING.match(text)) and _OUTSIDE.match(text, setting.end()):
+        return setting[0] + _text(text[setting.end() :], root, setting[1])
     expanded = os.path.expanduser(text)
     full = os.path.normpath(os.path.join(root, expanded))
     inside = not expanded.startswith("~") and (full == str(root) or full.startswith(f"{root}{os.sep}"))

@@ -7,6 +7,8 @@ lineage.json in models.lineage, score.json in scoring. README.md says what the f
 
 from __future__ import annotations
 
+import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,8 @@ import yaml
 
 from asr.core.errors import RecipeError
 from asr.core.made_by import RUN, refuse_older
+
+_TAG = re.compile(r" --tag (?:'(?:[^']|'\\'')*'|[^ ']+)")  # as lib.sh's ``quoted`` has written it
 
 
 class RunFolder:
@@ -99,6 +103,13 @@ def read_command(exp: Path) -> str:
         return RunFolder(exp).command.read_text(encoding="utf-8").strip()
     except OSError:
         return f"bash run.sh --tag {exp.resolve().name}"
+
+
+def command_for(exp: Path, tag: str) -> str:
+    """Return run.sh's command as it was last given for this run, for another tag."""
+    command, word = read_command(exp), f" --tag {shlex.quote(tag)}"
+    changed, count = _TAG.subn(lambda _: word, command, count=1)
+    return changed if count else command + word
 
 
 def read_stage_file(exp: Path, name: str) -> dict[str, Any]:

@@ -132,6 +132,7 @@ class DecodeRecord(TypedDict):
     load_seconds: float
     warm_up_seconds: float
     device: str | None
+    parameters: int | None  # of the model; null where every clip had been decoded before
 
 
 def read_base(exp: Path) -> BaseRecord:

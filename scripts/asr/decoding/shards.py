@@ -35,7 +35,7 @@ def process_count(ngpu: int, processes: int, count: int) -> int:
 def decode(
     job: dict[str, Any], plan: Sequence[Sequence[Clip]], processes: int, out: Path, keep: Callable[[Results], None]
 ) -> dict[str, Any]:
-    """Decode every batch of the plan; return decode.json's shards, device and seconds, of the slowest process each.
+    """Decode every batch of the plan; return decode.json's shards, device, model size and seconds (of the slowest).
 
     Args:
         job: model, ngpu, dither and options, as ``asr.models.loading.load`` takes them.
@@ -47,7 +47,7 @@ def decode(
     fault = DecodeFolder(out).fault
     fault.unlink(missing_ok=True)
     context = multiprocessing.get_context("spawn")
-    slowest: dict[str, Any] = {"device": None, **dict.fromkeys(SECONDS, 0.0)}
+    slowest: dict[str, Any] = {"device": None, "parameters": None, **dict.fromkeys(SECONDS, 0.0)}
     with _leave_stopping_to_parent():
         numbers = context.SimpleQueue()
         for number in range(processes):
@@ -124,5 +124,7 @@ def _load(job: dict[str, Any], processes: int) -> None:
     recogniser.transcribe([np.random.default_rng(0).normal(0, 0.01, 16000).astype("float32")])
     _own["ready"] = time.perf_counter()
     device = torch.cuda.get_device_name() if recogniser.device == "cuda" else "cpu"
-    _own["facts"] = {"device": device, "load_seconds": loaded - began, "warm_up_seconds": _own["ready"] - loaded}
+    parameters = sum(value.numel() for value in recogniser.model.parameters())
+    seconds = {"load_seconds": loaded - began, "warm_up_seconds": _own["ready"] - loaded}
+    _own["facts"] = {"device": device, "parameters": parameters, **seconds}
     _own["decoder"] = Decoder(recogniser, lambda line: print(line, flush=True))

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from asr.core.digests import sha256_file, sha256_text
 from asr.core.errors import RecipeError
+from asr.core.made_by import RUN, mark_of
 from asr.core.run_folder import RunFolder
 from asr.models import families, hub
 from asr.models.model_folder import is_inside, named_files, read_config, read_metas
@@ -52,6 +53,8 @@ def check(folder: Path, from_scratch: bool = False, family: str = "paraformer") 
 
     FunASR itself passes over a file that configuration.json names and that is not there, and the texts change.
     """
+    if (run := RunFolder(folder)).conf.joinpath(mark_of(RUN)).is_file():
+        raise RecipeError(f"{folder}: is a run, not a model; give --base {run.model}, which its stage 4 makes")
     model, kind = read_config(folder).get("model"), families.of(family)
     if model not in kind.models:
         raise RecipeError(f"{folder}: is a {model}, and family {family} covers {', '.join(kind.models)}")

@@ -206,17 +206,20 @@ def _training(run: Run) -> list[tuple[str, str]]:
     return lines
 
 
+def _is_run(path: Path) -> bool:
+    return RunFolder(path).lock.exists() or RunFolder(path).conf.is_dir()
+
+
 def runs() -> list[Path]:
     """Return the runs in exp/, by name."""
-    folders = map(RunFolder, Path("exp").glob("*"))
-    return sorted(folder.path for folder in folders if folder.lock.exists() or folder.conf.is_dir())
+    return sorted(filter(_is_run, Path("exp").glob("*")))
 
 
 def named(words: Sequence[str], here: Path) -> list[Path]:
     """Return the runs that ``words`` name: folders, seen from ``here``, or tags. RecipeError where there is none."""
     exps = []
     for word in words:
-        folder = next((path for path in (here / word, Path("exp", word)) if path.is_dir()), None)
+        folder = next((path for path in (here / word, Path("exp", word)) if _is_run(path)), None)
         if folder is None:
             there = ", ".join(path.name for path in runs()) or "none yet"
             raise RecipeError(f"{word}: no such run; in exp/ there are: {there}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,8 +15,9 @@ Provenance = Mapping[str, Any]
 def facts(score: Mapping[str, Any], provenance: Provenance) -> dict[str, Any]:
     """Return the value of every fact by the key of its name; empty where the run did not record it."""
     corpus, base = provenance.get("corpus") or {}, provenance.get("base") or {}
-    versions, times = provenance.get("versions") or {}, provenance.get("times") or {}
+    versions = {"Python": provenance.get("python"), **(provenance.get("versions") or {})}
     return {
+        "fact_date": provenance.get("date"),
         "fact_commit": provenance.get("commit"),
         "fact_corpus": corpus.get("name"),
         "fact_corpus_digest": corpus.get("digest"),
@@ -29,15 +31,20 @@ def facts(score: Mapping[str, Any], provenance: Provenance) -> dict[str, Any]:
         "fact_decoding": _decoding(provenance.get("decode") or {}),
         "fact_normaliser": score["normalizer"],
         "fact_cpu": provenance.get("processor"),
-        "fact_gpu": (provenance["gpu"] or "none") if "gpu" in provenance else None,
-        "fact_versions": ", ".join(f"{name} {version}" for name, version in versions.items()),
-        "fact_times": ", ".join(f"{stage} {_duration(seconds)}" for stage, seconds in times.items()),
+        "fact_gpu": _gpu(provenance),
+        "fact_memory": _memory(provenance),
+        "fact_parameters": _parameters(provenance.get("decode") or {}),
+        "fact_speed": _speed(provenance.get("decode") or {}),
+        "fact_versions": ", ".join(f"{name} {version}" for name, version in versions.items() if version),
+        "fact_times": _times(provenance.get("times") or {}),
     }
 
 
 def command(provenance: Provenance) -> str | None:
     """Return the command as it was typed, if it was recorded."""
-    return shlex.join(provenance["command"]) if provenance.get("command") else None
+    if not provenance.get("command"):
+        return None
+    return re.sub(r"^'(\w+=)", r"\1'", shlex.join(provenance["command"]))  # CDSD_ROOT='…': not a command to a shell
 
 
 def configuration(provenance: Provenance) -> str | None:
@@ -55,6 +62,42 @@ def in_common(records: Sequence[Any]) -> Any:
         key: in_common([record[key] for record in records]) for key in first if all(key in record for record in records)
     }
     return {key: value for key, value in shared.items() if value is not None or first[key] is None}
+
+
+def _gpu(provenance: Provenance) -> str | None:
+    """Return the GPUs and their driver; "none" for a run on the CPU."""
+    if "gpu" not in provenance:
+        return None
+    driver = f", driver {provenance['driver']}" if provenance.get("driver") else ""
+    return f"{provenance['gpu']}{driver}" if provenance["gpu"] else "none"
+
+
+def _memory(provenance: Provenance) -> str | None:
+    peak = provenance.get("peak_memory_gb")
+    where = "of the GPU" if provenance.get("gpu") else "of main memory"
+    return f"{peak:.1f} GiB {where}, each training process" if peak else None
+
+
+def _parameters(records: Mapping[str, Any]) -> str | None:
+    """Return the tuned model's size, else the baseline's, from their decode.json."""
+    sizes = [(records.get(name) or {}).get("parameters") for name in ("tuned", "baseline")]
+    return next((f"{size / 1e6:,.1f} M" for size in sizes if size), None)
+
+
+def _speed(records: Mapping[str, Any]) -> str | None:
+    """Return each system's real-time factor, and what it was measured on."""
+    parts = []
+    for name, record in records.items():
+        if record and record.get("real_time_factor"):
+            factor = record["real_time_factor"]
+            parts.append(f"{name} {factor:.2g} (1 s of audio in {1000 * factor:.2g} ms, {record.get('device')})")
+    return ", ".join(parts) or None
+
+
+def _times(times: Mapping[str, int]) -> str:
+    """Return the seconds of the stages and of all together."""
+    stages = ", ".join(f"{stage.replace('stage', 'stage ')} {_duration(seconds)}" for stage, seconds in times.items())
+    return f"{_duration(sum(times.values()))}: {stages}" if times else ""
 
 
 def _duration(seconds: float) -> str:

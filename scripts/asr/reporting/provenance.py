@@ -1,11 +1,12 @@
 """Where a result is from: exp/<tag>/provenance.json, which the report shows. Names and digests, no paths.
 
-``python -m asr.provenance --exp exp/<tag> --data data/… --conf conf/….yaml [--ngpu 1]``
+``python -m asr.provenance --exp exp/<tag> --data data/… --conf conf/….yaml [--ngpu 1] [--stage5 SECONDS]``
 """
 
 from __future__ import annotations
 
 import argparse
+import datetime
 import importlib.metadata
 import itertools
 import json
@@ -22,6 +23,7 @@ from asr.core.manifest import corpus_digest, read_manifest, split_digest
 from asr.core.names import UNKNOWN_SPEAKER
 from asr.core.publishable_paths import public
 from asr.core.run_folder import DecodeFolder, RunFolder, read_stage_file
+from asr.progress.record import read as read_progress
 from asr.system import machine
 
 PACKAGES = ("torch", "torchaudio", "funasr", "modelscope", "soundfile", "soxr", "numpy")
@@ -51,10 +53,20 @@ def trained_config(exp: Path) -> dict[str, Any]:
     return config
 
 
-def times(exp: Path) -> dict[str, int]:
-    """Return the wall seconds of the stages before this one, continuations included, but for those killed outright."""
+def times(exp: Path, stage5: int | None = None) -> dict[str, int]:
+    """Return the wall seconds of the stages, continuations included, but for those killed outright.
+
+    ``stage5``: what that stage, which calls this, has taken until now.
+    """
     files = sorted(RunFolder(exp).log.glob("stage[0-4].seconds"))
-    return {path.stem: sum(map(int, path.read_text(encoding="utf-8").split())) for path in files}
+    seconds = {path.stem: sum(map(int, path.read_text(encoding="utf-8").split())) for path in files}
+    return seconds if stage5 is None else {**seconds, "stage5": stage5}
+
+
+def peak_memory(exp: Path) -> float | None:
+    """Return the most memory, in GiB, that training processes noted: of their GPU, else of the machine."""
+    noted = [record["memory_gb"] for record in read_progress(exp).train if record.get("memory_gb")]
+    return max(noted, default=None)
 
 
 def _corpus_name(about: dict[str, Any]) -> str:
@@ -93,12 +105,13 @@ def _decoded(folder: Path) -> dict[str, Any] | None:
     return record and {**record, "unreadable": len(record["unreadable"])}
 
 
-def gather(exp: Path, data: Path, conf: str, ngpu: int) -> dict[str, Any]:
+def gather(exp: Path, data: Path, conf: str, ngpu: int, stage5: int | None = None) -> dict[str, Any]:
     """Return everything that the report says about how its figures were made."""
     base = _load(RunFolder(exp).base_record) or {}
     gpus = machine.gpus()[:ngpu] if ngpu else []
     return {
         "tag": exp.name,
+        "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
         "command": shlex.split(run_sh_command()),
         "commit": commit(),
         "conf": conf,
@@ -109,8 +122,10 @@ def gather(exp: Path, data: Path, conf: str, ngpu: int) -> dict[str, Any]:
         "decode": {name: _decoded(exp / name) for name in ("baseline", "tuned")},
         "processor": machine.cpu(),
         "gpu": ", ".join(gpu.name for gpu in gpus) or None,
+        "driver": gpus[0].driver if gpus else None,
+        "peak_memory_gb": peak_memory(exp),
         "python": platform.python_version(),
-        "times": times(exp),
+        "times": times(exp, stage5),
         "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
     }
 
@@ -122,6 +137,7 @@ def main() -> None:
     parser.add_argument("--data", required=True, type=Path)
     parser.add_argument("--conf", required=True)
     parser.add_argument("--ngpu", type=int, default=1)
+    parser.add_argument("--stage5", type=int, help="seconds that stage 5 has taken until now")
     arguments = parser.parse_args()
-    record = gather(arguments.exp, arguments.data, arguments.conf, arguments.ngpu)
+    record = gather(arguments.exp, arguments.data, arguments.conf, arguments.ngpu, arguments.stage5)
     write_json(RunFolder(arguments.exp).provenance, public(record))

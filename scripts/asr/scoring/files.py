@@ -86,7 +86,7 @@ def write_per_utterance(path: str | os.PathLike[str], systems: Mapping[str, Syst
 
 def _utterance(systems: Sequence[Scored], folder: str) -> list[object]:
     utterance, length = systems[0].utterance, systems[0].counts.ref_len
-    row: list[object] = [utterance.key, utterance.speaker, systems[0].text, utterance.duration]
+    row: list[object] = [utterance.key, utterance.speaker, systems[0].text, utterance.duration or None]
     row += [rate(length, utterance.duration), length]
     for one in systems:
         counts = one.counts

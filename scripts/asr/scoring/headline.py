@@ -14,7 +14,7 @@ _WHY_NO_INTERVAL_ZH = {
     NOT_ALL_KNOWN: "并非所有说话人都已知",
     NO_CHARACTER: "参考文本中没有字",
     ONE_SPEAKER: "一位说话人占去大半的字",
-    NO_SPREAD: "所有说话人的字错率相同，无从估计他们之间的差异",
+    NO_SPREAD: "所有说话人的字错误率相同，无从估计他们之间的差异",
 }
 
 

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from asr.core.digests import sha256_file
-from asr.core.errors import RecipeError
-from asr.core.kaldi_text import read_text
+from asr.core.errors import RecipeError, at
+from asr.core.kaldi_text import read_lines
 from asr.core.manifest import Utterance, corpus_digest
 from asr.core.names import UNKNOWN_SPEAKER, published_names
 from asr.scoring import bootstrap, groups, intervals, mandarin
@@ -85,21 +85,21 @@ def score_hypotheses(references: Iterable[Utterance], path: str | os.PathLike[st
     RecipeError for a duplicate key, a key that no reference has, and a hyp.txt that is not the one of the decode.json
     beside it; a missing hypothesis counts as the empty one.
     """
-    hypotheses = read_text(path)
+    hypotheses = read_lines(path)
     record = decode_record(Path(path))
     if record is not None and record.get("hyp_sha256") != sha256_file(path):
         raise RecipeError(f"{path}: not as it was decoded (decode.json): decode again, or score a copy elsewhere")
     ordered = sorted(references, key=lambda utterance: (utterance.speaker, utterance.key))
     keys = {utterance.key for utterance in ordered}
-    extra = [(line, key) for line, key in enumerate(hypotheses, 1) if key not in keys]
+    extra = [key for key in hypotheses if key not in keys]
     if extra:
-        line, first = extra[0]
-        more = f" (and {len(extra) - 1:,} more keys)" if len(extra) > 1 else ""
-        raise RecipeError(f"{path}:{line}: key {first}{more} is not in the reference; was another test set decoded?")
+        where, more = at(path, hypotheses[extra[0]].number), f" (and {len(extra) - 1:,} more keys)" * (len(extra) > 1)
+        raise RecipeError(f"{where}: key {extra[0]}{more} is not in the reference; was another test set decoded?")
     train = None
     if request.train is not None:
         train = {scoring_form(utterance.target, request.without) for utterance in request.train}
-    return [score_text(utterance, hypotheses.get(utterance.key), train, request.without) for utterance in ordered]
+    texts = {key: line.text for key, line in hypotheses.items()}
+    return [score_text(utterance, texts.get(utterance.key), train, request.without) for utterance in ordered]
 
 
 def score_text(
@@ -191,12 +191,15 @@ def _groups(systems: Mapping[str, System], request: Request) -> dict[str, Any]:
     return {
         "text": None if request.train is None else by(lambda one: one.text, (groups.SEEN, groups.UNSEEN)),
         "length": by_length,
-        "duration": by(
-            lambda one: groups.between(one.utterance.duration, groups.DURATIONS), groups.names_between(groups.DURATIONS)
-        ),
+        "duration": by(_duration_group, groups.names_between(groups.DURATIONS)),
         "rate": by(_rate_group, groups.names_between(groups.RATES)),
         "speaker_table": table and {column: _by_column(systems, table, column) for column in table.columns},
     }
+
+
+def _duration_group(one: Scored) -> str:
+    """Return the group by length in seconds; none where the reference does not say how long its clips are."""
+    return groups.between(one.utterance.duration, groups.DURATIONS) if one.utterance.duration else ""
 
 
 def _rate_group(one: Scored) -> str:
@@ -210,12 +213,13 @@ def _by_column(systems: Mapping[str, System], table: groups.SpeakerTable, column
 
 
 def _reference(references: Sequence[Utterance], n_empty_ref: int) -> dict[str, Any]:
+    seconds = [utterance.duration for utterance in references]
     return {
         "n_utt": len(references),
         "n_speakers": len({utterance.speaker for utterance in references} - {UNKNOWN_SPEAKER}),
         "clips_per_speaker": clips_per_speaker(references),
         "n_empty_ref": n_empty_ref,
-        "hours": sum(utterance.duration for utterance in references) / 3600,
+        "hours": sum(seconds) / 3600 if all(seconds) else None,
         "digest": corpus_digest(references),
     }
 

@@ -18,6 +18,7 @@ from asr.core.manifest import Utterance
 from asr.core.names import UNKNOWN_SPEAKER
 from asr.core.run_records import DecodeRecord, read_decode
 from asr.scoring.notes import note
+from asr.scoring.references import is_jsonl
 
 FEW_CLIPS = 2  # of a person who was recorded on purpose there are more
 _EXAMPLES = 5
@@ -72,7 +73,7 @@ def decode_record(hypotheses: Path) -> DecodeRecord | None:
 
 def about_hypotheses(path: Path, name: str, references: Path, missing: Sequence[str], clips: int) -> list[ScoreWarning]:
     """Return what is doubtful about a system's file: decoded from another manifest, or without some of the clips."""
-    warnings, record = [], decode_record(path)
+    warnings, record = [], decode_record(path) if is_jsonl(references) else None
     if record and record.get("inputs", {}).get("manifest") != sha256_file(references):
         warnings.append(ScoreWarning("another_manifest", path, {"name": name}))
     if missing:
@@ -101,7 +102,9 @@ def refuse_trained(train: Sequence[Utterance], train_path: Path, references: Seq
 
 
 def file_identity(utterance: Utterance) -> object:
-    """Return what only the same file has, under whatever name or link."""
+    """Return what only the same file has, under whatever name or link; the key where nobody says which file it is."""
+    if not utterance.source:
+        return utterance.key
     try:
         status = os.stat(utterance.source)
     except OSError:
