@@ -121,7 +121,8 @@ def subfolders(folder: Path, problems: Problems | None = None) -> list[Path]:
 
     With ``problems``, one that may not be read, or is a link that leads nowhere, is left out and put there.
     """
-    paths = sorted(folder.glob("[!.]*")) if os.path.isdir(folder) else []
+    entries = os.scandir(folder) if os.path.isdir(folder) and os.access(folder, READ) else ()
+    paths = sorted(Path(entry) for entry in entries if entry.name[0] != "." and (entry.is_symlink() or entry.is_dir()))
     if problems is None:
         return [path for path in paths if os.path.isdir(path)]
     unreadable = {path: "it may not be read" for path in paths if os.path.isdir(path) and not os.access(path, READ)}

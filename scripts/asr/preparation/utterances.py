@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 
@@ -58,7 +59,7 @@ class Reader:
         return samples
 
     def _add(self, part: Part, clip: Clip, key: str, target: str, header: Header, samples: int) -> None:
-        count = self.vocabulary.count(target) if self.vocabulary else characters_of(target)
+        count, unknown = self.vocabulary.look_up(target) if self.vocabulary else (characters_of(target), [])
         frames, seconds = source_len(samples, header.sample_rate), round(samples / header.sample_rate, 6)
         utterance = Utterance(key, clip.audio, target, frames, count, clip.speaker, seconds, samples)
         if target != clip.text:
@@ -71,9 +72,9 @@ class Reader:
             part.to_convert[key] = clip.cut
         if header.floating:
             part.floating.add(key)
-        self._remark(utterance, header)
+        self._remark(utterance, header, unknown)
 
-    def _remark(self, item: Utterance, header: Header) -> None:
+    def _remark(self, item: Utterance, header: Header, unknown: Sequence[str]) -> None:
         def add(severity: str, kind: str, detail: str) -> None:
             self.problems.add(severity, kind, item.source, detail, key=item.key)
 
@@ -87,7 +88,7 @@ class Reader:
             seconds, room = item.source_len / FRAMES_PER_SECOND, item.source_len // LFR_FRAMES
             text = f"{item.target_len} characters, but {seconds:.2f} s carry {room}"
             add(WARNING, "more characters than frames", f"{text}: is the transcript this clip's?")
-        if self.vocabulary and (unknown := self.vocabulary.unknown(item.target)):
+        if unknown:
             add(WARNING, "character not in vocabulary", f"{' '.join(unknown)}: becomes <unk>")
         if header.sample_rate != MODEL_SAMPLE_RATE:
             below = ", and stays without what a telephone takes away" if header.sample_rate < MODEL_SAMPLE_RATE else ""
