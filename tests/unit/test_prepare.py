@@ -11,8 +11,11 @@ import numpy as np
 import pytest
 import soundfile
 
+from asr.core.kaldi_text import read_text
 from asr.core.manifest import read_manifest
+from asr.core.names import by_key
 from tests import cdsd_tree, tiny_sensevoice
+from tests.kaldi_rules import broken_rules
 from tests.stage1 import ROOT, beside, environment, keys, prepare, problems, refused
 
 OUTPUTS = {
@@ -160,8 +163,8 @@ def test_kaldi_folders_stand_beside_the_manifests_and_can_be_given_back(corpus, 
     prepare(corpus, tmp_path / "data", "--lhotse")
     folder = tmp_path / "data/test"
     (speaker,) = {item.speaker for item in read_manifest(tmp_path / "data/test.jsonl")}
-    ids = sorted(keys(tmp_path / "data", "test"))
-    assert (folder / "utt2spk").read_text() == "".join(f"{key} {speaker}\n" for key in ids)
+    ids = [f"{speaker}-{key}" for key in sorted(keys(tmp_path / "data", "test"))]
+    assert (folder / "utt2spk").read_text() == "".join(f"{name} {speaker}\n" for name in ids)
     assert (folder / "spk2utt").read_text() == f"{speaker} {' '.join(ids)}\n"
     again = {name: tmp_path / name for name in ("kaldi", "jsonl", "lhotse")}
     (tmp_path / "only").mkdir()
@@ -172,10 +175,24 @@ def test_kaldi_folders_stand_beside_the_manifests_and_can_be_given_back(corpus, 
         assert done.returncode == 0, done.stderr
         assert "split   the corpus's own sets" in done.stdout
         for split_ in ("train", "val", "test"):
-            assert read_manifest(again[name] / f"{split_}.jsonl") == read_manifest(tmp_path / f"data/{split_}.jsonl")
+            items = read_manifest(tmp_path / f"data/{split_}.jsonl")
+            if name == "kaldi":
+                items = [item._replace(key=f"{item.speaker}-{item.key}") for item in items]
+            assert read_manifest(again[name] / f"{split_}.jsonl") == items
     assert not (again["kaldi"] / "lhotse").exists()
     prepare(corpus, tmp_path / "data")
     assert not (tmp_path / "data/lhotse").exists()
+
+
+@pytest.mark.parametrize("parts", ["1h", "10h", "1h,10h"])
+def test_kaldi_folders_keep_kaldis_rules_and_the_manifests_their_keys(whole, tmp_path, parts):
+    done = prepare(whole, tmp_path / "data", "--part", parts)
+    assert done.returncode == 0, done.stderr
+    for name in ("train", "val", "test"):
+        assert broken_rules(tmp_path / "data" / name) == []
+        items, texts = read_manifest(tmp_path / f"data/{name}.jsonl"), read_text(tmp_path / "data" / name / "text")
+        assert not any(item.key.startswith(f"{item.speaker}-") for item in items)
+        assert by_key(texts, items) == {item.key: " ".join(item.target.split()) for item in items}
 
 
 def test_targets_are_normalised_and_the_transcript_is_kept(corpus, part, tmp_path):

@@ -147,7 +147,7 @@ def unsafe_name(name: str) -> str:
     Ids become file names and the first word of a line: an id that could lead out of a folder or out of its line is
     refused, wherever it comes from.
     """
-    if not name:
+    if not name.strip():
         return "it is empty"
     if "/" in name or "\\" in name:
         return "it holds a slash"
