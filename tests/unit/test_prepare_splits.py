@@ -214,3 +214,21 @@ def test_10h_alone_is_divided_by_text_within_its_speakers(whole, tmp_path):
         name: {item.target for item in read_manifest(tmp_path / f"data/{name}.jsonl")} for name in ("train", "test")
     }
     assert not sets["train"] & sets["test"]
+
+
+@pytest.mark.parametrize(("lacking", "speaker", "rule"), [("test", "S", "seeded"), ("val", "", "speaker-dependent")])
+def test_a_corpus_that_comes_without_one_of_its_sets_is_told_which_rule_makes_one(tmp_path, lacking, speaker, rule):
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
+    for name in {"train", "val", "test"} - {lacking}:
+        rows = [{"key": f"{name}{n}", "source": f"{name}{n}.wav", "target": cdsd_tree.HAN[n]} for n in range(12)]
+        for number, row in enumerate(rows):
+            cdsd_tree.write_wav(corpus / row["source"])
+            row |= {"speaker": f"{speaker}{name}{number // 4}"} if speaker else {}
+        lines = "".join(json.dumps(row) + "\n" for row in rows)
+        (corpus / f"{name}.jsonl").write_text(lines, encoding="utf-8")
+    message = refused(prepare(corpus, tmp_path / "data"))
+    assert f"corpus: the {lacking} split is empty (no speaker)" in message
+    assert f"; add this set to the corpus, or have all three drawn anew: --split {rule}\n" in message
+    done = prepare(corpus, tmp_path / "data", "--split", rule)
+    assert done.returncode == 0, done.stderr

@@ -24,11 +24,19 @@ OWN_SPLITS = dict.fromkeys(("train", "training"), "train")
 OWN_SPLITS |= dict.fromkeys(("val", "dev", "valid", "validation"), "val") | {"test": "test", "eval": "test"}
 
 
+class Stated(NamedTuple):
+    """How long a line of a list says that an audio file is."""
+
+    file: str
+    line: int
+    seconds: float
+
+
 class Clip(NamedTuple):
     """A clip and its transcript as it was written; ``key`` is unique within the part.
 
     ``file`` and ``line`` say where the transcript stands. ``split`` is train, val or test where the corpus itself says
-    so, else empty.
+    so, else empty. ``stated``: how long the corpus says that the file is.
     """
 
     key: str
@@ -39,6 +47,7 @@ class Clip(NamedTuple):
     line: int
     cut: Cut | None = None
     split: str = ""
+    stated: Stated | None = None
 
 
 @dataclass
