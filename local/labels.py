@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import re
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +17,10 @@ BOM = "\ufeff"
 # Something else than a blank between the id and the transcript; "S037T2，3E0…" is an id.
 _WRONG_SEPARATOR = re.compile("\\S+?([,，;；:：|])\\s*[\u2e80-\U0003ffff]")
 _HAN = re.compile("[\u2e80-\U0010ffff]")  # a short GBK word can be UTF-8 by chance, but not with these characters
+# Encodings whose bytes GB18030 accepts: their names, and iconv's. Windows' are supersets of the others.
+OTHER_ENCODINGS = dict.fromkeys(("big5", "cp950"), ("Big5", "CP950"))
+OTHER_ENCODINGS |= dict.fromkeys(("shift_jis", "cp932"), ("Shift-JIS", "CP932"))
+ENOUGH = 15  # lines: of fewer, single words in GBK were taken for Big5 in up to 97 of 100 files; of so many in none
 
 
 class LabelFileError(RecipeError):
@@ -85,7 +90,8 @@ def _decode(path: Path, raw: bytes, problems: Problems) -> list[str]:
     """Return lines as text: UTF-8, else GB18030 with a warning.
 
     GB18030 accepts almost any bytes, so a UTF-8 file with one damaged line would turn into nonsense as a whole. It is
-    taken for GB18030 only where lines that are not UTF-8 outnumber those with Han characters in UTF-8.
+    taken for GB18030 only where lines that are not UTF-8 outnumber those with Han characters in UTF-8, and where they
+    do not look like Big5 or Shift-JIS, whose bytes it accepts as well.
     """
     if (whole := _text(raw, "utf-8")) is not None:
         return re.split("\r\n|\r|\n", whole)
@@ -94,12 +100,26 @@ def _decode(path: Path, raw: bytes, problems: Problems) -> list[str]:
     bad = [number for number, text in enumerate(texts, 1) if text is None]
     if sum(bool(text and _HAN.search(text)) for text in texts) >= len(bad):
         raise LabelFileError(path, bad[0], "not UTF-8, while other lines of the file are; restore or correct it")
+    if len(bad) >= ENOUGH and (encoding := _taken_for_gb18030([lines[number - 1] for number in bad])):
+        file = shlex.quote(str(path))
+        anew = f"iconv -f {encoding[1]} -t UTF-8 {file} > {file}.utf8 && mv {file}.utf8 {file}"
+        raise LabelFileError(path, bad[0], f"probably {encoding[0]}, neither UTF-8 nor GB18030; convert it: {anew}")
     decoded = [_text(line.removeprefix(codecs.BOM_UTF8), "gb18030") for line in lines]
     if None in decoded:
         number = decoded.index(None) + 1
         raise LabelFileError(path, number, "neither UTF-8 nor GB18030; save the label file as UTF-8")
-    problems.add(WARNING, "label file not UTF-8", path, "read as GB18030 (GBK); save it as UTF-8 to be sure")
+    unsure = "" if len(bad) >= ENOUGH else ", of too few lines to tell it from Big5"
+    problems.add(WARNING, "label file not UTF-8", path, f"read as GB18030 (GBK){unsure}; save it as UTF-8 to be sure")
     return [text for text in decoded if text is not None]
+
+
+def _taken_for_gb18030(lines: Sequence[bytes]) -> tuple[str, str] | None:
+    """Return the name of the encoding that the lines' texts look like, and iconv's; None for GB18030."""
+    from charset_normalizer import from_bytes
+
+    texts = b"\n".join(line.split(None, 1)[-1] for line in lines)
+    best = from_bytes(texts, cp_isolation=["gb18030", *OTHER_ENCODINGS]).best()
+    return OTHER_ENCODINGS.get(best.encoding) if best else None
 
 
 def _text(line: bytes, encoding: str) -> str | None:

@@ -11,16 +11,6 @@ from pathlib import Path
 from asr.audio.headers import EXTENSIONS
 from asr.preparation.corpus import subfolders
 
-OTHER_AUDIO = (
-    ".m4a",
-    ".aac",
-    ".amr",
-    ".wma",
-    ".mp4",
-    ".3gp",
-    ".caf",
-)  # phones' formats, which libsndfile does not read
-
 
 def likely_cause(utt: str, folder: Path, clips: Container[str]) -> str:
     """Return what is likely wrong where ``folder``, a speaker's, has no clip ``utt``, and what to do; "" if unknown.
@@ -29,12 +19,9 @@ def likely_cause(utt: str, folder: Path, clips: Container[str]) -> str:
         clips: the ids of the speaker's clips.
     """
     stem, extension = os.path.splitext(utt)
-    if extension.lower() in (*EXTENSIONS, *OTHER_AUDIO) and stem in clips:
+    if extension.lower() in EXTENSIONS and stem in clips:
         return f"ids are written without {extension}: take it out of the label file"
-    below, others, reencoded = _surroundings(folder)
-    if utt in others:
-        name = f"{utt}{others[utt]}"
-        return f"{name} is there: convert it, ffmpeg -i {name} -ar 16000 -ac 1 {utt}.wav"
+    below, reencoded = _surroundings(folder)
     if utt in below:
         return f"it is in {below[utt]}: move the clips of sub-folders up into the speaker's folder"
     if utt in reencoded:
@@ -43,19 +30,18 @@ def likely_cause(utt: str, folder: Path, clips: Container[str]) -> str:
 
 
 @functools.lru_cache(maxsize=2)
-def _surroundings(folder: Path) -> tuple[dict[str, str], dict[str, str], dict[str, str]]:
-    """Return, by id: sub-folders with such a clip, endings of other audio, file names as they look when damaged."""
-    below = {stem: inner.name for inner in subfolders(folder) for stem, _ in _audio(inner, EXTENSIONS)}
-    others = dict(_audio(folder, OTHER_AUDIO))
+def _surroundings(folder: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """Return, by id: sub-folders with such a clip, and file names as they look when damaged."""
+    below = {stem: inner.name for inner in subfolders(folder) for stem, _ in _audio(inner)}
     reencoded = {}
-    for stem, extension in _audio(folder, (*EXTENSIONS, *OTHER_AUDIO)):
+    for stem, extension in _audio(folder):
         for wrong in ("cp437", "latin-1") if not stem.isascii() else ():  # GBK names in a zip file, taken for these
             with contextlib.suppress(UnicodeError):
                 reencoded[stem.encode(wrong).decode("gbk")] = stem + extension
-    return below, others, reencoded
+    return below, reencoded
 
 
-def _audio(folder: Path, extensions: tuple[str, ...]) -> list[tuple[str, str]]:
-    """Return (id, ending) of the files in a folder with one of the endings, in any case."""
+def _audio(folder: Path) -> list[tuple[str, str]]:
+    """Return (id, ending) of the clips in a folder, with endings in any case."""
     names = map(os.path.splitext, os.listdir(folder) if os.path.isdir(folder) else ())
-    return [(stem, extension) for stem, extension in names if extension.lower() in extensions]
+    return [(stem, extension) for stem, extension in names if extension.lower() in EXTENSIONS]

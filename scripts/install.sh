@@ -7,11 +7,12 @@
 #   --active       install into the active conda or virtual environment, not into .venv
 #   --dev          also the tools of tests/run.sh
 #   --deepspeed    also DeepSpeed
+#   --phone        also PyAV, which reads what phones record: m4a, aac, amr
 #   --cuda12       PyTorch's build for CUDA 12, for NVIDIA drivers from 525 on; the usual one is for CUDA 13, from 580 on
 #   --help         this text
 #
 # Safe to run again: an installation that is whole is left alone, an interrupted one is gone on with, a damaged one
-# repaired. What was chosen once (--dev, --deepspeed, --cuda12) stays chosen. Takes about 7 GB with pip's downloads.
+# repaired. What was chosen once (--dev, --deepspeed, --phone, --cuda12) stays chosen. Takes about 7 GB with pip's downloads.
 set -Eeuo pipefail
 shopt -s inherit_errexit
 
@@ -47,7 +48,7 @@ parse_options() {
         shift
         ;;
       --active) active=yes ;;
-      --dev | --deepspeed) extras+=("${1#--}") ;;
+      --dev | --deepspeed | --phone) extras+=("${1#--}") ;;
       --cuda12) cuda=12 ;;
       -h | --help)
         sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"
@@ -92,7 +93,7 @@ find_python() {
 }
 
 # --- what is installed already -----------------------------------------------------------------------------------
-# The stamp holds a line for each part that is whole: root PATH, cuda 12|13, base|asr|dev|deepspeed DIGEST.
+# The stamp holds a line for each part that is whole: root PATH, cuda 12|13, base|asr|dev|deepspeed|phone DIGEST.
 
 stamped() {
   [[ ! -f $stamp ]] || sed -n "s/^$1 //p" "$stamp"
@@ -127,7 +128,7 @@ all_whole() {
 # Adds to `extras` and `cuda` what an earlier call chose.
 remember_choices() {
   local part
-  for part in dev deepspeed; do
+  for part in dev deepspeed phone; do
     [[ " ${extras[*]-} " == *" $part "* || -z $(stamped $part) ]] || extras+=("$part")
   done
   [[ -n $cuda ]] || cuda=$(stamped cuda)

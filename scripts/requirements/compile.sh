@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Pin the requirements: base.in, dev.in, deepspeed.in -> base.txt, dev.txt, deepspeed.txt.
+# Pin the requirements: base.in, phone.in, dev.in, deepspeed.in -> base.txt, phone.txt, …
 # What is pinned stays at its version where it can; --upgrade pins everything anew.
-# One set of pins serves Python 3.10, 3.11 and 3.12 on Linux; dev.txt and deepspeed.txt hold only what base.txt lacks.
+# One set of pins serves Python 3.10, 3.11 and 3.12 on Linux; the others hold only what base.txt lacks.
 # Needs uv (pip install uv) and a network. After it: bash scripts/install.sh --dev && bash tests/run.sh
 set -Eeuo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
@@ -9,7 +9,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 upgrade=${1:-}
 [[ -z $upgrade || $upgrade == --upgrade ]] || { echo "usage: bash compile.sh [--upgrade]" >&2 && exit 2; }
 
-for name in base dev deepspeed; do
+for name in base phone dev deepspeed; do
   constraint=()
   [[ $name == base ]] || constraint=(-c base.txt)
   [[ -n $upgrade ]] || cp "$name.txt" "$name.tmp" # uv prefers the versions that its output file has

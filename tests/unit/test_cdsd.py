@@ -2,7 +2,6 @@
 
 import functools
 import os
-import re
 from collections import Counter
 from pathlib import Path
 
@@ -12,7 +11,6 @@ import cdsd
 from asr.core.errors import RecipeError
 from asr.preparation.corpora.registry import open_corpus
 from cdsd import CDSD
-from labels import read_label_file
 from tests import cdsd_tree
 from tests.nobody import as_nobody, open_folder
 
@@ -223,81 +221,6 @@ def test_a_folder_whose_name_is_not_utf8_is_refused_by_name(tmp_path):
     assert problem.severity == "error"
 
 
-# Label files ----------------------------------------------------------------------------------------------------------
-
-
-def read_bytes(tmp_path, raw):
-    path = tmp_path / "01_label.txt"
-    path.write_bytes(raw)
-    labels, problems = read_label_file(path)
-    return {label.utt: label.text for label in labels}, [problem.kind for problem in problems]
-
-
-BOM = "byte-order mark"
-
-
-@pytest.mark.parametrize(
-    ("raw", "texts", "notes"),
-    [
-        ("a 你好\nb 再见\n".encode(), {"a": "你好", "b": "再见"}, []),
-        ("\ufeffa 你好\r\n\r\n  b\t再见 \u3000\r\n".encode(), {"a": "你好", "b": "再见"}, [BOM]),
-        (
-            "a \ufeff你好\nb 你 好，ＯＫ 3\n".encode(),
-            {"a": "你好", "b": "你 好，ＯＫ 3"},
-            [BOM],
-        ),  # inside, nothing is touched
-        ("S037T2，3E0 没有换行".encode(), {"S037T2，3E0": "没有换行"}, []),
-    ],
-)
-def test_what_was_said_is_kept_and_only_outer_blanks_and_boms_go(tmp_path, raw, texts, notes):
-    assert read_bytes(tmp_path, raw) == (texts, notes)
-
-
-@pytest.mark.parametrize(
-    ("utt", "reason"),
-    [
-        ("../../etc/passwd", "it holds a slash"),
-        ("a\\b", "it holds a slash"),
-        ("a..b", "it holds '..'"),
-        ("a\0b", "it holds the control character U+0000"),
-        ("a\x1bb", "it holds the control character U+001B"),
-    ],
-)
-def test_an_id_that_could_lead_elsewhere_is_refused_by_name(tmp_path, utt, reason):
-    path = tmp_path / "01_label.txt"
-    path.write_bytes(f"a 你好\n{utt} 再见\n".encode())
-    labels, problems = read_label_file(path)
-    assert [label.utt for label in labels] == ["a"]
-    assert [(item.severity, item.kind, item.line, item.detail) for item in problems] == [
-        ("error", "unsafe id", 2, f"refused: {reason}")
-    ]
-
-
-def test_a_line_without_transcript_is_a_problem_and_no_label(tmp_path):
-    assert read_bytes(tmp_path, "a 你好\nb\nc  \n".encode()) == ({"a": "你好"}, ["empty transcript"] * 2)
-
-
-def test_gbk_is_read_with_a_warning(tmp_path):
-    texts, found = read_bytes(tmp_path, "a 今天天气很好\nb ok\nc 通\n".encode("gb18030"))
-    assert texts == {"a": "今天天气很好", "b": "ok", "c": "通"}
-    assert found == ["label file not UTF-8"]
-
-
-@pytest.mark.parametrize(
-    ("raw", "message"),
-    [
-        (b"", "the label file is empty"),
-        (b"\xef\xbb\xbf \r\n\n", "the label file is empty"),
-        ("a 你好\n".encode("utf-16"), "01_label.txt:1: neither UTF-8 nor GB18030"),
-        ("a 你好\nb 再见\n".encode() + b"c \xe4\xbd\xe5\xa5\n", "01_label.txt:3: not UTF-8, while other lines"),
-        ("a 你好\n".encode("gbk") + b"b \xff\xff\n", "01_label.txt:2: neither UTF-8 nor GB18030"),
-    ],
-)
-def test_a_label_file_that_is_empty_or_no_text_stops_with_file_and_line(tmp_path, raw, message):
-    with pytest.raises(RecipeError, match=message):
-        read_bytes(tmp_path, raw)
-
-
 def test_what_cannot_be_read_is_named_and_the_rest_is_taken():
     with open_folder() as root:
         part = small_part(root / "corpus")
@@ -342,29 +265,3 @@ def test_a_kaldi_set_that_cannot_be_read_is_named_and_other_folders_are_no_matte
         corpus = small_part(root / "corpus").parents[1]
         (corpus / "lost+found").mkdir(mode=0)
         assert as_nobody(functools.partial(open_corpus, corpus, ("1h",), CDSD))[0].name == "1h"
-
-
-@pytest.mark.parametrize("separator", [",", "，", ", ", ";", "|"])
-def test_a_label_file_with_another_separator_than_a_blank_is_named_in_one_row(tmp_path, separator):
-    path = tmp_path / "01_label.txt"
-    path.write_text("".join(f"S01_{n}{separator}今天 好\n" for n in range(3)) + "S01_3 好\n", encoding="utf-8")
-    says = f"01_label.txt:1: '{separator.strip()}' stands between id and transcript in 3 lines"
-    with pytest.raises(RecipeError, match=re.escape(says)) as error:
-        read_label_file(path)
-    assert f"first 'S01_0{separator}今天 好'; expected '<utt> <transcript>': replace the first" in str(error.value)
-    part = small_part(tmp_path / "corpus")
-    label_file = part / "Text/02_label.txt"
-    label_file.write_text(label_file.read_text("utf-8").replace(" ", separator), encoding="utf-8")
-    found = [(item.kind, item.file, item.line) for item in cdsd.read_part(part, "1h").problems]
-    assert found == [("broken label file", str(label_file), 1)]
-
-
-def test_one_line_without_a_blank_shows_itself_and_an_id_with_a_comma_is_no_separator(tmp_path):
-    path = tmp_path / "01_label.txt"
-    path.write_text("S01_0,今天好\nS01_1 今天，好\nS037T2，3E0 好\nS01_2\n", encoding="utf-8")
-    labels, problems = read_label_file(path)
-    assert [(label.utt, label.text) for label in labels] == [("S01_1", "今天，好"), ("S037T2，3E0", "好")]
-    assert [(item.line, item.detail) for item in problems] == [
-        (1, "no blank in 'S01_0,今天好': expected '<utt> <transcript>'"),
-        (4, "no words after the id"),
-    ]

@@ -16,6 +16,7 @@ from asr.core.errors import RecipeError
 from asr.core.manifest import Utterance
 from asr.core.names import UNKNOWN_SPEAKER, plain_name
 from asr.preparation.corpora.lhotse import is_lhotse, lhotse_parts, read_lhotse, write_lhotse
+from asr.preparation.utterances import Reader
 from tests import cdsd_tree
 
 RECORDING = {
@@ -266,6 +267,20 @@ FAULTS = {
 def test_a_fault_is_named_with_its_line(tmp_path, recordings, supervisions, row):
     part = read_lhotse(write(tmp_path, [RECORDING, *recordings], [SUPERVISION, *supervisions]))
     assert [(item.severity, item.kind, item.line, item.key) for item in part.problems] == [row]
+
+
+def test_a_length_that_is_not_the_files_is_named_once_with_its_line_and_both_lengths(tmp_path):
+    for name, seconds in (("r", 2.0), ("q", 10.0)):
+        cdsd_tree.write_wav(tmp_path / f"{name}.wav", seconds)
+    mine = {**RECORDING, **source(source=f"{tmp_path}/r.wav")}
+    right = other(**source(source=f"{tmp_path}/q.wav"))
+    given = [SUPERVISION, {**SUPERVISION, "id": "w", "start": 1.0, "duration": 0.5}, said(recording_id="q")]
+    part = read_lhotse(write(tmp_path / "m", [right, mine], given))
+    reader = Reader(part.problems)
+    reader.read(part)
+    assert rows(part) == [("warning", "length disagrees with the file", "x_recordings.jsonl.gz", 2, "u")]
+    assert part.problems[0].detail.startswith(f"10.00 s, and {tmp_path}/r.wav has 2.00 s: ")
+    assert [item.key for item in part.utterances] == ["u", "v", "w"]
 
 
 def test_no_speaker_is_said_to_be_unknown(tmp_path):

@@ -46,7 +46,6 @@ def details(root: Path) -> set[str]:
 
 CAUSES = {
     "ids with an ending": ({"label": "{speaker}_{n}.wav {text}"}, "ids are written without .wav: take it out"),
-    "a phone's recordings": ({"name": "{speaker}_{n}.m4a"}, "convert it, ffmpeg -i 01_0.m4a -ar 16000 -ac 1 01_0.wav"),
     "clips in sub-folders": ({"below": "session1"}, "it is in session1: move the clips of sub-folders up"),
     "names that unpacking damaged": (
         {"name": "录音{speaker}_{n}.wav".encode("gbk").decode("cp437"), "label": "录音{speaker}_{n} {text}"},

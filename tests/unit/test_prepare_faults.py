@@ -103,6 +103,9 @@ def test_clips_to_look_at_are_kept(corpus, part, tmp_path):
         ("note", "clip above 20.48 s", second.stem),
     }
     assert "total         6          24" in done.stdout
+    (detail,) = [row["detail"] for row in problems(tmp_path / "data") if row["severity"] == "note"]
+    assert detail.startswith("20.49 s: stage 3 trains on it if dataset_conf.batch_size is 2049 or more (with speed_")
+    assert "else it stops; ++dataset_conf.max_source_length=2048 leaves such clips out" in detail
     done = prepare(corpus, tmp_path / "data", "--max-seconds", 20)
     assert "clip above --max-seconds" in done.stdout
     assert "total         6          23" in done.stdout

@@ -43,8 +43,9 @@ def test_tokens_are_those_of_funasr_with_a_seg_dict(folder, text):
     ours = read_vocabulary(folder)
     ids = [TOKENS.index(token) for token, _ in ours.tokenize(text)]
     assert ids == theirs.encode(text)
-    assert ours.count(text) == len(ids)
-    assert bool(ours.unknown(text)) == (theirs.unk_id in ids)
+    count, unknown = ours.look_up(text)
+    assert count == len(ids)
+    assert bool(unknown) == (theirs.unk_id in ids)
 
 
 @given(text=TEXTS)
@@ -54,21 +55,22 @@ def test_tokens_are_those_of_funasr_without_one(text):
     theirs = CharTokenizer(token_list=TOKENS, unk_symbol="<unk>")
     ours = Vocabulary(frozenset(TOKENS))
     assert [TOKENS.index(token) for token, _ in ours.tokenize(text)] == theirs.encode(text)
-    assert ours.count(text) == len(theirs.encode(text))
-    assert bool(ours.unknown(text)) == (theirs.unk_id in theirs.encode(text))
+    count, unknown = ours.look_up(text)
+    assert count == len(theirs.encode(text))
+    assert bool(unknown) == (theirs.unk_id in theirs.encode(text))
 
 
 def test_a_sentence_that_begins_outside_the_dictionarys_range_is_one_unknown_word(folder):
     vocabulary = read_vocabulary(folder)
-    assert vocabulary.unknown("㐂你好") == ["㐂你好"]
-    assert vocabulary.unknown("你㐂好") == ["㐂"]
+    assert vocabulary.look_up("㐂你好")[1] == ["㐂你好"]
+    assert vocabulary.look_up("你㐂好")[1] == ["㐂"]
     assert vocabulary.characters == {"你", "好", "a", "1", "〇"}
 
 
 def test_the_bundled_base_model_is_read_from_its_folder():
     vocabulary = read_vocabulary(Path(__file__).parents[2] / "mini/base")
     assert len(vocabulary.characters) == 350
-    assert vocabulary.unknown("今天龘") == ["龘"]
+    assert vocabulary.look_up("今天龘")[1] == ["龘"]
 
 
 def test_a_tokenizer_that_is_not_known_is_not_checked(tmp_path):
@@ -85,7 +87,7 @@ def test_the_share_is_of_characters_not_of_texts_or_kinds(folder):
 def test_a_sentencepiece_model_is_asked_for_each_character(tmp_path):
     tiny_sensevoice.write_folder(tmp_path, list("今天气很好"), list(tiny_sensevoice.TAGS.values()))
     found = read_vocabulary(tmp_path)
-    assert (found.unknown("今天龘 很好鑫龘"), found.count("今天 ktv")) == (["龘", "鑫"], 5)
+    assert (found.look_up("今天龘 很好鑫龘")[1], found.look_up("今天 ktv")[0]) == (["龘", "鑫"], 5)
     assert unknown_share(["今天", "龘龘很"], found) == (2 / 5, ["龘"])
     (tmp_path / tiny_sensevoice.BPE).unlink()
     with pytest.raises(RecipeError, match="no such SentencePiece model; fetch the base model again"):
@@ -120,7 +122,7 @@ def test_a_byte_level_tokenizer_writes_everything_and_another_what_it_has(tmp_pa
     assert unknown_share(["今天龘", "𠮷 ktv"], read_vocabulary(tmp_path)) == (0, [])
     words = tokenizers.Tokenizer(tokenizers.models.WordLevel({"今": 0, "<unk>": 1}, unk_token="<unk>"))
     words.save(str(path))
-    assert read_vocabulary(tmp_path).unknown("今龘") == ["龘"]
+    assert read_vocabulary(tmp_path).look_up("今龘")[1] == ["龘"]
     path.unlink()
     for rest in (tmp_path / tiny_nano.LLM).glob("merges.txt"):
         rest.unlink()

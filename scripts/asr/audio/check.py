@@ -23,6 +23,7 @@ from typing import NamedTuple
 import numpy as np
 
 from asr.audio.clip import Cut, UnreadableError
+from asr.audio.phones import is_phones
 from asr.audio.workers import map_in_processes
 
 RUN = 3  # samples at the limit, one after the other
@@ -61,7 +62,8 @@ def measure(path: str, cut: Cut | None = None) -> Sound:
     columns = (samples if channel is None else samples[:, channel : channel + 1]).T
     sides = [side for column in np.ascontiguousarray(columns) for side in (column, -column)]
     # Below this no plateau is clipping; 0 where the steps are fine enough to tell.
-    lowest = max(MIN_LIMIT, NEAR_FULL_SCALE * FULL_SCALE.get(soundfile.info(path).subtype, 0.0))
+    subtype = "" if is_phones(path) else soundfile.info(path).subtype
+    lowest = max(MIN_LIMIT, NEAR_FULL_SCALE * FULL_SCALE.get(subtype, 0.0))
     power = _loudest_power(mono(samples, channel), max(round(WINDOW_SECONDS * rates[0]), 1))
     return Sound(
         peak=max(float(side.max()) for side in sides),

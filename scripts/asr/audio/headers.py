@@ -1,7 +1,7 @@
 """Sample count, rate and channels of a clip from its header, without decoding the sound.
 
 Plain WAV (PCM, float, A-law, mu-law) is read here, in less than half of the time that libsndfile needs, which takes
-everything else: flac, ogg, opus, mp3, compressed or very large WAV.
+everything else: flac, ogg, opus, mp3, compressed or very large WAV. What phones write is decoded by PyAV.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ import struct
 from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
+from asr.audio import phones
 from asr.audio.clip import UnreadableError, sound_error
 
-EXTENSIONS = (".wav", ".flac", ".ogg", ".opus", ".mp3")  # in order of preference where one id has several
-ESTIMATED = (".mp3",)  # formats whose headers may only estimate the length: such clips are converted once
+ESTIMATED = (".mp3", *phones.EXTENSIONS)  # headers may only estimate the length: such clips are converted once
+EXTENSIONS = (".wav", ".flac", ".ogg", ".opus", *ESTIMATED)  # in order of preference where one id has several
 _Layout = tuple[int, int, int, bool]  # sample rate, channels, bytes for one sample of all channels, floating point
 _FIXED_SIZE_CODECS = {1, 3, 6, 7}  # PCM, IEEE float, A-law, mu-law: every sample takes the same room
 _FLOAT, _EXTENSIBLE = 3, 0xFFFE
@@ -120,6 +121,9 @@ def _are_chunks(file: BinaryIO, position: int, size: int) -> bool:
 
 
 def _any_header(path: str) -> Header:
+    if phones.is_phones(path):
+        shapes = [(*block.shape, rate) for block, rate in phones.decoded(path)]
+        return Header(sum(frames for frames, *_ in shapes), shapes[0][2], shapes[0][1]) if shapes else Header(0, 1, 1)
     import soundfile  # slow to import, and seldom needed
 
     try:

@@ -15,7 +15,9 @@ import numpy as np
 import soundfile
 import soxr
 
+from asr.audio import phones
 from asr.audio.clip import TOLERANCE, Cut, UnreadableError, frames_of, sound_error
+from asr.audio.headers import read_header
 from asr.audio.unreadable import check_folder
 from asr.core.manifest import MODEL_SAMPLE_RATE
 
@@ -42,6 +44,9 @@ def blocks(path: str | Path, cut: Cut | None = None) -> Iterator[tuple[np.ndarra
 
     UnreadableError where the file cannot be decoded, ends before its header or the cut says, or holds what is no sound.
     """
+    if phones.is_phones(path):
+        yield from _phones_blocks(path, cut)
+        return
     try:
         with soundfile.SoundFile(path) as file:
             rate = file.samplerate
@@ -59,6 +64,20 @@ def blocks(path: str | Path, cut: Cut | None = None) -> Iterator[tuple[np.ndarra
                 yield block, rate
     except (soundfile.SoundFileError, OSError, RuntimeError) as error:
         raise UnreadableError(f"cannot be decoded: {sound_error(error)}") from None
+
+
+def _phones_blocks(path: str | Path, cut: Cut | None) -> Iterator[tuple[np.ndarray, int]]:
+    first, last, end = 0, None, 0
+    if cut:
+        header = read_header(os.fspath(path))
+        first, wanted = frames_of(cut, header.num_samples, header.sample_rate, header.channels)
+        last = first + wanted
+    for block, rate in phones.decoded(path):
+        begin, end = end, end + len(block)
+        piece = block[max(first - begin, 0) : None if last is None else max(last - begin, 0)]
+        if len(piece):
+            _check(piece, end, rate)
+            yield piece, rate
 
 
 def mono(block: np.ndarray, channel: int | None) -> np.ndarray:

@@ -128,9 +128,10 @@ def read_manifest(path: str | os.PathLike[str]) -> list[Utterance]:
 
 def write_manifest(path: str | os.PathLike[str], utterances: Iterable[Utterance]) -> None:
     """Write a manifest as a whole or not at all."""
+    encode = json.JSONEncoder(ensure_ascii=False).encode  # json.dumps would make an encoder for each line
     with atomic_open(path) as stream:
         for utterance in utterances:
-            stream.write(json.dumps(utterance.as_dict(), ensure_ascii=False) + "\n")
+            stream.write(encode(utterance.as_dict()) + "\n")
 
 
 def corpus_digest(utterances: Iterable[Utterance]) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from asr.core.manifest import Utterance
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 UNKNOWN_SPEAKER = "unknown"  # where a corpus does not say who speaks
 DUMMIES = "every utterance has its own speaker (utt2spk is a dummy)"
 NOT_ALL_KNOWN = "not all speakers are known"  # why there is no interval over speakers
+Value = TypeVar("Value")
 _FEWEST = 4  # utterances: of fewer nobody claims anything about speakers
 _OWN = 0.9  # speakers to an utterance: with more they are not people
 # Beside format characters (Cf), Unicode's Default_Ignorable_Code_Point: fillers, joiners, variation selectors.
@@ -57,3 +58,41 @@ def known_speakers(utterances: Iterable[Utterance]) -> list[Utterance]:
     if are_dummies([clip.speaker for clip in clips]):
         return [clip._replace(speaker=UNKNOWN_SPEAKER) for clip in clips]
     return [clip._replace(speaker=plain_name(clip.speaker)) for clip in clips]
+
+
+def kaldi_speakers(speakers: Iterable[str]) -> dict[str, str]:
+    """Return each speaker as Kaldi's lists have it, in one word; two may come out as the same.
+
+    Kaldi wants utterances in the order of their speakers, too. So of 1 and 1-2, the second is 1_2: the first one's ids
+    begin with "1-", and would stand before and behind those that begin with "1-2-".
+    """
+    words = {speaker: "_".join(speaker.split()) for speaker in sorted(set(speakers))}
+    while True:
+        taken, before = set(words.values()), words
+        words = {
+            speaker: "".join("_" if char <= "-" and word[:at] in taken else char for at, char in enumerate(word))
+            for speaker, word in words.items()
+        }
+        if words == before:
+            return words
+
+
+def kaldi_id(key: str, word: str) -> str:
+    """Return an utterance's id in Kaldi's lists: it begins with the speaker's ``word`` and a dash."""
+    return key if key.startswith(f"{word}-") else f"{word}-{key}"
+
+
+def by_key(found: Mapping[str, Value], utterances: Sequence[Utterance]) -> dict[str, Value]:
+    """Return ``found`` by the utterances' keys, where it names them as Kaldi's lists do, or they are named so.
+
+    A name that is not an utterance's, or could be two's, stays as it is.
+    """
+    words = kaldi_speakers(one.speaker for one in utterances)
+    key_of: dict[str, str] = {}
+    for one in utterances:
+        word = words[one.speaker]
+        for name in {kaldi_id(one.key, word), one.key.removeprefix(f"{word}-")} - {one.key}:
+            key_of[name] = "" if name in key_of else one.key
+    keys = {one.key for one in utterances}
+    others = {name: key for name, key in key_of.items() if key and name not in keys and key not in found}
+    return {others.get(name, name): value for name, value in found.items()}

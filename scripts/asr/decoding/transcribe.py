@@ -1,9 +1,9 @@
 """Use a tuned model at once: ``python -m asr.transcribe --model exp/<tag>/model FILE.wav …`` prints ``FILE<tab>text``.
 
-Any sample rate and channel count that libsndfile reads (wav, flac, ogg, opus, mp3). Recordings of up to 60 s are
-decoded whole. A longer one is read piece by piece, cut at the quietest point of the second half of every 60 s, and
-printed as ``FILE<tab>begin-end<tab>text`` (seconds). This is no voice-activity detector: every sample is decoded. A
-file that cannot be read is named on stderr, the others are transcribed, and the exit status is 1.
+Any sample rate and channel count of wav, flac, ogg, opus and mp3; of m4a, aac and amr where PyAV is installed.
+Recordings of up to 60 s are decoded whole. A longer one is read piece by piece, cut at the quietest point of the second
+half of every 60 s, and printed as ``FILE<tab>begin-end<tab>text`` (seconds). This is no voice-activity detector: every
+sample is decoded. A file that cannot be read is named on stderr, the others are transcribed, and the exit status is 1.
 
 ``--json`` prints an object a line: file, begin, end, text, confidence, and characters, each with its confidence and the
 likeliest others in its place. ``--phrases FILE`` prefers the phrases of a file, one a line (asr.language.phrases).
@@ -110,8 +110,7 @@ class Transcriber:
 
     def pieces(self, name: str) -> Iterator[Piece]:
         """Yield what is recognised of a file. UnreadableError or RecipeError where it cannot be read to its end."""
-        import soundfile
-
+        from asr.audio.headers import read_header
         from asr.audio.reading import resampled
 
         if Path(name).is_dir():
@@ -122,7 +121,7 @@ class Transcriber:
             begin, end = start / MODEL_SAMPLE_RATE, (start + len(samples)) / MODEL_SAMPLE_RATE
             if len(samples) < WINDOW:
                 raise RecipeError(f"{name}: has {1000 * end:.1f} ms, less than one 25-ms feature window")
-            if not start and (rate := soundfile.info(name).samplerate) < MODEL_SAMPLE_RATE:
+            if not start and (rate := read_header(name).sample_rate) < MODEL_SAMPLE_RATE:
                 print(
                     f"note: {name}: {rate} Hz: no sound above {rate // 2} Hz is in it, and models trained on 16 kHz"
                     " expect some: more errors are to be expected",

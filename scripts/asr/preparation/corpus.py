@@ -24,11 +24,19 @@ OWN_SPLITS = dict.fromkeys(("train", "training"), "train")
 OWN_SPLITS |= dict.fromkeys(("val", "dev", "valid", "validation"), "val") | {"test": "test", "eval": "test"}
 
 
+class Stated(NamedTuple):
+    """How long a line of a list says that an audio file is."""
+
+    file: str
+    line: int
+    seconds: float
+
+
 class Clip(NamedTuple):
     """A clip and its transcript as it was written; ``key`` is unique within the part.
 
     ``file`` and ``line`` say where the transcript stands. ``split`` is train, val or test where the corpus itself says
-    so, else empty.
+    so, else empty. ``stated``: how long the corpus says that the file is.
     """
 
     key: str
@@ -39,6 +47,7 @@ class Clip(NamedTuple):
     line: int
     cut: Cut | None = None
     split: str = ""
+    stated: Stated | None = None
 
 
 @dataclass
@@ -121,7 +130,8 @@ def subfolders(folder: Path, problems: Problems | None = None) -> list[Path]:
 
     With ``problems``, one that may not be read, or is a link that leads nowhere, is left out and put there.
     """
-    paths = sorted(folder.glob("[!.]*")) if os.path.isdir(folder) else []
+    entries = os.scandir(folder) if os.path.isdir(folder) and os.access(folder, READ) else ()
+    paths = sorted(Path(entry) for entry in entries if entry.name[0] != "." and (entry.is_symlink() or entry.is_dir()))
     if problems is None:
         return [path for path in paths if os.path.isdir(path)]
     unreadable = {path: "it may not be read" for path in paths if os.path.isdir(path) and not os.access(path, READ)}
@@ -146,7 +156,7 @@ def unsafe_name(name: str) -> str:
     Ids become file names and the first word of a line: an id that could lead out of a folder or out of its line is
     refused, wherever it comes from.
     """
-    if not name:
+    if not name.strip():
         return "it is empty"
     if "/" in name or "\\" in name:
         return "it holds a slash"

@@ -5,12 +5,17 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+from asr.core.errors import RecipeError
 from asr.core.files import write_json, write_text
 from asr.core.made_by import STAGE1, mark, mark_of
 from asr.core.manifest import split_digest, write_manifest
+from asr.core.processes import become_child
 from asr.core.text_tables import text_table
 from asr.preparation.corpora.kaldi import write_kaldi
 from asr.preparation.corpora.lhotse import write_lhotse
@@ -58,13 +63,16 @@ def write(prepared: Prepared, statistics: Mapping[str, Any], out: Path, lhotse: 
 
     def fill(folder: Path) -> None:
         mark(folder, STAGE1)
-        _write_reports(prepared, statistics, folder)
-        for name in SPLITS:
-            write_manifest(folder / f"{name}.jsonl", prepared.splits[name])
-            write_kaldi(folder / name, prepared.splits[name])
-            if lhotse:
-                write_lhotse(folder / "lhotse", name, prepared.splits[name])
-        write_text(folder / "audio_elsewhere.txt", "".join(f"{path}\n" for path in _audio_elsewhere(prepared)))
+        with ProcessPoolExecutor(1, get_context("fork"), become_child) as other:
+            drawn = other.submit(page, statistics)  # matplotlib takes a second, and meanwhile the rest is written
+            _write_reports(prepared, statistics, folder)
+            for name in SPLITS:
+                write_manifest(folder / f"{name}.jsonl", prepared.splits[name])
+                write_kaldi(folder / name, prepared.splits[name])
+                if lhotse:
+                    write_lhotse(folder / "lhotse", name, prepared.splits[name])
+            write_text(folder / "audio_elsewhere.txt", "".join(f"{path}\n" for path in _audio_elsewhere(prepared)))
+            write_text(folder / "data_statistics.html", _result(drawn))
 
     return write_folder(out, OUTPUTS, fill)
 
@@ -78,7 +86,13 @@ def _write_reports(prepared: Prepared, statistics: Mapping[str, Any], folder: Pa
     write_json(folder / "statistics.json", statistics)
     text = statistics_text.render(statistics, prepared.differences, problem_lines(prepared.problems))
     write_text(folder / "data_statistics.txt", text)
-    write_text(folder / "data_statistics.html", page(statistics))
+
+
+def _result(drawn: Future[str]) -> str:
+    try:
+        return drawn.result()
+    except BrokenProcessPool:
+        raise RecipeError("the process that drew data_statistics.html was killed (out of memory?); run again") from None
 
 
 def _audio_elsewhere(prepared: Prepared) -> list[str]:

@@ -108,7 +108,7 @@ class Table(Generic[Value]):
     def __init__(self, part: Part, path: Path) -> None:
         self.part, self.path = part, path
         self.values: dict[str, Value | None] = {}
-        self._lines: dict[str, int] = {}
+        self.lines: dict[str, int] = {}
 
     def put(self, line: int, key: str, parse: Callable[..., Value], *words: Any) -> None:
         """Take what ``parse`` makes of ``words``, or list why it refuses. Duplicate keys must agree, or none counts."""
@@ -119,7 +119,7 @@ class Table(Generic[Value]):
             self.part.problems.add(ERROR, error.kind, self.path, str(error), line, key)
         if key not in self.values:
             self.values[key] = value
-            self._lines[key] = line
+            self.lines[key] = line
         elif value is not None and value == self.values[key]:
             detail = "an earlier line says the same"
             self.part.problems.add(WARNING, "duplicate id", self.path, detail, line, key)
@@ -132,7 +132,7 @@ class Table(Generic[Value]):
         """List the usable keys that were not used."""
         for key, value in self.values.items():
             if value is not None and not is_used(key):
-                self.part.problems.add(WARNING, "wav without transcript", self.path, detail, self._lines[key], key)
+                self.part.problems.add(WARNING, "wav without transcript", self.path, detail, self.lines[key], key)
 
 
 def named_sets(part: Part, names: Mapping[Path, str], kind: str) -> Iterator[tuple[Path, str]]:

@@ -16,7 +16,7 @@ from asr.core.files import atomic_open
 from asr.preparation.corpus import Clip
 from asr.preparation.problems import NOTE, WARNING, Problems, tsv_field
 from asr.scoring.characters import TAG, spelt_out
-from asr.scoring.normalize import normalize, normalize_target
+from asr.scoring.normalize import is_han, normalize, normalize_target
 
 COLUMNS = ("from", "code points", "name", "to", "occurrences", "utterances", "first")
 _FULL_WIDTH = frozenset("０１２３４５６７８９") | {
@@ -86,6 +86,8 @@ class TargetText:
         def add(severity: str, kind: str, detail: str) -> None:
             problems.add(severity, kind, clip.file, detail, clip.line, key)
 
+        if is_han(clip.text):  # nearly all are, and there is nothing to say of them
+            return clip.text
         target = normalize_target(clip.text)
         written = unicodedata.normalize("NFKC", clip.text)
         for kind, pattern, advice in SUSPECT:

@@ -61,13 +61,13 @@ class Vocabulary:
             return [(UNKNOWN, word)]
         return [(token, char) for char in word for token in seg_dict.get(char, (UNKNOWN,))]
 
-    def count(self, text: str) -> int:
-        """Return the number of tokens of ``text``: the manifest's target_len."""
-        return len(self.tokenize(text))
+    def look_up(self, text: str) -> tuple[int, list[str]]:
+        """Return the number of tokens of ``text``, and what of it becomes ``<unk>``.
 
-    def unknown(self, text: str) -> list[str]:
-        """Return what of ``text`` becomes ``<unk>``: characters, or whole words; each once, in order."""
-        return list(dict.fromkeys(source for token, source in self.tokenize(text) if token == UNKNOWN))
+        That is characters, or whole words; each once, in order.
+        """
+        pairs = self.tokenize(text)
+        return len(pairs), list(dict.fromkeys(source for token, source in pairs if token == UNKNOWN))
 
 
 @dataclass(frozen=True)
@@ -76,13 +76,13 @@ class Pieces:
 
     can_write: Callable[[str], bool]
 
-    def count(self, text: str) -> int:
-        """Return the characters of ``text``: tokens are counted when the family's own manifest is made."""
-        return characters_of(text)
+    def look_up(self, text: str) -> tuple[int, list[str]]:
+        """Return the number of characters of ``text``, and those for which there is no piece and no bytes.
 
-    def unknown(self, text: str) -> list[str]:
-        """Return the characters of ``text`` for which there is no piece and no bytes; each once, in order."""
-        return [char for char in dict.fromkeys(text) if char != " " and not self.can_write(char)]
+        Tokens are counted when the family's own manifest is made.
+        """
+        unknown = [char for char in dict.fromkeys(text) if char != " " and not self.can_write(char)]
+        return characters_of(text), unknown
 
 
 def unknown_share(texts: Iterable[str], vocabulary: Vocabulary | Pieces) -> tuple[float, list[str]]:

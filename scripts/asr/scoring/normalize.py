@@ -21,10 +21,15 @@ from asr.scoring.spoken_numbers import Number, read_numbers, split_numbers
 VERSION = "zh-3"  # of the scoring form, in score.json; changes with every change of any output
 OPTIONS = ("erhua", "fillers")  # what the scoring form can be asked to leave out
 
-_HAN = re.compile(r"[\u4e00-\u9fff]*")  # CJK Unified Ideographs: only simplified and OPTIONS change one of them
+_HAN = re.compile(r"[\u4e00-\u9fff]*")
 _DROPPED_CATEGORIES = ("Cc", "Cf", "Cs", "Me")  # control, format, lone surrogates, enclosing; and all of P, S and Z
 _SELECTORS = re.compile("[\ufe00-\ufe0f\U000e0100-\U000e01ef]")
 _LATIN_WORD = re.compile("[0-9]*[a-z\u00df-\u024f\u1e00-\u1eff][0-9a-z\u00df-\u024f\u1e00-\u1eff\u0300-\u036f]*")
+
+
+def is_han(text: str) -> bool:
+    """Return whether ``text`` is CJK Unified Ideographs alone: of these only ``simplified`` and OPTIONS change one."""
+    return _HAN.fullmatch(text) is not None
 
 
 @functools.lru_cache(maxsize=200_000)
@@ -34,7 +39,7 @@ def normalize(text: str) -> str:
     >>> normalize("我要去 ＫＴＶ，好吗？")
     '我要去ktv好吗'
     """
-    if _HAN.fullmatch(text):
+    if is_han(text):
         return text
     form = spelt_out(unicodedata.normalize("NFKC", without_tags(text)))
     form = "".join(map(_letter, form))
@@ -64,6 +69,8 @@ def normalize_target(text: str) -> str:
         >>> normalize_target("我 要 听　Hello， World")
         '我要听 hello world'
     """
+    if is_han(text):
+        return text
     whole, target = normalize(text), ""
     for word in map(normalize, spelt_out(without_tags(text)).split()):
         between_latin = target and word and any(char.isascii() or _is_latin(char) for char in target[-1] + word[0])
@@ -120,7 +127,7 @@ def scoring_form(text: str, without: Collection[str] = frozenset()) -> str:
 
 @functools.lru_cache(maxsize=200_000)
 def _one_pass(text: str, without: frozenset[str]) -> str:
-    if not _HAN.fullmatch(text):
+    if not is_han(text):
         text = normalize(read_numbers(_readable(text))).replace("〇", "零")
     text = simplified(text)
     if "fillers" in without:

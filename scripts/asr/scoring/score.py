@@ -21,7 +21,7 @@ from asr.core.digests import sha256_file
 from asr.core.errors import RecipeError, at
 from asr.core.kaldi_text import read_lines
 from asr.core.manifest import Utterance, corpus_digest
-from asr.core.names import UNKNOWN_SPEAKER, published_names
+from asr.core.names import UNKNOWN_SPEAKER, by_key, published_names
 from asr.scoring import bootstrap, groups, intervals, mandarin
 from asr.scoring.cer import Alignment, ErrorCounts, align
 from asr.scoring.normalize import scoring_form, version
@@ -90,7 +90,7 @@ def score_hypotheses(references: Iterable[Utterance], path: str | os.PathLike[st
     if record is not None and record.get("hyp_sha256") != sha256_file(path):
         raise RecipeError(f"{path}: not as it was decoded (decode.json): decode again, or score a copy elsewhere")
     ordered = sorted(references, key=lambda utterance: (utterance.speaker, utterance.key))
-    keys = {utterance.key for utterance in ordered}
+    hypotheses, keys = by_key(hypotheses, ordered), {utterance.key for utterance in ordered}
     extra = [key for key in hypotheses if key not in keys]
     if extra:
         where, more = at(path, hypotheses[extra[0]].number), f" (and {len(extra) - 1:,} more keys)" * (len(extra) > 1)

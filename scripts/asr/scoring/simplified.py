@@ -39,7 +39,7 @@ def simplified(text: str) -> str:
 @functools.lru_cache(maxsize=65536)
 def _variant(char: str) -> str:
     is_rare = "\u3400" <= char <= "\u9fff" and char not in _OF_THEIR_OWN and not char.encode("gb2312", "ignore")
-    return _wetext().normalize(char) if is_rare else char
+    return _wetext()(char) if is_rare else char
 
 
 @functools.cache
@@ -51,6 +51,9 @@ def _opencc() -> Any:
 
 @functools.cache
 def _wetext() -> Any:
-    from wetext import Normalizer  # 0.35 s: only where there is a rare character
+    """Return what converts one character by wetext's table, which is read alone: importing wetext reads all of them."""
+    from importlib.metadata import distribution
 
-    return Normalizer(lang="zh", operator="tn", traditional_to_simple=True)
+    from kaldifst import TextNormalizer
+
+    return TextNormalizer(str(distribution("wetext").locate_file("wetext/fsts/traditional_to_simple.fst")))

@@ -15,14 +15,13 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from operator import attrgetter
 from pathlib import Path
 
 from asr.audio.clip import Cut
 from asr.core.errors import RecipeError, at
 from asr.core.files import atomic_open
 from asr.core.manifest import Utterance
-from asr.core.names import plain_name
+from asr.core.names import kaldi_id, kaldi_speakers, plain_name
 from asr.preparation.corpus import OWN_SPLITS, Clip, Part, subfolders, tidy_name
 from asr.preparation.joining import Clips, RefusedError, Table, Value, audio_path, decoded, named_sets, unsafe_path
 from asr.preparation.problems import ERROR, NOTE, Problems
@@ -163,13 +162,16 @@ def _cut(words: list[str]) -> Cut | None:
 
 
 def write_kaldi(folder: Path, utterances: Iterable[Utterance]) -> None:
-    """Write wav.scp, text, utt2spk and spk2utt, each sorted by byte as ``LC_ALL=C sort`` does, and whole or not at all.
+    """Write wav.scp, text, utt2spk and spk2utt by the rules of Kaldi's validate_data_dir.sh, each whole or not at all.
 
-    A speaker's blanks become ``_``. RecipeError for a path that Kaldi would take for a command or for two lines, and
-    for two speakers whose names become one.
+    Ids are ``<speaker>-<key>`` unless the key begins so, and every file is sorted by byte, as ``LC_ALL=C sort`` does. A
+    speaker's blanks become ``_``. RecipeError for a path that Kaldi would take for a command or for two lines, and
+    where two speakers or two ids would become one.
     """
-    ordered = sorted(utterances, key=attrgetter("key"))  # by code point, which is UTF-8's order too
-    words = _speaker_words({item.speaker for item in ordered}, folder)
+    ordered = list(utterances)
+    words = _speaker_words(ordered, folder)
+    ordered.sort(key=lambda item: kaldi_id(item.key, words[item.speaker]))  # by code point, UTF-8's order too
+    ids = [kaldi_id(item.key, words[item.speaker]) for item in ordered]
     for item in ordered:
         try:
             reason = unsafe_path(item.source) or _refuse_other_than_a_file(item.source)
@@ -179,24 +181,26 @@ def write_kaldi(folder: Path, utterances: Iterable[Utterance]) -> None:
             where = f"{folder / 'wav.scp'}: {item.key}"
             raise RecipeError(f"{where}: Kaldi cannot have a path like this, {item.source!r}: {reason}")
     said: dict[str, list[str]] = {word: [] for word in sorted(words.values())}
-    for item in ordered:
-        said[words[item.speaker]].append(item.key)
-    for name, lines in {
-        "wav.scp": (f"{item.key} {item.source}" for item in ordered),
-        "text": (" ".join([item.key, *item.target.split()]) for item in ordered),
-        "utt2spk": (f"{item.key} {words[item.speaker]}" for item in ordered),
-        "spk2utt": (f"{word} {' '.join(keys)}" for word, keys in said.items()),
+    for place, (name, item) in enumerate(zip(ids, ordered, strict=True)):
+        if place and name == ids[place - 1]:
+            where = f"{folder / 'text'}: utterances {ordered[place - 1].key} and {item.key}"
+            raise RecipeError(f"{where} of speaker {item.speaker} would both be {name} there; rename one")
+        said[words[item.speaker]].append(name)
+    for file, lines in {
+        "wav.scp": (f"{name} {item.source}" for name, item in zip(ids, ordered, strict=True)),
+        "text": (" ".join([name, *item.target.split()]) for name, item in zip(ids, ordered, strict=True)),
+        "utt2spk": (f"{name} {words[item.speaker]}" for name, item in zip(ids, ordered, strict=True)),
+        "spk2utt": (f"{word} {' '.join(names)}" for word, names in said.items()),
     }.items():
-        with atomic_open(folder / name) as stream:
+        with atomic_open(folder / file) as stream:
             stream.writelines(f"{line}\n" for line in lines)
 
 
-def _speaker_words(speakers: Iterable[str], folder: Path) -> dict[str, str]:
-    """Return each speaker as one word."""
+def _speaker_words(utterances: Iterable[Utterance], folder: Path) -> dict[str, str]:
+    words = kaldi_speakers(item.speaker for item in utterances)
     speaker_of: dict[str, str] = {}
-    for speaker in sorted(speakers):
-        word = "_".join(speaker.split())
+    for speaker, word in words.items():
         if speaker_of.setdefault(word, speaker) != speaker:
             where = f"{folder / 'utt2spk'}: speakers {speaker_of[word]!r} and {speaker!r}"
             raise RecipeError(f"{where} would both be {word} there, as blanks become '_'; rename one")
-    return {speaker: word for word, speaker in speaker_of.items()}
+    return words

@@ -23,7 +23,7 @@ from asr.core.errors import RecipeError, at
 from asr.core.files import atomic_open
 from asr.core.manifest import MODEL_SAMPLE_RATE, Utterance
 from asr.core.names import plain_name
-from asr.preparation.corpus import UNKNOWN_SPEAKER, Clip, Part, tidy_name
+from asr.preparation.corpus import UNKNOWN_SPEAKER, Clip, Part, Stated, tidy_name
 from asr.preparation.joining import Clips, RefusedError, Table, audio_path, json_object, named_sets
 from asr.preparation.problems import ERROR, NOTE
 
@@ -109,8 +109,8 @@ def _read_pair(clips: Clips, recordings: Path, supervisions: Path, split: str) -
                 detail = f"its recording {name!r} is not in {recordings.name}"
                 raise RefusedError("transcript without wav", detail)
             if recording := table.values[name]:
-                cut = _cut(recording, value)
-                clips.add(Clip(key, speaker, recording.path, text, str(supervisions), number, cut, split))
+                cut, stated = _cut(recording, value), Stated(str(recordings), table.lines[name], recording.seconds)
+                clips.add(Clip(key, speaker, recording.path, text, str(supervisions), number, cut, split, stated))
         except RefusedError as error:
             part.problems.add(ERROR, error.kind, supervisions, str(error), number, key)
     table.list_unused(used.__contains__, f"no supervision in {supervisions.name} is of it")

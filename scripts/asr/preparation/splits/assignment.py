@@ -153,8 +153,18 @@ def assign(split: Split, corpus: Corpus, request: Request, problems: Problems) -
         if not splits[name]:
             speakers = ", ".join(split.speakers[name]) or "no speaker"
             where = split.file or corpus.root
-            raise RecipeError(f"{where}: the {name} split is empty ({speakers}): no usable utterance in it")
+            raise RecipeError(
+                f"{where}: the {name} split is empty ({speakers}): no usable utterance in it{_remedy(split, corpus)}"
+            )
     return splits
+
+
+def _remedy(split: Split, corpus: Corpus) -> str:
+    """Return what to do where a corpus that comes in sets lacks one, "" for any other."""
+    if split.method != "own":
+        return ""
+    rule = "speaker-dependent" if UNKNOWN_SPEAKER in speakers_of(corpus.utterances) else "seeded"
+    return f"; add this set to the corpus, or have all three drawn anew: --split {rule}"
 
 
 def _by_speaker(split: Split, corpus: Corpus, problems: Problems) -> Splits:
