@@ -52,9 +52,9 @@ class Link(NamedTuple):
         return str(self.text)
 
     def __html__(self) -> str:
-        import markupsafe
+        from markupsafe import Markup, escape
 
-        return markupsafe.Markup('<a href="{}">{}</a>').format(self.address, self.text)
+        return Markup('<a href="{}">{}</a>').format(self.address, escape(self.text))
 
 
 def filtered(**filters: str) -> str:

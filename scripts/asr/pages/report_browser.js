@@ -82,7 +82,6 @@
   const reset = words("button", phrase("show_all"));
   reset.type = "button";
   reset.addEventListener("click", () => change({ ...FILTERS }));
-  bar.append(reset);
 
   // --- the table --------------------------------------------------------------------------------------------------
   const table = make("table", "utterances"), heads = {}, top = make("tr"), corner = make("th", "corner");
@@ -295,7 +294,7 @@
   }
   count_notes();
   unkept.hidden = true;
-  const tools = make("div", "tools", make("label", "", pinyin, words("span", phrase("pinyin"))), save, unkept);
+  const tools = make("div", "tools", make("label", "", pinyin, words("span", phrase("pinyin"))), reset, save, unkept);
   place.append(words("p", phrase("keys"), "muted"), legend, bar, tools, make("div", "found", count, pager()), table, pager(), player.box);
   pagers.forEach((one, turn) => (one.box = place.querySelectorAll(".pager")[turn]));
   document.addEventListener("language", () => place.querySelectorAll("[data-text-zh], [data-label-zh], [data-hint-zh]").forEach(translate));

@@ -76,7 +76,7 @@ def _highest(rows: Sequence[Row], lines: Sequence[Mapping[str, Any]]) -> float:
     ends = [line["cer"] for line in lines]
     for row in rows:
         ends += [max(rate, *(interval or [rate])) for rate, interval in row.rates.values()]
-    return 1.02 * max([*(100 * end for end in ends), 1])
+    return max([*(100 * end for end in ends), 1])
 
 
 def _mark(system: str, pen: Pen) -> dict[str, Any]:

@@ -29,7 +29,7 @@ def cards(score: Score) -> list[Card]:
         shown.append(Card(words("relative_reduction"), value, relative, link=by_change))
         counts = {kind: f"{comparison[f'utterances_{kind}']:,}" for kind in ("better", "worse", "same")}
         others = _joined(
-            (Link(words(f"{kind}_count", count=counts[kind]), filtered(kind=kind)) for kind in ("worse", "same")), ", "
+            (Link(words(f"{kind}_count", count=counts[kind]), filtered(kind=kind)) for kind in ("worse", "same")), " · "
         )
         link = filtered(kind="better", sort="change")
         shown.append(Card(words("utterances_better"), counts["better"], others, link=link))
@@ -138,11 +138,10 @@ def _counted(table: Mapping[str, Any]) -> tuple[dict[tuple[str, str], int], dict
 def _most(kind: str, counts: Mapping[tuple[str, str], int], system: str, totals: Mapping[str, int] | None = None) -> Cell:
     """Return the most frequent pairs as links; with ``totals`` each with how many of its row it is."""
     most = sorted(counts, key=lambda pair: (-counts[pair], pair))[:MOST_CONFUSIONS]
-    links = []
+    shown = []
     for said, heard in most:
-        pair, count = f"{said or '∅'} → {heard or '∅'}", f"{counts[said, heard]:,}"
-        if kind == "char":
-            pair = pair if said and heard else said or heard
+        pair = f"{said or '∅'} → {heard or '∅'}" if kind != "char" or (said and heard) else said or heard
         of = f" / {totals[said]:,}" if totals else ""
-        links.append(Link(f"{pair} {count}{of}", confusion_link(kind, said, heard, system)))
-    return _joined(links, " ") if links else words("none")
+        link = Link(pair, confusion_link(kind, said, heard, system))
+        shown.append(trusted('<span class="pair">{} <small>{:,}{}</small></span>').format(link, counts[said, heard], of))
+    return trusted(" ").join(shown) if shown else words("none")

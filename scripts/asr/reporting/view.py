@@ -23,6 +23,7 @@ from asr.scoring.tables import percent, speaker_count
 
 Score = Mapping[str, Any]
 NO_VALUE = "n/a"
+UNBROKEN_DASH = "\N{NO-BREAK SPACE}–\N{WORD JOINER}\N{NO-BREAK SPACE}"
 GROUPS = ("length", "duration", "rate")  # beside the groups by text and by the speaker table
 KINDS = ("tone", "initial", "final")
 
@@ -31,7 +32,7 @@ class Interval(str):
     """An interval in per cent: ``35.91 to 51.91`` as text, ``35.91 – 51.91`` on a page, never broken."""
 
     def __html__(self) -> str:
-        return self.replace("-", "−").replace(" to ", "\N{NO-BREAK SPACE}–\N{NO-BREAK SPACE}")
+        return self.replace("-", "−").replace(" to ", UNBROKEN_DASH)
 
 
 def interval(ci95: Sequence[float] | None, digits: int = 2) -> Interval:
