@@ -299,5 +299,13 @@
   pagers.forEach((one, turn) => (one.box = place.querySelectorAll(".pager")[turn]));
   document.addEventListener("language", () => place.querySelectorAll("[data-text-zh], [data-label-zh], [data-hint-zh]").forEach(translate));
   recall();
+  // Where the columns have no room beside each other, they stand one below the other.
+  let width = 0;
+  new ResizeObserver(() => {
+    if (width === place.clientWidth) return;
+    width = place.clientWidth;
+    table.classList.remove("stacked");
+    table.classList.toggle("stacked", table.offsetWidth > width || width < 30 * parseFloat(getComputedStyle(root).fontSize));
+  }).observe(place);
   if (location.hash.includes("=")) reveal();
 }

@@ -23,6 +23,9 @@ class Chosen(NamedTuple):
     files: Sequence[str] = ()
 
 
+NONE_CHOSEN = Chosen()
+
+
 class Panel(NamedTuple):
     """A line over steps: its name, and what it is of."""
 
@@ -32,7 +35,7 @@ class Panel(NamedTuple):
     metric: str = ""
 
 
-def curves(records: Records, pen: Pen, chosen: Chosen = Chosen()) -> Any:
+def curves(records: Records, pen: Pen, chosen: Chosen = NONE_CHOSEN) -> Any:
     """Draw training curves over steps: losses, the validation's CER, learning rate, speed, memory; two beside each
     other, with a ring around each checkpoint that is averaged and a star on the best."""
     from matplotlib.figure import Figure

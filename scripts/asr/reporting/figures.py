@@ -15,7 +15,6 @@ from asr.pages.words import Words, speaker_table_words, words
 
 MOST_NAMED = 60  # rows that have room for a name each
 SYSTEMS = ("baseline", "tuned")
-FULL_WIDTH = str.maketrans({"(": "（", ")": "）"})
 BOTTOM, RIGHT = 42, 64  # units below and beside the axes of rates
 
 
@@ -129,16 +128,18 @@ def _reference_lines(axis: Any, lines: Sequence[Mapping[str, Any]], inner: float
         at = 100 * line["cer"]
         up = 1 + (24 + 16 * index) / inner
         axis.plot([at, at], [0, up], transform=axis.get_xaxis_transform(), color=pen["muted"], clip_on=False, lw=0.9)
-        label = Words(_line_words(line, "", ":"), _line_words(line, "_zh", "：").translate(FULL_WIDTH))
+        label = Words(
+            _line_words(line, "", ":", ": "),
+            _line_words(line, "_zh", "：", "：").replace(" (", "（").replace(")", "）"),
+        )
         if scale * at + 6 * max(map(width, label)) < inner_width + RIGHT:
             pen.write(axis, at + 4 / scale, up, label, ha="left", **look)
         else:  # no room: it ends where the picture does
             pen.write(axis, (inner_width + RIGHT - 4) / scale, up, label, ha="right", **look)
 
 
-def _line_words(line: Mapping[str, Any], language: str, colon: str) -> str:
+def _line_words(line: Mapping[str, Any], language: str, colon: str, after: str) -> str:
     """Return a reference line's name, rate, and of its note what comes before the details."""
-    after = colon if language else ": "
     return f"{line[f'name{language}']}{after}{100 * line['cer']:g} % ({line[f'note{language}'].split(colon)[0]})"
 
 
@@ -162,7 +163,9 @@ def confusions(tables: Mapping[str, Mapping[str, Any]], pen: Pen, kind: str = ""
 
     size = max(len(table["labels"]) for table in tables.values())
     gap, top, left, right = 12, 40, 40, 44
-    cell = min(40.0, 580 / size, (WIDTH - (left + right) * len(tables) - gap * (len(tables) - 1)) / (size * len(tables)))
+    cell = min(
+        40.0, 580 / size, (WIDTH - (left + right) * len(tables) - gap * (len(tables) - 1)) / (size * len(tables))
+    )
     height = top + cell * size + 40
     figure = Figure(figsize=(WIDTH / 72, height / 72))
     block = left + cell * size + right
@@ -171,7 +174,7 @@ def confusions(tables: Mapping[str, Mapping[str, Any]], pen: Pen, kind: str = ""
         corner = start + index * (block + gap) + left
         box = (corner / WIDTH, 40 / height, cell * size / WIDTH, cell * size / height)
         axis = figure.add_axes(box)
-        _heat_map(axis, table, cell, pen, lambda pair, system=system: confusion_link(kind, *pair, system))
+        _heat_map(axis, table, cell, pen, lambda pair, system=system: confusion_link(kind, pair[0], pair[1], system))
         _heat_map_words(axis, table, cell, words(system), pen)
     return figure
 

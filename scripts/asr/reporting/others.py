@@ -30,9 +30,13 @@ def read_others(exp: Path, score: Mapping[str, Any], others: Sequence[Path]) -> 
             ("normaliser", score["normalizer"], theirs["normalizer"]),
         ):
             if ours != its:
-                raise RecipeError(f"--with {other}: another {what} than {exp} ({its[:12]}, not {ours[:12]}); leave it out")
+                raise RecipeError(
+                    f"--with {other}: another {what} than {exp} ({its[:12]}, not {ours[:12]}); leave it out"
+                )
         path = RunFolder(other).score / "per_utterance.tsv"
         tables[name] = {row["key"]: row for row in read_table(path)}
         if lacking := keys - tables[name].keys():
-            raise RecipeError(f"{path}: lacks {len(lacking)} utterances of {exp}, such as {min(lacking)}; score it again")
+            raise RecipeError(
+                f"{path}: lacks {len(lacking)} utterances of {exp}, such as {min(lacking)}; score it again"
+            )
     return tables

@@ -71,7 +71,9 @@ def page(
         for name, plot in view.plots(named, records, _chosen(exp)).items():
             pen = Pen()
             drawn[name] = svg(plot(pen), f"picture-{name}", pen)
-    return html_of(title, named, provenance, records, data, drawn, read_table(folder / "confusions.tsv"))
+    confusions = folder / "confusions.tsv"
+    characters = read_table(confusions) if confusions.is_file() else []
+    return html_of(title, named, provenance, records, data, drawn, characters)
 
 
 def _chosen(exp: Path) -> Chosen:
@@ -93,7 +95,9 @@ def html_of(
     ``characters`` are the rows of confusions.tsv.
     """
     content = view.content(score, provenance)
-    groups = {kind: [name for name, row in (score["groups"][kind] or {}).items() if row["n_utt"]] for kind in view.GROUPS}
+    groups = {
+        kind: [name for name, row in (score["groups"][kind] or {}).items() if row["n_utt"]] for kind in view.GROUPS
+    }
     kept = {"run": title, "digest": str(score["reference"].get("digest"))[:12], "groups": groups}
     return render(
         "report.html.j2",
@@ -107,6 +111,7 @@ def html_of(
         legend=[(name, words(name)) for name in score["systems"]],
         pictures={name: trusted(picture) for name, picture in drawn.items()},
         many_speakers=len(score["by_speaker"]) > MOST_NAMED,
+        no_characters=not characters,
         confusions=parts.frequent_confusions(score, characters) if characters or content["sounds"] else {},
         tables=parts.groups(score),
         empty_groups=lambda kind: parts.empty_groups(score, kind),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from markupsafe import escape
+
 from asr.pages.html import Card, Cell, Link, Table, filtered, trusted
 from asr.pages.words import Words, speaker_table_words, words
 from asr.reporting import view
@@ -59,7 +61,7 @@ def _interval(ci95: Any, digits: int = 2) -> Words:
 
 
 def _joined(links: Iterable[Link], between: str) -> Cell:
-    return trusted(between).join(links)
+    return trusted(between).join(map(escape, links))
 
 
 def transposed(table: Table) -> Table:
@@ -87,7 +89,7 @@ def speaker_tables(score: Score) -> list[tuple[Words, Table]]:
     for column, rows in (score["groups"]["speaker_table"] or {}).items():
         name = speaker_table_words([column]).get(column) or Words(column, column)
         table, known = view.group_table(score, name, rows), speaker_table_words(rows)
-        found.append((name, Table(table.columns, [[known.get(row[0], row[0]), *row[1:]] for row in table.rows])))
+        found.append((name, Table(table.columns, [[known.get(str(row[0]), row[0]), *row[1:]] for row in table.rows])))
     return found
 
 
@@ -107,12 +109,11 @@ def frequent_confusions(score: Score, characters: Sequence[Mapping[str, str]]) -
     for system in score["systems"]:
         rows: list[list[Cell]] = []
         mine = [row for row in characters if row["system"] == system and row["kind"] == "character"]
-        for name, wanted in (
-            ("substitutions", lambda said, heard: said and heard),
-            ("deletions", lambda said, heard: not heard),
-            ("insertions", lambda said, heard: not said),
-        ):
-            counts = {(row["said"], row["heard"]): int(row["count"]) for row in mine if wanted(row["said"], row["heard"])}
+        kinds: dict[str, dict[tuple[str, str], int]] = {"substitutions": {}, "deletions": {}, "insertions": {}}
+        for row in mine:
+            kind = "insertions" if not row["said"] else "deletions" if not row["heard"] else "substitutions"
+            kinds[kind][row["said"], row["heard"]] = int(row["count"])
+        for name, counts in kinds.items() if characters else ():
             rows.append([words(name), f"{sum(counts.values()):,}", _most("char", counts, system)])
         for kind in view.KINDS if system in sounds else ():
             table = sounds[system]["confusions"][kind]
@@ -135,7 +136,9 @@ def _counted(table: Mapping[str, Any]) -> tuple[dict[tuple[str, str], int], dict
     return counts, {label: sum(row) for label, row in zip(labels, matrix, strict=True)}
 
 
-def _most(kind: str, counts: Mapping[tuple[str, str], int], system: str, totals: Mapping[str, int] | None = None) -> Cell:
+def _most(
+    kind: str, counts: Mapping[tuple[str, str], int], system: str, totals: Mapping[str, int] | None = None
+) -> Cell:
     """Return the most frequent pairs as links; with ``totals`` each with how many of its row it is."""
     most = sorted(counts, key=lambda pair: (-counts[pair], pair))[:MOST_CONFUSIONS]
     shown = []
@@ -143,5 +146,6 @@ def _most(kind: str, counts: Mapping[tuple[str, str], int], system: str, totals:
         pair = f"{said or '∅'} → {heard or '∅'}" if kind != "char" or (said and heard) else said or heard
         of = f" / {totals[said]:,}" if totals else ""
         link = Link(pair, confusion_link(kind, said, heard, system))
-        shown.append(trusted('<span class="pair">{} <small>{:,}{}</small></span>').format(link, counts[said, heard], of))
+        count = f"{counts[said, heard]:,}{of}"
+        shown.append(trusted('<span class="pair">{} <small>{}</small></span>').format(link, count))
     return trusted(" ").join(shown) if shown else words("none")

@@ -21,7 +21,11 @@ MP3_QUALITY = 0.6  # libsndfile's compression level: 0 large, 1 small
 
 
 def browser_data(
-    exp: Path, path: Path, systems: Sequence[str], embed_audio: bool, others: Mapping[str, Mapping[str, Row]] | None = None
+    exp: Path,
+    path: Path,
+    systems: Sequence[str],
+    embed_audio: bool,
+    others: Mapping[str, Mapping[str, Row]] | None = None,
 ) -> dict[str, Any]:
     """Return what the page's script reads: the systems, and a row an utterance, without its fields' names.
 

@@ -15,7 +15,7 @@ from asr.pages.svg import Pen
 from asr.pages.words import Words, words
 from asr.progress.record import Records
 from asr.reporting import figures
-from asr.reporting.curve_figure import Chosen, curves
+from asr.reporting.curve_figure import NONE_CHOSEN, Chosen, curves
 from asr.reporting.facts import command, configuration, facts
 from asr.scoring import tables
 from asr.scoring.headline import headline
@@ -74,7 +74,7 @@ def content(score: Score, provenance: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def plots(score: Score, records: Records, chosen: Chosen = Chosen()) -> dict[str, Callable[[Pen], Any]]:
+def plots(score: Score, records: Records, chosen: Chosen = NONE_CHOSEN) -> dict[str, Callable[[Pen], Any]]:
     """Return every figure that the run has something for, by its name, in the order of the page."""
     drawings: dict[str, Callable[[Pen], Any]] = {}
     groups = {name: (score["groups"][name] or {}, "ci95", []) for name in ("text", *GROUPS)}
