@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -256,6 +258,22 @@ def per_utterance(rows: Sequence[Line], systems: Sequence[str] = SYSTEMS) -> str
     return text
 
 
+def confusions(rows: Sequence[Line], systems: Sequence[str] = SYSTEMS) -> str:
+    """confusions.tsv, of characters alone."""
+    table = "system\tkind\tsaid\theard\tcount\n"
+    for place, name in enumerate(systems):
+        counts: Counter[tuple[str, str]] = Counter()
+        for mark, *texts in itertools.chain.from_iterable(row.hypotheses[place].runs for row in rows):
+            if mark == "s":
+                counts.update(zip(*texts, strict=True))
+            elif mark != "=":
+                counts.update((char, "") if mark == "d" else ("", char) for char in texts[0])
+        for (said, heard), count in counts.items():
+            if (said + heard).isprintable():
+                table += f"{name}\tcharacter\t{said}\t{heard}\t{count}\n"
+    return table
+
+
 def clip(path: Path, seconds: float = 0.6) -> None:
     """A wav of a tone."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -292,6 +310,7 @@ def run(
     exp = folder / "exp" / "made"
     write_json(exp / "score" / "score.json", score(rows, systems))
     write_text(exp / "score" / "per_utterance.tsv", per_utterance(rows, systems))
+    write_text(exp / "score" / "confusions.tsv", confusions(rows, systems))
     for row in rows[:clips]:
         clip((exp / "score" / row.audio).resolve())
     if curves:

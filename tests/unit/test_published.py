@@ -197,7 +197,7 @@ def test_scores_and_figures_name_no_speaker_no_id_and_no_column_that_was_not_ask
         assert not re.search("张三|李四|王五|1381234|妈妈你好", text), path
     rows = [line.split("\t")[:2] for line in (exp / "score/per_speaker.tsv").read_text(encoding="utf-8").splitlines()]
     assert rows == [["speaker", "published"], ["05", "05"], ["张三", "S2"], ["李四", "S3"], [SECRET, "S4"]]
-    assert f"<bdi>{SECRET}</bdi>" in (exp / "report.html").read_text(encoding="utf-8")  # private, and of use so
+    assert f">{SECRET}</a></bdi>" in (exp / "report.html").read_text(encoding="utf-8")  # private, and of use so
 
 
 def test_a_speakers_row_is_the_speakers(exp):

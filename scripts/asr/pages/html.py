@@ -13,6 +13,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlencode
 
 from asr.core.text_tables import markdown_table, markdown_text
 from asr.pages.words import Words, sentences, words
@@ -32,12 +33,33 @@ class Table(NamedTuple):
 
 
 class Card(NamedTuple):
-    """A number to see first; ``below`` is a remark, ``kind`` a CSS class."""
+    """A number to see first; ``below`` is a remark, ``kind`` a CSS class, ``link`` where a click on it goes."""
 
     name: Words
     value: Cell
     below: Cell = ""
     kind: str = ""
+    link: str = ""
+
+
+class Link(NamedTuple):
+    """A text that is a link on a page, and a text elsewhere."""
+
+    text: Cell
+    address: str
+
+    def __str__(self) -> str:
+        return str(self.text)
+
+    def __html__(self) -> str:
+        from markupsafe import Markup, escape
+
+        return Markup('<a href="{}">{}</a>').format(self.address, escape(self.text))
+
+
+def filtered(**filters: str) -> str:
+    """Return the address of report.html's error browser with ``filters`` set (report_browser.js)."""
+    return f"#{urlencode(filters, errors='replace')}"
 
 
 def part(name: str) -> str:

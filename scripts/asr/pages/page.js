@@ -27,6 +27,15 @@ button.hidden = false;
 button.addEventListener("click", () => speak(!isChinese()));
 speak((navigator.language || "").toLowerCase().startsWith("zh"));
 
+// A box takes the keyboard's focus only where it scrolls.
+function focusable() {
+  for (const box of document.querySelectorAll(".box")) {
+    if (box.scrollWidth > box.clientWidth || box.scrollHeight > box.clientHeight) box.tabIndex = 0;
+    else box.removeAttribute("tabindex");
+  }
+}
+new ResizeObserver(focusable).observe(document.body);
+
 // Tables sorted by a column's header: a button, so that the keyboard works too. Numbers by size, names as people count.
 const order = new Intl.Collator(undefined, { numeric: true });
 const value = (row, column) => row.cells[column].textContent.replace(/[,%\s]/g, "").replace("−", "-");

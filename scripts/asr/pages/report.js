@@ -16,3 +16,11 @@ for (const box of document.querySelectorAll(".choices")) {
   box.prepend(bar);
   choose(0);
 }
+// The table of contents is open beside the text, and where it lies above the text only while it is used.
+{
+  const contents = document.querySelector(".contents details"), beside = matchMedia("(min-width: 80rem)");
+  const settle = () => (contents.open = beside.matches);
+  beside.addEventListener("change", settle);
+  contents.addEventListener("click", (event) => event.target.closest("a") && settle());
+  settle();
+}

@@ -13,7 +13,8 @@ import contextlib
 import io
 import re
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,7 @@ class Pen:
     def __init__(self, language: str | None = None) -> None:
         self.language = language
         self.colours = PAGE if language is None else PRINT
+        self.marks: list[tuple[Words, str]] = []
 
     def __getitem__(self, name: str) -> str:
         """Return the colour called ``name``."""
@@ -68,6 +70,12 @@ class Pen:
             if self.language in (None, language):
                 gid = {} if self.language else {"gid": f"words-{language}"}
                 axis.text(x, y, text, parse_math=False, **gid, **look)
+
+    def mark(self, artist: Any, words: Words, link: str = "") -> None:
+        """Let a page show ``words`` where the pointer is over ``artist``, and a click go to ``link`` (page.js)."""
+        if self.language is None:
+            artist.set_gid(f"mark-{len(self.marks)}")
+            self.marks.append((words, link))
 
     def settings(self) -> dict[str, Any]:
         """Return matplotlib's rcParams."""
@@ -124,18 +132,27 @@ def _svg(figure: Any) -> str:
     return stream.getvalue()
 
 
-def svg(figure: Any, name: str) -> str:
-    """Return ``figure`` as an ``<svg>`` element; the page's element with the id ``name`` says what it shows."""
+def svg(figure: Any, name: str, pen: Pen | None = None) -> str:
+    """Return ``figure`` as an ``<svg>`` element; the page's element with the id ``name`` says what it shows.
+
+    ``pen`` is the one that it was drawn with, where it has marked something.
+    """
+    marks = pen.marks if pen else []
     text = _svg(figure)
     text = re.sub("<style.*?</style>", "", text[text.index("<svg") :], flags=re.DOTALL)  # matplotlib's, for the page
     text = re.sub(r'<svg [^>]*(viewBox="[^"]*")[^>]*>', rf'<svg \1 aria-labelledby="{name}" role="img">', text, count=1)
     # Only in tags: a speaker's name may look like anything.
-    text = re.sub("<[^>]*>", lambda tag: _page_tag(tag[0], name), text)
+    text = re.sub("<[^>]*>", lambda tag: _page_tag(tag[0], name, marks), text)
     return re.sub(r"\n\s*", "\n", text).strip()
 
 
-def _page_tag(tag: str, name: str) -> str:
+def _page_tag(tag: str, name: str, marks: Sequence[tuple[Words, str]]) -> str:
     """Return a tag of matplotlib's SVG as it stands in a page."""
+    if mark := re.fullmatch(r'<g id="mark-(\d+)">', tag):
+        (en, zh), link = marks[int(mark[1])]
+        both = "" if en == zh else f' data-text-en="{escape(en)}" data-text-zh="{escape(zh)}"'
+        go = f' data-go="{escape(link)}"' if link else ""
+        return f"<g{go}><title{both}>{escape(en)}</title>"
     tag = re.sub(r' id="words-(en|zh)"', r' class="\1"', tag)
     # Ids have the picture's name before them: a page has every id once.
     tag = re.sub(r'( id="|href="#|url\(#)', rf"\1{name}-", tag).replace("xlink:href", "href")
@@ -156,8 +173,8 @@ def save_for_paper(figure: Any, path: Path) -> None:
         FigureCanvasAgg(figure).print_png(image, metadata={"Software": None})
 
 
-def bars(axis: Any, boxes: Iterable[tuple[float, float, float, float]], colour: Any, **look: Any) -> None:
-    """Draw boxes (left, bottom, right, top) as one path: 800 bars are not 800 elements of the page."""
+def bars(axis: Any, boxes: Iterable[tuple[float, float, float, float]], colour: Any, **look: Any) -> Any:
+    """Draw boxes (left, bottom, right, top) as one path, and return it: 800 bars are not 800 elements of the page."""
     from matplotlib.patches import PathPatch
     from matplotlib.path import Path
 
@@ -166,4 +183,5 @@ def bars(axis: Any, boxes: Iterable[tuple[float, float, float, float]], colour: 
     ]
     if corners:
         path = Path.make_compound_path(*(Path([*four, four[0]], closed=True) for four in corners))
-        axis.add_patch(PathPatch(path, **{"facecolor": colour, "linewidth": 0, **look}))
+        return axis.add_patch(PathPatch(path, **{"facecolor": colour, "linewidth": 0, **look}))
+    return None

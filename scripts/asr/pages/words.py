@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable
 from html import escape
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -36,6 +37,12 @@ def words(key: str, **values: object) -> Words:
     chinese = {name: value.zh if isinstance(value, Words) else value for name, value in values.items()}
     en, zh = _strings()[key]
     return Words(en.format(**values), zh.format(**chinese))
+
+
+def speaker_table_words(values: Iterable[str]) -> dict[str, Words]:
+    """Return those of a speaker table's columns and values that have a Chinese name, such as mild and severity."""
+    known = _strings()["speaker_table"]
+    return {value: Words(value, known[value.lower()]) for value in values if value.lower() in known}
 
 
 def browser_words() -> dict[str, list[str]]:

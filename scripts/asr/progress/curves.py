@@ -130,8 +130,8 @@ def _columns(line: Points) -> tuple[list[int], list[float]]:
     return [step for step, _ in line], [value for _, value in line]
 
 
-def _scale(axis: Any, line: Points) -> None:
-    """From 0 up, unless the values could then not be told apart: close to what there is, or logarithmic."""
+def scale(axis: Any, line: Points) -> None:
+    """Scale an axis from 0 up, unless its values could then not be told apart: close to them, or logarithmic."""
     low, high = min(value for _, value in line), max(value for _, value in line)
     if low > 0 and high > WIDE_RANGE * low:
         axis.set_yscale("log")
@@ -143,7 +143,7 @@ def _training_loss(axis: Any, line: Points, pen: Any) -> None:
     faint = {"alpha": 0.4, "linewidth": 0.8} if len(line) >= FEW else {}
     _plot(axis, line, "training loss", FEW, color=pen["several"], label="as logged", **faint)
     if line:
-        _scale(axis, line)
+        scale(axis, line)
     if len(line) >= FEW:
         steps, values = _columns(line)
         if axis.get_yscale() == "log":  # a mean of what falls a hundredfold would stand high above it
@@ -168,7 +168,7 @@ def _validation(axis: Any, records: Records, metric: Metric, chosen: Sequence[st
         axis.plot(*rings[0], **star, color=pen["bad"], label=best)
         axis.legend(loc="best", frameon=False)
     if line:
-        _scale(axis, line)
+        scale(axis, line)
 
 
 def _line(axis: Any, line: Points, title: str, pen: Any) -> None:

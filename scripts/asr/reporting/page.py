@@ -7,46 +7,78 @@ asr/pages/templates/report.html.j2; view.py says what it shows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from asr.core.files import write_text
 from asr.core.run_folder import RunFolder
-from asr.pages.html import Card, as_script, render, trusted
+from asr.pages.html import as_script, render, trusted
 from asr.pages.svg import Pen, drawing, save_for_paper, svg
 from asr.pages.words import Words, browser_words, words
 from asr.progress import record as progress_file
+from asr.progress.curves import marked
 from asr.progress.record import Records, points
+from asr.reporting import page_parts as parts
 from asr.reporting import view
+from asr.reporting.curve_figure import Chosen
 from asr.reporting.figures import MOST_NAMED
-from asr.reporting.rows import browser_data
-from asr.scoring.files import with_names
+from asr.reporting.rows import Row, browser_data
+from asr.scoring.files import read_table, with_names
 from asr.scoring.tables import percent
 
-FIGURES = ("speakers", "text", "length", "duration", "rate", "tone", "initial_baseline", "initial_tuned", "training")
+CONFUSIONS = ("tone", "initial_baseline", "initial_tuned", "final_baseline", "final_tuned")
+FIGURES = ("speakers", "text", "length", "duration", "rate", *CONFUSIONS, "training")
+BROWSER = ("search", "notes", "player", "rows", "browser")  # report_NAME.js
 Score = Mapping[str, Any]
 
 
-def write_html(exp: Path, title: str, score: Score, provenance: Mapping[str, Any], embed_audio: bool = False) -> None:
+def write_html(
+    exp: Path,
+    title: str,
+    score: Score,
+    provenance: Mapping[str, Any],
+    embed_audio: bool = False,
+    others: Mapping[str, Mapping[str, Row]] | None = None,
+) -> None:
     """Write ``exp``/report.html and ``exp``/figures/NAME.LANGUAGE.{svg,png}.
 
     ``score`` is score.json, ``provenance`` may lack any field. Clips are linked by paths relative to the page; with
-    ``embed_audio`` they are in it, as MP3. RecipeError where per_utterance.tsv or a clip is not as it should be.
+    ``embed_audio`` they are in it, as MP3. ``others`` are other runs' rows (others.py). RecipeError where
+    per_utterance.tsv or a clip is not as it should be.
     """
-    html = page(exp, title, score, provenance, embed_audio)
+    html = page(exp, title, score, provenance, embed_audio, others)
     simulated = (provenance.get("corpus") or {}).get("simulated") is True
-    write_figures(exp / "figures", view.plots(score, progress_file.read(exp)), simulated)
+    write_figures(exp / "figures", view.plots(score, progress_file.read(exp), _chosen(exp)), simulated)
     write_text(RunFolder(exp).report, html)
 
 
-def page(exp: Path, title: str, score: Score, provenance: Mapping[str, Any], embed_audio: bool = False) -> str:
+def page(
+    exp: Path,
+    title: str,
+    score: Score,
+    provenance: Mapping[str, Any],
+    embed_audio: bool = False,
+    others: Mapping[str, Mapping[str, Row]] | None = None,
+) -> str:
     """Return report.html, the same bytes for the same run."""
-    data = browser_data(exp, exp / "score" / "per_utterance.tsv", list(score["systems"]), embed_audio)
-    named, records = with_names(score, exp / "score"), progress_file.read(exp)
+    folder = RunFolder(exp).score
+    data = browser_data(exp, folder / "per_utterance.tsv", list(score["systems"]), embed_audio, others)
+    named, records = with_names(score, folder), progress_file.read(exp)
+    drawn = {}
     with drawing():
-        drawn = {name: svg(plot(Pen()), f"picture-{name}") for name, plot in view.plots(named, records).items()}
-    return html_of(title, named, provenance, records, data, drawn)
+        for name, plot in view.plots(named, records, _chosen(exp)).items():
+            pen = Pen()
+            drawn[name] = svg(plot(pen), f"picture-{name}", pen)
+    confusions = folder / "confusions.tsv"
+    characters = read_table(confusions) if confusions.is_file() else []
+    return html_of(title, named, provenance, records, data, drawn, characters)
+
+
+def _chosen(exp: Path) -> Chosen:
+    ranked_by, files, _ = marked(exp)
+    return Chosen(ranked_by, files)
 
 
 def html_of(
@@ -56,25 +88,36 @@ def html_of(
     records: Records,
     data: Mapping[str, Any],
     drawn: Mapping[str, str],
+    characters: Sequence[Row] = (),
 ) -> str:
-    """Return the page of a score; ``data`` is the error browser's, ``drawn`` the pictures by name, as SVG."""
-    content, sounds = view.content(score, provenance), view.sound_systems(score)
-    last = list(sounds)[-1] if sounds else ""
+    """Return the page of a score; ``data`` is the error browser's, ``drawn`` the pictures by name, as SVG.
+
+    ``characters`` are the rows of confusions.tsv.
+    """
+    content = view.content(score, provenance)
+    groups = {
+        kind: [name for name, row in (score["groups"][kind] or {}).items() if row["n_utt"]] for kind in view.GROUPS
+    }
+    kept = {"run": title, "digest": str(score["reference"].get("digest"))[:12], "groups": groups}
     return render(
         "report.html.j2",
         words("results_of", name=title),
-        ["report.css"],
-        ["report.js", "report_browser.js"],
+        ["report.css", "report_browser.css"],
+        ["report.js", *(f"report_{name}.js" for name in BROWSER)],
         policy="media-src 'self' file: data:",
-        cards=_cards(score),
+        cards=parts.cards(score),
+        result=parts.transposed(content["systems"]),
         holds=_holds(content["corpus"], data["embedded"]),
         legend=[(name, words(name)) for name in score["systems"]],
         pictures={name: trusted(picture) for name, picture in drawn.items()},
         many_speakers=len(score["by_speaker"]) > MOST_NAMED,
-        confusions=view.frequent_confusions(sounds[last]) if sounds else None,
-        last_system=last,
+        no_characters=not characters,
+        confusions=parts.frequent_confusions(score, characters) if characters or content["sounds"] else {},
+        tables=parts.groups(score),
+        empty_groups=lambda kind: parts.empty_groups(score, kind),
+        speaker_tables=parts.speaker_tables(score),
         lowest_cer=_lowest_cer(records),
-        data=as_script({**data, "words": browser_words()}),
+        data=as_script({**data, **kept, "words": browser_words()}),
         **content,
     )
 
@@ -84,8 +127,9 @@ def write_figures(folder: Path, plots: Mapping[str, Callable[[Pen], Any]], simul
 
     What is ``simulated`` says so in each picture, which goes where its caption does not.
     """
-    for name in set(FIGURES) - plots.keys():
-        for file in folder.glob(f"{name}.??.*"):
+    for file in folder.glob("*.??.*"):
+        name = file.name.split(".")[0]
+        if (name in FIGURES or re.fullmatch(r"table_\d+", name)) and name not in plots:
             file.unlink()
     for language in ("en", "zh"):
         pen = Pen(language)
@@ -96,33 +140,6 @@ def write_figures(folder: Path, plots: Mapping[str, Callable[[Pen], Any]], simul
                     note = getattr(words("simulated_speech"), language)
                     figure.text(0.99, 0.01, note, ha="right", va="bottom", fontsize=11)
                 save_for_paper(figure, folder / f"{name}.{language}")
-
-
-def _cards(score: Score) -> list[Card]:
-    names = {"baseline": words("cer_before"), "tuned": words("cer_after")}
-    cards = [
-        Card(names[system], _rate(row["cer"]), _interval(row["ci95"]), system)
-        for system, row in score["systems"].items()
-    ]
-    comparison = score["comparison"]
-    if comparison and comparison["absolute_reduction"] is not None:
-        relative = _interval(comparison["relative_ci95"], 1)
-        cards.append(Card(words("relative_reduction"), _rate(comparison["relative_reduction"], 1), relative))
-        better, worse, same = (f"{comparison[f'utterances_{kind}']:,}" for kind in ("better", "worse", "same"))
-        cards.append(Card(words("utterances_better"), better, words("worse_same", worse=worse, same=same)))
-    reference, row = score["reference"], next(iter(score["systems"].values()))
-    size = words("test_size", utterances=f"{reference['n_utt']:,}", characters=f"{row['ref_len']:,}")
-    speakers = f"{reference['n_speakers']:,}" if reference["n_speakers"] else words("not_known")
-    return [*cards, Card(words("test_speakers"), speakers, size)]
-
-
-def _rate(rate: float | None, digits: int = 2) -> str:
-    return view.NO_VALUE if rate is None else f"{view.signed(rate, digits)} %"
-
-
-def _interval(ci95: Any, digits: int = 2) -> Words:
-    interval = view.interval(ci95, digits).__html__()
-    return words("interval_is", interval=interval) if ci95 else words("no_interval")
 
 
 def _holds(corpus: Mapping[str, Any], embedded: bool) -> list[Words]:

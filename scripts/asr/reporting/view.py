@@ -10,11 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from asr.core.publishable_paths import public
-from asr.pages.html import Cell, Table
+from asr.pages.html import Cell, Table, filtered
 from asr.pages.svg import Pen
 from asr.pages.words import Words, words
 from asr.progress.record import Records
 from asr.reporting import figures
+from asr.reporting.curve_figure import NONE_CHOSEN, Chosen, curves
 from asr.reporting.facts import command, configuration, facts
 from asr.scoring import tables
 from asr.scoring.headline import headline
@@ -22,16 +23,16 @@ from asr.scoring.tables import percent, speaker_count
 
 Score = Mapping[str, Any]
 NO_VALUE = "n/a"
+UNBROKEN_DASH = "\N{NO-BREAK SPACE}–\N{WORD JOINER}\N{NO-BREAK SPACE}"
 GROUPS = ("length", "duration", "rate")  # beside the groups by text and by the speaker table
 KINDS = ("tone", "initial", "final")
-MOST_CONFUSIONS = 8
 
 
 class Interval(str):
-    """An interval in per cent: ``35.91 to 51.91`` as text, ``35.91 – 51.91`` on a page."""
+    """An interval in per cent: ``35.91 to 51.91`` as text, ``35.91 – 51.91`` on a page, never broken."""
 
     def __html__(self) -> str:
-        return self.replace("-", "−").replace(" to ", " – ")
+        return self.replace("-", "−").replace(" to ", UNBROKEN_DASH)
 
 
 def interval(ci95: Sequence[float] | None, digits: int = 2) -> Interval:
@@ -73,22 +74,33 @@ def content(score: Score, provenance: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def plots(score: Score, records: Records) -> dict[str, Callable[[Pen], Any]]:
+def plots(score: Score, records: Records, chosen: Chosen = NONE_CHOSEN) -> dict[str, Callable[[Pen], Any]]:
     """Return every figure that the run has something for, by its name, in the order of the page."""
     drawings: dict[str, Callable[[Pen], Any]] = {}
-    for name, groups, ci95, lines in (
-        ("speakers", score["by_speaker"], "ci95_utterance", score["reference_lines"]),
-        *((name, score["groups"][name] or {}, "ci95", []) for name in ("text", *GROUPS)),
-    ):
-        if rows := figures.group_rows(groups, ci95):
-            drawings[name] = functools.partial(figures.rates, rows, lines=lines)
+    groups = {name: (score["groups"][name] or {}, "ci95", []) for name in ("text", *GROUPS)}
+    tables = (score["groups"]["speaker_table"] or {}).values()
+    groups |= {f"table_{number}": (rows, "ci95", []) for number, rows in enumerate(tables, 1)}
+    groups = {"speakers": (score["by_speaker"], "ci95_utterance", score["reference_lines"]), **groups}
+    for name, (rows, ci95, lines) in groups.items():
+        if drawn := figures.group_rows(rows, ci95, functools.partial(group_link, name)):
+            drawings[name] = functools.partial(figures.rates, drawn, lines=lines)
     if tones := _confusions(score, "tone"):
-        drawings["tone"] = functools.partial(figures.confusions, tones)
-    for system, table in _confusions(score, "initial").items():
-        drawings[f"initial_{system}"] = functools.partial(figures.confusions, {system: table})
+        drawings["tone"] = functools.partial(figures.confusions, tones, kind="tone")
+    for kind in ("initial", "final"):
+        for system, table in _confusions(score, kind).items():
+            drawings[f"{kind}_{system}"] = functools.partial(figures.confusions, {system: table}, kind=kind)
     if records.train or records.validation:
-        drawings["training"] = functools.partial(figures.curves, records)
+        drawings["training"] = functools.partial(curves, records, chosen=chosen)
     return drawings
+
+
+def group_link(kind: str, name: str) -> str:
+    """Return where the page shows a group's utterances; "" where it cannot."""
+    if kind == "speakers":
+        return filtered(speaker=f"={name}")
+    if kind == "text":
+        return filtered(text=name)
+    return filtered(group=f"{kind}:{name}") if kind in GROUPS else ""
 
 
 def sound_systems(score: Score) -> dict[str, Any]:
@@ -197,24 +209,6 @@ def sound_rates(by_system: Mapping[str, Any]) -> Table:
     for same in (row["homophones"] for row in by_system.values()):
         cells += [percent(same["share"]), f"{same['same_tone']:,} / {same['substitutions']:,}"]
     return Table(columns, [*rows, cells])
-
-
-def frequent_confusions(row: Mapping[str, Any]) -> Table:
-    """Return the most frequent confusions of a system, reference → hypothesis, by kind of sound."""
-    rows: list[list[Cell]] = []
-    for kind in KINDS:
-        table = row["confusions"][kind]
-        labels = [label or "–" for label in table["labels"]]
-        counts = {
-            (reference, hypothesis): count
-            for reference, counts in enumerate(table["matrix"])
-            for hypothesis, count in enumerate(counts)
-            if count and reference != hypothesis
-        }
-        most = sorted(counts, key=lambda pair: (-counts[pair], *pair))[:MOST_CONFUSIONS]
-        shown = [f"{labels[pair[0]]} → {labels[pair[1]]} ({counts[pair]:,})" for pair in most]
-        rows.append([words(f"{kind}s"), ", ".join(shown) or words("none")])
-    return Table(["", words("confusions")], rows)
 
 
 def split_sizes(provenance: Mapping[str, Any], unknown: Cell) -> Table:

@@ -97,6 +97,13 @@ def character_confusions(pairs: Iterable[tuple[str, str]]) -> Counter[tuple[str,
     return Counter(both for _, said, heard in wrong for both in itertools.zip_longest(said, heard, fillvalue=""))
 
 
+def read_aligned(reference: str, hypothesis: str) -> tuple[list[Syllable], list[Syllable], Pairs]:
+    """Return the syllables of both texts, one a character, and the pairs of which ``analyse`` counts tones, initials
+    and finals."""
+    said, heard, _ = _read_both(reference, hypothesis)
+    return said, heard, _aligned(said, heard)[1]
+
+
 def _read_both(
     reference: str, hypothesis: str
 ) -> tuple[list[Syllable], list[Syllable], list[tuple[Syllable, Syllable]]]:
