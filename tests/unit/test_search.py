@@ -130,9 +130,10 @@ def test_weight_zero_is_the_greedy_text_as_it_is(model, kind):
         assert search(item, priors) == " as <it> is "
 
 
-def test_the_greedy_text_keeps_its_blanks_where_the_search_finds_it(model):
+def test_the_greedy_text_keeps_its_spelling_where_the_search_finds_it(model):
     steps = (logs(a=1.0), ((" b", 0.0),), ((" c", 0.0),))
-    assert search(NBest("k", POSITIONS, "a bc", steps), Priors(model, 0.1)) == "a bc"
+    for greedy in ("a bc", "A, bc."):
+        assert search(NBest("k", POSITIONS, greedy, steps), Priors(model, 0.1)) == greedy
     assert search(NBest("k", POSITIONS, "acb", steps), Priors(model, 0.1)) == "a b c"
 
 
@@ -140,6 +141,15 @@ def test_a_token_is_a_string_of_characters_in_the_form_that_is_scored(model):
     one = NBest("k", POSITIONS, "?", (logs(abc=0.5, cbb=0.5),))
     assert search(one, Priors(model, 0.5)) == "abc"
     assert Priors(model, 0.5).score("A，b C。") == pytest.approx(Priors(model, 0.5).score("abc"))
+
+
+@pytest.mark.parametrize("kind", [POSITIONS, CTC])
+def test_tokens_of_the_same_text_are_one(kind):
+    lm = estimate(["ab"], 1)
+    nothing = (("", math.log(0.3)), ("a", math.log(0.4)), ("", math.log(0.3)))
+    assert search(NBest("k", kind, "b", (nothing,)), Priors(lm, 1e-9)) == ""
+    twice = (("", math.log(0.4)), ("a", math.log(0.3)), ("a", math.log(0.3)))
+    assert search(NBest("k", kind, "b", (twice,)), Priors(lm, 1e-9)) == "a"
 
 
 def test_order_of_candidates_and_utterances_changes_nothing(model):

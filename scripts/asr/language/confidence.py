@@ -70,7 +70,7 @@ def _position_places(item: NBest) -> Iterator[_Place]:
 
 def _ctc_places(item: NBest) -> Iterator[_Place]:
     for token, run in itertools.groupby(item.steps, _best):
-        yield from _places(token, max(run, key=lambda step: dict(step)[token]))
+        yield from _places(token, max(run, key=lambda step: max(log_prob for _, log_prob in step)))
 
 
 def _best(step: Candidates) -> str:

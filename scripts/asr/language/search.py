@@ -2,14 +2,14 @@
 
 - positions: the best sequence of one candidate a position; sequences that end in the same state go on as one (Viterbi),
   at most ``beam`` of them.
-- ctc: prefix beam search (Hannun et al. 2014, arXiv 1408.2873, algorithm 1; Graves 2012, section 7.5.3): a text's
-  probability is the sum over its alignments. What is more than ``WIDEST`` below a frame's best token, or with its
-  text below the beam's best text, is not tried.
+- ctc: prefix beam search (Hannun et al. 2014, arXiv 1408.2873, algorithm 1): a text's probability is the sum over its
+  alignments. A token that is more than ``WIDEST`` below the frame's best, how far its text is below the beam's best
+  counted in, is not tried.
 - hypotheses: the beam's texts, scored anew.
 
-Where nothing is known beside the sound the greedy text is returned as it is. So it is, blanks and all, where the search
-finds it: it then has the spelling that the model's own inference gives it. Of equals the one met first is taken;
-candidates are met in order of probability, then of code points.
+Where nothing is known beside the sound the greedy text is returned as it is. So it is where the search finds a text
+that scores the same: it then has the spelling that the model's own inference gives it. Of equals the one met first is
+taken; candidates are met in order of probability, then of code points.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import TypeAlias
 
 from asr.core.nbest import CTC, HYPOTHESES, Candidates, NBest
 from asr.language.priors import Priors, State
+from asr.scoring.normalize import scoring_form
 
 BEAM = 16
 WIDEST = 7.0  # nats: about a thousandth
@@ -31,7 +32,7 @@ def search(item: NBest, priors: Priors, beam: int = BEAM) -> str:
         return item.greedy
     text = (_rescore if item.kind == HYPOTHESES else _ctc if item.kind == CTC else _positions)(item, priors, beam)
     text = text.strip()
-    return item.greedy if _same(text, item.greedy) else text
+    return item.greedy if scoring_form(text) == scoring_form(item.greedy) else text
 
 
 def search_all(items: Iterable[NBest], priors: Priors, beam: int = BEAM) -> dict[str, str]:
@@ -39,13 +40,17 @@ def search_all(items: Iterable[NBest], priors: Priors, beam: int = BEAM) -> dict
     return {item.key: search(item, priors, beam) for item in items}
 
 
-def _same(one: str, other: str) -> bool:
-    return one.replace(" ", "") == other.replace(" ", "")
-
-
 def candidates(step: Candidates, priors: Priors) -> list[tuple[str, float]]:
-    """Return a step's candidates, likeliest first, with those that only sound like one of them."""
+    """Return a step's candidates, likeliest first, with those that only sound like one of them.
+
+    Tokens that stand for the same text, such as all those that write nothing, are one, of their probabilities' sum.
+    """
     found: Iterable[tuple[str, float]] = step
+    if len({token for token, _ in step}) < len(step):
+        probs: dict[str, float] = {}
+        for token, log_prob in step:
+            probs[token] = probs.get(token, 0.0) + math.exp(log_prob)
+        found = step = tuple((token, math.log(prob)) for token, prob in probs.items() if prob)
     if priors.channel and priors.channel_weight:
         found = priors.channel.extend(step, priors.channel_weight)
     return sorted(found, key=lambda candidate: (-candidate[1], candidate[0]))
