@@ -75,14 +75,16 @@ fine_tune() { # fine_tune NGPU; --restart is not among the words, or the stamp w
 }
 
 evaluate() { # evaluate NGPU
-  local -a against=() about=() embed=()
+  local -a against=() about=() embed=() second=()
   [[ -z $speakers ]] || about=(--speaker-table "$speakers" ${columns:+--group-by "$columns"})
   [[ $mini == false ]] || embed=(--embed-audio)
   [[ ! -f $exp/baseline/hyp.txt ]] || against=(--baseline "$exp/baseline/hyp.txt")
   run python -m asr.decode --model "$exp/model" --manifest "$data/test.jsonl" --out "$exp/tuned" --ngpu "$1" --exp "$exp"
   run python -m asr.rescore --exp "$exp" --data "$data" --ngpu "$1"
+  [[ ! -f $exp/tuned/hyp.lm.txt ]] || second=(--second "$exp/tuned/hyp.lm.txt" --text-groups "$exp/tuned/text_groups.tsv")
+  [[ ! -f $exp/baseline/hyp.lm.txt ]] || second+=(--second-baseline "$exp/baseline/hyp.lm.txt")
   run python local/score.py --ref "$data/test.jsonl" --hyp "$exp/tuned/hyp.txt" "${against[@]}" --train "$data/train.jsonl" \
-    "${about[@]}" ${listeners[0]:+--listeners "${listeners[@]}"} --out "$exp/score"
+    "${about[@]}" "${second[@]}" ${listeners[0]:+--listeners "${listeners[@]}"} --out "$exp/score"
   run python -m asr.provenance --exp "$exp" --data "$data" --conf "$conf" --ngpu "$1" --stage5 $((SECONDS - stage_began))
   run python -m asr.report --exp "$exp" "${embed[@]}"
 }

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 try:
     from asr.core import errors
@@ -26,9 +27,10 @@ from asr.scoring.groups import SpeakerTable, read_speaker_table, rows_by_speaker
 from asr.scoring.listeners import read_listeners, score_listeners
 from asr.scoring.normalize import OPTIONS
 from asr.scoring.references import read_references
-from asr.scoring.score import Request, score, score_hypotheses
+from asr.scoring.score import Request, System, score, score_hypotheses
 from asr.scoring.score_warnings import about_hypotheses, about_references, about_training, refuse_trained
-from asr.scoring.tables import percent, screen_table
+from asr.scoring.second_texts import read_text_groups, score_second_texts
+from asr.scoring.tables import others, screen_table
 from cdsd_facts import REFERENCE_LINES
 
 EXAMPLES = """examples, after bash run.sh has run on the mini corpus:
@@ -66,6 +68,9 @@ def _parser() -> argparse.ArgumentParser:
         help=f"leave out of both texts: {', '.join(OPTIONS)} (default: nothing)",
     )
     add("--listeners", nargs="+", type=Path, metavar="JSON", help="listening-CODE.json files: people, on their clips")
+    add("--second", type=Path, metavar="TEXT", help="hyp.lm.txt of --hyp: what a language model makes of it")
+    add("--second-baseline", type=Path, metavar="TEXT", help="hyp.lm.txt of --baseline")
+    add("--text-groups", type=Path, metavar="TSV", help="where each test text was read before, for --second")
     add("--seed", type=int, default=0, help="of the bootstrap (default: 0)")
     add("--compare", nargs="+", type=Path, metavar="RUN", help="compare runs (exp/TAG) scored on one test set")
     return parser
@@ -128,17 +133,27 @@ def _score(arguments: argparse.Namespace) -> None:
     if arguments.listeners:
         listeners = read_listeners(arguments.listeners, references)
         result |= score_listeners(listeners, references, systems, request)
+    result |= _second_texts(arguments, references, systems, request)
     files.write_all(arguments.out, systems, result)
     for warning in warnings:
         print(warning, file=sys.stderr)
     print(screen_table(result))
-    for code, row in result.get("listeners", {}).items():
-        models = ", ".join(f"{name} {percent(count['cer'])} %" for name, count in row["systems"].items())
-        print(f"listener {code}: CER {percent(row['cer'])} % on {row['n_clips']} clips ({models} on the same)")
+    print("".join(f"{line}\n" for line in others(result)), end="")
     renamed = any(name.startswith("S") for name in result["by_speaker"])
     print(f"{'who S1, S2, … are is in per_speaker.tsv; ' * renamed}what may be published is in docs/publishing.md")
     written = "score.json, per_utterance.tsv, per_speaker.tsv, confusions.tsv, ref.trn and others"
     print(f"written to {arguments.out}: {written}")
+
+
+def _second_texts(
+    arguments: argparse.Namespace, references: Sequence[Utterance], systems: Mapping[str, System], request: Request
+) -> dict[str, Any]:
+    paths = {"baseline_lm": arguments.second_baseline, "tuned_lm": arguments.second}
+    second = {name: score_hypotheses(references, path, request) for name, path in paths.items() if path}
+    if "baseline_lm" in second and "baseline" not in systems:
+        raise UsageError("--second-baseline: needs --baseline, which it is compared with")
+    groups = read_text_groups(arguments.text_groups) if arguments.text_groups else {}
+    return score_second_texts(references, systems, second, groups, request) if second else {}
 
 
 def _compare(arguments: argparse.Namespace) -> None:

@@ -85,6 +85,7 @@ class DecodeFolder:
         self.hypotheses = out / "hyp.txt"  # Kaldi text, a line an utterance
         self.nbest = out / "nbest.jsonl"  # what else there might have been in each utterance
         self.second = out / "hyp.lm.txt"  # what a language model, phrases and sounds make of nbest.jsonl
+        self.text_groups = out / "text_groups.tsv"  # where each text was read before: training, lm, unseen
         self.confidence = out / "confidence.jsonl"  # how sure each character of hyp.txt is
         self.record = out / "decode.json"  # what was decoded, and how fast
         self.partial = out / "hyp.partial"  # the results of a decode that has not ended

@@ -30,6 +30,8 @@ from asr.language.confidence import characters
 from asr.language.ngram import NGram
 from asr.language.phrases import Phrases, read_phrases
 from asr.language.search import search_all
+from asr.scoring.normalize import scoring_form
+from asr.scoring.second_texts import write_text_groups
 
 ALTERNATIVES = 3  # of a character
 DIGITS = 4
@@ -62,9 +64,11 @@ def main(exp: Path, data: Path, ngpu: int) -> None:
             systems = {"baseline": (run.baseline, _validation(run.base, run.baseline, data, ngpu, conf)), **systems}
         rows = {name: second_texts(name, *system, texts["val"], second) for name, system in systems.items()}
         record["second_texts"] = {**about, "systems": rows}
+        write_text_groups(run.tuned.text_groups, _text_groups(conf, texts))
     else:
         for folder in (run.baseline, run.tuned):
             folder.second.unlink(missing_ok=True)
+            folder.text_groups.unlink(missing_ok=True)
     write_json(run.model / "confidence.json", fitted.as_dict())
     write_json(run.language, record)
 
@@ -128,12 +132,19 @@ def _sources(conf: Mapping[str, Any], texts: Mapping[str, Mapping[str, str]]) ->
     about = {
         "lm": sources.describe(files, own) if lm else None,
         "order": lm.order if lm else None,
-        "perplexity": lm.perplexity(map(sources.scoring_form, texts["val"].values())) if lm else None,
+        "perplexity": lm.perplexity(map(scoring_form, texts["val"].values())) if lm else None,
         "leakage": leakage.as_dict(),
         "phrases": len(phrases.weights) if phrases else 0,
         "sounds_alike": conf["sounds_alike"],
     }
     return Second(lm, phrases, conf["sounds_alike"]), about
+
+
+def _text_groups(conf: Mapping[str, Any], texts: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+    """Return where each test text was read before. What stands in a model without its text cannot be looked up."""
+    lines = sources.read_lm_text(name for name in conf["lm"] if name != "train").where
+    train = set(map(scoring_form, texts["train"].values()))
+    return {key: sources.text_group(scoring_form(text), train, lines) for key, text in texts["test"].items()}
 
 
 def second_texts(

@@ -18,12 +18,12 @@ from asr.language.kneser_ney import estimate
 from asr.language.ngram import DEFAULT_ORDER, NGram
 from asr.language.text_files import numbered_lines
 from asr.scoring.normalize import scoring_form
+from asr.scoring.second_texts import IN_NEITHER, IN_TRAINING, ONLY_IN_LM
 
 MOST = 0.2  # share of the test utterances that a file may hold
 SHORTEST = 5  # characters: what is shorter may stand in any text
 _EXAMPLES = 3
 _HAN = re.compile("[\u3400-\u9fff]")
-IN_TRAINING, ONLY_IN_LM, IN_NEITHER = "training", "lm", "unseen"
 
 
 @dataclass(frozen=True)

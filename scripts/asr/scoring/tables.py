@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from asr.core.text_tables import text_table
@@ -49,6 +49,16 @@ def screen_table(result: Mapping[str, Any]) -> str:
     if lines:
         blocks.append("\n".join(["for reference, never a test passed:", *lines]))
     return "\n\n".join(blocks)
+
+
+def others(result: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a line for each listener, and for each second text."""
+    for code, row in result.get("listeners", {}).items():
+        models = ", ".join(f"{name} {percent(count['cer'])} %" for name, count in row["systems"].items())
+        yield f"listener {code}: CER {percent(row['cer'])} % on {row['n_clips']} clips ({models} on the same)"
+    for name, row in result.get("second_texts", {}).items():
+        points = f"{percent(row['absolute_reduction'])} points lower than {row['from']}'s"
+        yield f"{name}: CER {percent(row['cer'])} %, {points} (95 % over speakers {interval(row['absolute_ci95'])})"
 
 
 def _system(name: str, row: Mapping[str, Any]) -> Sequence[object]:
