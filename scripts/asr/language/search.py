@@ -100,14 +100,13 @@ class _Prefix:
 
     def __init__(self, token: str, chain: _Chain | None, prior: float, state: State) -> None:
         self.token, self.chain, self.prior, self.state = token, chain, prior, state
-        self.children: dict[str, _Prefix] = {}
+        self.children: dict[str, _Prefix] | None = None  # most are never gone on from
         self.blank = self.last = self.next_blank = self.next_last = self.gap = 0.0
 
     def child(self, token: str, priors: Priors) -> _Prefix:
         """Return the text with one token more."""
         added, after = self.state.arcs.get(token) or priors.arc(self.state, token)
-        child = self.children[token] = _Prefix(token, (token, self.chain), self.prior + added, after)
-        return child
+        return _Prefix(token, (token, self.chain), self.prior + added, after)
 
 
 def _ctc(item: NBest, priors: Priors, beam: int) -> str:
@@ -140,12 +139,17 @@ def _read_frame(paths: list[_Prefix], options: list[tuple[float, str, float]], p
         path.next_blank = total * blank
         path.next_last += again
         widest = WIDEST - path.gap
+        children = path.children
+        if children is None:
+            children = path.children = {}
         for gap, token, prob in options:
             if gap > widest:
                 break
             mass = (path.blank if token == path.token else total) * prob if token else 0.0
             if mass:
-                child = path.children.get(token) or path.child(token, priors)
+                child = children.get(token)
+                if child is None:
+                    child = children[token] = path.child(token, priors)
                 if not (child.next_last or child.next_blank):
                     met.append(child)
                 child.next_last += mass
