@@ -44,7 +44,7 @@ PROVENANCE = {
         "tuned": {
             "inputs": {},
             "real_time_factor": 0.002383,
-            "device": "NVIDIA GeForce RTX 3090",
+            "device": "a GPU",
             "parameters": 220534321,
         },
     },

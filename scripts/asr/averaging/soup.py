@@ -23,7 +23,7 @@ from asr.averaging.mean import write_mean
 from asr.config.stage_files import read_decode_settings
 from asr.core.errors import RecipeError, UsageError
 from asr.core.files import sweep, write_text
-from asr.core.made_by import claim
+from asr.core.made_by import claim, refuse_others
 from asr.core.manifest import Utterance, read_manifest, write_manifest
 from asr.core.run_folder import DecodeFolder, RunFolder, command_for, rerun
 from asr.core.run_records import RunRecord, read_average, write_average
@@ -83,6 +83,7 @@ def prepare(exps: Sequence[Path], out: Path) -> None:
     """Write what ``asr.decode --exp out`` and later stages read: base, settings, every clip that any run trained on."""
     if RunFolder(out).run_record.exists() or any(out.resolve() == exp.resolve() for exp in exps):
         raise RecipeError(f"{out}: is a run of its own; give --out a new name")
+    refuse_others(out, "average")
     trained_on = _trained_on(exps)
     claim(out, "average")
     base_folder.link(RunFolder(exps[0]).base.resolve(), out)

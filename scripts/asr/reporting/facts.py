@@ -95,9 +95,10 @@ def _speed(records: Mapping[str, Any]) -> str | None:
 
 
 def _times(times: Mapping[str, int]) -> str:
-    """Return the seconds of the stages and of all together."""
-    stages = ", ".join(f"{stage.replace('stage', 'stage ')} {_duration(seconds)}" for stage, seconds in times.items())
-    return f"{_duration(sum(times.values()))}: {stages}" if times else ""
+    """Return the seconds of the stages and of all together; stage 5, which makes the page, is not at its end."""
+    stages = [f"{stage.replace('stage', 'stage ')} {_duration(seconds)}" for stage, seconds in times.items()]
+    so_far = " until this page" if "stage5" in times else ""
+    return f"{_duration(sum(times.values()))}: {', '.join(stages)}{so_far}" if times else ""
 
 
 def _duration(seconds: float) -> str:
