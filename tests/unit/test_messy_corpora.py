@@ -90,7 +90,7 @@ REFUSED = {
     "TextGrid": (lambda at: beside(at, ".TextGrid"), f"(there is u0.TextGrid, u3.TextGrid, u6.TextGrid); {METADATA}"),
     "subtitles": (lambda at: beside(at, ".srt"), "clips such as a/u0.wav, and no transcripts in a form"),
     "only clips": (lambda at: clips(at, "{speaker}/u{n}.wav"), f"(there is nothing but clips); {METADATA}"),
-    "one text of all": (lambda at: beside(at, ".wav.md5"), METADATA),
+    "checksums": (lambda at: beside(at, ".wav.md5"), METADATA),
     "a Chinese header": (lambda at: table(at, "文件名,文本,说话人", "utf-8-sig"),
                          "no file_name in its first line, '文件名,文本,说话人': call the columns file_name,"),
     "Excel's Unicode text": (lambda at: table(at, "file_name\ttranscription\tspeaker", "utf-16"),
