@@ -20,6 +20,7 @@ import cdsd_challenge
 from asr.audio.headers import EXTENSIONS
 from asr.core.errors import RecipeError
 from asr.core.names import plain_name
+from asr.preparation.corpora.listed import likely_form
 from asr.preparation.corpora.registry import OTHER_LAYOUTS
 from asr.preparation.corpus import UNREADABLE, Clip, HomeCorpus, Part, subfolders, tidy_name, unsafe_name
 from asr.preparation.problems import ERROR, NOTE, WARNING
@@ -43,6 +44,9 @@ def find_part(corpus: str | os.PathLike[str], part: str) -> Path:
             raise RecipeError(f"{root}: several corpora below it: {names}; give one of them as --corpus")
         if corpora:
             return corpora[0]
+    of_cdsd = any(child(folder, "audio") for name in PARTS for level in _candidates(root, name) for folder in level)
+    if not of_cdsd and (advice := likely_form(root)):
+        raise RecipeError(f"{root}: {advice}; read are CDSD's after_catting/{part}/Audio and Text, {OTHER_LAYOUTS}")
     looked = f"looked for after_catting/{part}/Audio, {part}/Audio and Audio, here and up to two levels up and down"
     raise RecipeError(
         f"{root}: no part {part} of CDSD; {looked}; and no corpus of another form that is read: {OTHER_LAYOUTS};"
@@ -229,11 +233,11 @@ def _list_without_wav(
     utt = same[0].utt
     others = [own.by_utt[utt][0] for other, own in labels.items() if other != speaker and utt in own.by_utt]
     kind, detail = "transcript without wav", f"no {utt}.wav (or flac, ogg, opus, mp3) in Audio/{speaker}"
-    if others:
+    if cause := likely_cause(utt, (child(part.folder, "audio") or part.folder) / speaker, own):
+        detail += f"; {cause}"
+    elif others:
         also = f"{os.path.basename(others[0].file)}:{others[0].line}"
         kind, detail = "id in two label files", f"{detail}; the id is in {also} too"
-    elif cause := likely_cause(utt, (child(part.folder, "audio") or part.folder) / speaker, own):
-        detail += f"; {cause}"
     for label in same:
         part.problems.add(ERROR, kind, label.file, detail, label.line, utt)
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-from collections.abc import Container
+import unicodedata
+from collections.abc import Collection
 from pathlib import Path
 
 from asr.audio.headers import EXTENSIONS
 from asr.preparation.corpus import subfolders
 
 
-def likely_cause(utt: str, folder: Path, clips: Container[str]) -> str:
+def likely_cause(utt: str, folder: Path, clips: Collection[str]) -> str:
     """Return what is likely wrong where ``folder``, a speaker's, has no clip ``utt``, and what to do; "" if unknown.
 
     Args:
@@ -21,7 +22,11 @@ def likely_cause(utt: str, folder: Path, clips: Container[str]) -> str:
     stem, extension = os.path.splitext(utt)
     if extension.lower() in EXTENSIONS and stem in clips:
         return f"ids are written without {extension}: take it out of the label file"
-    below, reencoded = _surroundings(folder)
+    if clip := next((clip for clip in clips if clip.startswith(f"{utt} ")), ""):
+        return f"a clip is called {clip!r}, and an id ends at its first blank: take the blanks out of both"
+    below, alike, reencoded = _surroundings(folder)
+    if name := alike.get(_alike(utt)):
+        return f"{name} is there: write the id as the file is written, capitals and full-width characters too"
     if utt in below:
         return f"it is in {below[utt]}: move the clips of sub-folders up into the speaker's folder"
     if utt in reencoded:
@@ -30,15 +35,21 @@ def likely_cause(utt: str, folder: Path, clips: Container[str]) -> str:
 
 
 @functools.lru_cache(maxsize=2)
-def _surroundings(folder: Path) -> tuple[dict[str, str], dict[str, str]]:
-    """Return, by id: sub-folders with such a clip, and file names as they look when damaged."""
+def _surroundings(folder: Path) -> tuple[dict[str, str], dict[str, str], dict[str, str]]:
+    """Return, by id: sub-folders with such a clip, files by ``_alike``, and file names as they look when damaged."""
     below = {stem: inner.name for inner in subfolders(folder) for stem, _ in _audio(inner)}
-    reencoded = {}
+    alike, reencoded = {}, {}
     for stem, extension in _audio(folder):
+        alike[_alike(stem)] = stem + extension
         for wrong in ("cp437", "latin-1") if not stem.isascii() else ():  # GBK names in a zip file, taken for these
             with contextlib.suppress(UnicodeError):
                 reencoded[stem.encode(wrong).decode("gbk")] = stem + extension
-    return below, reencoded
+    return below, alike, reencoded
+
+
+def _alike(utt: str) -> str:
+    """Return an id without what typing changes: capitals, full-width characters."""
+    return unicodedata.normalize("NFKC", utt).casefold()
 
 
 def _audio(folder: Path) -> list[tuple[str, str]]:

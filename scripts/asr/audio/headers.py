@@ -49,11 +49,20 @@ def read_header(path: str) -> Header:
             raise UnreadableError("the file has 0 bytes", "zero-length audio")
         with open(path, "rb") as file:
             header = _wav_header(file, about.st_size) or _any_header(path)
+    except FileNotFoundError:
+        raise UnreadableError(f"No such file or directory{_why_missing(path)}") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name, or a lone surrogate
         raise UnreadableError(getattr(error, "strerror", None) or str(error)) from None
     if header.num_samples <= 0:
         raise UnreadableError("the header counts 0 samples", "zero-length audio")
     return header
+
+
+def _why_missing(path: str) -> str:
+    if "\\" in path:
+        return "; write paths with / in place of Windows' \\"
+    ending = next((ending for ending in EXTENSIONS if os.path.isfile(path + ending)), "")
+    return ending and f"; {os.path.basename(path)}{ending} is there: write the ending too"
 
 
 def _wav_header(file: BinaryIO, size: int) -> Header | None:

@@ -70,7 +70,7 @@ def _clip(value: Mapping[str, Any], path: Path, number: int, split: str) -> Clip
     source = value["source"] if "source" in value else _word(value, key, "source")
     if not isinstance(source, str) or not source or "://" in source:
         raise RefusedError("bad source", f"{source!r}: must be the path of one audio file", key)
-    named = [name for name in ("speaker", "spk") if value.get(name) not in (None, "")]
+    named = [name for name in ("speaker", "spk") if value.get(name) is not None and str(value[name]).strip()]
     speaker = UNKNOWN_SPEAKER
     if named:  # a number, as pandas writes it, is a name
         name = value[named[0]]

@@ -11,6 +11,7 @@ Where the speaker is not named, it is not known.
 from __future__ import annotations
 
 import csv
+import io
 import itertools
 import json
 import os
@@ -29,6 +30,8 @@ SPEAKER_FIELDS = ("speaker", "speaker_id", "spk", "client_id")
 AISHELL_TEXT = "transcript/aishell_transcript_v0.8.txt"
 SAMPLE = 200  # clips that are looked at to tell whether texts lie beside them
 METADATA = ("metadata.csv", "metadata.jsonl")
+UNPACK = "is still packed: unpack it (Chinese names in a zip: unzip -O GBK), and give the folder"
+PACKED = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".rar", ".7z")
 
 
 class Row(NamedTuple):
@@ -59,8 +62,8 @@ def layout_of(root: Path) -> str:
 
 def not_read(path: Path) -> str:
     """Return what to do about a corpus in a form that is known and not read, "" for any other."""
-    files = sorted(path.iterdir()) if path.is_dir() else [path]
-    names = [file.name for file in files if file.is_file()]
+    files = _files(path) if path.is_dir() else [path]
+    names = [file.name for file in files]
     if cuts := next((name for name in names if "cuts" in name and ".jsonl" in name), None):
         return f"{cuts} holds lhotse's cuts; make recordings and supervisions of it: lhotse cut decompose {cuts} DIR"
     if "data.list" in names:
@@ -77,6 +80,25 @@ def not_read(path: Path) -> str:
     return ""
 
 
+def likely_form(path: Path) -> str:
+    """Return what a folder that holds no corpus of any form seems to be, and what to do; "" if nobody knows."""
+    files = _files(path)
+    if file := next((file for file in files if file.name in METADATA), None):
+        first = _first_line(file)[:40].strip()
+        remedy = "call the columns file_name, transcription and speaker, and save it as UTF-8 (in Excel: as CSV UTF-8)"
+        return f"{file.name} has no file_name in its first line, {first!r}: {remedy}"
+    clip = next(_clips_below(path, 1), None)
+    if clip is None:
+        packed = next((file.name for file in files if file.suffix.lower() in PACKED), "")
+        return f"{packed} {UNPACK}" if packed else "" if any(path.iterdir()) else "the folder is empty"
+    others = [file.name for file in (*_files(clip.parent), *files) if file.suffix.lower() not in EXTENSIONS]
+    there = f"there is {', '.join(dict.fromkeys(others[:3]))}" if others else "there is nothing but clips"
+    return (
+        f"clips such as {clip.relative_to(path)}, and no transcripts in a form that is read ({there}); write"
+        " metadata.csv into this folder: a line file_name,transcription,speaker, and one like it for each clip"
+    )
+
+
 def read_listed(root: Path) -> Part:
     """Read a corpus that has one of the layouts. Audio is not looked at here; RecipeError where no line can be used."""
     readers = {"funasr": _read_funasr, "metadata": _read_metadata, "aishell": _read_aishell, "texts": _read_texts}
@@ -85,7 +107,7 @@ def read_listed(root: Path) -> Part:
         clips.add(Clip(row.key, row.speaker, row.audio, row.text, str(row.file), row.line, None, row.split))
     part = clips.finish()
     if not part.clips:
-        first = next((f"; first {one.file}:{one.line}: {one.detail}" for one in part.problems), "")
+        first = next((f"; first {at(one.file, one.line)}: {one.detail}" for one in part.problems), "")
         raise RecipeError(f"{root}: no line that can be used{first}")
     return part
 
@@ -157,10 +179,15 @@ def _read_metadata(part: Part, root: Path) -> Iterator[Row]:
 
 
 def _rows(part: Part, file: Path) -> Iterator[tuple[int, Mapping[str, str]]]:
-    with open(file, encoding="utf-8-sig", errors="replace", newline="") as stream:
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise RecipeError(f"{file}: not UTF-8; save it as UTF-8 (in Excel: as CSV UTF-8)") from None
+    with io.StringIO(text, newline="") as stream:
         if file.suffix == ".csv":
-            reader = csv.DictReader(stream)
-            yield from ((reader.line_num, row) for row in reader)
+            separator = max(",;\t", key=text.partition("\n")[0].count)  # Excel's is a semicolon in some countries
+            reader = csv.DictReader(stream, delimiter=separator, skipinitialspace=True)
+            yield from ((reader.line_num, {name: row[name] or "" for name in row if name}) for row in reader)
             return
         for number, line in enumerate(stream, 1):
             try:
@@ -173,7 +200,7 @@ def _rows(part: Part, file: Path) -> Iterator[tuple[int, Mapping[str, str]]]:
 
 
 def _field(row: Mapping[str, str], names: Iterable[str]) -> str | None:
-    return next((row[name] for name in names if row.get(name)), None)
+    return next((row[name].strip() for name in names if row.get(name, "").strip()), None)
 
 
 # --- AISHELL-1 --------------------
@@ -201,8 +228,12 @@ def _read_aishell(part: Part, root: Path) -> Iterator[Row]:
         part.problems.add(WARNING, "wav without transcript", audio, f"its id is not in {texts.name}", key=key)
 
 
+def _files(folder: Path) -> list[Path]:
+    return [path for path in sorted(folder.iterdir()) if path.name[0] != "." and path.is_file()]
+
+
 def _clips(folder: Path) -> list[Path]:
-    return [path for path in sorted(folder.iterdir()) if path.suffix.lower() in EXTENSIONS and path.name[0] != "."]
+    return [path for path in _files(folder) if path.suffix.lower() in EXTENSIONS]
 
 
 # --- a text beside each clip --------------------
@@ -224,6 +255,13 @@ def _walk(root: Path) -> Iterator[tuple[str, list[str], list[str]]]:
 def _read_texts(part: Part, root: Path) -> Iterator[Row]:
     clips = list(_clips_below(root))
     several = len({clip.parent for clip in clips}) > 1
+    folders_of, split_of = {}, {}
+    for clip in clips:
+        folders = clip.parent.relative_to(root).parts
+        split_of[clip] = OWN_SPLITS.get(folders[0].lower(), "") if folders else ""
+        folders_of[clip] = folders[split_of[clip] != "" :]
+    levels = itertools.zip_longest(*set(folders_of.values()))
+    level = next((place for place, names in enumerate(levels) if len(set(names)) > 1), 0)
     for clip in clips:
         text = clip.with_suffix(".txt")
         if not text.is_file():
@@ -234,11 +272,10 @@ def _read_texts(part: Part, root: Path) -> Iterator[Row]:
         except RefusedError as error:
             part.problems.add(ERROR, error.kind, text, str(error), key=clip.stem)
             continue
-        folders = clip.parent.relative_to(root).parts
-        split = OWN_SPLITS.get(folders[0].lower(), "") if folders else ""
-        speaker = clip.parent.name if several and folders[split != "" :] else UNKNOWN_SPEAKER
-        key = clip.stem if not several else "-".join((*folders[split != "" :], clip.stem))
-        yield Row(key, str(clip), words, text, 1, speaker, split)
+        folders = folders_of[clip]
+        speaker = folders[level] if several and level < len(folders) else UNKNOWN_SPEAKER
+        key = clip.stem if not several else "-".join((*folders, clip.stem))
+        yield Row(key, str(clip), words, text, 1, speaker, split_of[clip])
 
 
 def _whole(part: Part, path: Path) -> str:

@@ -40,6 +40,8 @@ def open_corpus(path: Path, parts: Sequence[str], home: HomeCorpus) -> list[Part
         return [jsonl.read_jsonl(root)]
     if advice := listed.not_read(root):
         raise RecipeError(f"{root}: {advice}")
+    if root.is_file() and root.suffix.lower() in listed.PACKED:
+        raise RecipeError(f"{root}: {listed.UNPACK}")
     if root.is_file():
         raise RecipeError(
             f"{root}: is a file, and not one called *.jsonl; --corpus takes a .jsonl file, a folder laid out as"
