@@ -29,7 +29,7 @@ from asr.scoring.files import read_table, with_names
 from asr.scoring.tables import percent
 
 CONFUSIONS = ("tone", "initial_baseline", "initial_tuned", "final_baseline", "final_tuned")
-FIGURES = ("speakers", "text", "length", "duration", "rate", *CONFUSIONS, "training")
+FIGURES = ("speakers", "text", "length", "duration", "rate", *CONFUSIONS, "confidence", "training")
 BROWSER = ("search", "notes", "player", "rows", "browser")  # report_NAME.js
 Score = Mapping[str, Any]
 
@@ -50,7 +50,9 @@ def write_html(
     """
     html = page(exp, title, score, provenance, embed_audio, others)
     simulated = (provenance.get("corpus") or {}).get("simulated") is True
-    write_figures(exp / "figures", view.plots(score, progress_file.read(exp), _chosen(exp)), simulated)
+    write_figures(
+        exp / "figures", view.plots(score, progress_file.read(exp), _chosen(exp), provenance.get("language")), simulated
+    )
     write_text(RunFolder(exp).report, html)
 
 
@@ -68,7 +70,7 @@ def page(
     named, records = with_names(score, folder), progress_file.read(exp)
     drawn = {}
     with drawing():
-        for name, plot in view.plots(named, records, _chosen(exp)).items():
+        for name, plot in view.plots(named, records, _chosen(exp), provenance.get("language")).items():
             pen = Pen()
             drawn[name] = svg(plot(pen), f"picture-{name}", pen)
     confusions = folder / "confusions.tsv"

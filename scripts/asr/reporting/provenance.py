@@ -120,6 +120,7 @@ def gather(exp: Path, data: Path, conf: str, ngpu: int, stage5: int | None = Non
         "base": {"id": base.get("id", "unknown"), "digest": base.get("digest")},
         "average": _load(RunFolder(exp).average),
         "decode": {name: _decoded(exp / name) for name in ("baseline", "tuned")},
+        "language": _load(RunFolder(exp).language),
         "processor": machine.cpu(),
         "gpu": ", ".join(gpu.name for gpu in gpus) or None,
         "driver": gpus[0].driver if gpus else None,

@@ -14,7 +14,8 @@ from asr.pages.html import Cell, Table, filtered
 from asr.pages.svg import Pen
 from asr.pages.words import Words, words
 from asr.progress.record import Records
-from asr.reporting import figures
+from asr.reporting import figures, language_view
+from asr.reporting.confidence_figure import confidence
 from asr.reporting.curve_figure import NONE_CHOSEN, Chosen, curves
 from asr.reporting.facts import command, configuration, facts
 from asr.scoring import tables
@@ -60,6 +61,10 @@ def content(score: Score, provenance: Mapping[str, Any]) -> dict[str, Any]:
         "certainty": certainty(score),
         "listeners": listeners(score),
         "listeners_note": listeners_note(score),
+        "second_texts": language_view.second_texts(score),
+        "second_texts_note": language_view.second_texts_note(provenance.get("language")),
+        "confidence": language_view.confidence(provenance.get("language")),
+        "risk_coverage": language_view.risk_coverage(provenance.get("language")),
         "reference_lines": reference_lines(score),
         "group_table": functools.partial(group_table, score),
         "by_speaker": score["by_speaker"],
@@ -74,7 +79,9 @@ def content(score: Score, provenance: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def plots(score: Score, records: Records, chosen: Chosen = NONE_CHOSEN) -> dict[str, Callable[[Pen], Any]]:
+def plots(
+    score: Score, records: Records, chosen: Chosen = NONE_CHOSEN, language: Score | None = None
+) -> dict[str, Callable[[Pen], Any]]:
     """Return every figure that the run has something for, by its name, in the order of the page."""
     drawings: dict[str, Callable[[Pen], Any]] = {}
     groups = {name: (score["groups"][name] or {}, "ci95", []) for name in ("text", *GROUPS)}
@@ -89,6 +96,8 @@ def plots(score: Score, records: Records, chosen: Chosen = NONE_CHOSEN) -> dict[
     for kind in ("initial", "final"):
         for system, table in _confusions(score, kind).items():
             drawings[f"{kind}_{system}"] = functools.partial(figures.confusions, {system: table}, kind=kind)
+    if language and language["confidence"]["characters"]:
+        drawings["confidence"] = functools.partial(confidence, language["confidence"])
     if records.train or records.validation:
         drawings["training"] = functools.partial(curves, records, chosen=chosen)
     return drawings
