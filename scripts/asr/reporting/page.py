@@ -109,6 +109,7 @@ def html_of(
         policy="media-src 'self' file: data:",
         cards=parts.cards(score),
         result=parts.transposed(content["systems"]),
+        transposed=parts.transposed,
         holds=_holds(content["corpus"], data["embedded"]),
         legend=[(name, words(name)) for name in score["systems"]],
         pictures={name: trusted(picture) for name, picture in drawn.items()},
