@@ -61,10 +61,11 @@ def found(view, words):
     ("words", "keys"),
     [
         ("jin tian", "a"), ("jintian", "a"), ("jin1tian1", "a"), ("tiān", "a"), ("jing", "a"), ("ji", ""),
-        ("tian2", ""),        ("xian", "c"), ("xi an", "c"), ("lü", "d"), ("lv4de", "d"), ("zhang3", "e"), ("chang", ""),
+        ("tian2", ""), ("xian", "c"), ("xi an", "c"), ("lü", "d"),
+        ("lv4de", "d"), ("zhang3", "e"), ("chang", ""),
         ("b>d", "b"), ("initial:b>d", "b"), ("final:b>d", ""), ("ba>da", "b"), ("bà→dà", "b"), ("in>ing", "a"),
         ("爸>大", "b"), ("char:爸>大", "b"), ("initial:爸>大", ""), ("安>", "c"), (">好", "d"), ("＞好", "d"),
-        ("天>", "a"),        ("zh>ch", "e"), ("3>2", ""), ("nothing>like it", ""),
+        ("天>", "a"), ("zh>ch", "e"), ("3>2", ""), ("nothing>like it", ""),
     ],
 )  # fmt: skip
 def test_search_by_pinyin_and_by_what_was_taken_for_what(look, few, words, keys):
