@@ -10,7 +10,8 @@
   const lines = data.rows.map(([key, speaker, text, duration, length, ref, clip, reading, ...systems], at) => {
     const found = systems.map(([status, errors, runs, hyp, reading, confused]) => ({ status, errors, runs, hyp, reading, confused }));
     const change = last ? found[last].errors - found[0].errors : 0, cer = length ? (100 * found[last].errors) / length : null;
-    return { at, key, speaker, text, duration, length, ref, clip, reading, systems: found, change, cer };
+    const sure = data.confidence?.[at] ?? null; // in per cent, of this run's last system
+    return { at, key, speaker, text, duration, length, ref, clip, reading, systems: found, change, cer, sure };
   });
   const wrong = (line) => line.systems[last].errors, notes = notebook(data);
 
@@ -27,6 +28,7 @@
     })),
     ...(last ? [{ id: "change", words: phrase("change"), of: (line) => line.change }] : []),
     { id: "cer", words: phrase("cer_of", { name: "" }).map((text, at) => phrase("cer_of", { name: phrase(data.systems[last])[at] })[at]), of: (line) => line.cer, digits: 1 },
+    ...(data.confidence ? [{ id: "sure", words: phrase("confidence"), of: (line) => line.sure }] : []),
   ];
   const KINDS = {
     wrong: [phrase("any_error"), (line) => line.systems.some((one) => one.errors)],

@@ -24,7 +24,7 @@ from asr.reporting import page_parts as parts
 from asr.reporting import view
 from asr.reporting.curve_figure import Chosen
 from asr.reporting.figures import MOST_NAMED
-from asr.reporting.rows import Row, browser_data
+from asr.reporting.rows import Row, browser_data, read_confidences
 from asr.scoring.files import read_table, with_names
 from asr.scoring.tables import percent
 
@@ -66,7 +66,8 @@ def page(
 ) -> str:
     """Return report.html, the same bytes for the same run."""
     folder = RunFolder(exp).score
-    data = browser_data(exp, folder / "per_utterance.tsv", list(score["systems"]), embed_audio, others)
+    sure = {} if score.get("pooled") else read_confidences(RunFolder(exp).tuned.confidence)
+    data = browser_data(exp, folder / "per_utterance.tsv", list(score["systems"]), embed_audio, others, sure)
     named, records = with_names(score, folder), progress_file.read(exp)
     drawn = {}
     with drawing():

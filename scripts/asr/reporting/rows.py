@@ -26,6 +26,7 @@ def browser_data(
     systems: Sequence[str],
     embed_audio: bool,
     others: Mapping[str, Mapping[str, Row]] | None = None,
+    confidences: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
     """Return what the page's script reads: the systems, and a row an utterance, without its fields' names.
 
@@ -35,7 +36,8 @@ def browser_data(
     that are not the reference's; "" where a character is not Han. ``confused`` is ``ba1>da1`` for each pair of
     syllables of which score.json counts tones, initials and finals, and that are not the same; ``syllables`` has the
     initial and final of each without its tone. ``others`` are other runs' rows by key, whose tuned hypotheses stand
-    beside. RecipeError where a column is missing, or not what it should be.
+    beside; ``confidences`` are per cent by key, of the last system. RecipeError where a column is missing, or not what
+    it should be.
     """
     rows, syllables = [], Syllables()
     for line, row in enumerate(read_table(path), start=2):
@@ -51,7 +53,16 @@ def browser_data(
         except ValueError as error:
             raise RecipeError(f"{at(path, line)}: {row['key']}: not a number or an alignment ({error})") from None
     names = {"systems": [*systems, *(others or {})], "own": len(systems)}
-    return {**names, "embedded": embed_audio, "rows": rows, "syllables": syllables.parts}
+    sure = {"confidence": [confidences.get(row[0]) for row in rows]} if confidences else {}
+    return {**names, "embedded": embed_audio, "rows": rows, "syllables": syllables.parts, **sure}
+
+
+def read_confidences(path: Path) -> dict[str, float]:
+    """Return the confidence of each utterance in per cent, of a confidence.jsonl; nothing where there is none."""
+    if not path.is_file():
+        return {}
+    rows = map(json.loads, path.read_text(encoding="utf-8").splitlines())
+    return {row["key"]: round(100 * row["confidence"], 1) for row in rows}
 
 
 class Syllables:
