@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "config": ("core", "audio", "models"),  # audio: the default of max_unreadable
     "data": ("core", "audio", "models", "config"),
     "training": ("core", "audio", "scoring", "system", "progress", "models", "config", "data"),
-    "decoding": ("core", "audio", "progress", "models", "config", "language"),
+    "decoding": ("core", "audio", "scoring", "progress", "models", "config", "language"),
     "averaging": ("core", "scoring", "models", "config", "training.checkpoints", "decoding"),
     "reporting": ("core", "audio", "scoring", "pages", "system", "progress", "config"),
     "preparation": ("core", "audio", "scoring", "pages", "progress", "models"),

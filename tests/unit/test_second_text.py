@@ -69,7 +69,7 @@ def test_a_file_that_holds_the_test_set_is_refused_and_one_that_holds_little_of_
     held.write_text("\n".join([*lines[:2], "别的话"]))
     _, about = second_text._sources({**CONF, "lm": ["train", str(held)]}, texts)
     assert (about["leakage"]["inside"], about["leakage"]["of"]) == (2, 10)
-    assert about["lm"] == {"train_lines": 1, "file_lines": 3, "models": []}
+    assert about["lm"] == {"train_lines": 1, "file_lines": 3, "models": 0}
     held.write_text("\n".join(lines[:3]))
     with pytest.raises(RecipeError, match=rf"{held}: holds 3 of the 10 test utterances"):
         second_text._sources({**CONF, "lm": ["train", str(held)]}, texts)

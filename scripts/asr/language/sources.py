@@ -93,8 +93,8 @@ class Leakage:
         return self.inside / self.of if self.of else 0.0
 
     def as_dict(self) -> dict[str, Any]:
-        """Return what is recorded; no file's path, only its name."""
-        return {"inside": self.inside, "of": self.of, "share": self.share, "unchecked": list(self.unchecked)}
+        """Return what is recorded: no file's name, which may be published."""
+        return {"inside": self.inside, "of": self.of, "share": self.share, "unchecked": len(self.unchecked)}
 
 
 def check_leakage(text: LmText, test: Iterable[str], train: Iterable[str]) -> Leakage:
@@ -128,4 +128,4 @@ def text_group(form: str, train: Collection[str], lm_lines: Collection[str]) -> 
 
 def describe(text: LmText, train: Sequence[str]) -> dict[str, Any]:
     """Return what is recorded of a model's sources."""
-    return {"train_lines": len(train), "file_lines": len(text.lines), "models": [path.name for path in text.models]}
+    return {"train_lines": len(train), "file_lines": len(text.lines), "models": len(text.models)}
