@@ -60,7 +60,7 @@ ASR_COMMAND=$(this_command)
 export ASR_COMMAND
 printf '%s\n' "$ASR_COMMAND" >"$exp/command" # for scripts/status.sh
 
-set_up() { # set_up NGPU BASE PYTHON
+set_up() { # set_up NGPU BASE PYTHON; which Python is only in the stamp
   local -a anew=()
   [[ $restart == false ]] || anew=(--restart)
   run python -m asr.machine --ngpu "$1" --need-disk-gb 1 --dir "$exp"

@@ -109,6 +109,13 @@ def test_every_sub_package_is_in_the_rule_and_says_what_it_is_for():
         assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))), path
 
 
+@pytest.mark.parametrize("package", MAY_IMPORT)
+def test_each_sub_package_says_what_it_may_import(package):
+    sentence = ast.get_docstring(ast.parse((PACKAGE / package / "__init__.py").read_text())).partition("Imports ")[2]
+    names = re.split(r", | and ", re.split(r"[;.](?:\s|$)", sentence)[0]) if MAY_IMPORT[package] else []
+    assert tuple(names) == MAY_IMPORT[package]
+
+
 def test_imports_keep_the_rule():
     assert broken(read_sources()) == set()
 

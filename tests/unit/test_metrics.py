@@ -1,4 +1,4 @@
-"""The metrics that rank checkpoints: which way is better, how they are shown; a new one is an entry of the table."""
+"""The ranking metrics: order and wording are entries of one table; what is measured is training/validation.py."""
 
 import pytest
 

@@ -1,4 +1,4 @@
 """Stage 4: the mean of the best checkpoints, and the model folder made of it.
 
-Imports core, models, config, training.checkpoints and decoding.
+Imports core, scoring, models, config, training.checkpoints and decoding.
 """

@@ -15,7 +15,8 @@ from typing import Any, TypeVar, get_args
 import yaml
 from pydantic import ValidationError
 
-from asr.config.schema import Recipe, Section
+from asr.config.fields import Section
+from asr.config.schema import Recipe
 from asr.core.errors import RecipeError, UsageError, at
 
 KeyPath = tuple[str, ...]

@@ -8,43 +8,31 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from asr.audio.unreadable import MAX_SHARE
 from asr.config import deepspeed
+from asr.config.fields import (
+    Block,
+    Count,
+    CountOrZero,
+    Decibels,
+    Dropout,
+    NotNegative,
+    Number,
+    Positive,
+    Section,
+    Share,
+    Speed,
+    left_out,
+    option,
+)
 from asr.core.errors import RecipeError
 from asr.core.metrics import METRICS
 from asr.models import families
 
-
-class Section(BaseModel):
-    """Keys with their types. An unknown key, a whole number given as a word or as true, and the like are errors."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-
-def option(default: Any, description: str) -> Any:
-    """Return a key with a default."""
-    return Field(default=default, description=description)
-
-
-def left_out(description: str) -> Any:
-    """Return a key without a default of ours: where the YAML does not give it, the stages' files have it not either."""
-    return Field(default=None, exclude_if=lambda value: value is None, description=description)
-
-
-Number = int | float
-Count = Annotated[int, Field(ge=1)]
-CountOrZero = Annotated[int, Field(ge=0)]
-Positive = Annotated[Number, Field(gt=0)]
-NotNegative = Annotated[Number, Field(ge=0)]
-Share = Annotated[Number, Field(ge=0, le=1)]
-Speed = Annotated[Number, Field(ge=0.5, le=2)]
-Decibels = Annotated[Number, Field(ge=0, le=40)]
-Dropout = Annotated[Number, Field(ge=0, le=0.9)]
 RankingMetric = Literal[tuple(METRICS)]  # type: ignore
-Block = dict[str, Any]
 
 FAMILIES = ", ".join(families.FAMILIES)
 # What each optimizer takes; another key would end in a traceback after the model is built.
@@ -63,7 +51,9 @@ class OptimConf(Section):
     eps: Positive | None = left_out("Adam's epsilon; unset: torch's, 1e-8.")
     weight_decay: NotNegative | None = left_out("Weight decay; unset: torch's, 0.01 for adamw, else 0.")
     momentum: Number | None = left_out("Momentum of sgd; unset: 0.")
-    fused: bool | None = left_out("Adam in one kernel, faster on a GPU.")
+    fused: bool | None = left_out(
+        "Adam in one kernel, faster on a GPU; a non-finite gradient still moves the schedule."
+    )
 
 
 class SchedulerConf(Section):
@@ -114,7 +104,7 @@ class TrainConf(Section):
 
     max_epoch: Count = Field(description="Epochs to train.")
     log_interval: Count = option(50, "Steps between lines of progress.")
-    resume: bool = option(True, "Resume from the newest checkpoint when the run is started again.")
+    resume: bool = option(True, "Resume from the newest resume point when the run is started again.")
     validate_interval: Count = option(5000, "Steps between validations, beside each epoch's end.")
     save_checkpoint_interval: Count = option(5000, "Steps between checkpoints: what a kill can cost.")
     keep_nbest_models: Count = option(10, "Checkpoints kept on disk, the best of the ranking.")

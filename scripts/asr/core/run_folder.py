@@ -42,7 +42,7 @@ class RunFolder:
         self.launch_plan = exp / "launch.json"
         self.run_record = exp / "run.json"
         self.manifests = exp / "manifest"  # train.jsonl and val.jsonl, as they are trained on
-        self.resume_points = exp / "saves.json"
+        self.resume_points = exp / "saves.json"  # not in checkpoints.json, which is the ranking
         self.ranking = exp / "checkpoints.json"
         self.digests = exp / "digests.json"
         self.oom_limits = exp / "too_large.json"

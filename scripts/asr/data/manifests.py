@@ -56,7 +56,7 @@ def dataset_conf(values: dict[str, Any], manifests: dict[str, list[Utterance]]) 
     longest = max(most, slowest_length(most, values["dataset_conf"]))
     longest_text = max(utterance.target_len for utterance in everything)
     return {
-        "index_ds": "IndexDSJsonl",
+        "index_ds": "IndexDSJsonl",  # for FunASR's AudioDataset alone; ours has RecipeIndex
         "dataloader": "RecipeDataloader",
         "sampler_seed": values["seed"],
         **values["dataset_conf"],

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from asr.config import load
-from asr.config.schema import Count, CountOrZero, Section
+from asr.config.fields import Count, CountOrZero, Section
 from asr.core.errors import RecipeError, at
 
 PLAIN = re.compile(r"\w[\w.+-]*")  # a tag, and so the name of a folder

@@ -14,6 +14,7 @@ from asr.core.files import read_json
 from asr.core.made_by import refuse_others
 from asr.core.manifest import read_manifest
 from asr.core.names import known_speakers
+from asr.core.run_folder import DecodeFolder
 from asr.experiments.plan import Experiment, Run
 from asr.scoring.files import write_all
 from asr.scoring.groups import read_speaker_table
@@ -64,7 +65,7 @@ def _scored(run: Run) -> dict[str, list[Scored]]:
     """Return the systems of one run, as its stage 5 has scored them."""
     references = known_speakers(read_manifest(run.data / "test.jsonl"))
     request = Request(train=read_manifest(run.data / "train.jsonl"))
-    files = {name: Path("exp", run.tag, name, "hyp.txt") for name in SYSTEMS}
+    files = {name: DecodeFolder(Path("exp", run.tag, name)).hypotheses for name in SYSTEMS}
     return {
         name: score_hypotheses(references, file, request)
         for name, file in files.items()

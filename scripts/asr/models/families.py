@@ -1,4 +1,4 @@
-"""The kinds of models that the recipe trains, one module each: the only place where they differ.
+"""The kinds of models that the recipe trains, one folder each: the only place where they differ.
 
 A family says which FunASR classes it covers, what its training lines hold, how it is ranked, decoded and adapted. What
 it takes to add one is in docs/adding-a-model.md.

@@ -1,4 +1,4 @@
 """Stage 1: from a corpus to manifests, splits, statistics and a list of problems.
 
-Imports core, audio, scoring, pages and models' folders of files; no torch.
+Imports core, audio, scoring, pages, progress and models; no torch.
 """

@@ -1,4 +1,4 @@
 """RESULTS.md and report.html, made from score.json and provenance.json.
 
-Imports core, scoring, pages, progress and config; no torch.
+Imports core, audio, scoring, pages, system, progress and config; no torch.
 """

@@ -68,7 +68,7 @@ def _panels(records: Records, chosen: Chosen) -> list[Panel]:
         rate = "cer" if points(records.validation, "cer") else "acc"
     metric = METRICS[rate]
     train, validation = records.train, records.validation
-    named = words("validation_cer_axis") if rate == "cer" else words("validation_accuracy_axis")
+    named = words(f"validation_{rate}_axis")
     memory = "reserved_gb" if points(train, "reserved_gb") else "memory_gb"
     return [
         Panel(words("training_loss_axis"), points(train, "loss"), "smoothed"),

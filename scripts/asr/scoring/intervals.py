@@ -1,4 +1,7 @@
-"""The intervals of score.json and its comparison: what was gained, and how sure that is."""
+"""The intervals of score.json and its comparison: what was gained, and how sure that is.
+
+The formulas are in speaker_interval.py and bootstrap.py.
+"""
 
 from __future__ import annotations
 

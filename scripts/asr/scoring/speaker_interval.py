@@ -1,6 +1,7 @@
 """Confidence intervals over speakers: by how much a figure of the whole moves when one speaker is left out.
 
-The delete-one jackknife's standard error (Efron and Tibshirani 1993, chapter 11), a speaker being the unit, times
+The delete-one jackknife's standard error (Efron and Tibshirani 1993, chapter 11; about the figure itself, which is
+never narrower than about the mean of the others), a speaker being the unit, times
 Student's t; its degrees of freedom are the effective number of speakers less one, 1 / sum of squared shares of the
 characters - 1 (Kish 1965). How often it holds the truth: benchmarks/interval_coverage.py. Where every speaker has the
 same figure there is no interval: these are too few to show how much speakers differ.

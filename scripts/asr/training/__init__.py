@@ -1,4 +1,4 @@
 """Stage 3: the trainer, checkpoints, exact resume, and the launch by torchrun.
 
-Imports core, models, config, data and progress.
+Imports core, audio, scoring, system, progress, models, config and data.
 """

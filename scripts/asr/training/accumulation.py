@@ -77,7 +77,7 @@ class Accumulator:
         self.batches.append(batch)
         self.counts.append(self._count(batch))
         self.divisor = self._divisor(updates)
-        if not self.engine.splits:
+        if not self.engine.can_split:
             result = self._forward_backward(batch, updates)
         else:
             waiting = [batch]

@@ -14,7 +14,7 @@ Stats = dict[str, torch.Tensor]
 
 
 def padded_frames(batch: Batch) -> int:
-    """Return the number of clips times the longest of them: what a batch takes of the memory."""
+    """Return the number of clips times the longest, in the model's (stacked) frames: what a batch takes of memory."""
     return len(batch["speech_lengths"]) * int(batch["speech_lengths"].max())
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-import asr.data.sampler  # noqa: F401 - registers the sampler, the dataset and the dataloader
+import asr.data.sampler  # noqa: F401 - registers the sampler
 from asr.config.schema import BLOCKS
 from asr.core.errors import RecipeError
 from asr.core.run_folder import RunFolder

@@ -33,7 +33,7 @@ class TorchEngine:
         group: gloo's process group of all processes, None for one: counts and stops are agreed on without the GPU.
     """
 
-    splits = True  # whether a step that runs out of memory can be taken again, in parts
+    can_split = True  # whether a step that runs out of memory can be taken again, in parts
     divides_in_backward = False  # whether gradients must be whole and divided in the backward pass
 
     def __init__(self, settings: Settings, group: Any = None) -> None:

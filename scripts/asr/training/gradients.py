@@ -43,7 +43,7 @@ class GradientGuard:
             )
         return False
 
-    def accepts_later(self, norm: torch.Tensor, loss: torch.Tensor, where: str) -> bool:
+    def look_later(self, norm: torch.Tensor, loss: torch.Tensor, where: str) -> bool:
         """Look at the norm in the next step, when it has long been copied to the CPU; return True until then.
 
         For optimizers that skip the step by themselves, on the GPU. The schedule moves on over a step skipped.

@@ -33,7 +33,7 @@ def train_epoch(trainer: Trainer, loader: Any, validation: Any) -> None:
         loss, stats = trainer.accumulator.add(batch, updates)  # forward and backward pass, in parts if need be
         if updates:
             norm = engine.step()  # clip the gradient and move the weights, unless it is non-finite
-            accepts = trainer.gradients.accepts_later if engine.looks_later else trainer.gradients.accepts
+            accepts = trainer.gradients.look_later if engine.looks_later else trainer.gradients.accepts
             if accepts(norm, loss, str(position)):
                 engine.scheduler.step()
             engine.optimizer.zero_grad(set_to_none=True)

@@ -34,7 +34,7 @@ def _on_cpu(value: Any) -> Any:
 class DeepSpeedEngine(TorchEngine):
     """See the module."""
 
-    splits = False  # out of memory, gradients have been exchanged already
+    can_split = False  # out of memory, gradients have been exchanged already
     divides_in_backward = True  # gradients are exchanged, and shared out, in the backward pass
     looks_later = False
 
