@@ -11,6 +11,7 @@ from tests import report_example as example
 from tests.report_look import column, count, field, focused, sideways, until
 from tests.unit.test_html_report import SPEAKERS, data, page
 
+LONG = "a_name_of_a_run_that_has_no_room_on_a_telephone"
 ROWS = (
     ("a", "今天", "经天"),
     ("b", "爸爸", "大爸"),
@@ -207,17 +208,18 @@ def test_three_systems_of_one_utterance(look, few, tmp_path):
         "made",
         read_score(few / "score"),
         {},
-        others=read_others(few, score, [other.rename(other.parent / "lora")]),
+        others=read_others(few, score, [other.rename(other.parent / LONG)]),
     )
     view = look(few, "#sort=key")
     names = view.locator("tbody[data-key=b] .alignment .names span").all_inner_texts()
-    assert names == ["reference", "baseline", "tuned", "lora"]
+    assert names == ["reference", "baseline", "tuned", LONG]
     assert found(view, ">吗") == list("abcde")
     field(view, "in the hypotheses of").select_option("tuned")
     assert found(view, ">吗") == []
     assert set(column(view, "with-2")) == set()
     view.get_by_role("button", name="show all", exact=True).click()
     assert set(column(view, "with-2")) == {"1"}
+    assert sideways(look(few, viewport={"width": 390, "height": 800})) <= 0
     page(few)
 
 
