@@ -9,8 +9,8 @@ from typing import Any, Literal, get_args, get_origin
 import yaml
 from pydantic.fields import FieldInfo
 
-from asr.config.load import section_of
 from asr.config.fields import Section
+from asr.config.load import section_of
 from asr.config.schema import Recipe
 from asr.core.text_tables import text_table
 from asr.models import families
