@@ -5,8 +5,8 @@
 
 positions (Paraformer): a step is a position. ctc: a step is a frame, the token "" is the blank; frames that are blank
 beyond doubt may have been merged into one. hypotheses (attention, Fun-ASR-Nano): the beam. A token is what stands in
-the text, of any length; "" writes nothing. Log-probabilities are natural and finite. ``greedy`` is hyp.txt's text, whatever the
-method.
+the text, of any length; "" writes nothing. Log-probabilities are natural and finite. ``greedy`` is hyp.txt's text,
+whatever the method.
 """
 
 from __future__ import annotations
