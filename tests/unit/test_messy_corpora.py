@@ -100,7 +100,7 @@ REFUSED = {
     "a zip in a folder": (lambda at: packed(at, "CDSD.ZIP"), "CDSD.ZIP is still packed: unpack it (Chinese names"),
     "a zip": (lambda at: packed(at, "CDSD.zip") / "CDSD.zip", "CDSD.zip: is still packed: unpack it"),
     "an archive": (lambda at: packed(at, "data_aishell.tgz"), "data_aishell.tgz is still packed: unpack it"),
-    "nothing": (lambda at: (at.mkdir(), at)[1], "the folder is empty"),
+    "nothing": (lambda at: (at.mkdir(), at)[1], "there is: nothing"),
 }  # fmt: skip
 
 

@@ -8,7 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from asr.core.errors import RecipeError
 from asr.core.manifest import read_manifest
+from asr.preparation import data_files, stage1
+from asr.preparation.prepare import Options
+from cdsd import CDSD
 from tests import cdsd_tree
 from tests.stage1 import beside, command, environment, keys, prepare, problems, refused, state
 
@@ -216,6 +220,17 @@ def test_a_failed_run_leaves_the_previous_data_whole(corpus, part, tmp_path):
     empty_label_file(part)
     refused(prepare(corpus, tmp_path / "data"))
     assert state(tmp_path / "data") == before
+
+
+def die(statistics: object) -> str:
+    os._exit(1)
+
+
+def test_where_the_process_that_draws_the_page_is_killed_nothing_is_written(corpus, tmp_path, monkeypatch):
+    monkeypatch.setattr(data_files, "page", die)
+    with pytest.raises(RecipeError, match=r"the process that drew data_statistics\.html was killed"):
+        stage1.run(Options(corpus, ("1h",), tmp_path / "data", CDSD))
+    assert beside(tmp_path) == {"corpus"}
 
 
 def test_a_folder_that_cannot_be_written(corpus, tmp_path):

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from asr.scoring import simplified
 from asr.scoring.normalize import FILLERS, OPTIONS, normalize, scoring_form, version
 
 NUMBERS = {
@@ -173,3 +174,11 @@ assert "wetext" not in sys.modules and "opencc" not in sys.modules
 assert scoring_form("今天臺灣，hello") == "今天台湾hello" and "wetext" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_table_of_variants_that_is_read_alone_is_wetexts():
+    from wetext import Normalizer
+
+    whole = Normalizer(lang="zh", operator="tn", traditional_to_simple=True)
+    characters = [chr(code) for code in range(0x3400, 0xA000, 5)]
+    assert [simplified._wetext()(char) for char in characters] == [whole.normalize(char) for char in characters]

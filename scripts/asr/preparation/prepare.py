@@ -24,7 +24,6 @@ from asr.preparation.statistics import collect
 from asr.preparation.target_text import TargetText
 from asr.preparation.utterances import Reader
 from asr.preparation.vocabulary import Pieces, Vocabulary, read_vocabulary, unknown_share
-from asr.progress.reporter import open_bar
 
 MAX_UNKNOWN = 0.1  # of a set's characters without a token: above it a base model is refused
 
@@ -119,6 +118,7 @@ def _check_audio(part: Part, everything: bool, problems: Problems) -> None:
     if not clips:
         return
     from asr.audio.check import check_all
+    from asr.progress.reporter import open_bar
 
     bad: set[str] = set()
     checked = check_all([(item.source, part.to_convert.get(item.key)) for item in clips])
@@ -197,6 +197,7 @@ def convert_audio(prepared: Prepared, out: Path) -> Path | None:
     if not wanted:
         return None
     from asr.audio.convert import Job, convert
+    from asr.progress.reporter import open_bar
 
     folder = audio_folder(out)
     mark(folder, STAGE1)

@@ -47,15 +47,16 @@ def list_same_audio(
 
     One file, or a copy of it; copies are looked for where length and text are the same.
     """
-    sets: dict[object, set[str]] = {}
+    places: dict[object, str] = {}  # "" where there are several
     for name in SPLITS:
         for item in splits[name]:
             place = item.key if name == "test" else name  # a clip that is tested twice counts twice
-            sets.setdefault((item.num_samples, item.target), set()).add(place)
+            if places.setdefault((item.num_samples, item.target), place) != place:
+                places[item.num_samples, item.target] = ""
     first: dict[object, tuple[str, str]] = {}
     for name in SPLITS:
         for item in splits[name]:
-            marks = _marks(item, cuts.get(item.key), len(sets[item.num_samples, item.target]) > 1)
+            marks = _marks(item, cuts.get(item.key), not places[item.num_samples, item.target])
             alike = [first.setdefault(mark, (name, item.key)) for mark in marks]
             if same := next((key for set_, key in alike if set_ != name), None):
                 detail = f"in {name}, and the same recording as {same} in another set: was it copied?"
@@ -74,9 +75,8 @@ def _marks(item: Utterance, cut: Cut | None, with_content: bool) -> list[object]
         about = os.stat(item.source)
         marks: list[object] = [(about.st_dev, about.st_ino, cut)]
         if with_content and not cut:
-            with open(item.source, "rb") as stream:
-                stream.seek(about.st_size // 2)
-                block = stream.read(_BLOCK)
+            with open(item.source, "rb", buffering=0) as stream:
+                block = os.pread(stream.fileno(), _BLOCK, about.st_size // 2)
             marks += [(item.num_samples, item.target, block)] if len(set(block)) > _SILENCE else []
     except OSError:
         return []

@@ -90,7 +90,7 @@ def likely_form(path: Path) -> str:
     clip = next(_clips_below(path, 1), None)
     if clip is None:
         packed = next((file.name for file in files if file.suffix.lower() in PACKED), "")
-        return f"{packed} {UNPACK}" if packed else "" if any(path.iterdir()) else "the folder is empty"
+        return packed and f"{packed} {UNPACK}"
     others = [file.name for file in (*_files(clip.parent), *files) if file.suffix.lower() not in EXTENSIONS]
     there = f"there is {', '.join(dict.fromkeys(others[:3]))}" if others else "there is nothing but clips"
     return (
