@@ -200,3 +200,14 @@ def test_warnings_stand_in_score_json_without_files_and_keys(files):
         assert f": {warning['en']}" in done.stderr
         assert not any(word in " ".join(warning.values()) for word in ("a2", "/", ".jsonl", ".txt"))
     assert result_of(files)["reference"]["clips_per_speaker"] == {"min": 3, "median": 3, "max": 3}
+
+
+def test_clips_that_were_trained_on_are_known_by_the_ids_of_a_kaldi_text(files):
+    """Stage 1's Kaldi lists write <speaker>-<key>."""
+    one = REFERENCES[2]
+    (files / "text").write_text(f"{one.speaker}-{one.key} {one.target}\n", encoding="utf-8")
+    (files / "hyp.txt").write_text(f"{one.speaker}-{one.key} {one.target}\n", encoding="utf-8")
+    train = files / "train.jsonl"
+    write_manifest(train, [one._replace(source="/elsewhere.wav")])
+    done = run(files, "--ref", files / "text", "--train", train)
+    assert f"1 of its 1 clips are in {train} too, first {one.speaker}-{one.key}: " in refused(done)

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from asr.core.digests import sha256_file
 from asr.core.errors import RecipeError
 from asr.core.manifest import Utterance
-from asr.core.names import UNKNOWN_SPEAKER
+from asr.core.names import UNKNOWN_SPEAKER, by_key
 from asr.core.run_records import DecodeRecord, read_decode
 from asr.scoring.notes import note
 from asr.scoring.references import is_jsonl
@@ -91,9 +91,11 @@ def about_training(path: Path, train: Sequence[Utterance], references: Sequence[
 
 
 def refuse_trained(train: Sequence[Utterance], train_path: Path, references: Sequence[Utterance], path: Path) -> None:
-    """RecipeError where a clip to score is one that was trained on, by its key or its file."""
+    """RecipeError where a clip to score is one that was trained on, by its key, as Kaldi's lists have it too, or its
+    file."""
     keys, files = {utterance.key for utterance in train}, set(map(file_identity, train))
-    both = [utterance.key for utterance in references if utterance.key in keys or file_identity(utterance) in files]
+    named = by_key({utterance.key: utterance for utterance in references}, train)
+    both = [utterance.key for key, utterance in named.items() if key in keys or file_identity(utterance) in files]
     if both:
         raise RecipeError(
             f"{path}: {len(both):,} of its {len(references):,} clips are in {train_path} too, first {both[0]}: a score"
