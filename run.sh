@@ -81,7 +81,8 @@ evaluate() { # evaluate NGPU
   [[ ! -f $exp/baseline/hyp.txt ]] || against=(--baseline "$exp/baseline/hyp.txt")
   run python -m asr.decode --model "$exp/model" --manifest "$data/test.jsonl" --out "$exp/tuned" --ngpu "$1" --exp "$exp"
   run python -m asr.rescore --exp "$exp" --data "$data" --ngpu "$1"
-  [[ ! -f $exp/tuned/hyp.lm.txt ]] || second=(--second "$exp/tuned/hyp.lm.txt" --text-groups "$exp/tuned/text_groups.tsv")
+  [[ ! -f $exp/tuned/hyp.lm.txt ]] || second=(--second "$exp/tuned/hyp.lm.txt")
+  [[ ! -f $exp/tuned/text_groups.tsv ]] || second+=(--text-groups "$exp/tuned/text_groups.tsv")
   [[ ! -f $exp/baseline/hyp.lm.txt ]] || second+=(--second-baseline "$exp/baseline/hyp.lm.txt")
   run python local/score.py --ref "$data/test.jsonl" --hyp "$exp/tuned/hyp.txt" "${against[@]}" --train "$data/train.jsonl" \
     "${about[@]}" "${second[@]}" ${listeners[0]:+--listeners "${listeners[@]}"} --out "$exp/score"
@@ -92,6 +93,8 @@ evaluate() { # evaluate NGPU
 ((stage > 1)) || same_corpus "$corpus"
 # A column that the table lacks is refused now, not when stage 5 scores.
 [[ -z $columns || -z $speakers ]] || python local/score.py --check-table --speaker-table "$speakers" --group-by "$columns"
+
+grep -qs '^text_files: \[\]' "$exp/conf/decode.yaml" || python -m asr.rescore --exp "$exp" --check-texts
 
 if at_stage 0 "set up: environment, base model, mini corpus"; then
   # said now, not after the base model has been fetched
@@ -120,7 +123,7 @@ if at_stage 2 "baseline: decode the test set with the untouched base model"; the
   if grep -qs '^from_scratch: true' "$exp/conf/base.yaml"; then
     log "stage 2: skipped: a model trained from scratch has no baseline"
   else
-    once "$data/test.jsonl" "$exp/base.json" "$exp/conf/decode.yaml" makes "$exp"/baseline/{hyp.txt,decode.json} \
+    once "$data/test.jsonl" "$exp/base.json" "$exp/conf/decode.yaml" makes "$exp"/baseline/{hyp.txt,nbest.jsonl,decode.json} \
       by python -m asr.decode --model "$exp/base" --manifest "$data/test.jsonl" --out "$exp/baseline" --ngpu "$ngpu" --exp "$exp"
   fi
 fi
@@ -139,7 +142,7 @@ fi
 if at_stage 5 "evaluate: decode, score, report"; then
   mapfile -t listeners < <(find "$exp/listeners" -name 'listening-*.json' 2>/dev/null | sort) # of asr.listening_test
   once "$data"/{test,train}.jsonl "$exp/avg.json" "$exp"/conf/{decode,report}.yaml "$exp/baseline/hyp.txt" ${speakers:+"$speakers"} \
-    "${listeners[@]}" makes "$exp"/tuned/{hyp.txt,decode.json} "$exp/score/score.json" "$exp"/{RESULTS.md,report.html} by evaluate "$ngpu"
+    "${listeners[@]}" makes "$exp"/tuned/{hyp.txt,nbest.jsonl,decode.json} "$exp/score/score.json" "$exp"/{language.json,RESULTS.md,report.html} "@$exp/model/confidence.json" "@$exp/tuned/confidence.jsonl" by evaluate "$ngpu"
   log "results: $exp/RESULTS.md and $exp/report.html"
   [[ -f $exp/baseline/hyp.txt ]] || grep -qs '^from_scratch: true' "$exp/conf/base.yaml" ||
     log "without a baseline beside it; for one: $(this_command) --stage 2 --stop-stage 2 && $(this_command) --stage 5"

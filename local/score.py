@@ -152,7 +152,7 @@ def _second_texts(
     second = {name: score_hypotheses(references, path, request) for name, path in paths.items() if path}
     if "baseline_lm" in second and "baseline" not in systems:
         raise UsageError("--second-baseline: needs --baseline, which it is compared with")
-    groups = read_text_groups(arguments.text_groups) if arguments.text_groups else {}
+    groups = read_text_groups(arguments.text_groups, references) if arguments.text_groups else {}
     return score_second_texts(references, systems, second, groups, request) if second else {}
 
 

@@ -189,3 +189,15 @@ def test_all_of_it_on_utterances():
     assert result["risk_coverage"][-1]["cer"] == pytest.approx(2 / 3)
     changed = evaluate(items, {"k": "你号", "e": "水"}, Calibration(NONE, 0, 0), {"k": "你号", "e": ""})
     assert (changed["wrong"], changed["risk_coverage"][4]["cer"]) == (0, 0.0)
+
+
+def test_the_temperature_of_a_model_that_is_too_sure_is_above_one():
+    """Nearly all confidences are at the end where odds have no room; nine in ten are right."""
+    chance = random.Random(0)
+    pairs = [(chance.uniform(0.98, 0.9999), chance.random() < 0.9) for _ in range(600)]
+    fitted = fit(pairs)
+    assert fitted.method == "temperature"
+    assert fitted.temperature > 1.5
+    after = list(zip(fitted(confidence for confidence, _ in pairs), (right for _, right in pairs), strict=True))
+    assert calibration_error(after) < calibration_error(pairs) / 2
+    assert fit([(1.0, chance.random() < 0.9) for _ in range(600)]).temperature > 1

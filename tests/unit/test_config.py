@@ -1,11 +1,13 @@
 """The YAML a user edits: unknown keys stop, values are checked, each stage reads its own part."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from asr.config import keys
 from asr.config.load import flatten, resolve
@@ -150,7 +152,7 @@ def test_no_key_of_the_schema_is_lost_between_the_yaml_and_the_stages():
     parts = stage_values(values)
     assert "avg_nbest_model" not in parts["train"]["train_conf"]
     written = {key for name, part in parts.items() for key in flatten(part)} | {"ngpu", "train_conf.avg_nbest_model"}
-    assert set(flatten(values)) == written - {"avg_nbest_model"}
+    assert set(flatten(values)) == written - {"avg_nbest_model", "text_files"}  # what lm and phrases name, by content
 
 
 @pytest.mark.parametrize(("words", "share"), [((), ""), (("++data_conf.max_unknown_characters=0.5",), "0.5")])
@@ -289,3 +291,34 @@ def test_what_is_typed_wrong_most_often_has_a_hint(tmp_path, right, wrong, says)
     (tmp_path / "a.yaml").write_text(lines.replace(right, wrong), encoding="utf-8")
     with pytest.raises(RecipeError, match=says):
         resolve(tmp_path / "a.yaml", [])
+
+
+def test_texts_that_decoding_reads_are_known_by_their_content_and_not_by_their_place(tmp_path):
+    text = tmp_path / "names.txt"
+    text.write_text("张三\n", encoding="utf-8")
+    words = [f"++decode_conf.phrases={text}", f"++decode_conf.lm=[train, {text}]"]
+    files = []
+    for content in ("张三\n", "李四\n"):
+        text.write_text(content, encoding="utf-8")
+        write_stage_files(resolve(CONF / "mini.yaml", words, None), tmp_path / "conf")
+        files.append(yaml.safe_load((tmp_path / "conf/decode.yaml").read_text(encoding="utf-8"))["text_files"])
+    assert len(files[0]) == 2
+    assert files[0] != files[1]
+    assert all(re.fullmatch(r"[0-9a-f]{64}", digest) for digest in (*files[0], *files[1]))
+    text.unlink()
+    with pytest.raises(RecipeError, match=rf"decode_conf\.lm: {text}: no such file"):
+        write_stage_files(resolve(CONF / "mini.yaml", words, None), tmp_path / "conf")
+
+
+@pytest.mark.parametrize(
+    ("conf", "words", "message"),
+    [
+        ("fun_asr_nano_3090.yaml", ["++decode_conf.nbest_beam=1"], "nbest_beam is 1, which is no beam"),
+        ("fun_asr_nano_3090.yaml", ["++decode_conf.lm=train"], "set decode_conf.nbest_beam, to 5"),
+        ("mini.yaml", ["++decode_conf.nbest_beam=5"], "nbest_beam is for nano"),
+        ("mini.yaml", ["++decode_conf.sounds_alike=true"], "sounds_alike needs decode_conf.lm"),
+    ],
+)
+def test_what_cannot_be_searched_is_refused_with_the_yaml(conf, words, message):
+    with pytest.raises(RecipeError, match=message):
+        resolve(CONF / conf, words, None)

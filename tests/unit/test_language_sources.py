@@ -14,7 +14,7 @@ from asr.language.arpa import write_arpa
 from asr.language.channel import Channel
 from asr.language.kneser_ney import estimate
 from asr.language.ngram import NGram
-from asr.language.sources import build, check_leakage, read_lm_text, text_group
+from asr.language.sources import build, check_leakage, read_lm_text, text_group, without_id
 from asr.language.tuning import CHANNEL_WEIGHTS, LM_WEIGHTS, choose
 
 TEST = ["给我一杯水吧", "我要去医院看病", "今天天气很好", "他在上海上班", "水", "药"]
@@ -55,7 +55,7 @@ def test_an_arpa_model_goes_alone(tmp_path):
         (["今天天气很好吗", "明天今天天气很好"], 0),  # no whole line
         (["水", "药"], 0),  # too short to say anything
         (["他在上海上班"], 0),  # in training
-        (["我们 今天天气很好"], 0),
+        (["我们 今天天气很好"], 1),  # a name before it, for all one can see
     ],
 )
 def test_test_utterances_that_are_whole_lines_are_counted(tmp_path, monkeypatch, lines, inside):
@@ -169,3 +169,45 @@ def test_no_utterance_is_tuned_with_its_own_errors(monkeypatch):
     channels = dict(searched[:5])
     assert len({channels["0"], channels["1"], id(chosen.priors.channel)}) == 3
     assert channels["0"] == channels["2"] == channels["4"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "S1T0N1 今天天气很好",
+        "S1T0N1\t今天天气很好",
+        "S1T0N1\u3000今天天气很好",
+        "今天天气很好 (s1-n1)",
+        "12、今天天气很好",
+        "说话人1 今天天气很好",
+        "别的话。今天天气很好！再见",
+        "别的话\r今天天气很好",
+    ],
+)
+def test_a_test_text_is_found_however_a_line_has_it(tmp_path, line):
+    path = tmp_path / "lm.txt"
+    path.write_text(line + "\n" + "没有的话\n" * 3, encoding="utf-8", newline="")
+    others = [f"第{n}句话是新的" for n in "一二三四五"]
+    assert check_leakage(read_lm_text([path]), ["今天天气很好", *others], []).inside == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("S1T0N1 今天", "今天"),
+        ("S1T0N1\t今天 天气", "今天 天气"),
+        ("今天 (s1-n1)", "今天"),
+        ("卡拉 OK", "卡拉 OK"),
+        ("OK 好", "OK 好"),
+        ("3 号", "号"),
+        ("今天（笑）", "今天（笑）"),
+    ],
+)
+def test_an_id_is_no_part_of_a_sentence(line, sentence):
+    assert without_id(line) == sentence
+
+
+def test_a_manifest_is_no_text(tmp_path):
+    (tmp_path / "test.jsonl").write_text('{"key": "a", "target": "今天"}\n')
+    with pytest.raises(RecipeError, match=r"test\.jsonl: a manifest, not a text"):
+        read_lm_text([tmp_path / "test.jsonl"])

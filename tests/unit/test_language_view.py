@@ -58,7 +58,7 @@ def test_the_sentence_has_the_surest_60_percent_and_both_calibration_errors():
     said = view.confidence({"confidence": quality()})
     assert said.en.startswith("The surest 60 % of the utterances have a CER of 12.00 %.")
     assert "by a temperature (1,367 characters)" in " ".join(said.en.split())
-    assert "falls from 8.8 to 4.1 %" in said.en
+    assert "goes from 8.8 to 4.1 %" in said.en
     assert said.en.endswith("characters: 0.87.")
     assert "60 %" in said.zh
     assert "12.00 %" in said.zh
@@ -68,6 +68,7 @@ def test_what_is_not_calibrated_is_said_to_be_so():
     said = view.confidence({"confidence": quality("none")})
     assert said.en == "Confidences are not calibrated: validation has 71 wrong of 1,367 characters, too few."
     assert view.confidence(None) is None
+    assert view.confidence({"confidence": None}) is None
     assert view.risk_coverage(None).rows == []
 
 

@@ -179,3 +179,10 @@ def test_a_long_silence_and_a_sure_model_do_not_underflow(model):
     sure = tuple(((token, -0.0), *((other, -900.0) for other in "abc" if other != token)) for token in "abcb")
     steps = (*sure, *([logs(blank=0.5, a=0.25, b=0.25)] * 3000))
     assert search(NBest("k", CTC, "", steps), Priors(model, 0.5)).startswith("abcb")
+
+
+@pytest.mark.parametrize(("frames", "share"), [(120, 0.999), (300, 0.99)])
+def test_a_sound_that_is_held_for_long_leaves_texts_behind_that_have_no_mass_left(frames, share):
+    step = (("啊", math.log(share)), ("", math.log(1 - share)))
+    item = NBest("a", "ctc", "啊", (step,) * frames)
+    assert set(search(item, Priors(phrases=Phrases({"好": 1.0})))) == {"啊"}

@@ -10,6 +10,7 @@ from asr.core.kaldi_text import read_text
 from asr.core.nbest import NBest, write_nbest
 from asr.core.run_folder import DecodeFolder
 from asr.decoding import second_text
+from asr.language.arpa import write_arpa
 from asr.language.calibration import Calibration
 from asr.language.sources import build, read_lm_text
 
@@ -77,8 +78,21 @@ def test_a_file_that_holds_the_test_set_is_refused_and_one_that_holds_little_of_
 
 def test_train_adds_no_text_of_validation_or_test():
     texts = {name: {"a": text} for name, text in (("train", "一二三"), ("val", "四五六"), ("test", "七八九"))}
-    made, _ = second_text._sources(CONF, texts)
+    made, about = second_text._sources(CONF, texts)
     assert made.lm.vocabulary == set("一二三")
+    assert about["perplexity"] > 1
+    assert second_text._text_groups(CONF, texts) == {"a": "unseen"}
+
+
+def test_of_a_finished_model_nobody_knows_what_it_has_read(tmp_path, capsys):
+    texts = {name: {"a": text} for name, text in (("train", "一二三"), ("val", "四五六"), ("test", "七八九"))}
+    write_arpa(tmp_path / "x.arpa", build(read_lm_text([]), ["七八九"]))
+    conf = {**CONF, "lm": [str(tmp_path / "x.arpa")]}
+    made, about = second_text._sources(conf, texts)
+    assert made.lm.vocabulary == set("七八九")
+    assert about["leakage"]["unchecked"] == 1
+    assert second_text._text_groups(conf, texts) == {}
+    assert "whether it has read the test set cannot be seen" in capsys.readouterr().out
 
 
 def test_confidences_are_a_line_an_utterance_with_alternatives(tmp_path):
@@ -93,3 +107,13 @@ def test_confidences_are_a_line_an_utterance_with_alternatives(tmp_path):
         "characters": [["和", 0.6, [["喝", 0.4]]], ["水", 0.99, [["吗", pytest.approx(0.01, abs=1e-4)]]]],
     }
     assert empty == {"key": "b", "confidence": 0.0, "characters": []}
+
+
+def test_the_alternatives_share_what_the_chosen_character_leaves():
+    fitted = Calibration("isotonic", 2000, 90, points=((0.3, 0.25), (0.9, 0.95)))
+    one = NBest("a", "positions", "走", ((("走", math.log(0.5)), ("想", math.log(0.3)), ("上", math.log(0.2))),))
+    ((char, sure, others),) = second_text.describe(one, fitted)["characters"]
+    assert char == "走"
+    assert sure == pytest.approx(0.4833, abs=1e-4)
+    assert sure + sum(share for _, share in others) == pytest.approx(1, abs=1e-3)
+    assert [share / others[1][1] for _, share in others] == pytest.approx([1.5, 1], abs=1e-2)

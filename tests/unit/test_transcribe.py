@@ -193,9 +193,11 @@ def test_json_has_each_character_with_how_sure_it_is_and_what_else_it_may_be(tmp
     told = json.loads(spoken.json_line(piece))
     assert (told["file"], told["begin"], told["end"], told["text"]) == (str(tmp_path / "a.wav"), 0.0, 1.5, "走了")
     assert told["calibrated"] is (temperature is not None)
-    # Odds of 0.6, 0.3, 0.9 and 0.05 are 1.5, 3/7, 9 and 1/19; at a temperature of a half they are squared.
+    # Odds of 0.6 and 0.9 are 1.5 and 9; at a temperature of a half they are squared.
     power = 1 if temperature is None else 2
-    walk, other, done, fun = (odds**power / (1 + odds**power) for odds in (1.5, 3 / 7, 9, 1 / 19))
+    walk, done = (odds**power / (1 + odds**power) for odds in (1.5, 9))
+    # The others keep their shares of what the chosen one leaves.
+    other, fun = 0.3 * (1 - walk) / 0.4, 0.05 * (1 - done) / 0.1
     assert told["characters"] == [
         ["走", pytest.approx(walk, abs=1e-4), [["周", pytest.approx(other, abs=1e-4)]]],
         ["了", pytest.approx(done, abs=1e-4), [["乐", pytest.approx(fun, abs=1e-4)]]],
@@ -214,10 +216,21 @@ def test_phrases_are_preferred_where_the_sound_allows_them(tmp_path):
 
 
 def test_a_calibration_that_cannot_be_read_is_none(tmp_path):
-    assert transcribe.calibration_of(tmp_path) is None
+    """And one of another decoding method: a beam's shares are not a frame's probabilities."""
+    path = tmp_path / "confidence.json"
+    assert transcribe.calibration_of(tmp_path, "greedy-1") is None
     fitted = Calibration("isotonic", 2000, 90, points=((0.1, 0.2), (0.9, 0.95)))
-    (tmp_path / "confidence.json").write_text(json.dumps(fitted.as_dict()))
-    assert transcribe.calibration_of(tmp_path) == fitted
-    for text in ("{", "[]", '{"method": "isotonic"}'):
-        (tmp_path / "confidence.json").write_text(text)
-        assert transcribe.calibration_of(tmp_path) is None
+    path.write_text(json.dumps({"method": "greedy-1", "calibration": fitted.as_dict()}))
+    assert transcribe.calibration_of(tmp_path, "greedy-1") == fitted
+    assert transcribe.calibration_of(tmp_path, "beam-1") is None
+    without_points = {**fitted.as_dict(), "points": []}
+    cold = {**fitted.as_dict(), "method": "temperature", "temperature": 0}
+    for value in (
+        [],
+        {"method": "greedy-1"},
+        *({"method": "greedy-1", "calibration": one} for one in (without_points, cold)),
+    ):
+        path.write_text(json.dumps(value))
+        assert transcribe.calibration_of(tmp_path, "greedy-1") is None
+    path.write_text("{")
+    assert transcribe.calibration_of(tmp_path, "greedy-1") is None

@@ -246,6 +246,8 @@ class Recipe(Section):
         except RecipeError as error:
             raise ValueError(str(error)) from None
         self.decode_conf = self.decode_conf.model_copy(update=family.options(decode))
+        if self.decode_conf.nbest_beam == 1:
+            raise ValueError("decode_conf.nbest_beam is 1, which is no beam; 0 is for none, 5 for five texts")
         if self.decode_conf.has_second_text and self.decode_conf.nbest_beam == 0:
             raise ValueError("decode_conf.lm and phrases choose among a beam's texts: set decode_conf.nbest_beam, to 5")
         if self.decode_conf.sounds_alike and not self.decode_conf.lm:

@@ -42,14 +42,14 @@ def stage_values(values: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return {name: {key: values[key] for key in keys if key in values} for name, keys in STAGE_FILES.items()}
 
 
-def _text_files(decode: Mapping[str, Any]) -> dict[str, str]:
+def _text_files(decode: Mapping[str, Any]) -> list[str]:
     """Return the sha256 of each text that decoding reads: stage 5 is done again where one has changed."""
-    digests = {}
+    digests = []
     for key, name in [*(("lm", name) for name in decode["lm"] if name != "train"), ("phrases", decode["phrases"])]:
         if name and not Path(name).is_file():
             raise RecipeError(f"decode_conf.{key}: {name}: no such file")
         if name:
-            digests[name] = sha256_file(name)
+            digests.append(sha256_file(name))
     return digests
 
 

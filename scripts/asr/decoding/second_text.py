@@ -19,9 +19,10 @@ from typing import Any
 
 from asr.config.stage_files import read_decode_settings
 from asr.core import kaldi_text
+from asr.core.errors import RecipeError
 from asr.core.files import atomic_open, write_json
 from asr.core.manifest import read_manifest
-from asr.core.nbest import NBest, read_nbest
+from asr.core.nbest import HYPOTHESES, NBest, read_nbest
 from asr.core.run_folder import DecodeFolder, RunFolder
 from asr.decoding import run as decoding
 from asr.language import calibration, sources, tuning
@@ -30,6 +31,8 @@ from asr.language.confidence import characters
 from asr.language.ngram import NGram
 from asr.language.phrases import Phrases, read_phrases
 from asr.language.search import search_all
+from asr.models import families
+from asr.models.package import CONFIDENCE
 from asr.scoring.normalize import scoring_form
 from asr.scoring.second_texts import write_text_groups
 
@@ -50,27 +53,58 @@ def main(exp: Path, data: Path, ngpu: int) -> None:
     """Decode validation, and write confidences and, where they are asked for, second texts. Prints what came of it."""
     conf, run = read_decode_settings(exp), RunFolder(exp)
     texts = {name: _targets(data / f"{name}.jsonl") for name in ("train", "val", "test")}
+    second, about = _sources(conf, texts)
     tuned = _validation(run.model, run.tuned, data, ngpu, conf)
-    fitted = calibration.fit([pair for item in tuned for pair in calibration.judged(item, texts["val"][item.key])])
     test = read_nbest(run.tuned.nbest)
-    write_confidences(run.tuned.confidence, test, fitted)
-    quality = calibration.evaluate(test, texts["test"], fitted)
-    record = {"confidence": {"calibration": fitted.as_dict(), **quality}, "second_texts": None}
-    print(_in_words(fitted, quality))
-    if conf["lm"] or conf["phrases"]:
-        second, about = _sources(conf, texts)
+    if other := next((item.key for item in test if item.key not in texts["test"]), None):
+        raise RecipeError(f"{run.tuned.nbest}: clip {other} is not in {data / 'test.jsonl'}: decoded from other data")
+    record: dict[str, Any] = {"confidence": _confidences(run, tuned, test, texts, conf), "second_texts": None}
+    if about:
         systems = {"tuned": (run.tuned, tuned)}
         if run.baseline.nbest.is_file():
             systems = {"baseline": (run.baseline, _validation(run.base, run.baseline, data, ngpu, conf)), **systems}
         rows = {name: second_texts(name, *system, texts["val"], second) for name, system in systems.items()}
         record["second_texts"] = {**about, "systems": rows}
-        write_text_groups(run.tuned.text_groups, _text_groups(conf, texts))
     else:
         for folder in (run.baseline, run.tuned):
             folder.second.unlink(missing_ok=True)
-            folder.text_groups.unlink(missing_ok=True)
-    write_json(run.model / "confidence.json", fitted.as_dict())
+    if groups := _text_groups(conf, texts) if about else None:
+        write_text_groups(run.tuned.text_groups, groups)
+    else:
+        run.tuned.text_groups.unlink(missing_ok=True)
     write_json(run.language, record)
+
+
+def check_texts(exp: Path) -> None:
+    """RecipeError for a text of ``decode_conf`` that cannot be used: said before anything is trained."""
+    conf = read_decode_settings(exp)
+    _language_model(conf, [""])
+    if conf["phrases"]:
+        read_phrases(conf["phrases"])
+
+
+def _confidences(
+    run: RunFolder,
+    validation: Sequence[NBest],
+    test: Sequence[NBest],
+    texts: Mapping[str, Mapping[str, str]],
+    conf: Mapping[str, Any],
+) -> dict[str, Any] | None:
+    """Calibrate on validation, write what comes of it, and return how good it is; None where there is but one text."""
+    calibrated = run.model / CONFIDENCE
+    if all(item.kind == HYPOTHESES and len(item.texts) == 1 for item in (*validation, *test)):
+        for path in (calibrated, run.tuned.confidence):
+            path.unlink(missing_ok=True)
+        print("confidence: none: a text without a beam beside it has none (decode_conf.nbest_beam)")
+        return None
+    references = texts["val"]
+    fitted = calibration.fit([pair for item in validation for pair in calibration.judged(item, references[item.key])])
+    write_confidences(run.tuned.confidence, test, fitted)
+    family = families.of_folder(run.model)
+    write_json(calibrated, {"method": family.method(family.options(conf)), "calibration": fitted.as_dict()})
+    quality = calibration.evaluate(test, texts["test"], fitted)
+    print(_in_words(fitted, quality))
+    return {"calibration": fitted.as_dict(), **quality}
 
 
 def _targets(manifest: Path) -> dict[str, str]:
@@ -99,9 +133,9 @@ def describe(item: NBest, fitted: Calibration, text: str | None = None) -> dict[
     made = characters(item, text)
     rows = []
     for char, sure in zip(made, fitted(one.confidence for one in made), strict=True):
-        others = char.alternatives[:ALTERNATIVES]
-        probs = fitted(prob for _, prob in others)
-        shown = [[other, round(prob, DIGITS)] for (other, _), prob in zip(others, probs, strict=True)]
+        # What was calibrated are characters that were chosen: the others share what these leave.
+        left = (1 - sure) / max(1 - char.confidence, 1e-9)
+        shown = [[other, round(min(prob * left, 1.0), DIGITS)] for other, prob in char.alternatives[:ALTERNATIVES]]
         rows.append([char.char, round(sure, DIGITS), shown])
     return {"confidence": round(fitted.utterance(one.confidence for one in made), DIGITS), "characters": rows}
 
@@ -119,38 +153,55 @@ def _in_words(fitted: Calibration, quality: Mapping[str, Any]) -> str:
     )
 
 
-def _sources(conf: Mapping[str, Any], texts: Mapping[str, Mapping[str, str]]) -> tuple[Second, dict[str, Any]]:
-    """Return what second texts are made with, and what is recorded of it. RecipeError for one with the test in it."""
+def _language_model(conf: Mapping[str, Any], train: Sequence[str]) -> tuple[NGram | None, sources.LmText]:
+    """Return the language model, None where there is none, and the files' text. RecipeError for one of no use."""
     files = sources.read_lm_text(name for name in conf["lm"] if name != "train")
-    train = list(texts["train"].values())
     own = train if "train" in conf["lm"] else []
-    lm = sources.build(files, own, conf["lm_order"]) if conf["lm"] else None
+    return (sources.build(files, own, conf["lm_order"]) if conf["lm"] else None), files
+
+
+def _sources(conf: Mapping[str, Any], texts: Mapping[str, Mapping[str, str]]) -> tuple[Second, dict[str, Any]]:
+    """Return what second texts are made with, and what is recorded of it, {} where none are asked for.
+
+    RecipeError for a text with the test set in it.
+    """
+    if not conf["lm"] and not conf["phrases"]:
+        return Second(None, None, False), {}
+    train = list(texts["train"].values())
+    lm, files = _language_model(conf, train)
     leakage = sources.check_leakage(files, texts["test"].values(), train)
     if leakage.inside:
-        print(f"note: {leakage.inside} of {leakage.of} test texts that training does not have stand in the LM's text")
+        where = f", such as {', '.join(leakage.examples)}"
+        print(f"note: {leakage.inside} of {leakage.of} test texts unknown to training stand in the LM's text{where}")
+    if files.models:
+        print(f"note: {files.models[0]}: a finished model: whether it has read the test set cannot be seen")
     phrases = read_phrases(conf["phrases"]) if conf["phrases"] else None
-    about = {
-        "lm": sources.describe(files, own) if lm else None,
+    seen = set(map(scoring_form, train))
+    fresh = [form for form in map(scoring_form, texts["val"].values()) if form not in seen]
+    return Second(lm, phrases, conf["sounds_alike"]), {
+        "lm": sources.describe(files, train if "train" in conf["lm"] else []) if lm else None,
         "order": lm.order if lm else None,
-        "perplexity": lm.perplexity(map(scoring_form, texts["val"].values())) if lm else None,
+        "perplexity": lm.perplexity(fresh) if lm and fresh else None,
         "leakage": leakage.as_dict(),
         "phrases": len(phrases.weights) if phrases else 0,
         "sounds_alike": conf["sounds_alike"],
     }
-    return Second(lm, phrases, conf["sounds_alike"]), about
 
 
 def _text_groups(conf: Mapping[str, Any], texts: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
-    """Return where each test text was read before. What stands in a model without its text cannot be looked up."""
-    lines = sources.read_lm_text(name for name in conf["lm"] if name != "train").where
+    """Return where each test text was read before; {} where a model is given without its text, so nobody knows."""
+    files = sources.read_lm_text(name for name in conf["lm"] if name != "train")
     train = set(map(scoring_form, texts["train"].values()))
-    return {key: sources.text_group(scoring_form(text), train, lines) for key, text in texts["test"].items()}
+    if files.models:
+        return {}
+    return {key: sources.text_group(scoring_form(text), train, files.where) for key, text in texts["test"].items()}
 
 
 def second_texts(
     name: str, folder: DecodeFolder, validation: Sequence[NBest], references: Mapping[str, str], second: Second
 ) -> dict[str, Any]:
     """Choose a system's weights on validation, write its second texts, and return the record of the choice."""
+    print(f"{name}: choosing weights on {len(validation)} utterances of validation", flush=True)
     choice = tuning.choose(validation, references, second.lm, second.sounds_alike)
     priors = replace(choice.priors, phrases=second.phrases)
     items = read_nbest(folder.nbest)

@@ -30,6 +30,7 @@ from asr.language.calibration import NONE, Calibration
 from asr.language.phrases import Phrases, read_phrases
 from asr.language.priors import Priors
 from asr.language.search import search
+from asr.models.package import CONFIDENCE
 
 if TYPE_CHECKING:
     import numpy as np
@@ -92,8 +93,6 @@ class Transcriber:
 
     def __init__(self, recogniser: Any, phrases: Phrases | None = None, fitted: Calibration | None = None) -> None:
         self.recogniser, self.priors, self.fitted = recogniser, Priors(phrases=phrases), fitted
-        if phrases and "nbest_beam" in recogniser.options:
-            recogniser.options = {**recogniser.options, "nbest_beam": BEAM}
 
     def text_line(self, piece: Piece) -> str:
         """Return FILE, the seconds unless it is the whole file, and the text, with tabs between."""
@@ -138,10 +137,11 @@ class Transcriber:
             recogniser.options = {**recogniser.options, "max_new_tokens": most}
 
 
-def calibration_of(folder: Path) -> Calibration | None:
-    """Return what stage 5 left in a model's folder; None where it left nothing that can be read."""
+def calibration_of(folder: Path, method: str) -> Calibration | None:
+    """Return what stage 5 left in a model's folder; None where it is of another decoding method, or cannot be read."""
     try:
-        return Calibration.from_dict(json.loads((folder / "confidence.json").read_text(encoding="utf-8")))
+        record = json.loads((folder / CONFIDENCE).read_text(encoding="utf-8"))
+        return Calibration.from_dict(record["calibration"]) if record["method"] == method else None
     except (OSError, ValueError, TypeError, KeyError):
         return None
 
@@ -172,7 +172,11 @@ def main() -> int:
     from asr.audio.reading import UnreadableError
     from asr.models.loading import load
 
-    transcriber, status = Transcriber(load(folder, arguments.ngpu), phrases, calibration_of(folder)), 0
+    recogniser, status = load(folder, arguments.ngpu), 0
+    if (phrases or arguments.json) and "nbest_beam" in recogniser.options:
+        recogniser.options = {**recogniser.options, "nbest_beam": BEAM}
+    fitted = calibration_of(folder, recogniser.family.method(recogniser.options))
+    transcriber = Transcriber(recogniser, phrases, fitted)
     line_of = transcriber.json_line if arguments.json else transcriber.text_line
     for name in arguments.files:
         try:

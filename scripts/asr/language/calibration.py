@@ -60,8 +60,13 @@ class Calibration:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Calibration:
-        """Return the calibration that ``as_dict`` has written."""
-        return cls(**{**values, "points": tuple((float(x), float(y)) for x, y in values["points"])})
+        """Return the calibration that ``as_dict`` has written. ValueError, KeyError or TypeError for anything else."""
+        made = cls(**{**values, "points": tuple((float(x), float(y)) for x, y in values["points"])})
+        if made.method not in (NONE, TEMPERATURE, ISOTONIC) or not made.temperature > 0:
+            raise ValueError(f"no calibration: {values}")
+        if made.method == ISOTONIC and not made.points:
+            raise ValueError("isotonic regression without a point")
+        return made
 
 
 def _tempered(probs: np.ndarray, inverse: float) -> np.ndarray:
@@ -85,9 +90,12 @@ def _fit_temperature(confidences: np.ndarray, right: np.ndarray) -> float:
     """Return the temperature under which the answers are likeliest; the loss is convex in its inverse."""
     from scipy.optimize import minimize_scalar
 
+    clipped = np.clip(confidences, _EDGE, 1 - _EDGE)
+    log_odds = np.log(clipped) - np.log1p(-clipped)
+    wrong_way = np.where(right > 0, -log_odds, log_odds)
+
     def loss(inverse: float) -> float:
-        probs = np.clip(_tempered(confidences, inverse), 1e-12, 1 - 1e-12)
-        return -float(np.mean(right * np.log(probs) + (1 - right) * np.log(1 - probs)))
+        return float(np.mean(np.logaddexp(0, inverse * wrong_way)))
 
     return 1 / float(minimize_scalar(loss, bounds=(0.01, 20), method="bounded").x)  # type: ignore[union-attr]
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,7 +89,9 @@ def read_phrases(path: str | os.PathLike[str]) -> Phrases:
     for number, line in numbered_lines(path):
         if not line.strip():
             continue
-        written, _, weight = line.partition("\t")
+        written, tab, weight = line.partition("\t")
+        if not tab and re.search(r"\s[\d.]+$", line.rstrip()):
+            raise RecipeError(f"{at(path, number)}: put a tab, not a blank, between the phrase and its weight")
         phrase, where = scoring_form(written), at(path, number)
         if not phrase:
             raise RecipeError(f"{where}: no character is left of the phrase as texts are scored; take the line out")

@@ -159,7 +159,9 @@ def _read_frame(paths: list[_Prefix], options: list[tuple[float, str, float]], p
 def _best(met: list[_Prefix], beam: int) -> list[_Prefix]:
     """Return the ``beam`` best texts, the frame read; the others forget it."""
     log = math.log
-    ranked = sorted([(-log(path.next_blank + path.next_last) - path.prior, at) for at, path in enumerate(met)])[:beam]
+    masses = [(path.next_blank + path.next_last, at) for at, path in enumerate(met)]
+    # On a long steady sound a text that is left behind falls below the smallest number there is.
+    ranked = sorted([(-log(mass) - met[at].prior, at) for mass, at in masses if mass])[:beam]
     best = [met[at] for _, at in ranked]
     scale = 1 / max(path.next_blank + path.next_last for path in best)
     for (score, _), path in zip(ranked, best, strict=True):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ MOST = 0.2  # share of the test utterances that a file may hold
 SHORTEST = 5  # characters: what is shorter may stand in any text
 _EXAMPLES = 3
 _HAN = re.compile("[\u3400-\u9fff]")
+_TRN = re.compile(r"[\u3400-\u9fff].*\([^()\s]*[\d_-][^()\s]*\)\s*$")
 
 
 @dataclass(frozen=True)
@@ -47,18 +48,36 @@ def read_lm_text(paths: Iterable[str | os.PathLike[str]]) -> LmText:
         if is_arpa(path):
             models.append(path)
             continue
+        if path.suffix == ".jsonl":
+            raise RecipeError(f"{path}: a manifest, not a text; write a sentence a line")
         before = len(lines)
         for number, line in numbered_lines(path):
-            if form := scoring_form(line):
+            sentence = without_id(line)
+            if form := scoring_form(sentence):
                 lines.append(form)
-                where.setdefault(form, (path, number))
-                name, _, transcript = line.strip().partition(" ")
-                if not _HAN.search(name):  # an id, as in Kaldi's text
-                    where.setdefault(scoring_form(transcript), (path, number))
+            for part in _parts(sentence):
+                where.setdefault(scoring_form(part), (path, number))
         if len(lines) == before:
             raise RecipeError(f"{path}: holds no text; write a sentence a line")
     where.pop("", None)
     return LmText(tuple(lines), where, tuple(models))
+
+
+def without_id(line: str) -> str:
+    """Return a line's sentence: without the id that Kaldi's text, a label file or a trn has before or behind it."""
+    line = re.sub(r"\s*\([^()\s]+\)\s*$", "", line) if _TRN.search(line) else line
+    words = line.split(maxsplit=1)
+    if len(words) == 2 and not _HAN.search(words[0]) and re.search(r"\d", words[0]) and _HAN.search(words[1]):
+        return words[1]
+    return line.strip()
+
+
+def _parts(sentence: str) -> Iterator[str]:
+    """Yield what may stand in a test set as a whole: the line, its sentences, and each without a number or a name."""
+    for part in {sentence: None, **dict.fromkeys(re.split(r"[。！？!?；;\r]", sentence))}:
+        yield part
+        yield re.sub(r"^\s*[（(]?\d+\s*[)）.、．:：]\s*", "", part)
+        yield part.split(maxsplit=1)[-1] if part.split(maxsplit=1) else ""
 
 
 def build(text: LmText, train: Iterable[str] = (), order: int = DEFAULT_ORDER) -> NGram:

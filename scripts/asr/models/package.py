@@ -17,6 +17,7 @@ from asr.models.base_folder import small_files
 from asr.models.model_folder import default_configuration, read_config
 
 # What else of the base's folder is taken along: a licence, a tokenizer, …
+CONFIDENCE = "confidence.json"  # of stage 5; another model's says nothing of this one
 SMALL_SUFFIXES = ("", ".json", ".txt", ".mvn", ".model")
 
 
@@ -34,7 +35,10 @@ def package(exp: Path, weights: Path, folder: Path, blocks: Mapping[str, Any]) -
     for leftover in (building, old):
         shutil.rmtree(leftover, ignore_errors=True)
     beside = {path.name for path in base.iterdir() if path.is_file() and path.suffix in SMALL_SUFFIXES}
-    for name in {*small_files(base), *(name for name in beside if not name.startswith("."))} - {lineage.LINEAGE}:
+    for name in {*small_files(base), *(name for name in beside if not name.startswith("."))} - {
+        lineage.LINEAGE,
+        CONFIDENCE,
+    }:
         (building / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(base / name, building / name)
     if (exp / lineage.LINEAGE).is_file():

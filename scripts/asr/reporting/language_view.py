@@ -31,9 +31,8 @@ def _in_group(row: Mapping[str, Any] | None) -> str:
 
 def confidence(language: Mapping[str, Any] | None) -> Words | None:
     """Return in sentences how far confidences can be trusted; None where stage 5 has not recorded it."""
-    if not language:
+    if not language or not (quality := language["confidence"]):
         return None
-    quality = language["confidence"]
     fitted, shown = quality["calibration"], quality["calibrated"]
     if fitted["method"] == "none":
         return words("not_calibrated", wrong=f"{fitted['wrong']:,}", characters=f"{fitted['characters']:,}")
@@ -52,7 +51,7 @@ def confidence(language: Mapping[str, Any] | None) -> Words | None:
 
 def risk_coverage(language: Mapping[str, Any] | None) -> Table:
     """Return the CER of the surest tenth of the utterances, two tenths, and so on."""
-    rows = language["confidence"]["risk_coverage"] if language else []
+    rows = language["confidence"]["risk_coverage"] if language and language["confidence"] else []
     cells: list[list[Cell]] = [[f"{percent(row['coverage'], 0)} %", percent(row["cer"])] for row in rows]
     return Table([words("surest"), words("cer_percent")], cells)
 
@@ -63,8 +62,10 @@ def second_texts_note(language: Mapping[str, Any] | None) -> Words | None:
         return None
     means = []
     if about["lm"]:
-        lines, perplexity = about["lm"]["train_lines"] + about["lm"]["file_lines"], f"{about['perplexity']:.1f}"
-        means.append(words("means_lm", order=about["order"], lines=f"{lines:,}", perplexity=perplexity))
+        lines = about["lm"]["train_lines"] + about["lm"]["file_lines"]
+        perplexity = "n/a" if about["perplexity"] is None else f"{about['perplexity']:.1f}"
+        name = "means_lm" if lines else "means_arpa"
+        means.append(words(name, order=about["order"], lines=f"{lines:,}", perplexity=perplexity))
     means += [words("means_sounds")] * about["sounds_alike"]
     means += [words("means_phrases", count=about["phrases"])] * bool(about["phrases"])
     named = Words(", ".join(part.en for part in means), "、".join(part.zh for part in means))

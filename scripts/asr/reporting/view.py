@@ -96,7 +96,7 @@ def plots(
     for kind in ("initial", "final"):
         for system, table in _confusions(score, kind).items():
             drawings[f"{kind}_{system}"] = functools.partial(figures.confusions, {system: table}, kind=kind)
-    if language and language["confidence"]["characters"]:
+    if language and (language["confidence"] or {}).get("characters"):
         drawings["confidence"] = functools.partial(confidence, language["confidence"])
     if records.train or records.validation:
         drawings["training"] = functools.partial(curves, records, chosen=chosen)

@@ -36,6 +36,8 @@ def write_report(exp: Path, embed_audio: bool = False, others: Sequence[Path] = 
     files = [RunFolder(run).provenance for run in runs]
     records = [read_json(file, "remove it or run stage 5 again") for file in files if file.exists()]
     provenance = in_common(records) if records else {}
+    if pooled:
+        provenance.pop("language", None)  # each run has its own; what they have in common says nothing
     claim(exp, "report", ["RESULTS.md", "report.html", "figures/*"])
     write_text(RunFolder(exp).results, results(title, score, provenance))
     write_html(exp, title, score, provenance, embed_audio, beside)

@@ -29,14 +29,20 @@ def write_text_groups(path: Path, groups: Mapping[str, str]) -> None:
         stream.writelines(f"{key}\t{group}\n" for key, group in groups.items())
 
 
-def read_text_groups(path: Path) -> dict[str, str]:
-    """Return what ``write_text_groups`` has written. RecipeError with file and line for anything else."""
+def read_text_groups(path: Path, references: Sequence[Utterance]) -> dict[str, str]:
+    """Return what ``write_text_groups`` has written of these references. RecipeError for anything else."""
     groups = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        raise RecipeError(f"{path}: cannot be read; run stage 5, which writes it") from None
+    for number, line in enumerate(lines, 1):
         key, _, group = line.partition("\t")
         if group not in GROUPS:
             raise RecipeError(f"{at(path, number)}: '{group}', not {', '.join(GROUPS)}; run stage 5, which writes it")
         groups[key] = group
+    if lacking := next((one.key for one in references if one.key not in groups), None):
+        raise RecipeError(f"{path}: lacks {lacking}; run stage 5, which writes it")
     return groups
 
 
@@ -56,6 +62,11 @@ def score_second_texts(
     rows = {}
     for name, scored in second.items():
         greedy = name.removesuffix(SUFFIX)
+        lost = [one.utterance.key for one in scored if one.decoded is None]
+        if lost != [one.utterance.key for one in systems[greedy] if one.decoded is None]:
+            raise RecipeError(
+                f"{name}: has not the clips of {greedy}, such as {(lost or ['one more'])[0]}; run stage 5 again"
+            )
         pairs = {FROM: systems[greedy], TO: scored}
         texts = {group: _part(references, pairs, groups, group, request) for group in GROUPS} if groups else None
         rows[name] = {"from": greedy, **_against(references, pairs, request), "text": texts}
