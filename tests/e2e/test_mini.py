@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import statistics
 import subprocess
 import sys
 import time
@@ -11,6 +13,7 @@ import pytest
 
 from asr.core.kaldi_text import read_text
 from asr.core.manifest import read_manifest
+from asr.scoring.files import read_table
 from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.e2e
@@ -96,6 +99,45 @@ def test_a_merged_model_is_scored_by_the_commands_that_are_printed(recipe, mini,
         printed = done.stdout.partition("without a baseline beside it; for one: ")[2]
     assert printed == ""
     assert list(recipe.json("exp/merged/score/score.json")["systems"]) == ["baseline", "tuned"]
+
+
+def test_a_language_model_makes_second_texts_and_changes_nothing_else(recipe, mini, tmp_path):
+    """In a copy of the run: hyp.txt and all other figures stay, and without the language model the texts go."""
+    names = tmp_path / "names.txt"
+    names.write_text("爸爸\t0.5\n", encoding="utf-8")
+    shutil.copytree(recipe.root / "exp/mini", recipe.root / "exp/lm", symlinks=True)
+    before = recipe.json("exp/lm/score/score.json")
+    greedy = (recipe.root / "exp/lm/tuned/hyp.txt").read_bytes()
+    words = ("--tag", "lm", "--stage", "5", "++decode_conf.lm=train", f"++decode_conf.phrases={names}")
+    done = recipe.run(*words)
+    assert done.returncode == 0, done.stdout + done.stderr
+    after = recipe.json("exp/lm/score/score.json")
+    second = after.pop("second_texts")
+    assert after == before
+    assert (recipe.root / "exp/lm/tuned/hyp.txt").read_bytes() == greedy
+    assert list(second) == ["baseline_lm", "tuned_lm"]
+    for name, row in second.items():
+        assert row["greedy_cer"] == before["systems"][name.removesuffix("_lm")]["cer"]
+        assert row["cer"] < row["greedy_cer"]
+        assert row["text"]["lm"] is None
+        assert row["text"]["training"]["n_utt"] + row["text"]["unseen"]["n_utt"] == row["n_utt"] == 144
+    assert recipe.json("exp/lm/language.json")["second_texts"]["phrases"] == 1
+    for published in ("RESULTS.md", "provenance.json"):
+        assert str(tmp_path) not in (recipe.root / "exp/lm" / published).read_text(encoding="utf-8")
+    assert recipe.run("--tag", "lm", "--stage", "5").returncode == 0
+    assert recipe.json("exp/lm/score/score.json") == before
+    assert not list((recipe.root / "exp/lm").glob("*/hyp.lm.txt"))
+
+
+def test_confidences_are_higher_where_the_text_is_right(recipe, mini):
+    lines = (recipe.root / "exp/mini/tuned/confidence.jsonl").read_text(encoding="utf-8").splitlines()
+    sure = {row["key"]: row["confidence"] for row in map(json.loads, lines)}
+    rows = read_table(recipe.root / "exp/mini/score/per_utterance.tsv")
+    right = [sure[row["key"]] for row in rows if float(row["tuned_cer"]) == 0]
+    wrong = [sure[row["key"]] for row in rows if float(row["tuned_cer"]) > 0]
+    assert statistics.mean(right) > statistics.mean(wrong) + 0.1
+    assert recipe.json("exp/mini/language.json")["confidence"]["raw"]["auc"] > 0.75
+    assert recipe.json("exp/mini/model/confidence.json")["calibration"]["method"] == "temperature"
 
 
 def test_the_batch_size_changes_no_output(recipe, mini):
