@@ -142,7 +142,7 @@ fi
 if at_stage 5 "evaluate: decode, score, report"; then
   mapfile -t listeners < <(find "$exp/listeners" -name 'listening-*.json' 2>/dev/null | sort) # of asr.listening_test
   once "$data"/{test,train}.jsonl "$exp/avg.json" "$exp"/conf/{decode,report}.yaml "$exp/baseline/hyp.txt" ${speakers:+"$speakers"} \
-    "${listeners[@]}" makes "$exp"/tuned/{hyp.txt,nbest.jsonl,decode.json} "$exp/score/score.json" "$exp"/{language.json,RESULTS.md,report.html} "@$exp/model/confidence.json" "@$exp/tuned/confidence.jsonl" by evaluate "$ngpu"
+    "${listeners[@]}" makes "$exp"/tuned/{hyp.txt,nbest.jsonl,decode.json} "$exp/score/score.json" "$exp"/{language.json,RESULTS.md,report.html} "$exp/model/confidence.json" "$exp/tuned/confidence.jsonl" by evaluate "$ngpu"
   log "results: $exp/RESULTS.md and $exp/report.html"
   [[ -f $exp/baseline/hyp.txt ]] || grep -qs '^from_scratch: true' "$exp/conf/base.yaml" ||
     log "without a baseline beside it; for one: $(this_command) --stage 2 --stop-stage 2 && $(this_command) --stage 5"

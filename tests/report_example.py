@@ -293,6 +293,20 @@ def training_record(exp: Path, steps: Iterable[int] = range(10, 400, 10)) -> Non
     file.close()
 
 
+# What stage 5 records of confidences.
+_BINS = [{"confidence": 0.3, "right": 0.5, "count": 40}, {"confidence": 0.9, "right": 0.93, "count": 900}]
+_QUALITY = {"calibration_error": 0.05, "auc": 0.86, "bins": _BINS}
+LANGUAGE = {
+    "confidence": {
+        "calibration": {"method": "temperature", "characters": 400, "wrong": 70, "temperature": 0.7, "points": []},
+        "characters": 940,
+        "wrong": 83,
+        "raw": {**_QUALITY, "calibration_error": 0.08},
+        "calibrated": _QUALITY,
+        "risk_coverage": [{"coverage": n / 10, "cer": n / 50} for n in range(1, 11)],
+    },
+    "second_texts": None,
+}
 PROVENANCE = {
     "commit": "0123456789ab",
     "conf": "conf/finetune_3090.yaml",

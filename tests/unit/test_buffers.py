@@ -22,7 +22,7 @@ class Normed(torch.nn.Module):
         torch.manual_seed(0)
         self.norm, self.out, self.calls = torch.nn.BatchNorm1d(4), torch.nn.Linear(4, 1), 0
 
-    def forward(self, speech, speech_lengths):
+    def forward(self, speech, speech_lengths, text_lengths):
         self.calls += 1
         if rank == int(sys.argv[2]) and self.calls in (2, 3):
             raise torch.OutOfMemoryError("CUDA out of memory")
@@ -38,7 +38,8 @@ trainer.engine.attach(model, optim, schedule)
 torch.manual_seed(rank)
 for number in range(4):
     speech = torch.randn(8, 3, 4)
-    trainer.accumulator.add({"speech": speech, "speech_lengths": torch.full((8,), 3)}, True)
+    lengths = torch.full((8,), 3)
+    trainer.accumulator.add({"speech": speech, "speech_lengths": lengths, "text_lengths": lengths}, True)
     trainer.engine.step()
     optim.zero_grad()
 own = model.module.norm.running_mean.clone()

@@ -42,7 +42,10 @@ HOSTILE = [
 ]
 
 
-def page(exp, score=None, provenance=example.PROVENANCE, embed_audio=False):
+PROVENANCE = {**example.PROVENANCE, "language": example.LANGUAGE}
+
+
+def page(exp, score=None, provenance=PROVENANCE, embed_audio=False):
     """report.html of a run, written."""
     score = score or json.loads((exp / "score" / "score.json").read_text(encoding="utf-8"))
     html = html_report.page(exp, exp.name, score, provenance, embed_audio)
@@ -53,7 +56,7 @@ def page(exp, score=None, provenance=example.PROVENANCE, embed_audio=False):
 def everything(exp):
     """Page and figures as they are on disk, by name."""
     score = json.loads((exp / "score" / "score.json").read_text(encoding="utf-8"))
-    html_report.write_html(exp, exp.name, score, example.PROVENANCE)
+    html_report.write_html(exp, exp.name, score, PROVENANCE)
     return {file.name: file.read_bytes() for file in (exp / "report.html", *(exp / "figures").iterdir())}
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import gzip
 import math
 import random
-import shutil
-import subprocess
 
 import pytest
 
@@ -230,30 +228,3 @@ def test_kenlms_estimate_of_a_few_lines_is_ours():
     for gram, (log_prob, backoff) in KENLM.items():
         assert model.log_probs[gram] / math.log(10) == pytest.approx(log_prob, abs=1e-6)
         assert model.backoffs.get(gram, 0.0) / math.log(10) == pytest.approx(backoff, abs=1e-6)
-
-
-def test_kenlm_reads_it(tmp_path):
-    kenlm = pytest.importorskip("kenlm")
-    texts = random_texts(3)
-    model = estimate(texts, 3)
-    write_arpa(tmp_path / "lm.arpa", model)
-    theirs = kenlm.Model(str(tmp_path / "lm.arpa"))
-    for text in [*texts, "azb"]:
-        assert theirs.score(" ".join(text)) * math.log(10) == pytest.approx(model.log_prob(text), abs=1e-4)
-
-
-@pytest.mark.parametrize("order", [2, 3, 5])
-def test_kenlms_estimate_is_the_same(tmp_path, order):
-    lmplz = shutil.which("lmplz")
-    if not lmplz:
-        pytest.skip("KenLM's lmplz is not on PATH")
-    texts = random_texts(4, 2000)
-    lines = "".join(" ".join(text) + "\n" for text in texts if text)
-    command = [lmplz, "-o", str(order), "--discount_fallback", "-S", "100M"]
-    done = subprocess.run(command, input=lines, capture_output=True, text=True, check=True)
-    (tmp_path / "kenlm.arpa").write_text(done.stdout, encoding="utf-8")
-    theirs, ours = read_arpa(tmp_path / "kenlm.arpa"), estimate(texts, order)
-    assert theirs.log_probs.keys() == ours.log_probs.keys()
-    for gram, log_prob in ours.log_probs.items():
-        assert theirs.log_probs[gram] == pytest.approx(log_prob, abs=1e-5)
-        assert theirs.backoffs.get(gram, 0.0) == pytest.approx(ours.backoffs.get(gram, 0.0), abs=1e-5)

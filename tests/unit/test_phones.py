@@ -21,7 +21,10 @@ from tests.stage1 import command, problems
 
 RATE = 44100
 CODECS = {".m4a": "aac", ".aac": "aac", ".3gp": "amr_nb", ".amr": "amr_nb", ".wma": "wmav2"}
-WITHOUT = "import runpy, sys; sys.modules['av'] = None; del sys.argv[0]; runpy.run_path(sys.argv[0], None, '__main__')"
+WITHOUT = (
+    "import runpy, sys; sys.modules['av'] = None; del sys.argv[0]; sys.path.insert(0, sys.argv[0].rpartition('/')[0]);"
+    " runpy.run_path(sys.argv[0], None, '__main__')"
+)
 
 
 def record(path: Path, seconds: float = 2.0, channels: int = 1) -> Path:

@@ -91,17 +91,17 @@ def _confidences(
     conf: Mapping[str, Any],
 ) -> dict[str, Any] | None:
     """Calibrate on validation, write what comes of it, and return how good it is; None where there is but one text."""
-    calibrated = run.model / CONFIDENCE
+    family = families.of_folder(run.model)
+    method = family.method(family.options(conf))
     if all(item.kind == HYPOTHESES and len(item.texts) == 1 for item in (*validation, *test)):
-        for path in (calibrated, run.tuned.confidence):
-            path.unlink(missing_ok=True)
+        write_confidences(run.tuned.confidence, [], calibration.fit([]))
+        write_json(run.model / CONFIDENCE, {"method": method, "calibration": None})
         print("confidence: none: a text without a beam beside it has none (decode_conf.nbest_beam)")
         return None
     references = texts["val"]
     fitted = calibration.fit([pair for item in validation for pair in calibration.judged(item, references[item.key])])
     write_confidences(run.tuned.confidence, test, fitted)
-    family = families.of_folder(run.model)
-    write_json(calibrated, {"method": family.method(family.options(conf)), "calibration": fitted.as_dict()})
+    write_json(run.model / CONFIDENCE, {"method": method, "calibration": fitted.as_dict()})
     quality = calibration.evaluate(test, texts["test"], fitted)
     print(_in_words(fitted, quality))
     return {"calibration": fitted.as_dict(), **quality}
