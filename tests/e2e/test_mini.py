@@ -87,8 +87,8 @@ def test_runs_are_compared(recipe, mini):
 
 
 def test_a_merged_model_is_scored_by_the_commands_that_are_printed(recipe, mini, tmp_path):
-    shutil.copytree(recipe.root / "exp/mini", recipe.root / "exp/other", symlinks=True)
-    merge = ("-m", "asr.average", "--exp", "exp/mini", "exp/other", "--out", "exp/merged")
+    shutil.copytree(recipe.root / "exp/mini", recipe.root / "exp/twin", symlinks=True)
+    merge = ("-m", "asr.average", "--exp", "exp/mini", "exp/twin", "--out", "exp/merged")
     said = recipe.run(*merge, command=(sys.executable,), PYTHONPATH="scripts").stdout
     printed = said.partition("score it: ")[2]
     for _ in range(2):  # stage 5, which prints what makes a baseline beside it; and that

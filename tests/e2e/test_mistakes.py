@@ -60,7 +60,7 @@ MISTAKES = {
         (21, f"CDSD_ROOT=/no/such bash run.sh {ONE}", 1, "/no/such: no such corpus folder; give --corpus or"),
         (24, f"cd wrong && bash ../run.sh --corpus corp --tag c {ONE}", 1, "{root}/wrong/corp: no such corpus"),
         (27, f"{PREPARE} --corpus data/mini --part '1h, 10h'", 2, "--part 1h, 10h: must be one of 1h, 10h or 1h,10h"),
-        (28, f"{PREPARE} --corpus wrong/clips --check-only", 1, "no corpus of another form that is read"),
+        (28, f"{PREPARE} --corpus wrong/clips --check-only", 1, "and no transcripts in a form that is read"),
         (38, f"{PREPARE} --corpus data/mini --split seded --out wrong/d", 1, "seded: no such split file, and none"),
         (38, f"{PREPARE} --corpus data/mini --split loso:99 --out wrong/d", 1, "--split loso:99: the corpus has no"),
         (41, "bash run.sh --data wrong/mine --tag d --stage 1 --stop-stage 1", 1, "wrong/mine: holds train.jsonl, "),
