@@ -24,7 +24,7 @@ def test_a_page_of_utterances_is_shown(look, run):
     assert view.title() == "Results: made"
     assert view.locator(".count").inner_text() == "240 of 240 utterances"
     assert view.locator(".utterances tbody").count() == 50
-    assert view.locator("svg").count() == 11
+    assert view.locator("svg").count() == 12
 
 
 def test_headers_sort_one_way_and_the_other(look, run):
