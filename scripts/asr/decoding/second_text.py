@@ -59,15 +59,14 @@ def main(exp: Path, data: Path, ngpu: int) -> None:
     if other := next((item.key for item in test if item.key not in texts["test"]), None):
         raise RecipeError(f"{run.tuned.nbest}: clip {other} is not in {data / 'test.jsonl'}: decoded from other data")
     record: dict[str, Any] = {"confidence": _confidences(run, tuned, test, texts, conf), "second_texts": None}
+    for folder in (run.baseline, run.tuned):  # an earlier choice's, which might be taken for this one's
+        folder.second.unlink(missing_ok=True)
     if about:
         systems = {"tuned": (run.tuned, tuned)}
         if run.baseline.nbest.is_file():
             systems = {"baseline": (run.baseline, _validation(run.base, run.baseline, data, ngpu, conf)), **systems}
         rows = {name: second_texts(name, *system, texts["val"], second) for name, system in systems.items()}
         record["second_texts"] = {**about, "systems": rows}
-    else:
-        for folder in (run.baseline, run.tuned):
-            folder.second.unlink(missing_ok=True)
     if groups := _text_groups(conf, texts) if about else None:
         write_text_groups(run.tuned.text_groups, groups)
     else:
