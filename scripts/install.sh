@@ -8,11 +8,12 @@
 #   --dev          also the tools of tests/run.sh
 #   --deepspeed    also DeepSpeed
 #   --phone        also PyAV, which reads what phones record: m4a, aac, amr
+#   --deploy       also what exports a model, checks the exports, and serves it (asr.export, asr.serve)
 #   --cuda12       PyTorch's build for CUDA 12, for NVIDIA drivers from 525 on; the usual one is for CUDA 13, from 580 on
 #   --help         this text
 #
 # Safe to run again: an installation that is whole is left alone, an interrupted one is gone on with, a damaged one
-# repaired. What was chosen once (--dev, --deepspeed, --phone, --cuda12) stays chosen. Takes about 7 GB with pip's downloads.
+# repaired. What was chosen once (--dev, --deepspeed, --phone, --deploy, --cuda12) stays chosen. Takes about 7 GB with pip's downloads.
 set -Eeuo pipefail
 shopt -s inherit_errexit
 
@@ -48,7 +49,7 @@ parse_options() {
         shift
         ;;
       --active) active=yes ;;
-      --dev | --deepspeed | --phone) extras+=("${1#--}") ;;
+      --dev | --deepspeed | --phone | --deploy) extras+=("${1#--}") ;;
       --cuda12) cuda=12 ;;
       -h | --help)
         sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"
@@ -93,7 +94,7 @@ find_python() {
 }
 
 # --- what is installed already -----------------------------------------------------------------------------------
-# The stamp holds a line for each part that is whole: root PATH, cuda 12|13, base|asr|dev|deepspeed|phone DIGEST.
+# The stamp holds a line for each part that is whole: root PATH, cuda 12|13, base|asr|dev|deepspeed|phone|deploy DIGEST.
 
 stamped() {
   [[ ! -f $stamp ]] || sed -n "s/^$1 //p" "$stamp"
@@ -128,7 +129,7 @@ all_whole() {
 # Adds to `extras` and `cuda` what an earlier call chose.
 remember_choices() {
   local part
-  for part in dev deepspeed phone; do
+  for part in dev deepspeed phone deploy; do
     [[ " ${extras[*]-} " == *" $part "* || -z $(stamped $part) ]] || extras+=("$part")
   done
   [[ -n $cuda ]] || cuda=$(stamped cuda)
@@ -157,6 +158,14 @@ phase() {
 # These replace the process they run in: for `phase`, which kills that one when it is interrupted.
 run_pip() {
   exec "$python" -m pip "$@"
+}
+
+# funasr-onnx asks for numpy <= 1.26.4 and runs with what torch needs: asr.export compares its texts.
+fit_together() {
+  local misfits
+  misfits=$("$python" -m pip check) && return
+  echo "$misfits"
+  [[ -n $misfits ]] && ! grep -vq '^funasr-onnx .* has requirement numpy' <<<"$misfits"
 }
 
 # Only the pins, never what they ask for: the pins are complete (`pip check` has the last word). pip compiles them, or
@@ -254,7 +263,7 @@ install_parts() {
   done
   if [[ -n $base_is_new ]]; then
     phase "check: torch, torchaudio and FunASR load" "$python" -c 'import torch, torchaudio; from funasr import AutoModel'
-    [[ -n $active ]] || phase "check: the packages fit together" run_pip check
+    [[ -n $active ]] || phase "check: the packages fit together" fit_together
     put_stamp base "$(digest base)"
   fi
   put_stamp asr "$(digest asr)"

@@ -56,7 +56,7 @@ one_line_error() {
 @test "--help lists the options" {
   run install --help
   [ "$status" -eq 0 ]
-  for option in --python --active --dev --deepspeed --phone --cuda12; do [[ "$output" == *"$option"* ]]; done
+  for option in --python --active --dev --deepspeed --phone --deploy --cuda12; do [[ "$output" == *"$option"* ]]; done
   [[ "$output" != *pipefail* ]]
 }
 
