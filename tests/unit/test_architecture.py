@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "training": ("core", "audio", "scoring", "system", "progress", "models", "config", "data"),
     "decoding": ("core", "audio", "scoring", "progress", "models", "config", "language"),
     "averaging": ("core", "scoring", "models", "config", "training.checkpoints", "decoding"),
-    "export": ("core", "audio", "scoring", "models", "config", "language", "decoding"),
+    "export": ("core", "audio", "scoring", "pages", "models", "config", "language", "decoding"),
     "serving": ("core", "audio", "models", "language", "pages", "decoding", "export"),
     "reporting": ("core", "audio", "scoring", "pages", "system", "progress", "config"),
     "preparation": ("core", "audio", "scoring", "pages", "progress", "models"),
