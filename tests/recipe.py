@@ -7,10 +7,10 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.patience import ended, wait_until
 from tests.stage1 import hear_ctrl_c
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -31,18 +31,22 @@ class Recipe:
         self.environment = {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"}
         for name in ("PYTHONPATH", "ASR_TTY"):
             self.environment.pop(name, None)
+        self.environment["PYTHONFAULTHANDLER"] = "1"  # for what hangs: see tests.patience.ended
         self.environment["CDSD_ROOT"] = ""  # the mini corpus, whatever the user has set in path.sh
 
     def run(self, *words: str, command: tuple[str, ...] = ("bash", "run.sh"), **more: str):
-        """Run run.sh (or another command) to its end; both streams as text, apart."""
-        return subprocess.run(
+        """Run run.sh (or another command) to its end; both streams as text, apart. A hang fails, with its stacks."""
+        child = subprocess.Popen(
             [*command, *words],
             cwd=self.root,
             env={**self.environment, **more},
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
             stdin=subprocess.DEVNULL,
         )
+        out, err = ended(child, self.root)
+        return subprocess.CompletedProcess(child.args, child.returncode, out, err)
 
     def start(self, *words: str, output: int = subprocess.PIPE) -> subprocess.Popen:
         """run.sh in a process group of its own, which can be killed as a whole; both streams as text, in one."""
@@ -63,13 +67,12 @@ class Recipe:
     ) -> tuple[int, str]:
         """Start run.sh, send a signal to all its processes as soon as ``when`` holds; its status and its output."""
         child = self.start(*words)
-        while not when() and child.poll() is None:
-            time.sleep(0.02)
+        wait_until(lambda: when() or child.poll() is not None, "the moment to stop")
         if child.poll() is None:
             os.killpg(child.pid, how)
         elif not may_end_first:
             raise AssertionError(f"ended before it was stopped: {child.communicate()[0]}")
-        said = child.communicate()[0]
+        said = ended(child, self.root)[0]
         return child.returncode, said
 
     def json(self, name: str):

@@ -3,13 +3,12 @@
 import os
 import signal
 import subprocess
-import time
 
 import pytest
 
 from asr.core.run_records import read_resume_points
 from tests import dozen
-from tests.patience import PATIENCE
+from tests.patience import PATIENCE, wait_until
 from tests.recipe import Recipe
 
 SCONTROL = """#!/bin/sh
@@ -84,9 +83,8 @@ def test_a_job_whose_time_is_up_saves_is_requeued_and_goes_on(tmp_path, nodes):
     corpus, _ = dozen.lay_out(cluster, dozen.OFTEN)  # few clips to decode, and time enough for a stop in training
     words = ("--tag=job", "--corpus", str(corpus), "--split", "own", "--data", "data/job", *SHORT)
     job = cluster.submit(nodes, *words)
-    while not (exp / "saves.json").exists():
-        assert job.poll() is None, cluster.said()
-        time.sleep(0.02)
+    wait_until(lambda: (exp / "saves.json").exists() or job.poll() is not None, "a save")
+    assert job.poll() is None, cluster.said()
     job.send_signal(signal.SIGTERM)  # Slurm's --signal=B:TERM is the script's alone
     assert job.wait(timeout=PATIENCE) == 143, cluster.said()
     assert "stopped; the same command resumes from the newest checkpoint" in cluster.said()

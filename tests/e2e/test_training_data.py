@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 
 import pytest
 
 from tests import tiny
-from tests.patience import PATIENCE
+from tests.patience import PATIENCE, wait_until
 
 pytestmark = pytest.mark.e2e
 
@@ -66,8 +65,7 @@ def test_training_ends_and_leaves_no_process(train, tmp_path):
 
 def test_a_disk_that_vanishes_while_training_ends_it_in_one_clear_line(train, tmp_path):
     child = train(1000)
-    while not (tmp_path / "exp" / "model.pt").exists() and child.poll() is None:
-        time.sleep(0.05)
+    wait_until(lambda: (tmp_path / "exp" / "model.pt").exists() or child.poll() is not None, "a checkpoint")
     (tmp_path / "data" / "train").rename(tmp_path / "unmounted")
     said = child.communicate(timeout=PATIENCE)[0]
     assert child.returncode == 1, said

@@ -13,7 +13,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from pathlib import Path
 
@@ -28,7 +27,7 @@ from asr.core.manifest import read_manifest
 from asr.core.run_records import ResumePoint, read_ranking, read_resume_points
 from asr.training.gradients import MOST_SKIPPED
 from tests import tiny
-from tests.patience import PATIENCE
+from tests.patience import PATIENCE, wait_until
 
 pytestmark = pytest.mark.e2e
 
@@ -87,10 +86,7 @@ class Training:
 
     def held(self) -> int:
         """Wait until the training is held; the number of the process that is."""
-        while not (self.watched / "held").exists():
-            if self.child.poll() is not None:
-                pytest.fail(f"ended before it was held: {self.child.communicate()[0]}")
-            time.sleep(0.02)
+        wait_until((self.watched / "held").exists, "it was held", self.child)
         return int((self.watched / "held").read_text())
 
     def release(self) -> None:
@@ -201,9 +197,8 @@ def test_a_clip_that_is_cut_short_is_named_and_the_training_goes_on_without_it(t
     Path(cut.source).write_bytes(raw[:-8000])  # a quarter of a second; read again in the next epoch at the latest
     training.release()
     named = f"{cut.source}: utterance {cut.key}: has "
-    while named not in (training.exp / "train.log").read_text():
-        assert training.child.poll() is None
-        time.sleep(0.05)
+    log = training.exp / "train.log"
+    wait_until(lambda: named in log.read_text(), "the clip was named", training.child)
     training.child.terminate()
     lines = training.ended(130)
     Path(cut.source).write_bytes(raw)
