@@ -2,10 +2,10 @@
 
 In the folder $WATCHED: ``seen`` gets a line ``split epoch key`` for each clip that is read. While ``hold`` is there, a
 process that comes to the place which it names waits, after it has written its number to ``held``. ``hold`` is a place
-and how often a process passes it before: ``train 7`` and ``val 2`` are clips that it reads, ``train@3 7`` one of epoch
-3 (from 0), ``save 0`` is a state file, written but not yet under its name. Where ``room`` is there, the backward pass
-of what has more padded frames than it says runs out of memory when it is done. While ``slow`` is there, each clip takes
-a second to read: a training that is not to end before something else has begun.
+and how often at least a process passes it before: ``train 7`` and ``val 2`` are clips that it reads, ``train@3 7`` one
+of epoch 3 (from 0), ``save 0`` is a state file, written but not yet under its name. Where ``room`` is there, the
+backward pass of what has more padded frames than it says runs out of memory when it is done. While ``slow`` is there,
+each clip takes a second to read: a training that is not to end before something else has begun.
 """
 
 from __future__ import annotations
@@ -22,10 +22,16 @@ FOLDER = Path(os.environ.get("WATCHED", "/nowhere"))
 passed: Counter[str] = Counter()
 
 
+def is_place(text: str, names: tuple[str, ...]) -> bool:
+    """Return whether ``text`` names where a process is; of two that read at once neither may see just that number."""
+    place, _, before = text.rpartition(" ")
+    return place in names and passed[place] >= int(before)
+
+
 def come_to(*names: str) -> None:
     """Wait here if this is where to wait."""
     hold = FOLDER / "hold"
-    if hold.exists() and hold.read_text() in {f"{name} {passed[name]}" for name in names}:
+    if hold.exists() and is_place(hold.read_text(), names):
         writing = FOLDER / f"held.{os.getpid()}"
         writing.write_text(str(os.getpid()))
         writing.rename(FOLDER / "held")
