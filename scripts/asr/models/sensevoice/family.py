@@ -12,6 +12,8 @@ from asr.models.family import Family
 from asr.models.model_folder import read_metas
 
 if TYPE_CHECKING:
+    from asr.models.graph import Graph
+    from asr.models.loading import Recogniser
     from asr.models.nbest import Decoded
 
 # What the recipe's clips are, in the order of the model's first four frames: Mandarin, and digits written as spoken.
@@ -28,6 +30,11 @@ _TAG = re.compile(r"<\|[^<>|]*\|>")
 def without_tags(text: str) -> str:
     """Return a text without <|…|> tags, wherever they stand, and without blanks at its ends."""
     return _TAG.sub("", text).strip()
+
+
+def is_tag(piece: str) -> bool:
+    """Return whether a token is a tag, which texts do not show."""
+    return _TAG.fullmatch(piece) is not None
 
 
 def tag_ids(tokenizer: Any) -> list[int]:
@@ -105,6 +112,13 @@ class SenseVoice(Family):
         from asr.models.sensevoice.model import greedy
 
         return greedy(model, speech, lengths, options["language"])
+
+    def graph(self, recogniser: Recogniser, folder: Path) -> Graph:
+        """Return the graph, with the SentencePiece model for funasr-onnx."""
+        from asr.models.sensevoice.export import graph
+
+        bpe = folder / read_metas(folder)["tokenizer_conf"]["bpemodel"]
+        return graph(recogniser.model, recogniser.frontend, recogniser.tokenizer, bpe)
 
     def detokenize(self, tokenizer: Any, ids: Sequence[int]) -> str:
         """Return the text as FunASR's SenseVoice decodes it, without tags and what stands for an unknown token."""
