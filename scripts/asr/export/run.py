@@ -50,7 +50,7 @@ class Job:
 
 def main() -> int:
     """Export as the command line says."""
-    parser = argparse.ArgumentParser(prog="python -m asr.export", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m asr.export", description=(__doc__ or "").splitlines()[0])
     given = parser.add_mutually_exclusive_group(required=True)
     given.add_argument("--exp", type=Path, help="a run, after stage 5")
     given.add_argument("--model", type=Path, help="a FunASR model folder without a run; needs --out and --test")
@@ -71,26 +71,20 @@ def main() -> int:
 
 def read_job(arguments: argparse.Namespace) -> Job:
     """Return the job. RecipeError, or UsageError, for a run or clips that are not there."""
+    exp, out, test = arguments.exp, arguments.out, arguments.test
     if arguments.clips is not None and arguments.clips < 1:
         raise UsageError(f"--clips {arguments.clips}: at least 1")
-    exp = arguments.exp
+    phrases = tuple(read_phrases(arguments.phrases).weights) if arguments.phrases else ()
     if exp is None:
-        if not arguments.out or not arguments.test:
+        if not out or not test:
             raise UsageError(
                 "--model: texts are proven by clips: give --test FILE.jsonl, lines as stage 1 writes them, and --out"
             )
-        model = model_folder(arguments.model)
-    elif not ((model := RunFolder(exp).model) / "config.yaml").is_file() and model_folder(exp) == exp:
+        return Job(None, model_folder(arguments.model), out, test, arguments.clips, phrases)
+    model = RunFolder(exp).model
+    if not (model / "config.yaml").is_file() and model_folder(exp) == exp:
         raise UsageError(f"--exp {exp}: is a model, not a run: give --model {exp} --out DIR --test FILE.jsonl")
-    test, phrases = arguments.test or test_set(exp), arguments.phrases
-    return Job(
-        exp=exp,
-        model=model,
-        out=arguments.out or exp / "deploy",
-        test=test,
-        clips=arguments.clips,
-        phrases=tuple(read_phrases(phrases).weights) if phrases else (),
-    )
+    return Job(exp, model, out or exp / "deploy", test or test_set(exp), arguments.clips, phrases)
 
 
 def test_set(exp: Path) -> Path:

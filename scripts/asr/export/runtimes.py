@@ -117,8 +117,9 @@ class Onnx:
         features = self.front_end(samples)
         length = np.array([len(features)], dtype=np.int64)
         padded = np.pad(features, ((0, max(0, LEAST - len(features))), (0, 0)))  # for the encoder's convolutions
-        scores, counts = self.session.run(None, {"speech": padded[None], "speech_lengths": length})
-        best = np.asarray(scores)[0, : int(counts[0])].argmax(-1).tolist()
+        feed = {"speech": padded[None], "speech_lengths": length}
+        scores, counts = map(np.asarray, self.session.run(None, feed))
+        best = scores[0, : int(counts[0])].argmax(-1).tolist()
         return joined([self.symbols[token] for token, _ in itertools.groupby(best) if token])
 
 

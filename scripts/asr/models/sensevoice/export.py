@@ -13,8 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from asr.models.graph import FUNASR_ONNX, NEVER, SHERPA_ONNX, Graph, front_end_metadata, one_hot
-from asr.models.sensevoice.family import is_tag, tag_ids
+from asr.models.graph import FUNASR_ONNX, NEVER, SHERPA_ONNX, Graph, one_hot
 from asr.models.sensevoice.model import ASKED, encoded
 
 BPE = "chn_jpn_yue_eng_ko_spectok.bpe.model"  # where funasr-onnx looks for it
@@ -43,26 +42,33 @@ class SenseVoiceGraph(nn.Module):
         return torch.cat([first, scores], dim=1), speech_lengths + ASKED
 
 
-def graph(model: Any, frontend: Any, tokenizer: Any, bpe: Path) -> Graph:
-    """Return a loaded model's graph; ``bpe`` is its SentencePiece model."""
-    pieces = tokenizer.sp
-    symbols = tuple(pieces.id_to_piece(number) for number in range(pieces.get_piece_size()))
-    silent = [
-        number
-        for number, symbol in enumerate(symbols)
-        if is_tag(symbol) or pieces.is_control(number) or pieces.is_unknown(number)
-    ]
-    size = model.ctc.ctc_lo.out_features
-    symbols += tuple(f"<unused{number}>" for number in range(len(symbols), size))
-    languages = {key: str(model.lid_dict[name]) for key, name in SPOKEN.items()}
-    clips = {0: "batch_size"}
+def metadata(model: Any) -> dict[str, str]:
+    """Return what sherpa-onnx's metadata says of the model itself."""
+    return {
+        "model_type": "sense_voice_ctc",
+        "vocab_size": str(model.ctc.ctc_lo.out_features),
+        "normalize_samples": "0",
+        "with_itn": str(model.textnorm_dict["withitn"]),
+        "without_itn": str(model.textnorm_dict["woitn"]),
+        **{key: str(model.lid_dict[name]) for key, name in SPOKEN.items()},
+    }
+
+
+def graph(module: SenseVoiceGraph, pieces: Any, bpe: Path, front_end: dict[str, str]) -> Graph:
+    """Return the graph of ``module``.
+
+    Args:
+        pieces: the SentencePiece processor of ``bpe``, its model's file.
+        front_end: ``front_end_metadata``.
+    """
+    size, known, clips = module.model.ctc.ctc_lo.out_features, pieces.get_piece_size(), {0: "batch_size"}
+    symbols = [pieces.id_to_piece(n) if n < known else f"<unused{n}>" for n in range(size)]
     names = ("speech_lengths", "language", "textnorm")
+    numbers = torch.tensor([[6, 30], [0, 3], [15, 15]], dtype=torch.int32)
+    width = module.model.encoder.encoders0[0].norm1.normalized_shape[0]
     return Graph(
-        module=SenseVoiceGraph(model, tag_ids(tokenizer), silent),
-        inputs={
-            "speech": torch.randn(2, 30, frontend.output_size()),
-            **dict(zip(names, torch.tensor([[6, 30], [0, 3], [15, 15]], dtype=torch.int32), strict=True)),
-        },
+        module=module,
+        inputs={"speech": torch.randn(2, 30, width), **dict(zip(names, numbers, strict=True))},
         outputs=("ctc_logits", "encoder_out_lens"),
         axes={
             "speech": {**clips, 1: "feats_length"},
@@ -70,16 +76,8 @@ def graph(model: Any, frontend: Any, tokenizer: Any, bpe: Path) -> Graph:
             "ctc_logits": {**clips, 1: "logits_length"},
             "encoder_out_lens": clips,
         },
-        metadata={
-            "model_type": "sense_voice_ctc",
-            "vocab_size": str(size),
-            "normalize_samples": "0",
-            "with_itn": str(model.textnorm_dict["withitn"]),
-            "without_itn": str(model.textnorm_dict["woitn"]),
-            **languages,
-            **front_end_metadata(frontend),
-        },
-        symbols=symbols[:size],
+        metadata={**metadata(module.model), **front_end},
+        symbols=tuple(symbols),
         runtimes={FUNASR_ONNX: "", SHERPA_ONNX: ""},
         files={BPE: bpe},
     )

@@ -32,11 +32,6 @@ def without_tags(text: str) -> str:
     return _TAG.sub("", text).strip()
 
 
-def is_tag(piece: str) -> bool:
-    """Return whether a token is a tag, which texts do not show."""
-    return _TAG.fullmatch(piece) is not None
-
-
 def tag_ids(tokenizer: Any) -> list[int]:
     """Return the ids of the four tags. RecipeError for a tokenizer to which one of them is not one token."""
     # Not by its encode, which puts a piece of a blank first, unless the model was made without (add_dummy_prefix).
@@ -48,6 +43,16 @@ def tag_ids(tokenizer: Any) -> list[int]:
             " model again"
         )
     return ids
+
+
+def silent_ids(tokenizer: Any) -> list[int]:
+    """Return the ids that no text shows: of all tags, of marks, and of what SentencePiece does not know."""
+    pieces = tokenizer.sp
+    return [
+        number
+        for number in range(pieces.get_piece_size())
+        if _TAG.fullmatch(pieces.id_to_piece(number)) or pieces.is_control(number) or pieces.is_unknown(number)
+    ]
 
 
 class SenseVoice(Family):
@@ -115,10 +120,13 @@ class SenseVoice(Family):
 
     def graph(self, recogniser: Recogniser, folder: Path) -> Graph:
         """Return the graph, with the SentencePiece model for funasr-onnx."""
-        from asr.models.sensevoice.export import graph
+        from asr.models.graph import front_end_metadata
+        from asr.models.sensevoice.export import SenseVoiceGraph, graph
 
         bpe = folder / read_metas(folder)["tokenizer_conf"]["bpemodel"]
-        return graph(recogniser.model, recogniser.frontend, recogniser.tokenizer, bpe)
+        tokenizer, config = recogniser.tokenizer, front_end_metadata(recogniser.frontend)
+        parts = SenseVoiceGraph(recogniser.model, tag_ids(tokenizer), silent_ids(tokenizer))
+        return graph(parts, tokenizer.sp, bpe, config)
 
     def detokenize(self, tokenizer: Any, ids: Sequence[int]) -> str:
         """Return the text as FunASR's SenseVoice decodes it, without tags and what stands for an unknown token."""
