@@ -22,6 +22,8 @@ SUBSTITUTES = {
     "bash tests/run.sh": "bash tests/run.sh --only yamllint",
     # stage 0 would fetch 900 MB from a hub, stage 3 would train it
     "bash run.sh --stage 0 --stop-stage 5": "bash run.sh --stage 1 --stop-stage 1 --ngpu 0",
+    # a server ends when it is told to; tests/e2e/test_serve.py speaks into it
+    "bash scripts/serve.sh --model exp/mini/model": "bash scripts/serve.sh --help",
     # there is no card to plan for
     "bash scripts/plan.sh --exp exp/TAG --data data/1h_dataset": (
         "bash scripts/plan.sh --exp exp/mini --data data/mini_dataset --ngpu 0 --only 4000"
