@@ -100,7 +100,7 @@ def test_a_folder_is_written_out_in_every_format_and_never_over_another(model, f
 def as_bytes(kind="WAV", piped=False):
     """1.5 s of noise; ``piped``: with the lengths that ffmpeg writes where it cannot go back."""
     file = io.BytesIO()
-    soundfile.write(file, noise(1.5), RATE, format=kind)
+    soundfile.write(file, (noise(1.5) * 32767).astype(np.int16), RATE, format=kind)
     content = bytearray(file.getvalue())
     if piped:
         assert content[36:40] == b"data"

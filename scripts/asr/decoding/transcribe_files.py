@@ -224,7 +224,7 @@ def main() -> int:
 
 
 def _arguments() -> Any:
-    about, _, more = __doc__.partition("\n\n")
+    about, _, more = (__doc__ or "").partition("\n\n")
     parser = argparse.ArgumentParser(
         prog="python -m asr.transcribe",
         description=about,
