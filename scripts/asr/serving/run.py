@@ -25,7 +25,7 @@ from pathlib import Path
 
 from asr.core.errors import RecipeError, UsageError
 from asr.serving import keeping
-from asr.serving.decoder import open_decoder
+from asr.serving.decoder import Worker, open_decoder
 from asr.serving.settings import INSTALL, Settings
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -85,9 +85,13 @@ def main(words: Sequence[str] | None = None) -> int:
         decoder = open_decoder(given.model, given.ngpu, given.phrases) if given.model else None
         from asr.serving.app import create_app
 
-        app = create_app(settings, decoder)
+        worker = Worker()
+        app = create_app(settings, decoder, worker)
         print("\n".join(_greeting(given, settings, decoder.name if decoder else None)), flush=True)
-        _serve(app, listening, given)
+        try:
+            _serve(app, listening, given)
+        finally:
+            worker.end()
     return 0
 
 
@@ -246,6 +250,7 @@ def _serve(app: object, listening: socket.socket, given: argparse.Namespace) -> 
         app,  # type: ignore[arg-type]
         http="h11",
         ws="none",
+        lifespan="off",
         log_level="warning",
         access_log=False,  # who asked for what is nobody's business
         server_header=False,
