@@ -22,6 +22,7 @@ import ssl
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from asr.core.errors import RecipeError, UsageError
 from asr.serving import keeping
@@ -86,10 +87,11 @@ def main(words: Sequence[str] | None = None) -> int:
         from asr.serving.app import create_app
 
         worker = Worker()
-        app = create_app(settings, decoder, worker)
+        server = make_server(create_app(settings, decoder, worker), given.certfile, given.keyfile)
+        given.port = listening.getsockname()[1]  # of --port 0
         print("\n".join(_greeting(given, settings, decoder.name if decoder else None)), flush=True)
         try:
-            _serve(app, listening, given)
+            server.run(sockets=[listening])
         finally:
             worker.end()
     return 0
@@ -243,11 +245,12 @@ def _greeting(given: argparse.Namespace, settings: Settings, model: str | None) 
     return lines
 
 
-def _serve(app: object, listening: socket.socket, given: argparse.Namespace) -> None:
+def make_server(app: Any, certfile: Path | None = None, keyfile: Path | None = None) -> Any:
+    """Return uvicorn's server of an application."""
     import uvicorn
 
     config = uvicorn.Config(
-        app,  # type: ignore[arg-type]
+        app,
         http="h11",
         ws="none",
         lifespan="off",
@@ -256,7 +259,7 @@ def _serve(app: object, listening: socket.socket, given: argparse.Namespace) -> 
         server_header=False,
         proxy_headers=False,
         timeout_graceful_shutdown=3,
-        ssl_certfile=given.certfile and str(given.certfile),
-        ssl_keyfile=given.keyfile and str(given.keyfile),
+        ssl_certfile=certfile and str(certfile),
+        ssl_keyfile=keyfile and str(keyfile),
     )
-    uvicorn.Server(config).run(sockets=[listening])
+    return uvicorn.Server(config)
