@@ -101,10 +101,13 @@ function waveFile(chunks, length, sampleRate) {
 
 // Let `button` be spoken by: held with mouse, finger, space or enter, and let go; or pressed, and pressed again. A press too
 // short to speak in is one of the second kind, and where `once()` is true every press is. A click without a press, as
-// switches and screen readers send it, is too. The space bar works wherever nothing else has the focus.
+// switches and screen readers send it, is too. The space bar works wherever nothing else has the focus; `key()` may name
+// another key, which then works everywhere but where one types.
 // `start` and `stop` are called in turn; `start` returns a promise, and after its failure the next press starts again.
 const SHORT_PRESS_MS = 350;
-function pressToTalk(button, { start, stop, once = () => false }) {
+const isPressedByKeys = (element) => element.matches("a, button, input, select, textarea, summary");
+const isTypedInto = (element) => element.matches("textarea, input:not([type=radio]):not([type=checkbox])");
+function pressToTalk(button, { start, stop, once = () => false, key: chosen = () => " " }) {
   let on = false, since = 0, key = null, pointerEnded = -Infinity;
   const press = () => {
     on = !on;
@@ -134,7 +137,8 @@ function pressToTalk(button, { start, stop, once = () => false }) {
   button.addEventListener("contextmenu", (event) => event.preventDefault()); // a long touch
   document.addEventListener("keydown", (event) => {
     const own = event.target === button && ["Enter", " "].includes(event.key);
-    if (!own && !(event.target === document.body && event.key === " ")) return;
+    const taken = [" ", "Enter"].includes(event.key) ? isPressedByKeys : isTypedInto;
+    if (!own && (event.key !== chosen() || taken(event.target))) return;
     if (!usable()) return;
     event.preventDefault();
     if (event.repeat || key) return;
