@@ -104,12 +104,18 @@ function waveFile(chunks, length, sampleRate) {
 // switches and screen readers send it, is too. The space bar works wherever nothing else has the focus; `key()` may name
 // another key, which then works everywhere but where one types.
 // `start` and `stop` are called in turn; `start` returns a promise, and after its failure the next press starts again.
+// Where every press counts, a second one too soon to have said anything is a tremor's. Returns {end}, which lets go for
+// whoever speaks.
 const SHORT_PRESS_MS = 350;
 const isPressedByKeys = (element) => element.matches("a, button, input, select, textarea, summary");
 const isTypedInto = (element) => element.matches("textarea, input:not([type=radio]):not([type=checkbox])");
 function pressToTalk(button, { start, stop, once = () => false, key: chosen = () => " " }) {
   let on = false, since = 0, key = null, pointerEnded = -Infinity;
   const press = () => {
+    if (on && once() && performance.now() - since < SHORT_PRESS_MS) return;
+    turn();
+  };
+  const turn = () => {
     on = !on;
     since = performance.now();
     button.setAttribute("aria-pressed", on);
@@ -153,4 +159,5 @@ function pressToTalk(button, { start, stop, once = () => false, key: chosen = ()
   };
   document.addEventListener("keyup", keyUp);
   addEventListener("blur", keyUp); // let go while another window is in front
+  return { end: () => on && turn() };
 }

@@ -1,5 +1,7 @@
 // Speaking: the button, the recording, its way to the server. Nothing here decides when somebody has finished.
 const talk = byId("talk"), NEARLY = 60, QUIET_PEAK = 0.01;
+let shownStatus = "";
+const status = (name) => tell("status", (shownStatus = name));
 const settings = { mode: "twice", key: " ", numbers: false, ...stored.read("settings", {}) };
 let state = "idle", // idle, opening, recording
   begun = 0, thrownAway = false, latest = null, sending = 0; // latest: {wav, peak, entry}, what is shown or was not written
@@ -39,13 +41,13 @@ function tick() {
   level *= 0.8;
   if (left < NEARLY) tell("talk-words", "nearly_longest", { seconds: Math.max(0, Math.ceil(left)) });
   if (left > 0) return setTimeout(tick, 60);
-  tell("status", "longest");
-  talk.click();
+  status("longest");
+  speaker.end();
 }
 async function begin() {
   window.speechSynthesis?.cancel(); // or it would be recorded
   problem("");
-  tell("status", "");
+  status("");
   thrownAway = false;
   state = "opening";
   draw();
@@ -74,7 +76,7 @@ async function end() {
   state = "idle";
   draw();
   byId("level").firstElementChild.style.width = "0";
-  if (thrownAway) return tell("status", "discarded");
+  if (thrownAway) return status("discarded");
   if (!clip.seconds) return problem("no_sound");
   latest = { wav: clip.wav, peak: clip.peak, entry: null };
   await write(latest);
@@ -82,7 +84,7 @@ async function end() {
 function throwAway() {
   if (state !== "recording") return;
   thrownAway = true;
-  talk.click();
+  speaker.end();
   talk.focus();
 }
 
@@ -103,7 +105,7 @@ async function send(address, fields) {
 }
 async function write(clip) {
   problem("");
-  if (!byId("status").textContent) tell("status", "writing");
+  if (!shownStatus) status("writing");
   sending += 1;
   try {
     const answer = await send("/v1/audio/transcriptions", { file: clip.wav, model: speakData.model, response_format: "verbose_json" });
@@ -113,12 +115,8 @@ async function write(clip) {
     problem(error.name, { why: error.why });
   } finally {
     sending -= 1;
-    if (!sending && byId("status").textContent === inLanguage(byId("status"), "text")) clearWriting();
+    if (!sending && ["writing", "longest"].includes(shownStatus)) status("");
   }
-}
-function clearWriting() {
-  const [english] = phrase("writing"), [ended] = phrase("longest");
-  if ([english, ended].includes(byId("status").dataset.textEn)) tell("status", "");
 }
 function show(clip, answer) {
   tell("done", "");
@@ -126,13 +124,13 @@ function show(clip, answer) {
   if (!answer.text) {
     clip.entry = "none";
     byId("result").hidden = true;
-    return tell("status", clip.peak < QUIET_PEAK ? "too_quiet" : "nothing");
+    return status(clip.peak < QUIET_PEAK ? "too_quiet" : "nothing");
   }
   clip.entry = spokenBefore.add(answer.text);
   latest = clip;
   byId("result").hidden = false;
   shownText.show(answer);
-  tell("status", "");
+  status("");
 }
 
 // --- what can be done with the text -----------------------------------------------------------------------------------
@@ -216,7 +214,7 @@ document.addEventListener("keydown", (event) => {
   if (event.key === "Escape") throwAway();
 });
 byId("discard").addEventListener("click", throwAway);
-pressToTalk(talk, { start: begin, stop: end, once: () => !isHeld(), key: () => settings.key });
+const speaker = pressToTalk(talk, { start: begin, stop: end, once: () => !isHeld(), key: () => settings.key });
 if (!navigator.mediaDevices) problem("insecure");
 spokenBefore.load();
 draw();

@@ -81,8 +81,8 @@ const spokenBefore = {
     const act = (name, does) => {
       const element = document.createElement("button");
       element.type = "button";
-      say(element, ...phrase(name === "remove" ? "clear_yes" : name));
-      say(element, ...phrase(name === "remove" ? name : `${name}_entry`, { text: entry.text }), "label");
+      say(element, ...phrase(name));
+      say(element, ...phrase(`${name}_entry`, { text: entry.text }), "label");
       element.addEventListener("click", does);
       return element;
     };

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 from asr.serving.decoder import Decoder, Worker
@@ -13,20 +11,13 @@ from asr.serving.speak_page import add_pages
 from asr.serving.transcriptions import add_transcriptions
 
 
-def create_app(settings: Settings, decoder: Decoder | None) -> Any:
-    """Return the FastAPI application; without a decoder it only records."""
+def create_app(settings: Settings, decoder: Decoder | None, worker: Worker) -> Any:
+    """Return the FastAPI application; without a decoder it only records. Whoever made ``worker`` ends it."""
     from fastapi import FastAPI
     from starlette.middleware.cors import CORSMiddleware
 
-    worker = Worker()
-
-    @asynccontextmanager
-    async def lifespan(_: Any) -> AsyncIterator[None]:
-        yield
-        worker.end()
-
     # No /docs: that page would load scripts from elsewhere.
-    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     app.add_middleware(Guard, settings=settings)
     if settings.origins:  # added last, so it is asked first: a browser asks whether it may before it sends a token
         app.add_middleware(CORSMiddleware, allow_origins=settings.origins, allow_methods=["*"], allow_headers=["*"])

@@ -47,9 +47,6 @@ class Guard:
         self.app, self.settings = app, settings
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan":
-            await self.app(scope, receive, send)
-            return
         if scope["type"] != "http":  # a websocket
             await send({"type": "websocket.close", "code": 1008})
             return

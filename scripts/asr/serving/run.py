@@ -22,10 +22,11 @@ import ssl
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from asr.core.errors import RecipeError, UsageError
 from asr.serving import keeping
-from asr.serving.decoder import open_decoder
+from asr.serving.decoder import Worker, open_decoder
 from asr.serving.settings import INSTALL, Settings
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -85,9 +86,14 @@ def main(words: Sequence[str] | None = None) -> int:
         decoder = open_decoder(given.model, given.ngpu, given.phrases) if given.model else None
         from asr.serving.app import create_app
 
-        app = create_app(settings, decoder)
+        worker = Worker()
+        server = make_server(create_app(settings, decoder, worker), given.certfile, given.keyfile)
+        given.port = listening.getsockname()[1]  # of --port 0
         print("\n".join(_greeting(given, settings, decoder.name if decoder else None)), flush=True)
-        _serve(app, listening, given)
+        try:
+            server.run(sockets=[listening])
+        finally:
+            worker.end()
     return 0
 
 
@@ -239,19 +245,21 @@ def _greeting(given: argparse.Namespace, settings: Settings, model: str | None) 
     return lines
 
 
-def _serve(app: object, listening: socket.socket, given: argparse.Namespace) -> None:
+def make_server(app: Any, certfile: Path | None = None, keyfile: Path | None = None) -> Any:
+    """Return uvicorn's server of an application."""
     import uvicorn
 
     config = uvicorn.Config(
-        app,  # type: ignore[arg-type]
+        app,
         http="h11",
         ws="none",
+        lifespan="off",
         log_level="warning",
         access_log=False,  # who asked for what is nobody's business
         server_header=False,
         proxy_headers=False,
         timeout_graceful_shutdown=3,
-        ssl_certfile=given.certfile and str(given.certfile),
-        ssl_keyfile=given.keyfile and str(given.keyfile),
+        ssl_certfile=certfile and str(certfile),
+        ssl_keyfile=keyfile and str(keyfile),
     )
-    uvicorn.Server(config).run(sockets=[listening])
+    return uvicorn.Server(config)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+from types import SimpleNamespace
 from typing import Any
 
 from asr.pages.html import as_script, render
@@ -15,9 +16,13 @@ from asr.serving.settings import Settings
 _HERE = re.compile(r"/[a-z]*")  # where one is led after the token: a page of this server
 
 
+def _words() -> SimpleNamespace:
+    return SimpleNamespace(**{key: Words(*pair) for key, pair in group("speak").items()})
+
+
 def speak_page(settings: Settings, decoder: Decoder) -> str:
     """Return the page's HTML."""
-    t = {key: Words(*pair) for key, pair in group("speak").items()}
+    t = _words()
     data = {
         "model": decoder.name,
         "sure": decoder.sure,
@@ -28,7 +33,7 @@ def speak_page(settings: Settings, decoder: Decoder) -> str:
     }
     return render(
         "speak.html.j2",
-        t["title"],
+        t.title,
         ["speak.css"],
         ["microphone.js", "speak_text.js", "speak_history.js", "speak.js"],
         policy="connect-src 'self'; form-action 'none'; base-uri 'none'",
@@ -43,9 +48,9 @@ def speak_page(settings: Settings, decoder: Decoder) -> str:
 
 def login_page(where: str, wrong: bool) -> str:
     """Return the page that asks for the token; it works without a script."""
-    t = {key: Words(*pair) for key, pair in group("speak").items()}
+    t = _words()
     policy = "form-action 'self'; base-uri 'none'"
-    return render("login.html.j2", t["token_title"], ["speak.css"], policy=policy, t=t, where=where, wrong=wrong)
+    return render("login.html.j2", t.token_title, ["speak.css"], policy=policy, t=t, where=where, wrong=wrong)
 
 
 def add_pages(app: Any, settings: Settings, decoder: Decoder | None) -> None:
