@@ -11,7 +11,7 @@ from asr.serving.speak_page import add_pages
 from asr.serving.transcriptions import add_transcriptions
 
 
-def create_app(settings: Settings, decoder: Decoder | None, worker: Worker) -> Any:
+def create_app(settings: Settings, decoder: Decoder | None, worker: Worker | None = None) -> Any:
     """Return the FastAPI application; without a decoder it only records. Whoever made ``worker`` ends it."""
     from fastapi import FastAPI
     from starlette.middleware.cors import CORSMiddleware
@@ -24,7 +24,7 @@ def create_app(settings: Settings, decoder: Decoder | None, worker: Worker) -> A
     _add_refusals(app)
     add_pages(app, settings, decoder)
     if decoder:
-        add_transcriptions(app, decoder, worker, settings)
+        add_transcriptions(app, decoder, worker or Worker(), settings)
     if settings.record:
         from asr.serving.recording import add_recording
 
