@@ -18,6 +18,8 @@ import soundfile
 
 from asr.core.errors import RecipeError
 from asr.serving.app import create_app
+from asr.serving.decoder import Worker
+from asr.serving.run import make_server
 from asr.serving.settings import Settings
 from tests.stage1 import keys, prepare, problems
 
@@ -29,16 +31,14 @@ class Server:
     """The real server in a thread, recording into ``folder``."""
 
     def __init__(self, folder: Path, prompts: Path | None = None, port: int = 0) -> None:
-        pytest.importorskip("fastapi", reason="needs bash scripts/install.sh --deploy")
-        uvicorn = pytest.importorskip("uvicorn", reason="needs bash scripts/install.sh --deploy")
-        app = create_app(Settings(hosts=None, record=folder, prompts=prompts), None)
+        app = create_app(Settings(hosts=None, record=folder, prompts=prompts), None, Worker())
         listening = socket.socket()
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(("127.0.0.1", port))
         self.port = listening.getsockname()[1]
         self.address = f"http://127.0.0.1:{self.port}"
         self.corpus = app.state.recording
-        self.server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
+        self.server = make_server(app)
         self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [listening]})
         self.thread.start()
         while not self.server.started:
@@ -198,6 +198,7 @@ def test_a_click_without_a_press_works_as_switches_send_it(serve, visit):
     page = visit(serve().address)
     page.evaluate("document.getElementById('talk').click()")
     page.wait_for_selector("#talk.recording")
+    page.wait_for_timeout(400)
     page.evaluate("document.getElementById('talk').click()")
     page.wait_for_selector("#review:not([hidden])")
 

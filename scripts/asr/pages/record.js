@@ -86,7 +86,7 @@ function tick() {
   level *= 0.8;
   if (seconds < recordData.seconds - 1) return setTimeout(tick, 60); // a second for what is recorded after the end
   tell("status", "longest", { seconds: recordData.seconds });
-  byId("talk").click();
+  talking.end();
 }
 async function begin() {
   problem("");
@@ -141,7 +141,7 @@ function back() {
 function throwAway() {
   if (state !== "recording") return;
   thrownAway = true;
-  byId("talk").click();
+  talking.end();
 }
 
 // --- to the server -------------------------------------------------------------------------------------------------------
@@ -243,7 +243,7 @@ addEventListener("beforeunload", (event) => {
 document.addEventListener("visibilitychange", () => {
   if (document.hidden && !["opening", "recording"].includes(state)) microphone.close(); // nothing listens unseen
 });
-pressToTalk(byId("talk"), { start: begin, stop: end, once: () => !isHeld(), key: () => settings.key });
+const talking = pressToTalk(byId("talk"), { start: begin, stop: end, once: () => !isHeld(), key: () => settings.key });
 tell("listen", "listen");
 if (!navigator.mediaDevices) problem("insecure");
 ask("/record/state").then(
