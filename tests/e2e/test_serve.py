@@ -15,6 +15,8 @@ import pytest
 
 from asr.core.kaldi_text import read_text
 from asr.core.manifest import read_manifest
+from asr.serving.answers import verbose
+from asr.serving.decoder import open_decoder
 
 pytestmark = pytest.mark.e2e
 openai = pytest.importorskip("openai")
@@ -65,6 +67,23 @@ def test_openais_client_gets_the_texts_that_were_scored(recipe, served):
     assert told.text == "".join(one["text"] for one in told.segments[0].characters)
 
 
+def test_an_exported_model_is_served_with_the_same_texts(recipe, mini):
+    deploy = recipe.root / "exp/mini/deploy"
+    if not (deploy / "parity.json").is_file():
+        script = ". ./path.sh && python -m asr.export --exp exp/mini --clips 4"
+        done = recipe.run(command=("bash", "-c", script))
+        assert done.returncode == 0, done.stdout + done.stderr
+    decoder = open_decoder(deploy)
+    assert (decoder.name, decoder.sure) == ("mini", False)
+    hypotheses = read_text(recipe.root / "exp/mini/tuned/hyp.txt")
+    for clip in list(read_manifest(recipe.root / "data/mini_dataset/test.jsonl"))[:4]:
+        segments = decoder.segments(Path(clip.source), 1, lambda: False)
+        told = verbose(segments)
+        assert told["text"] == hypotheses[clip.key]
+        assert "calibrated" not in told
+        assert "confidence" not in told["segments"][0]
+
+
 def test_the_text_on_the_page_is_that_of_the_recording_that_it_sent(recipe, served):
     chromium = shutil.which("chromium") or pytest.skip("needs Chromium")
     sync_api = pytest.importorskip("playwright.sync_api")
@@ -83,7 +102,7 @@ def test_the_text_on_the_page_is_that_of_the_recording_that_it_sent(recipe, serv
         page.click("#talk")
         page.wait_for_selector("#entries li")
         shown = page.inner_text("#entries .said")
-        assert "".join(page.locator("#text .character > span").all_inner_texts()) == shown
+        assert "".join(page.locator("#text .glyph").all_inner_texts()) == shown
         browser.close()
     (kept,) = set(served.kept.glob("*.json")) - before
     assert json.loads(kept.read_text(encoding="utf-8"))["text"] == shown != ""

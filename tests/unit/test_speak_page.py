@@ -3,6 +3,7 @@
 import contextlib
 
 import pytest
+import soundfile
 
 from tests.report_look import sideways
 from tests.serving import decoder, served, wav
@@ -84,7 +85,7 @@ def recording(page) -> None:
 
 def written(page, times: int = 1, text: str = "走了吧") -> None:
     expect(page, "#entries li").to_have_count(times)
-    assert "".join(page.locator("#text .character > span").all_inner_texts()) == text
+    assert "".join(page.locator("#text .glyph").all_inner_texts()) == text
     expect(page, "#status").to_have_text("")
 
 
@@ -164,12 +165,12 @@ def test_an_unsure_character_shows_what_else_it_may_be(page):
     written(page)
     kinds = [one.get_attribute("class") for one in page.locator("#text .character").all()]
     assert [kind.split()[1:] for kind in kinds] == [["unsure"], ["fair"], []]
-    page.get_by_role("button", name="走, unsure, 40 %: other characters").press("Enter")
+    page.get_by_role("button", name="走 unsure, 40 %: other characters").press("Enter")
     others = page.get_by_role("group", name="In place of 走:")
     assert others.get_by_role("button").all_inner_texts() == ["周\n30 %", "奏\n10 %", "走 is right", "Something else …"]
     page.keyboard.press("Escape")
     expect(page, "#alternatives").to_be_hidden()
-    assert page.evaluate("document.activeElement.textContent") == "走40"
+    assert page.evaluate("document.activeElement.querySelector('.glyph').textContent") == "走"
     page.keyboard.press("Enter")
     page.keyboard.press("Enter")  # the first of them has the focus
     written(page, text="周了吧")
@@ -191,6 +192,25 @@ def test_an_unsure_character_shows_what_else_it_may_be(page):
     page.reload()
     expect(page, "#entries li").to_have_count(0)
     assert sent(page) == 1
+
+
+def test_what_was_corrected_can_be_kept_as_a_clip(browser, tmp_path):
+    (kept := tmp_path / "kept").mkdir()
+    with served(record=tmp_path / "voice", keep=kept) as address, opened(browser, address) as page:
+        page.click("#talk")
+        recording(page)
+        page.click("#talk")
+        written(page)
+        page.click("#correct")
+        page.fill("#corrected", "周六吧")
+        page.click("#correction button.main")
+        page.click("#keep")
+        expect(page, "#done").to_have_text("Kept. The model can learn from it.")
+    (label,) = (tmp_path / "voice").rglob("*_label.txt")
+    assert label.read_text(encoding="utf-8").split()[1] == "周六吧"
+    (clip,) = (tmp_path / "voice").rglob("*.wav")
+    (sent_first,) = kept.glob("*.wav")
+    assert soundfile.read(clip)[0].tolist() == soundfile.read(sent_first)[0].tolist()
 
 
 def test_a_recording_is_not_lost_where_the_server_fails(page):

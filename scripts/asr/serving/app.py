@@ -45,7 +45,8 @@ def _add_refusals(app: Any) -> None:
         message = error.detail
         if error.status_code in (404, 405):
             message = f"{request.method} {request.url.path}: there is no such thing here."
-        return JSONResponse(error_body(error.status_code, message), error.status_code, headers=error.headers)
+        code = "too_large" if error.status_code == 413 else None
+        return JSONResponse(error_body(error.status_code, message, code=code), error.status_code, headers=error.headers)
 
     app.add_exception_handler(RefusedError, refusal)
     app.add_exception_handler(HTTPException, other)

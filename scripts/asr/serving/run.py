@@ -227,7 +227,7 @@ def _greeting(given: argparse.Namespace, settings: Settings, model: str | None) 
     """Return what is said when the server is ready."""
     at_home, scheme = is_loopback(given.host), "https" if settings.tls else "http"
     shown = f"[{given.host}]" if ":" in given.host else given.host
-    name = shown if shown not in ("0.0.0.0", "[::]", "") else socket.gethostname()
+    name = shown if shown not in ("0.0.0.0", "[::]", "") else _own_address()
     address = f"{scheme}://{name}:{given.port}"
     lines = [f"serving at {address} (Ctrl-C ends it)"]
     if model:
@@ -243,6 +243,16 @@ def _greeting(given: argparse.Namespace, settings: Settings, model: str | None) 
         )
         lines.append("      the token and what is said can be read on the way")
     return lines
+
+
+def _own_address() -> str:
+    """Return the address by which others find this computer; its name where it has no way out."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # sends nothing, but chooses the interface
+            return probe.getsockname()[0]
+        except OSError:
+            return socket.gethostname()
 
 
 def make_server(app: Any, certfile: Path | None = None, keyfile: Path | None = None) -> Any:
