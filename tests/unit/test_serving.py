@@ -216,6 +216,19 @@ def test_more_than_can_wait_are_asked_to_come_again(monkeypatch, scratch):
         assert first.result().text == "走"
 
 
+def test_what_is_not_done_when_the_server_ends_is_no_text(scratch, capfd):
+    """Neither half a text, nor a traceback."""
+    gate = Gate()
+    with ThreadPoolExecutor(2) as people:
+        with served(decoder(gate)) as address:
+            asked = [people.submit(ask, address, wav(70)) for _ in range(2)]
+            assert gate.begun.acquire(timeout=30)
+            threading.Timer(0.5, gate.open.set).start()
+        assert {str(one.exception().body["message"]) for one in asked} == {"The server is being ended."}
+    assert len(gate.heard) == 1
+    assert capfd.readouterr().err == ""
+
+
 def test_a_fault_of_ours_is_one_answer_and_the_next_is_served(scratch, capfd):
     def hear(samples):
         if len(samples) > RATE:
