@@ -139,15 +139,15 @@ def use_torch(job: Job, clips: Sequence[Utterance], folder: Path) -> tuple[dict[
 
 def make(job: Job, folder: Path) -> tuple[dict[str, Any], list[str]]:
     """Fill the folder; return parity.json, and what of the proof failed."""
-    family, manifest = families.of_folder(job.model), sha256_file(job.test)
     chosen, how = parity.drawn(read_manifest(job.test), job.clips)
+    family, manifest = families.of_folder(job.model), sha256_file(job.test)
     scored, why_none = parity.scored_texts(job.exp, job.model, manifest, family) if job.exp else ({}, "there is no run")
     why, texts = use_torch(job, chosen, folder)
     clips = [clip for clip in chosen if clip.key in texts]
     if not clips:
         raise RecipeError(f"{job.test}: none of its clips can be read; rerun stage 1")
     reference = {clip.key: scored.get(clip.key, texts[clip.key]) for clip in clips}
-    wrong = parity.wrong_reference(reference, texts)
+    wrong = parity.wrong_reference(reference, texts, job.exp)
     if why_none:
         print(f"compared with torch's texts: {why_none}")
     rows = {name: prove(name, text, folder / name, clips, reference) for name, text in why.items()}
