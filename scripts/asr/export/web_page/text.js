@@ -1,0 +1,73 @@
+"use strict";
+// From a model's scores to text, and from a long recording to pieces, as asr.transcribe and FunASR's runtime do it.
+
+// The place of the largest number in each of the rows of `width` numbers.
+function best(scores, rows, width) {
+  return Array.from({ length: rows }, (_, row) => {
+    let at = row * width;
+    for (let i = at + 1; i < (row + 1) * width; i++) if (scores[i] > scores[at]) at = i;
+    return at - row * width;
+  });
+}
+
+// Paraformer: a token a position, as many as the model counted. Blank (0) and end (2) are no tokens.
+function paraformerTokens(ids, count, { tokens, bias }) {
+  return ids.filter((id) => id !== 0 && id !== 2).slice(0, Math.max(count - bias, 0)).map((id) => tokens[id]);
+}
+
+// Characters side by side, words with blanks between; "ab@@" goes on in the next token, letters in a row are an acronym.
+function joinCharacters(tokens) {
+  const written = [];
+  let begun = "", afterWord = false;
+  for (const token of tokens.filter((each) => !["<s>", "</s>", "<unk>"].includes(each))) {
+    const isWord = /^[\p{L}'@]+$/u.test(token) && !/[\u4e00-\u9fff]/.test(token), goesOn = token.includes("@@");
+    if (!isWord && !goesOn) {
+      if (afterWord) written.pop();
+      written.push(token);
+    } else {
+      begun += token.replace("@@", "");
+      if (!goesOn) written.push(begun, " ");
+      if (!goesOn) begun = "";
+    }
+    afterWord = isWord && !goesOn;
+  }
+  return acronyms(written).join("").trim();
+}
+
+function acronyms(words) {
+  const isLetter = (at) => /^[A-Za-z]$/.test(words[at] ?? ""), made = [];
+  for (let at = 0; at < words.length; at++) {
+    let end = at;
+    while (isLetter(end) && words[end + 1] === " " && isLetter(end + 2)) end += 2;
+    made.push(end > at ? words.slice(at, end + 1).filter((word) => word !== " ").join("").toUpperCase() : words[at]);
+    at = end;
+  }
+  return made;
+}
+
+// CTC: what stays the same for several frames is one token, blank (0) none; SentencePiece marks blanks before words.
+function ctcTokens(ids, { tokens }) {
+  return ids.filter((id, at) => id !== ids[at - 1] && id !== 0).map((id) => tokens[id]);
+}
+function joinPieces(tokens) {
+  return tokens.join("").replaceAll("\u2581", " ").replace(/<\|[^<>|]*\|>/g, "").trim();
+}
+
+// A recording of more than `longest` samples is cut at the quietest fifth of a second of the second half of a piece.
+function* pieces(samples, longest, rate = 16000) {
+  let rest = samples;
+  while (rest.length > longest) {
+    const at = quietest(rest.subarray(0, Math.min(longest, rest.length - rate)), longest >> 1, rate / 5);
+    yield rest.subarray(0, at);
+    rest = rest.subarray(at);
+  }
+  yield rest;
+}
+function quietest(samples, earliest, width) {
+  let sum = 0, least = Infinity, at = earliest;
+  for (let i = earliest; i < samples.length; i++) {
+    sum += samples[i] ** 2 - (i - width >= earliest ? samples[i - width] ** 2 : 0);
+    if (i - width + 1 >= earliest && sum < least - 1e-12) [least, at] = [sum, i + 1 - width];
+  }
+  return at + width / 2;
+}
