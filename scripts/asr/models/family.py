@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from asr.core.errors import RecipeError
 
 if TYPE_CHECKING:
+    from asr.models.graph import Graph
+    from asr.models.loading import Recogniser
     from asr.models.nbest import Decoded
 
 
@@ -78,6 +80,13 @@ class Family:
     def decode_batch(self, model: Any, speech: Any, lengths: Any, options: Mapping[str, Any]) -> list[list[int]]:
         """Return each clip's token ids alone."""
         return [decoded.ids for decoded in self.nbest_batch(model, speech, lengths, options)]
+
+    def refuse_export(self, folder: Path) -> None:
+        """RecipeError, before anything is loaded, for a model that no other runtime takes."""
+
+    def graph(self, recogniser: Recogniser, folder: Path) -> Graph:
+        """Return what of the model in ``folder``, loaded for decoding on the CPU, other runtimes are given."""
+        raise NotImplementedError
 
     def detokenize(self, tokenizer: Any, ids: Sequence[int]) -> str:
         """Return token ids as text, put together as FunASR's own inference does."""

@@ -11,6 +11,8 @@ from asr.models.family import Family
 from asr.models.model_folder import read_config
 
 if TYPE_CHECKING:
+    from asr.models.graph import Graph
+    from asr.models.loading import Recogniser
     from asr.models.nbest import Decoded
 
 # Block and key of config.yaml, what it is unless given, and what the recipe masks padding in and trains.
@@ -78,3 +80,9 @@ class Conformer(Family):
             return ctc_greedy(model, speech, lengths)
         weight = options["ctc_weight"] if options["method"] == "joint" else 0.0
         return beam(model, speech, lengths, options["beam_size"], weight)
+
+    def graph(self, recogniser: Recogniser, folder: Path) -> Graph:
+        """Return the graph."""
+        from asr.models.conformer.export import graph
+
+        return graph(recogniser.model, recogniser.frontend, recogniser.tokenizer)

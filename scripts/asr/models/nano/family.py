@@ -9,6 +9,7 @@ another encoder than the one trained.
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -155,6 +156,15 @@ class Nano(Family):
     def detokenize(self, tokenizer: Any, ids: Sequence[int]) -> str:
         """Return the decoded bytes on one line."""
         return " ".join(tokenizer.decode(ids, skip_special_tokens=True).replace("/sil", " ").split()) if ids else ""
+
+    def refuse_export(self, folder: Path) -> None:
+        """Say what it would take."""
+        raise RecipeError(
+            f"{folder}: Fun-ASR-Nano is not exported: a language model writes its text, token by token, so it takes"
+            " three graphs (encoder with adaptor, embedding, decoder with cache) and a tokenizer, as sherpa-onnx's"
+            " from_funasr_nano reads them (https://k2-fsa.github.io/sherpa/onnx/funasr-nano/); serve it by torch:"
+            f" python -m asr.serve --model {shlex.quote(str(folder))}"
+        )
 
     def counts(self, texts: Iterable[str]) -> dict[str, int]:
         """Return how many texts end in a loop, as those of a language model may that no longer listens."""

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asr.models.family import Family
 
 if TYPE_CHECKING:
+    from asr.models.graph import Graph
+    from asr.models.loading import Recogniser
     from asr.models.nbest import Decoded
 
 
@@ -43,3 +46,9 @@ class Paraformer(Family):
         from asr.models.paraformer.decoding import greedy
 
         return greedy(model, speech, lengths)
+
+    def graph(self, recogniser: Recogniser, folder: Path) -> Graph:
+        """Return the graph."""
+        from asr.models.paraformer.export import graph
+
+        return graph(recogniser.model, recogniser.frontend, recogniser.tokenizer)

@@ -12,6 +12,8 @@ from asr.models.family import Family
 from asr.models.model_folder import read_metas
 
 if TYPE_CHECKING:
+    from asr.models.graph import Graph
+    from asr.models.loading import Recogniser
     from asr.models.nbest import Decoded
 
 # What the recipe's clips are, in the order of the model's first four frames: Mandarin, and digits written as spoken.
@@ -41,6 +43,16 @@ def tag_ids(tokenizer: Any) -> list[int]:
             " model again"
         )
     return ids
+
+
+def silent_ids(tokenizer: Any) -> list[int]:
+    """Return the ids that no text shows: of all tags, of marks, and of what SentencePiece does not know."""
+    pieces = tokenizer.sp
+    return [
+        number
+        for number in range(pieces.get_piece_size())
+        if _TAG.fullmatch(pieces.id_to_piece(number)) or pieces.is_control(number) or pieces.is_unknown(number)
+    ]
 
 
 class SenseVoice(Family):
@@ -105,6 +117,16 @@ class SenseVoice(Family):
         from asr.models.sensevoice.model import greedy
 
         return greedy(model, speech, lengths, options["language"])
+
+    def graph(self, recogniser: Recogniser, folder: Path) -> Graph:
+        """Return the graph, with the SentencePiece model for funasr-onnx."""
+        from asr.models.graph import front_end_metadata
+        from asr.models.sensevoice.export import SenseVoiceGraph, graph
+
+        bpe = folder / read_metas(folder)["tokenizer_conf"]["bpemodel"]
+        tokenizer, config = recogniser.tokenizer, front_end_metadata(recogniser.frontend)
+        parts = SenseVoiceGraph(recogniser.model, tag_ids(tokenizer), silent_ids(tokenizer))
+        return graph(parts, tokenizer.sp, bpe, config)
 
     def detokenize(self, tokenizer: Any, ids: Sequence[int]) -> str:
         """Return the text as FunASR's SenseVoice decodes it, without tags and what stands for an unknown token."""

@@ -43,14 +43,16 @@ def encode(encoder: Any, x: Tensor, lengths: Tensor) -> Tensor:
     return encoder.tp_norm(x)
 
 
-def encoded(model: Any, speech: Tensor, lengths: Tensor, languages: Tensor) -> Tensor:
+def encoded(model: Any, speech: Tensor, lengths: Tensor, languages: Tensor, forms: Tensor | None = None) -> Tensor:
     """Return (B, 4 + T, D) what the encoder makes of features with the learnt frames before them.
 
     Args:
         languages: (B,) rows of the model's table of learnt frames; 0 asks for no language.
+        forms: (B,) the same for the form of the text; FORM's where not given.
     """
-    others = [torch.full_like(languages, row) for row in (1, 2, model.textnorm_dict[FORM])]
-    asked = model.embed(torch.stack([languages, *others], dim=1))
+    forms = torch.full_like(languages, model.textnorm_dict[FORM]) if forms is None else forms
+    others = [torch.full_like(languages, row) for row in (1, 2)]
+    asked = model.embed(torch.stack([languages, *others, forms], dim=1))
     return encode(model.encoder, torch.cat((asked, speech.to(asked.dtype)), dim=1), lengths + ASKED)
 
 
