@@ -12,27 +12,36 @@ from typing import Any
 
 import numpy as np
 
+from asr.export import graphs
+
 BITS, BLOCK, MIDDLE = 8, 32, 128  # weights of a block share a scale; what 0 is written as
+_ENDS = "_8_bits", "_scales"  # of the names of packed weights and of their scales
 FP32_ACTIVATIONS = 1  # accuracy_level of onnxruntime's MatMulNBits
 
 
 def write(network: Path, out: Path) -> None:
-    """Write an ONNX network with the weights of its matrix products as onnxruntime's MatMulNBits to ``out``."""
+    """Write an ONNX network with the weights of its matrix products as onnxruntime's MatMulNBits to ``out``.
+
+    Products that decide between tokens, or how many there are, stay as they are (``graphs.EXACT``).
+    """
     import onnx
     from onnx import numpy_helper
 
     model = onnx.load(str(network))
     graph = model.graph
     weights = {tensor.name: tensor for tensor in graph.initializer if len(tensor.dims) == 2}
-    products = [node for node in graph.node if node.op_type == "MatMul" and node.input[1] in weights]
-    for node in products:
-        packed, scales = pack(numpy_helper.to_array(weights[node.input[1]]))
-        for array, name in ((packed, f"{node.input[1]}_8"), (scales, f"{node.input[1]}_scales")):
-            if name not in {tensor.name for tensor in graph.initializer}:
-                graph.initializer.append(numpy_helper.from_array(array, name))
-        _replace(node, weights[node.input[1]].dims)
-    used = {name for node in graph.node for name in node.input}
-    for name in {node.input[1].removesuffix("_8") for node in products} - used:
+    exact = set(graphs.exact(node.name for node in graph.node))
+    packed: set[str] = set()
+    for node in graph.node:
+        name = node.input[1] if node.op_type == "MatMul" and node.name not in exact else ""
+        if name not in weights:
+            continue
+        if name not in packed:  # two products may share weights
+            for array, end in zip(pack(numpy_helper.to_array(weights[name])), _ENDS, strict=True):
+                graph.initializer.append(numpy_helper.from_array(array, name + end))
+            packed.add(name)
+        _replace(node, weights[name].dims)
+    for name in packed - {name for node in graph.node for name in node.input}:
         graph.initializer.remove(weights[name])
     if not any(entry.domain == "com.microsoft" for entry in model.opset_import):
         model.opset_import.append(onnx.helper.make_opsetid("com.microsoft", 1))
@@ -57,7 +66,7 @@ def _replace(node: Any, dims: Any) -> None:
 
     name = node.input[1]
     node.op_type, node.domain = "MatMulNBits", "com.microsoft"
-    node.input[1] = f"{name}_8"
-    node.input.append(f"{name}_scales")
+    node.input[1] = name + _ENDS[0]
+    node.input.append(name + _ENDS[1])
     numbers = {"K": dims[0], "N": dims[1], "bits": BITS, "block_size": BLOCK, "accuracy_level": FP32_ACTIVATIONS}
     node.attribute.extend(helper.make_attribute(key, int(value)) for key, value in numbers.items())

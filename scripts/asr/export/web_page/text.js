@@ -10,16 +10,12 @@ function best(scores, rows, width) {
   });
 }
 
-// Paraformer: a token a position, as many as the model counted. Blank (0) and end (2) are no tokens.
-function paraformerTokens(ids, count, { tokens, bias }) {
-  return ids.filter((id) => id !== 0 && id !== 2).slice(0, Math.max(count - bias, 0)).map((id) => tokens[id]);
-}
-
+const MARKS = ["<blank>", "<s>", "</s>", "<unk>"]; // write nothing
 // Characters side by side, words with blanks between; "ab@@" goes on in the next token, letters in a row are an acronym.
 function joinCharacters(tokens) {
   const written = [];
   let begun = "", afterWord = false;
-  for (const token of tokens.filter((each) => !["<s>", "</s>", "<unk>"].includes(each))) {
+  for (const token of tokens.filter((each) => !MARKS.includes(each))) {
     const isWord = /^[\p{L}'@]+$/u.test(token) && !/[\u4e00-\u9fff]/.test(token), goesOn = token.includes("@@");
     if (!isWord && !goesOn) {
       if (afterWord) written.pop();
@@ -46,8 +42,8 @@ function acronyms(words) {
 }
 
 // CTC: what stays the same for several frames is one token, blank (0) none; SentencePiece marks blanks before words.
-function ctcTokens(ids, { tokens }) {
-  return ids.filter((id, at) => id !== ids[at - 1] && id !== 0).map((id) => tokens[id]);
+function ctc(ids) {
+  return ids.filter((id, at) => id !== ids[at - 1] && id !== 0);
 }
 function joinPieces(tokens) {
   return tokens.join("").replaceAll("\u2581", " ").replace(/<\|[^<>|]*\|>/g, "").trim();

@@ -48,9 +48,8 @@ async function decode(samples) {
   for (const number of [length, ...model.told]) inputs.push(new ort.Tensor("int32", Int32Array.of(number), [1]));
   const outputs = await session.run(Object.fromEntries(session.inputNames.map((name, at) => [name, inputs[at]])));
   const [scores, count] = session.outputNames.map((name) => outputs[name]);
-  const ids = best(scores.data, scores.dims[1], scores.dims[2]), spoken = Number(count.data[0]);
-  if (model.family === "sensevoice") return joinPieces(ctcTokens(ids.slice(0, spoken), model));
-  return joinCharacters(paraformerTokens(ids, spoken, model));
+  const ids = best(scores.data, Number(count.data[0]), scores.dims[2]), written = (id) => model.tokens[id];
+  return model.family === "sensevoice" ? joinPieces(ctc(ids).map(written)) : joinCharacters(ids.map(written));
 }
 
 async function transcribe(id, samples) {
