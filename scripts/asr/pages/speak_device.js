@@ -70,7 +70,8 @@ async function keepForOffline() {
     if (!(await cache.match(folder + name))) throw new Error(`no room for ${name}`);
   await navigator.serviceWorker.register("sw.js");
   await navigator.serviceWorker.ready;
-  await cache.put(HERE, await fetch(HERE));
+  const page = await fetch(HERE);
+  if ((await page.clone().text()).includes(speakData.folder)) await cache.put(HERE, page); // else it has just been replaced
 }
 
 // --- files ------------------------------------------------------------------------------------------------------------
@@ -90,6 +91,7 @@ async function writeFile(file) {
   byId("files").append(line);
   say(text, ...phrase("writing"));
   try {
+    if (!file.size) throw { name: "empty_file" };
     if ((await secondsOf(file)) > LONGEST_FILE) throw { name: "file_too_long" };
     const part = (share) => say(text, ...phrase("writing_part", { percent: Math.floor(100 * share) }));
     const answer = await send("", { file }, part);

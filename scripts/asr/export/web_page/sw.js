@@ -6,7 +6,7 @@ self.addEventListener("install", () => self.skipWaiting());
 self.addEventListener("activate", (event) => event.waitUntil(clients.claim()));
 self.addEventListener("fetch", (event) => {
   if (event.request.method !== "GET" || !event.request.url.startsWith(PAGE)) return;
-  const isPage = event.request.mode === "navigate";
+  const isPage = event.request.mode === "navigate" || event.request.url === PAGE;
   const fromNetwork = () => fetch(event.request, isPage ? { signal: AbortSignal.timeout(5000) } : {});
   const fromCache = () => caches.match(isPage ? PAGE : event.request);
   event.respondWith(

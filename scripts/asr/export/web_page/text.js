@@ -60,10 +60,9 @@ function* pieces(samples, longest, rate = 16000) {
   yield rest;
 }
 function quietest(samples, earliest, width) {
-  let sum = 0, least = Infinity, at = earliest;
-  for (let i = earliest; i < samples.length; i++) {
-    sum += samples[i] ** 2 - (i - width >= earliest ? samples[i - width] ** 2 : 0);
-    if (i - width + 1 >= earliest && sum < least - 1e-12) [least, at] = [sum, i + 1 - width];
-  }
-  return at + width / 2;
+  const total = new Float64Array(samples.length - earliest);
+  for (let i = 0; i < total.length; i++) total[i] = (i && total[i - 1]) + samples[earliest + i] ** 2;
+  let at = 0;
+  for (let i = 1; i + width < total.length; i++) if (total[i + width] - total[i] < total[at + width] - total[at]) at = i;
+  return earliest + width / 2 + at;
 }
