@@ -19,7 +19,10 @@ from tests.unit.test_transcribe import noise
 
 CMVN = np.random.default_rng(1).normal(size=(2, 560)).astype(np.float32)
 CONF = {"stack": 7, "shift": 6, "add": CMVN[0].tolist(), "scale": CMVN[1].tolist()}
-AS_BASE64 = "(a => btoa(Array.from(new Uint8Array(a.buffer, a.byteOffset, a.byteLength), b => String.fromCharCode(b)).join('')))"
+AS_BASE64 = (
+    "(a => btoa(Array.from(new Uint8Array(a.buffer, a.byteOffset, a.byteLength),"
+    " byte => String.fromCharCode(byte)).join('')))"
+)
 AS_BYTES = "(t => Uint8Array.from(atob(t), c => c.charCodeAt(0)).buffer)"
 
 
