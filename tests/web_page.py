@@ -37,7 +37,7 @@ def wait_until_ready(view: Any) -> str:
     return view.inner_text("#offline") + view.inner_text("#problem")
 
 
-def written(view: Any, files: Sequence[Path]) -> list[str]:
+def written(view: Any, files: Sequence[Path | str]) -> list[str]:
     """Choose files, as a person does, and return what the page then says of each."""
     before = view.locator("#files li").count()
     view.set_input_files("#choose", [str(path) for path in files])

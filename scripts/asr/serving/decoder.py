@@ -50,7 +50,8 @@ class Decoder:
                 _check_length(stretch.end, minutes)  # some headers only estimate it
                 found += [self.transcriber.segment(piece, self.sure) for piece in self.transcriber.recognise([stretch])]
         except (UnreadableError, RecipeError) as error:
-            raise RefusedError(400, f"The audio cannot be used: {error}.", "file", "invalid_audio") from None
+            why = str(error).replace(f"{path.parent}/", "")
+            raise RefusedError(400, f"The audio cannot be used: {why}.", "file", "invalid_audio") from None
         return found
 
 
@@ -75,7 +76,7 @@ class _Plain:
 
 def open_decoder(given: Path, ngpu: int = 0, phrases: Path | None = None) -> Decoder:
     """Load a model folder, a run's averaged model, or a folder of asr.export. RecipeError where it is none of these."""
-    if (given / "parity.json").is_file() or (given.parent / "parity.json").is_file():
+    if _is_exported(given):
         from asr.export.runtimes import open_runtime
 
         if phrases:
@@ -86,8 +87,7 @@ def open_decoder(given: Path, ngpu: int = 0, phrases: Path | None = None) -> Dec
             raise RecipeError(
                 f"--ngpu {ngpu}: the runtimes in {given} use the processor; --model exp/TAG/model can use a GPU"
             )
-        folder = given if (given / "parity.json").is_file() else given.parent
-        return Decoder(_name_of(folder), Transcriber(_Plain(open_runtime(given))), sure=False)
+        return Decoder(_name_of(given), Transcriber(_Plain(open_runtime(given))), sure=False)
     folder = model_folder(given)
     preferred = read_phrases(phrases) if phrases else None
     from asr.models.loading import load
@@ -99,9 +99,18 @@ def open_decoder(given: Path, ngpu: int = 0, phrases: Path | None = None) -> Dec
     return Decoder(_name_of(folder), Transcriber(recogniser, preferred, fitted), sure=True)
 
 
+def _is_exported(folder: Path) -> bool:
+    """Return whether a folder is what asr.export made, or a runtime's part of it."""
+    if (folder / "model.pt").is_file():
+        return False
+    return (folder / "parity.json").is_file() or any(folder.glob("*.onnx")) or any(folder.glob("*/model.onnx"))
+
+
 def _name_of(folder: Path) -> str:
-    """Return exp/TAG/model's and exp/TAG/deploy's TAG, any other folder's own name."""
+    """Return exp/TAG/model's, exp/TAG/deploy's and exp/TAG/deploy/RUNTIME's TAG, any other folder's own name."""
     folder = folder.resolve()
+    if folder.parent.name == "deploy":
+        folder = folder.parent
     return folder.parent.name if folder.name in ("model", "deploy") else folder.name
 
 

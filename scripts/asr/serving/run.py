@@ -1,7 +1,7 @@
 """Serve a tuned model on this computer: OpenAI's transcription protocol, and a page to speak to.
 
-    python -m asr.serve --model exp/TAG/model       or a folder of asr.export, exp/TAG/deploy
-    python -m asr.serve --record DIR                the page that records sentences, alone or beside the other
+    bash scripts/serve.sh --model exp/TAG/model       or a folder of asr.export, exp/TAG/deploy
+    bash scripts/serve.sh --record DIR                the page that records sentences, alone or beside the other
 
 It listens on this computer alone (127.0.0.1) unless --host says otherwise; then a token is required, for programs and
 for the page. Browsers give a page on another computer the microphone by https only: --certfile and --keyfile. Nothing
@@ -22,6 +22,7 @@ import ssl
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from asr.core.errors import RecipeError, UsageError
 from asr.serving import keeping
@@ -86,10 +87,11 @@ def main(words: Sequence[str] | None = None) -> int:
         from asr.serving.app import create_app
 
         worker = Worker()
-        app = create_app(settings, decoder, worker)
+        server = make_server(create_app(settings, decoder, worker), given.certfile, given.keyfile)
+        given.port = listening.getsockname()[1]  # of --port 0
         print("\n".join(_greeting(given, settings, decoder.name if decoder else None)), flush=True)
         try:
-            _serve(app, listening, given)
+            server.run(sockets=[listening])
         finally:
             worker.end()
     return 0
@@ -98,7 +100,7 @@ def main(words: Sequence[str] | None = None) -> int:
 def _settings(given: argparse.Namespace) -> Settings:
     """Return what the command line decides. UsageError or RecipeError where that cannot be."""
     if not given.model and not given.record:
-        raise UsageError("--model DIR is missing (or --record DIR, to record alone); python -m asr.serve --help")
+        raise UsageError("--model DIR is missing (or --record DIR, to record alone); bash scripts/serve.sh --help")
     if given.prompts and not given.record:
         raise UsageError("--prompts is for recording: give --record DIR as well")
     for name in ("max_megabytes", "max_minutes"):
@@ -187,7 +189,7 @@ def _listen(host: str, port: int, words: Sequence[str]) -> socket.socket:
         made.close()
         if error.errno == errno.EADDRINUSE:
             again = shlex.join(
-                ["python", "-m", "asr.serve", *_without_port(words), "--port", str(_free_port(host, port))]
+                ["bash", "scripts/serve.sh", *_without_port(words), "--port", str(_free_port(host, port))]
             )
             raise RecipeError(f"port {port} of {host} is in use; another: {again}") from None
         if error.errno == errno.EACCES:
@@ -225,7 +227,7 @@ def _greeting(given: argparse.Namespace, settings: Settings, model: str | None) 
     """Return what is said when the server is ready."""
     at_home, scheme = is_loopback(given.host), "https" if settings.tls else "http"
     shown = f"[{given.host}]" if ":" in given.host else given.host
-    name = shown if shown not in ("0.0.0.0", "[::]", "") else socket.gethostname()
+    name = shown if shown not in ("0.0.0.0", "[::]", "") else _own_address()
     address = f"{scheme}://{name}:{given.port}"
     lines = [f"serving at {address} (Ctrl-C ends it)"]
     if model:
@@ -243,11 +245,22 @@ def _greeting(given: argparse.Namespace, settings: Settings, model: str | None) 
     return lines
 
 
-def _serve(app: object, listening: socket.socket, given: argparse.Namespace) -> None:
+def _own_address() -> str:
+    """Return the address by which others find this computer; its name where it has no way out."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # sends nothing, but chooses the interface
+            return probe.getsockname()[0]
+        except OSError:
+            return socket.gethostname()
+
+
+def make_server(app: Any, certfile: Path | None = None, keyfile: Path | None = None) -> Any:
+    """Return uvicorn's server of an application."""
     import uvicorn
 
     config = uvicorn.Config(
-        app,  # type: ignore[arg-type]
+        app,
         http="h11",
         ws="none",
         lifespan="off",
@@ -256,7 +269,7 @@ def _serve(app: object, listening: socket.socket, given: argparse.Namespace) -> 
         server_header=False,
         proxy_headers=False,
         timeout_graceful_shutdown=3,
-        ssl_certfile=given.certfile and str(given.certfile),
-        ssl_keyfile=given.keyfile and str(given.keyfile),
+        ssl_certfile=certfile and str(certfile),
+        ssl_keyfile=keyfile and str(keyfile),
     )
-    uvicorn.Server(config).run(sockets=[listening])
+    return uvicorn.Server(config)

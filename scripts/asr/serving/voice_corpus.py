@@ -94,7 +94,7 @@ class VoiceCorpus:
         with self._turn:
             utt = f"S{int(SPEAKER):03d}T{kind:03d}E000N{self._next_number():05d}"
             with atomic_open(self._pending / f"{utt}.wav", "wb") as stream:
-                soundfile.write(stream, samples, rate, format="WAV", subtype="PCM_16")
+                stream.write(_wave_file(samples, rate))  # libsndfile would not say that the disk is full
             write_text(self._pending / f"{utt}.add", text)  # from here on the clip is kept, whatever happens
             self._finish_add(utt, text)
             self._seconds[utt] = len(samples) / rate
@@ -198,6 +198,12 @@ def _read_wav(wav: bytes) -> tuple[np.ndarray, int]:
     if not len(samples):
         raise BadClipError("the recording is empty: no sound came from the microphone")
     return samples, rate
+
+
+def _wave_file(samples: np.ndarray, rate: int) -> bytes:
+    stream = io.BytesIO()
+    soundfile.write(stream, samples, rate, format="WAV", subtype="PCM_16")
+    return stream.getvalue()
 
 
 def _seconds(path: Path) -> float:
