@@ -16,13 +16,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "scripts"), str(ROOT)]
+from playwright.sync_api import sync_playwright  # noqa: E402
 
-from playwright.sync_api import sync_playwright
-
-from asr.core.manifest import read_manifest
-from asr.export.gate import decoded
-from asr.export.web_proof import Web
-from tests.web_page import Server, wait_until_ready, written
+from asr.core.manifest import read_manifest  # noqa: E402 - found through the line above
+from asr.export.gate import decoded  # noqa: E402
+from asr.export.web_proof import Web  # noqa: E402
+from tests.web_page import Server, wait_until_ready, written  # noqa: E402
 
 
 def main() -> None:

@@ -122,7 +122,7 @@ def export(job: Job, failed: Path) -> int:
     if wrong:
         kept = f"; {job.out} is still the one of before" if job.out.exists() else ""
         raise RecipeError(f"{'; '.join(wrong)}: not exported; what was made is in {failed}{kept}")
-    print(f"written to {job.out}: {', '.join(name for name, rows in record['runtimes'].items() if 'fp32' in rows)}")
+    print(f"written to {job.out}: {', '.join(name for name, rows in record['runtimes'].items() if 'int8' in rows)}")
     return 0
 
 
