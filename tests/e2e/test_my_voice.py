@@ -1,4 +1,4 @@
-"""From a folder of recordings to a model that is served: scripts/my_voice.sh on a simulated speaker of the mini corpus."""
+"""From a folder of recordings to a model to be served: scripts/my_voice.sh on a simulated speaker of the mini corpus."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_a_folder_of_recordings_becomes_a_model_and_the_line_that_serves_it(reci
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     *_, before, after, verdict, last = done.stdout.splitlines()
     assert [line.split()[0] for line in (before, after)] == ["before", "after"]
-    assert "1 speaker" in verdict
+    assert "95 % interval over utterances" in verdict
     assert last == f"serve it: cd {recipe.root} && . ./path.sh && python -m asr.serve --model exp/my_voice/model"
     exp = recipe.root / "exp/my_voice"
     score = json.loads((exp / "score/score.json").read_text(encoding="utf-8"))
