@@ -1,4 +1,4 @@
-"""From a folder of recordings to a model to be served: scripts/my_voice.sh on a simulated speaker of the mini corpus."""
+"""From a folder of recordings to a model to serve: scripts/my_voice.sh on a simulated speaker of the mini corpus."""
 
 from __future__ import annotations
 
