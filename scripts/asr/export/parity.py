@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from asr.core.digests import sha256_file
 from asr.core.errors import RecipeError
 from asr.core.kaldi_text import read_text
 from asr.core.manifest import Utterance
@@ -88,6 +89,8 @@ def scored_texts(exp: Path, model: Path, manifest_digest: str, family: Family) -
         return {}, f"{folder.hypotheses} is of other clips"
     if inputs["method"] != (method := family.method(family.options({}))):
         return {}, f"{folder.hypotheses} was decoded by {inputs['method']}, and runtimes decode by {method}"
+    if record["hyp_sha256"] != sha256_file(folder.hypotheses):
+        raise RecipeError(f"{folder.hypotheses}: not as it was decoded; decode again: {rerun(exp, 5)}")
     if inputs["model"] != digest(model)["digest"]:
         raise RecipeError(f"{folder.hypotheses}: of another model than {model}; decode again: {rerun(exp, 5)}")
     return read_text(folder.hypotheses), ""

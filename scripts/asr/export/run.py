@@ -9,6 +9,7 @@ model folder without a run. ``--phrases FILE``, one a line: sherpa-onnx writes a
 from __future__ import annotations
 
 import argparse
+import itertools
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,7 +34,7 @@ from asr.export.runtimes import PACKAGES
 from asr.language.phrases import read_phrases
 from asr.models import families
 
-ROOT = Path(__file__).resolve().parents[3]  # stamps name files from here
+ROOT = Path(__file__).resolve().parents[3]  # a stamp names files from the folder that run.sh is in
 
 
 @dataclass(frozen=True)
@@ -93,10 +94,10 @@ def test_set(exp: Path) -> Path:
     if record is None:
         raise RecipeError(f"{exp}: has no scored texts to prove the export by; decode them first: {rerun(exp, 5)}")
     lines = stamp.read_text(encoding="utf-8").splitlines() if stamp.is_file() else []
-    for line in lines:
-        role, _, value, *path = line.split(maxsplit=3)
-        if path and role == "input" and value == record["inputs"]["manifest"] and (ROOT / path[0]).is_file():
-            return ROOT / path[0]
+    named = [line.split(maxsplit=3) for line in lines]
+    for root, words in itertools.product((exp.absolute().parents[1], ROOT), named):
+        if words[0] == "input" and words[2] == record["inputs"]["manifest"] and (root / words[3]).is_file():
+            return root / words[3]
     raise RecipeError(f"{exp}: its test set is not where it was; give it: --test data/…/test.jsonl")
 
 
