@@ -1,13 +1,9 @@
 """asr.serve against those whom nobody asked: other pages, other computers, and what the command line refuses."""
 
 import json
-import os
 import re
 import shlex
-import signal
 import socket
-import subprocess
-import sys
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -160,7 +156,7 @@ def test_a_port_in_use_is_one_line_with_the_command_that_works(tmp_path):
         said, _, command = str(refused.value).partition("; another: ")
         assert said == f"port {port} of 127.0.0.1 is in use"
         words = shlex.split(command)
-        assert words[:-1] == ["python", "-m", "asr.serve", "--model", "my model", "--phrases=f", "--port"]
+        assert words[:-1] == ["bash", "scripts/serve.sh", "--model", "my model", "--phrases=f", "--port"]
         with socket.create_server(("127.0.0.1", int(words[-1]))):
             pass
 
@@ -171,32 +167,3 @@ def test_a_missing_package_is_one_line(package, monkeypatch):
     monkeypatch.setattr(run.importlib.util, "find_spec", lambda name: None if name == package else find(name))
     with pytest.raises(RecipeError, match=r"not installed: bash scripts/install\.sh --deploy$"):
         run.main(["--model", "m", "--port", "0"])
-
-
-@pytest.mark.slow
-def test_the_server_says_where_it_is_and_ctrl_c_ends_it(tmp_path):
-    from tests import tiny
-
-    model = tiny.make_model(tmp_path / "exp/voice/model")
-    command = [
-        sys.executable,
-        "-m",
-        "asr.serve",
-        "--model",
-        str(model),
-        "--port",
-        "0",
-        "--keep",
-        str(tmp_path / "kept"),
-    ]
-    with open(tmp_path / "err", "w") as errors:
-        child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, env={**os.environ})
-    said = [child.stdout.readline() for _ in range(4)]
-    address = re.search(r"http://127\.0\.0\.1:\d+", said[0])[0]
-    assert said[2] == f"  programs: OpenAI's protocol at {address}/v1, model voice\n"
-    assert said[3] == f"note: every recording and its text are kept in {tmp_path}/kept\n"
-    with urllib.request.urlopen(f"{address}/healthz") as answer:
-        assert json.load(answer) == {"status": "ok"}
-    child.send_signal(signal.SIGINT)
-    assert child.wait(30) == 130
-    assert (tmp_path / "err").read_text() == "interrupted\n"

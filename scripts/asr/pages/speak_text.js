@@ -42,6 +42,7 @@ const shownText = {
     const kind = this.kind(one), element = document.createElement(kind ? "button" : "span");
     const glyph = document.createElement("span");
     glyph.textContent = one.text;
+    glyph.className = "glyph";
     element.className = `character ${kind}`;
     element.append(glyph);
     if (one.confidence !== undefined) {
@@ -49,7 +50,9 @@ const shownText = {
       number.textContent = percent;
       number.setAttribute("aria-hidden", "true");
       element.append(number);
-      if (kind) say(element, ...phrase(`character_${kind}`, { char: one.text, percent }), "label");
+      const meaning = document.createElement("span"); // for who hears the page
+      meaning.className = "unseen";
+      if (kind) element.append(say(meaning, ...phrase(`character_${kind}`, { percent })));
     }
     if (kind) {
       element.type = "button";

@@ -11,7 +11,7 @@ from asr.serving.speak_page import add_pages
 from asr.serving.transcriptions import add_transcriptions
 
 
-def create_app(settings: Settings, decoder: Decoder | None, worker: Worker) -> Any:
+def create_app(settings: Settings, decoder: Decoder | None, worker: Worker | None = None) -> Any:
     """Return the FastAPI application; without a decoder it only records. Whoever made ``worker`` ends it."""
     from fastapi import FastAPI
     from starlette.middleware.cors import CORSMiddleware
@@ -24,7 +24,7 @@ def create_app(settings: Settings, decoder: Decoder | None, worker: Worker) -> A
     _add_refusals(app)
     add_pages(app, settings, decoder)
     if decoder:
-        add_transcriptions(app, decoder, worker, settings)
+        add_transcriptions(app, decoder, worker or Worker(), settings)
     if settings.record:
         from asr.serving.recording import add_recording
 
@@ -45,7 +45,8 @@ def _add_refusals(app: Any) -> None:
         message = error.detail
         if error.status_code in (404, 405):
             message = f"{request.method} {request.url.path}: there is no such thing here."
-        return JSONResponse(error_body(error.status_code, message), error.status_code, headers=error.headers)
+        code = "too_large" if error.status_code == 413 else None
+        return JSONResponse(error_body(error.status_code, message, code=code), error.status_code, headers=error.headers)
 
     app.add_exception_handler(RefusedError, refusal)
     app.add_exception_handler(HTTPException, other)

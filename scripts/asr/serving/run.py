@@ -1,7 +1,7 @@
 """Serve a tuned model on this computer: OpenAI's transcription protocol, and a page to speak to.
 
-    python -m asr.serve --model exp/TAG/model       or a folder of asr.export, exp/TAG/deploy
-    python -m asr.serve --record DIR                the page that records sentences, alone or beside the other
+    bash scripts/serve.sh --model exp/TAG/model       or a folder of asr.export, exp/TAG/deploy
+    bash scripts/serve.sh --record DIR                the page that records sentences, alone or beside the other
 
 It listens on this computer alone (127.0.0.1) unless --host says otherwise; then a token is required, for programs and
 for the page. Browsers give a page on another computer the microphone by https only: --certfile and --keyfile. Nothing
@@ -100,7 +100,7 @@ def main(words: Sequence[str] | None = None) -> int:
 def _settings(given: argparse.Namespace) -> Settings:
     """Return what the command line decides. UsageError or RecipeError where that cannot be."""
     if not given.model and not given.record:
-        raise UsageError("--model DIR is missing (or --record DIR, to record alone); python -m asr.serve --help")
+        raise UsageError("--model DIR is missing (or --record DIR, to record alone); bash scripts/serve.sh --help")
     if given.prompts and not given.record:
         raise UsageError("--prompts is for recording: give --record DIR as well")
     for name in ("max_megabytes", "max_minutes"):
@@ -189,7 +189,7 @@ def _listen(host: str, port: int, words: Sequence[str]) -> socket.socket:
         made.close()
         if error.errno == errno.EADDRINUSE:
             again = shlex.join(
-                ["python", "-m", "asr.serve", *_without_port(words), "--port", str(_free_port(host, port))]
+                ["bash", "scripts/serve.sh", *_without_port(words), "--port", str(_free_port(host, port))]
             )
             raise RecipeError(f"port {port} of {host} is in use; another: {again}") from None
         if error.errno == errno.EACCES:
@@ -227,7 +227,7 @@ def _greeting(given: argparse.Namespace, settings: Settings, model: str | None) 
     """Return what is said when the server is ready."""
     at_home, scheme = is_loopback(given.host), "https" if settings.tls else "http"
     shown = f"[{given.host}]" if ":" in given.host else given.host
-    name = shown if shown not in ("0.0.0.0", "[::]", "") else socket.gethostname()
+    name = shown if shown not in ("0.0.0.0", "[::]", "") else _own_address()
     address = f"{scheme}://{name}:{given.port}"
     lines = [f"serving at {address} (Ctrl-C ends it)"]
     if model:
@@ -243,6 +243,16 @@ def _greeting(given: argparse.Namespace, settings: Settings, model: str | None) 
         )
         lines.append("      the token and what is said can be read on the way")
     return lines
+
+
+def _own_address() -> str:
+    """Return the address by which others find this computer; its name where it has no way out."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # sends nothing, but chooses the interface
+            return probe.getsockname()[0]
+        except OSError:
+            return socket.gethostname()
 
 
 def make_server(app: Any, certfile: Path | None = None, keyfile: Path | None = None) -> Any:
