@@ -59,8 +59,8 @@ done
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . ./path.sh || exit 1
 
-here="cd $(printf %q "$PWD") && . ./path.sh && python -m asr.serve" # as it can be pasted anywhere
-record="$here --record $(printf %q "$dir")"
+serve="bash $(printf %q "$PWD")/scripts/serve.sh"
+record="$serve --record $(printf %q "$dir")"
 [[ -d $dir ]] || die 1 "$dir: no such folder; record into it: $record"
 clips=$({ find -L "$dir" -iname '*label.txt' -exec cat {} + || true; } | grep -c '[^[:space:]]' || true)
 ((clips >= least)) || die 1 "$dir: has $clips clips, too few to tune and to test with ($least at least, 100 are better); record more: $record"
@@ -86,4 +86,4 @@ for name, row in score["systems"].items():
     print(f"  {'before' if name == 'baseline' else 'after '}  {row['cer']:.1%} ({interval}), {row['n_utt']} sentences")
 print((score["comparison"] or {}).get("verdict_note", {}).get("en", ""))
 END
-printf 'serve it: %s --model exp/%q/model\n' "$here" "$tag"
+printf 'serve it: %s --model %q\n' "$serve" "$PWD/exp/$tag/model"

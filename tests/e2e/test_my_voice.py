@@ -38,7 +38,7 @@ def test_a_folder_of_recordings_becomes_a_model_and_the_line_that_serves_it(reci
     *_, before, after, verdict, last = done.stdout.splitlines()
     assert [line.split()[0] for line in (before, after)] == ["before", "after"]
     assert "95 % interval over utterances" in verdict
-    assert last == f"serve it: cd {recipe.root} && . ./path.sh && python -m asr.serve --model exp/my_voice/model"
+    assert last == f"serve it: bash {recipe.root}/scripts/serve.sh --model {recipe.root}/exp/my_voice/model"
     exp = recipe.root / "exp/my_voice"
     score = json.loads((exp / "score/score.json").read_text(encoding="utf-8"))
     assert (score["reference"]["n_utt"], score["reference"]["n_speakers"]) == (4, 1)

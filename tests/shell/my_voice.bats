@@ -32,7 +32,7 @@ refused() { # refused STATUS MESSAGE ARGUMENT…: that one line on stderr
 }
 
 @test "a folder that is not there, or with too few clips, is refused with the command that records more" {
-  local record="cd $root && . ./path.sh && python -m asr.serve --record $PWD/me"
+  local record="bash $root/scripts/serve.sh --record $PWD/me"
   refused 1 "$PWD/me: no such folder; record into it: $record" me --tag me
   mkdir me
   refused 1 "$PWD/me: has 0 clips, too few to tune and to test with (20 at least, 100 are better); record more: $record" me --tag me
