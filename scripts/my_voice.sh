@@ -59,8 +59,8 @@ done
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . ./path.sh || exit 1
 
-here="cd $(printf %q "$PWD") && . ./path.sh && python -m asr.serve" # as it can be pasted anywhere
-record="$here --record $(printf %q "$dir")"
+serve="bash $(printf %q "$PWD")/scripts/serve.sh"
+record="$serve --record $(printf %q "$dir")"
 [[ -d $dir ]] || die 1 "$dir: no such folder; record into it: $record"
 clips=$({ find -L "$dir" -iname '*label.txt' -exec cat {} + || true; } | grep -c '[^[:space:]]' || true)
 ((clips >= least)) || die 1 "$dir: has $clips clips, too few to tune and to test with ($least at least, 100 are better); record more: $record"
@@ -75,7 +75,15 @@ began=$SECONDS
   --split speaker-dependent --conf "$conf" --ngpu "$ngpu" "${words[@]}")
 python -m asr.export --exp "exp/$tag"
 
-printf '\n%s clips of %s; %s min in all. On sentences that were kept out of training, before and after:\n' \
-  "$clips" "$dir" $(((SECONDS - began + 59) / 60))
-sed -n '/^ *CER %/,/^$/p; /^In this test set/p' "exp/$tag/log/stage5.log"
-printf 'serve it: %s --model exp/%q/model\n' "$here" "$tag"
+printf '\n%s clips, %s min in all. CER on sentences kept out of training, with the 95 %% interval over them:\n' \
+  "$clips" $(((SECONDS - began + 59) / 60))
+python - "exp/$tag/score/score.json" <<'END'
+import json, sys
+
+score = json.load(open(sys.argv[1], encoding="utf-8"))
+for name, row in score["systems"].items():
+    interval = "{:.1%} to {:.1%}".format(*row["ci95_utterance"]) if row["ci95_utterance"] else "no interval"
+    print(f"  {'before' if name == 'baseline' else 'after '}  {row['cer']:.1%} ({interval}), {row['n_utt']} sentences")
+print((score["comparison"] or {}).get("verdict_note", {}).get("en", ""))
+END
+printf 'serve it: %s --model %q\n' "$serve" "$PWD/exp/$tag/model"
