@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Write down recordings with a tuned model, a line each.
+# Write down recordings with a tuned model: a line each, or subtitles, tables and JSON.
 #
-#   bash scripts/transcribe.sh --model exp/mini/model FILE.wav …
+#   bash scripts/transcribe.sh --model exp/mini/model FILE.wav FOLDER …
 #   bash scripts/transcribe.sh --help
 set -Eeuo pipefail
 

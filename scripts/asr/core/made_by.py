@@ -16,7 +16,11 @@ from asr.core.files import write_text
 
 STAGE1, RUN = "stage1", "run"  # a data folder; exp/<tag>, where the mark lies in conf/
 FORMATS = {STAGE1: 1, RUN: 1}  # of the others too it is 1
-INSTEAD = {STAGE1: "give --data (--out) another folder", RUN: "keep it, and give --tag NEW"}
+INSTEAD = {
+    STAGE1: "give --data (--out) another folder",
+    RUN: "keep it, and give --tag NEW",
+    "asr.serve": "give --record another folder",
+}
 
 
 def mark_of(command: str) -> str:

@@ -51,7 +51,7 @@ def reasons(graph: Graph, model: Path) -> dict[str, str]:
     """Return {runtime: why it is not offered, or an empty text} of a model folder."""
     front_end, found = read_config(model).get("frontend_conf") or {}, dict(graph.runtimes)
     own = {
-        FUNASR_ONNX: lambda: funasr_onnx.why_not(front_end, funasr_onnx.cmvn_of(model)),
+        FUNASR_ONNX: lambda: funasr_onnx.why_not(front_end),
         SHERPA_ONNX: lambda: sherpa.why_not(front_end, graph.symbols, graph.metadata.get("model_type") == "paraformer"),
     }
     return {name: why or own.get(name, str)() for name, why in found.items()}

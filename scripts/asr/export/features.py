@@ -27,10 +27,10 @@ class FrontEnd:
 
     Args:
         conf: config.yaml's frontend_conf.
-        cmvn: (2, D) of ``read_cmvn``; None where the model has none.
+        cmvn: (2, D) of ``read_cmvn``.
     """
 
-    def __init__(self, conf: Mapping[str, Any], cmvn: np.ndarray | None) -> None:
+    def __init__(self, conf: Mapping[str, Any], cmvn: np.ndarray) -> None:
         import kaldi_native_fbank as knf
 
         options = knf.FbankOptions()
@@ -56,7 +56,7 @@ class FrontEnd:
         if not frames:
             return np.zeros((0, self.options.mel_opts.num_bins * self.stack), np.float32)
         features = stacked(np.stack(frames), self.stack, self.step)
-        return features if self.cmvn is None else ((features + self.cmvn[0]) * self.cmvn[1]).astype(np.float32)
+        return (features + self.cmvn[0]) * self.cmvn[1]
 
 
 def stacked(frames: np.ndarray, size: int, step: int) -> np.ndarray:

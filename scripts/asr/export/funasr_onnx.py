@@ -7,23 +7,25 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 
 from asr.core.files import write_json, write_text
 from asr.models.graph import Graph
 from asr.models.model_folder import read_metas
+from asr.models.skeleton import write_cmvn
 
 FP32, INT8, CONFIG, CMVN, TOKENS = "model.onnx", "model_quant.onnx", "config.yaml", "am.mvn", "tokens.json"
 # What its front end takes no other value of.
 FEATURES = {"snip_edges": True, "upsacle_samples": True}  # as FunASR spells it
 
 
-def why_not(front_end: Mapping[str, Any], cmvn: Path | None) -> str:
+def why_not(front_end: Mapping[str, Any]) -> str:
     """Return why funasr-onnx cannot run a model; an empty text where it can."""
     for key, value in FEATURES.items():
         if (has := front_end.get(key, value)) != value:
             return f"frontend_conf.{key} is {has}, and funasr-onnx computes features with {value}"
-    return "" if cmvn else "the model has no am.mvn, which funasr-onnx reads"
+    return ""
 
 
 def cmvn_of(model: Path) -> Path | None:
@@ -48,5 +50,8 @@ def write_beside(folder: Path, graph: Graph, config: Mapping[str, Any], cmvn: Pa
     write_json(folder / TOKENS, list(graph.symbols))
     if cmvn:
         shutil.copyfile(cmvn, folder / CMVN)
+    else:  # the runtimes read one: this changes nothing
+        size = graph.inputs["speech"].shape[-1]
+        write_cmvn(folder / CMVN, np.zeros(size), np.ones(size))
     for name, path in graph.files.items():
         shutil.copyfile(path, folder / name)

@@ -33,7 +33,7 @@ LANGUAGE = SenseVoice.decode_options["language"]
 FILES = {
     SHERPA_ONNX: (sherpa.FP32, sherpa.INT8, sherpa.TOKENS),
     FUNASR_ONNX: ("model.onnx", "model_quant.onnx", "config.yaml", "am.mvn", "tokens.json"),
-    ONNX: ("model.onnx", "model_quant.onnx", "config.yaml", "tokens.json"),
+    ONNX: ("model.onnx", "model_quant.onnx", "config.yaml", "am.mvn", "tokens.json"),
 }
 PACKAGES = {SHERPA_ONNX: "sherpa_onnx", FUNASR_ONNX: "funasr_onnx", ONNX: "onnxruntime"}
 
@@ -90,7 +90,10 @@ class FunasrOnnx:
 
     def transcribe(self, samples: np.ndarray) -> str:
         """Return the text; an empty one where it finds nothing to say."""
-        found = self.model(samples, **self.told) if len(samples) >= WINDOW else []
+        try:
+            found = self.model(samples, **self.told) if len(samples) >= WINDOW else []
+        except ValueError:  # it puts together a text of letters, digits and Han characters alone
+            found = []
         if not found:
             return ""
         return without_tags(found[0]) if self.told else found[0]["preds"][0]
@@ -104,8 +107,7 @@ class Onnx:
     def __init__(self, folder: Path, int8: bool = False) -> None:
         import onnxruntime
 
-        cmvn = folder / "am.mvn"
-        self.front_end = FrontEnd(_read_config(folder)["frontend_conf"], read_cmvn(cmvn) if cmvn.is_file() else None)
+        self.front_end = FrontEnd(_read_config(folder)["frontend_conf"], read_cmvn(folder / "am.mvn"))
         self.symbols = json.loads((folder / "tokens.json").read_text(encoding="utf-8"))
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = THREADS

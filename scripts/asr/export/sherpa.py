@@ -13,6 +13,7 @@ from asr.core.files import write_text
 FP32, INT8, TOKENS, LEXICON, RULES = "model.onnx", "model.int8.onnx", "tokens.txt", "lexicon.txt", "replace.fst"
 # Its C++ computes these features for Paraformer and SenseVoice, whatever the model was trained on.
 FEATURES = {"fs": 16000, "window": "hamming", "n_mels": 80, "frame_length": 25, "frame_shift": 10, "snip_edges": True}
+_BLANK = re.compile(r"[ \t\n\v\f\r]")  # where its C++ cuts a line; wider blanks it reads as they are
 _HAN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff]+")
 
 
@@ -29,7 +30,7 @@ def why_not(front_end: Mapping[str, Any], symbols: Sequence[str], end: bool) -> 
     if end and "</s>" not in symbols:
         return "the model has no token </s>, which sherpa-onnx looks for"
     for number, symbol in enumerate(symbols):
-        if symbol != " " and symbol.split(maxsplit=1) != [symbol]:
+        if symbol != " " and _BLANK.search(symbol):
             return f"token {number} is {symbol!r}: tokens.txt cannot hold a token with a blank in it"
     return ""
 

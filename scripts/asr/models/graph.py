@@ -49,7 +49,9 @@ def one_hot(size: int, place: int) -> Tensor:
 
 def front_end_metadata(frontend: Any) -> dict[str, str]:
     """Return what sherpa-onnx's metadata says of features: frames stacked, negated mean and inverse deviation."""
-    mean, scale = (",".join(map(str, row)) for row in frontend.cmvn.tolist())
+    size = frontend.output_size()
+    rows = [[0.0] * size, [1.0] * size] if frontend.cmvn is None else frontend.cmvn.tolist()
+    mean, scale = (",".join(map(str, row)) for row in rows)
     return {
         "lfr_window_size": str(frontend.lfr_m),
         "lfr_window_shift": str(frontend.lfr_n),

@@ -89,17 +89,25 @@ def fill(template: str, **values: Any) -> str:
 
 
 def render(
-    template: str, title: Words, styles: Sequence[str], scripts: Sequence[str] = (), policy: str = "", **values: Any
+    template: str,
+    title: Words,
+    styles: Sequence[str],
+    scripts: Sequence[str] = (),
+    policy: str = "",
+    script_source: str = "",
+    **values: Any,
 ) -> str:
     """Return a whole page: ``template``, which extends page.html.j2, filled with ``values``.
 
     Nothing may be loaded from anywhere, and no script may run but the page's own, known by its digest: the browser
-    keeps to it even if a name gets past the escaping. ``policy`` is what a page may do besides.
+    keeps to it even if a name gets past the escaping. ``policy`` is what a page may do besides; ``script_source`` is
+    where scripts may come from besides: ``blob:`` for microphone.js, whose worklet is one that the page makes itself.
     """
     style = "".join(map(part, ("page.css", *styles)))
     script = "".join(map(part, ("page.js", *scripts)))
     digest = base64.b64encode(hashlib.sha256(f"\n{script}".encode()).digest()).decode()
-    rules = ["default-src 'none'", "style-src 'unsafe-inline'", f"script-src 'sha256-{digest}'", "img-src data:"]
+    rules = ["default-src 'none'", "style-src 'unsafe-inline'", f"script-src 'sha256-{digest}' {script_source}".strip()]
+    rules.append("img-src data:")
     rules += [policy] if policy else []
     ours = {"style": trusted(style), "script": trusted(script), "policy": trusted("; ".join(rules))}
     return fill(template, title=title, **ours, **values)

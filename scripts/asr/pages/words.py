@@ -50,6 +50,11 @@ def browser_words() -> dict[str, list[str]]:
     return _strings()["browser"]
 
 
+def group(key: str) -> dict[str, list[str]]:
+    """Return the phrases of a page that fills them in itself: {name: [English, Chinese]}."""
+    return _strings()[key]
+
+
 def sentences(*parts: Words) -> Words:
     """Return sentences as one text: with a blank between English ones, without one between Chinese ones."""
     return Words(" ".join(part.en for part in parts), "".join(part.zh for part in parts))

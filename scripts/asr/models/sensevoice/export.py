@@ -65,7 +65,7 @@ def graph(module: SenseVoiceGraph, pieces: Any, bpe: Path, front_end: dict[str, 
     symbols = [pieces.id_to_piece(n) if n < known else f"<unused{n}>" for n in range(size)]
     names = ("speech_lengths", "language", "textnorm")
     numbers = torch.tensor([[6, 30], [0, 3], [15, 15]], dtype=torch.int32)
-    width = module.model.encoder.encoders0[0].norm1.normalized_shape[0]
+    width = len(front_end["neg_mean"].split(","))
     return Graph(
         module=module,
         inputs={"speech": torch.randn(2, 30, width), **dict(zip(names, numbers, strict=True))},
