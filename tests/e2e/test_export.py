@@ -6,6 +6,7 @@ import shutil
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from asr.core.digests import sha256_file
@@ -86,7 +87,9 @@ def test_the_page_without_python_writes_the_proven_texts_without_a_network(recip
     clips, _ = drawn(read_manifest(recipe.root / "data/mini_dataset/test.jsonl"), 24)
     texts = decoded(clips, Web(deploy / "web").transcribe)
     with sync_api.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        words = ["--no-sandbox", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+        words.append(f"--use-file-for-fake-audio-capture={max(clips, key=lambda clip: clip.duration).source}")
+        browser = driver.chromium.launch(executable_path=chromium, args=words)
         view, server = browser.new_context(locale="en-US").new_page(), Server(deploy / "web")
         view.goto(server.url)
         assert wait_until_ready(view).startswith("Ready. It works without the network")
@@ -94,3 +97,12 @@ def test_the_page_without_python_writes_the_proven_texts_without_a_network(recip
         view.reload()
         assert wait_until_ready(view).startswith("Ready. It works without the network")
         assert written(view, [clip.source for clip in clips]) == list(texts.values())
+        view.click("#talk")
+        view.wait_for_selector("#talk.recording")
+        view.wait_for_timeout(3000)
+        view.click("#talk")
+        view.wait_for_selector("#result:not([hidden])", timeout=60_000)
+        heard = view.evaluate("async () => Array.from(await readSound(await latest.wav.arrayBuffer()))")
+        assert 2.5 * 16000 < len(heard) < 10 * 16000
+        spoken = "".join(view.locator("#text .character").all_text_contents())
+        assert spoken == Web(deploy / "web").transcribe(np.array(heard, np.float32)) != ""
