@@ -40,7 +40,9 @@ def test_every_text_of_the_test_set_is_the_scored_one(recipe, deploy):
     record, score = recipe.json("exp/mini/deploy/parity.json"), recipe.json("exp/mini/score/score.json")
     assert (record["reference"], record["utterances"], record["choice"]) == ("tuned/hyp.txt", 144, "all")
     assert list(record["runtimes"]) == ["funasr-onnx", "sherpa-onnx", "web"]
-    assert record["runtimes"]["web"]["int8"]["equal"] > 138
+    web = record["runtimes"]["web"]["int8"]
+    assert web["equal"] > 138
+    assert abs(web["cer"] - web["fp32_cer"]) < 0.02
     for row in (record["runtimes"][name] for name in ("funasr-onnx", "sherpa-onnx")):
         assert (row["fp32"]["status"], row["fp32"]["equal"]) == ("equal", 144)
         assert row["fp32"]["cer"] == pytest.approx(score["systems"]["tuned"]["cer"])

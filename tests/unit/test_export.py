@@ -72,6 +72,9 @@ def test_what_is_not_proven_does_not_take_the_name(given, tmp_path, monkeypatch,
     assert len(failed["funasr-onnx"]["fp32"]["differences"]) == 4
     assert failed["sherpa-onnx"]["fp32"]["status"] == "equal"
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == ["deploy", "deploy.failed"]
+    monkeypatch.setattr(funasr_onnx, "write_beside", honest)
+    assert exported(monkeypatch, given, out, "--clips", "1") == 0
+    assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == ["deploy"]
 
 
 def test_an_interrupted_export_leaves_what_was_there(given, tmp_path, monkeypatch):
@@ -109,6 +112,19 @@ def test_texts_are_proven_by_clips(given, tmp_path):
     shutil.copytree(given[0], tmp_path / "model")
     with pytest.raises(RecipeError, match=r"has no scored texts.*--stage 5"):
         run.read_job(arguments(exp=tmp_path))
+
+
+def test_the_test_set_is_the_one_that_stage_5_decoded(given, tmp_path):
+    exp = tmp_path / "exp/run"
+    write_json(exp / "tuned/decode.json", {"inputs": {"manifest": "b"}})
+    lines = ["command evaluate 0", "input sha256 a data/a.jsonl", "input sha256 b data of mine/b.jsonl"]
+    (exp / "stamps").mkdir()
+    (exp / "stamps/stage5").write_text("\n".join(lines))
+    with pytest.raises(RecipeError, match="not where it was; give it: --test"):
+        run.test_set(exp)
+    (tmp_path / "data of mine").mkdir()
+    (tmp_path / "data of mine/b.jsonl").write_text("")
+    assert run.test_set(exp) == tmp_path / "data of mine/b.jsonl"
 
 
 def test_what_is_not_exported_says_so_in_a_line(given, tmp_path, monkeypatch):

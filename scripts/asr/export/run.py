@@ -95,7 +95,7 @@ def test_set(exp: Path) -> Path:
         raise RecipeError(f"{exp}: has no scored texts to prove the export by; decode them first: {rerun(exp, 5)}")
     lines = stamp.read_text(encoding="utf-8").splitlines() if stamp.is_file() else []
     named = [line.split(maxsplit=3) for line in lines]
-    for root, words in itertools.product((exp.absolute().parents[1], ROOT), named):
+    for root, words in itertools.product((exp.absolute().parent.parent, ROOT), named):
         if words[0] == "input" and words[2] == record["inputs"]["manifest"] and (root / words[3]).is_file():
             return root / words[3]
     raise RecipeError(f"{exp}: its test set is not where it was; give it: --test data/…/test.jsonl")
@@ -122,6 +122,7 @@ def export(job: Job, failed: Path) -> int:
     if wrong:
         kept = f"; {job.out} is still the one of before" if job.out.exists() else ""
         raise RecipeError(f"{'; '.join(wrong)}: not exported; what was made is in {failed}{kept}")
+    shutil.rmtree(failed, ignore_errors=True)  # of an earlier export, and no more of interest
     print(f"written to {job.out}: {', '.join(name for name, rows in record['runtimes'].items() if 'int8' in rows)}")
     return 0
 

@@ -12,7 +12,15 @@ from asr.core.files import write_text
 
 FP32, INT8, TOKENS, LEXICON, RULES = "model.onnx", "model.int8.onnx", "tokens.txt", "lexicon.txt", "replace.fst"
 # Its C++ computes these features for Paraformer and SenseVoice, whatever the model was trained on.
-FEATURES = {"fs": 16000, "window": "hamming", "n_mels": 80, "frame_length": 25, "frame_shift": 10, "snip_edges": True}
+FEATURES = {
+    "fs": 16000,
+    "window": "hamming",
+    "n_mels": 80,
+    "frame_length": 25,
+    "frame_shift": 10,
+    "snip_edges": True,
+    "upsacle_samples": True,
+}
 _BLANK = re.compile(r"[ \t\n\v\f\r]")  # where its C++ cuts a line; wider blanks it reads as they are
 _HAN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff]+")
 
