@@ -20,6 +20,7 @@ from asr.serving.decoder import open_decoder
 
 pytestmark = pytest.mark.e2e
 openai = pytest.importorskip("openai")
+pytest.importorskip("uvicorn")
 CLIPS = 30
 
 

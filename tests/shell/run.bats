@@ -114,7 +114,8 @@ fresh() {
   fresh
   cd "$copy"
   for command in "bash run.sh" "sh run.sh" ./run.sh "bash scripts/status.sh" "bash scripts/transcribe.sh --model m f.wav" \
-    "bash scripts/check.sh --corpus x" "bash scripts/plan.sh --exp exp/x --data data/x" "bash scripts/experiment.sh x.yaml"; do
+    "bash scripts/check.sh --corpus x" "bash scripts/plan.sh --exp exp/x --data data/x" "bash scripts/experiment.sh x.yaml" \
+    "bash scripts/serve.sh --model m"; do
     # shellcheck disable=SC2086
     PATH=$BATS_TEST_TMPDIR/bin:$PATH run $command
     [ "$status" -eq 1 ]

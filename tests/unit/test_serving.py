@@ -18,6 +18,7 @@ from asr.serving.keeping import prepare
 from tests.serving import RATE, SAID, decoder, served, wav
 
 openai = pytest.importorskip("openai")
+pytest.importorskip("uvicorn")
 
 
 def client(address: str, key: str = "any"):

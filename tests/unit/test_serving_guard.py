@@ -47,7 +47,7 @@ def with_token():
 
 
 def test_a_name_that_was_made_to_point_here_is_refused(at_home):
-    for host in ("evil.example", "evil.example:80", "127.0.0.1.evil.example", "localhost.evil.example", ""):
+    for host in ("evil.example", "evil.example:80", "127.0.0.1.evil.example", "localhost.evil.example", "[::1", ""):
         assert code(ask(at_home, Host=host)) == "wrong_host"
     for host in ("127.0.0.1", "localhost:8000", "LOCALHOST"):
         assert ask(at_home, Host=host)[0] == 200
@@ -55,7 +55,13 @@ def test_a_name_that_was_made_to_point_here_is_refused(at_home):
 
 def test_pages_from_elsewhere_cannot_drive_it(at_home):
     port = urllib.parse.urlsplit(at_home).port
-    elsewhere = ("https://evil.example", "null", f"http://127.0.0.1.evil.example:{port}", "http://127.0.0.1:1")
+    elsewhere = (
+        "https://evil.example",
+        "null",
+        f"http://127.0.0.1.evil.example:{port}",
+        "http://127.0.0.1:1",
+        "http://[",
+    )
     for origin in elsewhere:
         answer = ask(at_home, "/v1/audio/transcriptions", "POST", "--x--", Origin=origin)
         assert (answer[0], code(answer)) == (403, "wrong_origin")

@@ -159,6 +159,15 @@ def test_what_is_thrown_away_is_not_sent(page):
     assert sent(page) == 0
 
 
+def test_the_longest_recording_is_announced_ended_and_written(page):
+    page.evaluate("speakData.seconds = 4")
+    page.click("#talk")
+    expect(page, "#talk-words").to_contain_text("The longest that can be sent is reached in 3 s")
+    assert sent(page) == 0
+    written(page)
+    assert page.get_attribute("#talk", "aria-pressed") == "false"
+
+
 def test_an_unsure_character_shows_what_else_it_may_be(page):
     page.click("#talk")
     recording(page)

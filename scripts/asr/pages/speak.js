@@ -200,6 +200,9 @@ document.addEventListener("keydown", (event) => {
   if (event.key === "Escape") throwAway();
 });
 byId("discard").addEventListener("click", throwAway);
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden && state === "idle") microphone.close(); // nothing listens unseen
+});
 const speaker = pressToTalk(talk, { start: begin, stop: end, once: () => !isHeld(), key: () => settings.key });
 if (!navigator.mediaDevices) problem("insecure");
 spokenBefore.load();

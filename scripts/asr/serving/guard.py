@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import suppress
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import SplitResult, quote, urlsplit
 
 from asr.serving.settings import Settings, error_body
 
@@ -63,10 +63,10 @@ class Guard:
     def _refusal(self, path: str, headers: dict[str, str]) -> tuple[int, str, str] | None:
         """Return (status, why, code) of a request that may not go on."""
         settings, host = self.settings, headers.get("host", "").lower()
-        if settings.hosts is not None and _without_port(host) not in settings.hosts:
+        if settings.hosts is not None and _place(f"//{host}").hostname not in settings.hosts:
             return 403, f"This server is not called {host!r}; open it by the address that it printed.", "wrong_host"
         origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc.lower() != host and origin not in settings.origins:
+        if origin is not None and _place(origin).netloc.lower() != host and origin not in settings.origins:
             hint = f"; to let it: --allow-origin {origin}" if origin != "null" else ""
             return 403, f"Scripts of {origin} may not use this server{hint}.", "wrong_origin"
         if settings.token and path not in OPEN_PATHS and not self._is_known(headers):
@@ -129,5 +129,8 @@ def same(given: str, secret: str) -> bool:
     return hmac.compare_digest(given.encode("utf-8", "replace"), secret.encode())
 
 
-def _without_port(host: str) -> str:
-    return urlsplit(f"//{host}").hostname or ""
+def _place(address: str) -> SplitResult:
+    try:
+        return urlsplit(address)
+    except ValueError:  # such as http://[
+        return urlsplit("")
