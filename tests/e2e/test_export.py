@@ -6,6 +6,7 @@ import shutil
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from asr.core.digests import sha256_file
@@ -39,7 +40,9 @@ def test_every_text_of_the_test_set_is_the_scored_one(recipe, deploy):
     record, score = recipe.json("exp/mini/deploy/parity.json"), recipe.json("exp/mini/score/score.json")
     assert (record["reference"], record["utterances"], record["choice"]) == ("tuned/hyp.txt", 144, "all")
     assert list(record["runtimes"]) == ["funasr-onnx", "sherpa-onnx", "web"]
-    assert record["runtimes"]["web"]["int8"]["equal"] > 138
+    web = record["runtimes"]["web"]["int8"]
+    assert web["equal"] > 138
+    assert abs(web["cer"] - web["fp32_cer"]) < 0.02
     for row in (record["runtimes"][name] for name in ("funasr-onnx", "sherpa-onnx")):
         assert (row["fp32"]["status"], row["fp32"]["equal"]) == ("equal", 144)
         assert row["fp32"]["cer"] == pytest.approx(score["systems"]["tuned"]["cer"])
@@ -86,7 +89,9 @@ def test_the_page_without_python_writes_the_proven_texts_without_a_network(recip
     clips, _ = drawn(read_manifest(recipe.root / "data/mini_dataset/test.jsonl"), 24)
     texts = decoded(clips, Web(deploy / "web").transcribe)
     with sync_api.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        words = ["--no-sandbox", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+        words.append(f"--use-file-for-fake-audio-capture={max(clips, key=lambda clip: clip.duration).source}")
+        browser = driver.chromium.launch(executable_path=chromium, args=words)
         view, server = browser.new_context(locale="en-US").new_page(), Server(deploy / "web")
         view.goto(server.url)
         assert wait_until_ready(view).startswith("Ready. It works without the network")
@@ -94,3 +99,12 @@ def test_the_page_without_python_writes_the_proven_texts_without_a_network(recip
         view.reload()
         assert wait_until_ready(view).startswith("Ready. It works without the network")
         assert written(view, [clip.source for clip in clips]) == list(texts.values())
+        view.click("#talk")
+        view.wait_for_selector("#talk.recording")
+        view.wait_for_timeout(3000)
+        view.click("#talk")
+        view.wait_for_selector("#result:not([hidden])", timeout=60_000)
+        heard = view.evaluate("async () => Array.from(await readSound(await latest.wav.arrayBuffer()))")
+        assert 2.5 * 16000 < len(heard) < 10 * 16000
+        spoken = "".join(view.locator("#text .character").all_text_contents())
+        assert spoken == Web(deploy / "web").transcribe(np.array(heard, np.float32)) != ""

@@ -78,4 +78,4 @@ def offer(
         texts = decoded(clips, Web(deploy / NAME).transcribe)
     row = parity.result(clips, reference, texts)
     print(parity.in_words(NAME, "int8", row))
-    return {"int8": row}
+    return {"int8": {**row, "fp32_cer": parity.Scores.of(clips, reference).cer}}
