@@ -55,6 +55,7 @@ def served(made: Decoder | None = None, **settings) -> Iterator[str]:
     worker = Worker()
     app = create_app(Settings(**{"hosts": LOOPBACK, **settings}), made or decoder(), worker)
     server = make_server(app)
+    worker.is_ending = lambda: server.should_exit
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -12,8 +13,11 @@ from asr.core.files import write_json, write_text
 from asr.core.kaldi_text import read_text
 from asr.core.manifest import read_manifest
 from asr.export.gate import decoded
+from asr.export.parity import drawn
 from asr.export.runtimes import open_runtime
+from asr.export.web_proof import Web
 from tests.exported import NEEDS
+from tests.web_page import Server, wait_until_ready, written
 
 pytestmark = [pytest.mark.e2e, NEEDS]
 
@@ -34,8 +38,9 @@ def deploy(recipe, mini) -> Path:
 def test_every_text_of_the_test_set_is_the_scored_one(recipe, deploy):
     record, score = recipe.json("exp/mini/deploy/parity.json"), recipe.json("exp/mini/score/score.json")
     assert (record["reference"], record["utterances"], record["choice"]) == ("tuned/hyp.txt", 144, "all")
-    assert list(record["runtimes"]) == ["funasr-onnx", "sherpa-onnx"]
-    for row in record["runtimes"].values():
+    assert list(record["runtimes"]) == ["funasr-onnx", "sherpa-onnx", "web"]
+    assert record["runtimes"]["web"]["int8"]["equal"] > 138
+    for row in (record["runtimes"][name] for name in ("funasr-onnx", "sherpa-onnx")):
         assert (row["fp32"]["status"], row["fp32"]["equal"]) == ("equal", 144)
         assert row["fp32"]["cer"] == pytest.approx(score["systems"]["tuned"]["cer"])
         assert row["fp32"]["ci95"] == pytest.approx(score["systems"]["tuned"]["ci95"])
@@ -72,3 +77,20 @@ def test_one_other_text_fails_the_export_and_is_named(recipe, deploy):
         write_text(tuned / "hyp.txt", text)
         write_json(tuned / "decode.json", record)
     assert (deploy / "parity.json").read_bytes() == before
+
+
+def test_the_page_without_python_writes_the_proven_texts_without_a_network(recipe, deploy):
+    """In Chromium, the server gone: 24 clips, as many of each speaker; benchmarks/web_page.py has all of them."""
+    chromium = shutil.which("chromium") or pytest.skip("needs Chromium")
+    sync_api = pytest.importorskip("playwright.sync_api")
+    clips, _ = drawn(read_manifest(recipe.root / "data/mini_dataset/test.jsonl"), 24)
+    texts = decoded(clips, Web(deploy / "web").transcribe)
+    with sync_api.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        view, server = browser.new_context(locale="en-US").new_page(), Server(deploy / "web")
+        view.goto(server.url)
+        assert wait_until_ready(view).startswith("Ready. It works without the network")
+        server.stop()
+        view.reload()
+        assert wait_until_ready(view).startswith("Ready. It works without the network")
+        assert written(view, [clip.source for clip in clips]) == list(texts.values())

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from asr.core.errors import RecipeError, UsageError
+from asr.core.files import write_json
 from asr.core.kaldi_text import write_text
 from asr.core.manifest import Utterance
 from asr.export import funasr_onnx, graphs, parity, run
@@ -169,12 +170,15 @@ def test_scored_texts_of_another_model_or_changed_since_are_refused(scored):
         scored()
 
 
-def test_torch_itself_must_write_what_was_scored(capsys):
-    assert parity.wrong_reference({"a": "一"}, {"a": "一"}) == []
-    assert parity.wrong_reference({"a": "一", "b": "二"}, {"a": "一", "b": "三"}) == [
-        "torch itself writes 1 of 2 texts otherwise than hyp.txt"
-    ]
+def test_torch_itself_must_write_what_was_scored(tmp_path, capsys):
+    assert parity.wrong_reference({"a": "一"}, {"a": "一"}, None) == []
+    two = {"a": "一", "b": "二"}, {"a": "一", "b": "三"}
+    assert parity.wrong_reference(*two, None) == ["torch itself writes 1 of 2 texts otherwise than hyp.txt"]
     assert "b: scored '二', torch '三'" in capsys.readouterr().out
+    write_json(tmp_path / "tuned/decode.json", {"device": "cuda"})
+    (said,) = parity.wrong_reference(*two, tmp_path)
+    assert "decoded on cuda; on this processor: rm -r" in said
+    assert said.endswith("--stage 5 --stop-stage 5 --ngpu 0)")
 
 
 def test_no_text_is_in_parity_json():

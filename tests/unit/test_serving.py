@@ -2,6 +2,7 @@
 
 import json
 import socket
+import sys
 import tempfile
 import threading
 import time
@@ -95,6 +96,13 @@ def test_audio_that_cannot_be_used_is_refused_with_the_reason(address, scratch, 
     assert str(scratch) not in error["message"]
 
 
+def test_a_missing_decoder_is_named_without_our_folders(address, scratch, monkeypatch):
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(openai.BadRequestError, match=r"convert it: ffmpeg -i recording\.m4a") as refused:
+        ask(address, bytes(99), "a.m4a")
+    assert str(scratch) not in str(refused.value)
+
+
 def test_what_is_asked_for_wrongly_is_refused_as_openai_does(address, scratch):
     with pytest.raises(openai.NotFoundError, match=r"'gpt-9' does not exist here; this server's is 'mini'") as wrong:
         ask(address, wav(), model="gpt-9")
@@ -116,11 +124,16 @@ def test_models_are_listed(address):
 
 
 def test_what_is_too_large_is_refused_while_it_arrives(address, scratch):
-    """By its header, and where there is none by what has arrived; a client that goes on sending hears it too."""
+    """By its header at once, and where there is none by what has arrived; who goes on sending hears it too."""
     with pytest.raises(openai.APIStatusError, match="larger than 6 MB") as refused:
         ask(address, bytes(40_000_000))
     assert refused.value.status_code == 413
-    place = urlsplit(address)
+    place, size = urlsplit(address), 60_000_000
+    for content in (b"", bytes(size)):
+        with socket.create_connection((place.hostname, place.port), timeout=20) as line:
+            path = "POST /v1/audio/transcriptions HTTP/1.1\r\nhost: 127.0.0.1\r\n"
+            line.sendall(f"{path}content-length: {size}\r\n\r\n".encode() + content)
+            assert line.recv(4096).startswith(b"HTTP/1.1 413 ")
     with socket.create_connection((place.hostname, place.port)) as line:
         head = "POST /v1/audio/transcriptions HTTP/1.1\r\nhost: 127.0.0.1\r\ntransfer-encoding: chunked\r\n"
         line.sendall(f"{head}content-type: multipart/form-data; boundary=x\r\n\r\n".encode())
@@ -179,6 +192,17 @@ def test_a_client_that_vanishes_is_forgotten(scratch):
     assert gate.heard == [1, 3]
 
 
+def test_a_long_recording_that_nobody_waits_for_ends_behind_its_piece(scratch):
+    gate = Gate()
+    with served(decoder(gate)) as address, ThreadPoolExecutor(1) as people:
+        with pytest.raises(openai.APITimeoutError):
+            client(address).with_options(timeout=1).audio.transcriptions.create(model="mini", file=("a.wav", wav(70)))
+        time.sleep(0.5)  # until the server has noticed
+        gate.open.set()
+        assert people.submit(ask, address, wav(3)).result().text == "走走走"
+    assert len(gate.heard) == 2
+
+
 def test_more_than_can_wait_are_asked_to_come_again(monkeypatch, scratch):
     monkeypatch.setattr("asr.serving.decoder.MOST_WAITING", 1)
     gate = Gate()
@@ -190,6 +214,19 @@ def test_more_than_can_wait_are_asked_to_come_again(monkeypatch, scratch):
         assert (busy.value.status_code, busy.value.response.headers["retry-after"]) == (503, "5")
         gate.open.set()
         assert first.result().text == "走"
+
+
+def test_what_is_not_done_when_the_server_ends_is_no_text(scratch, capfd):
+    """Neither half a text, nor a traceback."""
+    gate = Gate()
+    with ThreadPoolExecutor(2) as people:
+        with served(decoder(gate)) as address:
+            asked = [people.submit(ask, address, wav(70)) for _ in range(2)]
+            assert gate.begun.acquire(timeout=30)
+            threading.Timer(0.5, gate.open.set).start()
+        assert {str(one.exception().body["message"]) for one in asked} == {"The server is being ended."}
+    assert len(gate.heard) == 1
+    assert capfd.readouterr().err == ""
 
 
 def test_a_fault_of_ours_is_one_answer_and_the_next_is_served(scratch, capfd):

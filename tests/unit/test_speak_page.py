@@ -1,6 +1,7 @@
 """The page to speak to, in Chromium with a microphone that plays a file: by mouse, key, switch, and where it fails."""
 
 import contextlib
+import dataclasses
 
 import pytest
 import soundfile
@@ -165,7 +166,7 @@ def test_an_unsure_character_shows_what_else_it_may_be(page):
     written(page)
     kinds = [one.get_attribute("class") for one in page.locator("#text .character").all()]
     assert [kind.split()[1:] for kind in kinds] == [["unsure"], ["fair"], []]
-    page.get_by_role("button", name="走 unsure, 40 %: other characters").press("Enter")
+    page.get_by_role("button", name="走 unsure, 40 %").press("Enter")
     others = page.get_by_role("group", name="In place of 走:")
     assert others.get_by_role("button").all_inner_texts() == ["周\n30 %", "奏\n10 %", "走 is right", "Something else …"]
     page.keyboard.press("Escape")
@@ -270,6 +271,18 @@ def test_from_another_computer_the_token_is_asked_for_and_https_is_missed(browse
         page.fill("#token", TOKEN)
         page.click("button.main")
         expect(page, "#problem").to_contain_text("浏览器不允许本页面使用麦克风")
+
+
+def test_a_model_that_does_not_say_how_sure_it_is_seems_sure_of_nothing(browser):
+    unsure = dataclasses.replace(decoder(), sure=False)
+    with served(unsure) as address, opened(browser, address) as page:
+        page.click("#talk")
+        recording(page)
+        page.click("#talk")
+        written(page)
+        expect(page, "#not-sure").to_be_visible()
+        expect(page, "#legend").to_be_hidden()
+        expect(page, "#text button").to_have_count(0)
 
 
 def test_nothing_lies_beyond_the_screen_and_targets_are_large(browser):

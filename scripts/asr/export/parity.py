@@ -7,6 +7,7 @@ counted and scored, with its interval.
 
 from __future__ import annotations
 
+import shlex
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -62,11 +63,15 @@ def show(keys: Sequence[str], name: str, reference: Texts, texts: Texts, most: i
         print(f"  and {len(keys) - most} more")
 
 
-def wrong_reference(reference: Texts, texts: Texts) -> list[str]:
+def wrong_reference(reference: Texts, texts: Texts, exp: Path | None) -> list[str]:
     """Return, in a sentence, that torch does not write here what was scored, and print where; nothing where it does."""
-    keys = different(reference, texts)
+    keys, again = different(reference, texts), ""
     show(keys, "torch", reference, texts, len(keys))
-    return [f"torch itself writes {len(keys)} of {len(reference)} texts otherwise than hyp.txt"] if keys else []
+    record = exp and read_decode(RunFolder(exp).tuned.path)
+    if exp and record and (device := record.get("device", "cpu")) != "cpu":
+        tuned = shlex.quote(str(RunFolder(exp).tuned.path))
+        again = f" (decoded on {device}; on this processor: rm -r {tuned}; {rerun(exp, 5)} --ngpu 0)"
+    return [f"torch itself writes {len(keys)} of {len(reference)} texts otherwise than hyp.txt{again}"] if keys else []
 
 
 def wrong_runtimes(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:

@@ -25,7 +25,7 @@ from asr.core.manifest import Utterance, read_manifest
 from asr.core.run_folder import RunFolder, rerun
 from asr.core.run_records import read_decode
 from asr.decoding.transcribe import model_folder
-from asr.export import parity
+from asr.export import parity, web_proof
 from asr.export.build import build, check_model, timed
 from asr.export.deploy_folder import COMMAND, PARITY, SCHEMA_VERSION, file_records
 from asr.export.gate import decoded, prove, versions
@@ -122,7 +122,7 @@ def export(job: Job, failed: Path) -> int:
     if wrong:
         kept = f"; {job.out} is still the one of before" if job.out.exists() else ""
         raise RecipeError(f"{'; '.join(wrong)}: not exported; what was made is in {failed}{kept}")
-    print(f"written to {job.out}: {', '.join(name for name, rows in record['runtimes'].items() if 'fp32' in rows)}")
+    print(f"written to {job.out}: {', '.join(name for name, rows in record['runtimes'].items() if 'int8' in rows)}")
     return 0
 
 
@@ -139,18 +139,20 @@ def use_torch(job: Job, clips: Sequence[Utterance], folder: Path) -> tuple[dict[
 
 def make(job: Job, folder: Path) -> tuple[dict[str, Any], list[str]]:
     """Fill the folder; return parity.json, and what of the proof failed."""
-    family, manifest = families.of_folder(job.model), sha256_file(job.test)
     chosen, how = parity.drawn(read_manifest(job.test), job.clips)
+    family, manifest = families.of_folder(job.model), sha256_file(job.test)
     scored, why_none = parity.scored_texts(job.exp, job.model, manifest, family) if job.exp else ({}, "there is no run")
     why, texts = use_torch(job, chosen, folder)
     clips = [clip for clip in chosen if clip.key in texts]
     if not clips:
         raise RecipeError(f"{job.test}: none of its clips can be read; rerun stage 1")
     reference = {clip.key: scored.get(clip.key, texts[clip.key]) for clip in clips}
-    wrong = parity.wrong_reference(reference, texts)
+    wrong = parity.wrong_reference(reference, texts, job.exp)
     if why_none:
         print(f"compared with torch's texts: {why_none}")
     rows = {name: prove(name, text, folder / name, clips, reference) for name, text in why.items()}
+    called = (job.exp or job.model).resolve().name
+    rows[web_proof.NAME] = web_proof.offer(folder, called, why, clips, reference)
     return {
         "schema_version": SCHEMA_VERSION,
         "utterances": len(clips),

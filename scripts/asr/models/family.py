@@ -86,7 +86,7 @@ class Family:
 
     def graph(self, recogniser: Recogniser, folder: Path) -> Graph:
         """Return what of the model in ``folder``, loaded for decoding on the CPU, other runtimes are given."""
-        raise NotImplementedError
+        raise RecipeError(f"{folder}: the recipe does not export models of family {self.name}")
 
     def detokenize(self, tokenizer: Any, ids: Sequence[int]) -> str:
         """Return token ids as text, put together as FunASR's own inference does."""

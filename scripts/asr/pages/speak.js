@@ -88,21 +88,7 @@ function throwAway() {
   talk.focus();
 }
 
-// --- to the server and back -----------------------------------------------------------------------------------------
-async function send(address, fields) {
-  const form = new FormData();
-  for (const [name, value] of Object.entries(fields)) form.append(name, value, ...(value instanceof Blob ? ["speech.wav"] : []));
-  let response;
-  try {
-    response = await fetch(address, { method: "POST", body: form });
-  } catch {
-    throw { name: "unreachable" };
-  }
-  const answer = await response.json().catch(() => ({}));
-  if (response.status === 401) throw { name: "token_again" };
-  if (!response.ok) throw { name: "not_written", why: answer.error?.message || answer.detail || `HTTP ${response.status}` };
-  return answer;
-}
+// --- to be written, and back: send() is that of speak_server.js or speak_device.js ------------------------------------
 async function write(clip) {
   problem("");
   if (!shownStatus) status("writing");

@@ -20,26 +20,29 @@ const shownText = {
     this.characters = found;
     if (this.text !== answer.text) this.write(answer.text);
     this.draw();
-    const count = found.filter((one) => this.kind(one)).length;
+    const count = this.characters.filter((one) => this.kind(one)).length;
+    byId("not-sure").hidden = this.characters.some((one) => one.confidence !== undefined);
     tell("heard", count ? "heard_unsure" : "heard", { text: this.text || "", count });
   },
   write(text) {
     this.characters = [...text].map((one) => ({ text: one }));
     this.draw();
   },
-  kind({ confidence, alternatives }) {
-    if (confidence === undefined || !alternatives?.length || confidence >= 0.8) return "";
+  kind({ confidence }) {
+    if (confidence === undefined || confidence >= 0.8) return "";
     return confidence >= 0.5 ? "fair" : "unsure";
   },
 
   draw() {
     this.close();
-    const some = this.characters.some((one) => this.kind(one));
-    byId("legend").hidden = !some;
+    const unsure = this.characters.filter((one) => this.kind(one));
+    byId("legend").hidden = !unsure.length;
+    byId("legend-press").hidden = !unsure.some((one) => one.alternatives.length);
     byId("text").replaceChildren(...this.characters.map((one, at) => this.drawn(one, at)));
   },
   drawn(one, at) {
-    const kind = this.kind(one), element = document.createElement(kind ? "button" : "span");
+    const kind = this.kind(one), others = kind && one.alternatives.length;
+    const element = document.createElement(others ? "button" : "span");
     const glyph = document.createElement("span");
     glyph.textContent = one.text;
     glyph.className = "glyph";
@@ -54,7 +57,7 @@ const shownText = {
       meaning.className = "unseen";
       if (kind) element.append(say(meaning, ...phrase(`character_${kind}`, { percent })));
     }
-    if (kind) {
+    if (others) {
       element.type = "button";
       element.setAttribute("aria-expanded", "false");
       element.setAttribute("aria-controls", "alternatives");

@@ -33,9 +33,9 @@ class Decoder:
     sure: bool
 
     def segments(self, path: Path, minutes: float, stopped: Callable[[], bool]) -> list[Segment]:
-        """Return what is recognised in a file, or in part of it once it is ``stopped``.
+        """Return what is recognised in a file.
 
-        RefusedError for what is no sound, or lasts longer than ``minutes``.
+        RefusedError for what is no sound, for what lasts longer than ``minutes``, and once it is ``stopped``.
         """
         from asr.audio.headers import read_header
         from asr.audio.reading import UnreadableError
@@ -46,7 +46,7 @@ class Decoder:
             _check_length(header.num_samples / header.sample_rate, minutes)
             for stretch in stretches("the recording", str(path), say=lambda _: None):
                 if stopped():
-                    break
+                    raise RefusedError(503, "The server is being ended.", code="ending")
                 _check_length(stretch.end, minutes)  # some headers only estimate it
                 found += [self.transcriber.segment(piece, self.sure) for piece in self.transcriber.recognise([stretch])]
         except (UnreadableError, RecipeError) as error:
@@ -119,8 +119,8 @@ class Worker:
 
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(1, "decoder")
-        self._ended = threading.Event()
         self._waiting = 0
+        self.is_ending: Callable[[], bool] = lambda: False
 
     async def run(self, work: Callable[[Callable[[], bool]], Result]) -> Result:
         """Return what ``work`` returns. RefusedError where too many are waiting.
@@ -133,13 +133,12 @@ class Worker:
         self._waiting += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(
-                self._pool, work, lambda: cancelled.is_set() or self._ended.is_set()
+                self._pool, work, lambda: cancelled.is_set() or self.is_ending()
             )
         finally:
             self._waiting -= 1
             cancelled.set()
 
     def end(self) -> None:
-        """Drop what waits, and stop what runs behind the piece that it is at."""
-        self._ended.set()
+        """Drop what waits, and wait for the piece that is being decoded."""
         self._pool.shutdown(wait=True, cancel_futures=True)

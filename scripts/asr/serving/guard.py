@@ -5,13 +5,11 @@
   is known by the name that it asks for (Host).
 - With a token: API clients send it as ``Authorization: Bearer``, a browser is asked once and then has a cookie of the
   session. It is compared in constant time.
-- What is too large is refused by its header, or while it arrives, and never stored. The rest of it is read and thrown
-  away for a while: a client that is still sending would not hear the answer.
+- What is too large is refused by its header, or while it arrives, and never stored.
 """
 
 from __future__ import annotations
 
-import asyncio
 import hmac
 import json
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -28,7 +26,6 @@ Send = Callable[[Message], Awaitable[None]]
 
 SESSION = "asr_session"
 OPEN_PATHS = ("/healthz", "/login")
-DRAIN_SECONDS = 30
 HEADERS = {
     "x-content-type-options": "nosniff",
     "referrer-policy": "same-origin",
@@ -51,7 +48,7 @@ class Guard:
             await send({"type": "websocket.close", "code": 1008})
             return
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        exchange = _Exchange(receive, send, self.settings.megabytes, scope["method"] in ("POST", "PUT", "PATCH"))
+        exchange = _Exchange(receive, send, self.settings.megabytes)
         refused = self._refusal(scope["path"], headers)
         if refused and refused[0] == 401 and scope["method"] == "GET" and "text/html" in headers.get("accept", ""):
             await exchange.answer(303, b"", {"location": f"/login?next={quote(scope['path'])}"})
@@ -93,21 +90,18 @@ class Guard:
 class _Exchange:
     """A request's body, counted, and its answer, with the headers that all have."""
 
-    def __init__(self, receive: Receive, send: Send, megabytes: int, has_body: bool) -> None:
+    def __init__(self, receive: Receive, send: Send, megabytes: int) -> None:
         self._receive, self._send, self.megabytes = receive, send, megabytes
-        self.size, self.is_read = 0, not has_body
+        self.size = 0
 
     async def receive(self) -> Message:
         message = await self._receive()
         if message["type"] == "http.request":
             self.size += len(message.get("body", b""))
-            self.is_read = not message.get("more_body")
             if self.size > self.megabytes * 1_000_000:
                 from starlette.exceptions import HTTPException
 
                 raise HTTPException(413, too_large(self.megabytes))
-        else:
-            self.is_read = True
         return message
 
     async def send(self, message: Message) -> None:
@@ -116,11 +110,6 @@ class _Exchange:
             there = {name.lower() for name, _ in own}
             ours = [(name.encode(), value.encode()) for name, value in HEADERS.items() if name.encode() not in there]
             message = {**message, "headers": own + ours}
-        elif not self.is_read and not message.get("more_body"):
-            await self._send({**message, "more_body": True})
-            with suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._drain(), DRAIN_SECONDS)
-            message = {"type": "http.response.body", "body": b""}
         await self._send(message)
 
     async def answer(self, status: int, body: bytes, headers: dict[str, str]) -> None:
@@ -128,11 +117,6 @@ class _Exchange:
         pairs = [(name.encode(), value.encode("latin-1", "replace")) for name, value in headers.items()]
         await self.send({"type": "http.response.start", "status": status, "headers": pairs})
         await self.send({"type": "http.response.body", "body": body})
-
-    async def _drain(self) -> None:
-        while not self.is_read:
-            message = await self._receive()
-            self.is_read = message["type"] != "http.request" or not message.get("more_body")
 
 
 def too_large(megabytes: int) -> str:

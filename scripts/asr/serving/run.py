@@ -88,6 +88,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
         worker = Worker()
         server = make_server(create_app(settings, decoder, worker), given.certfile, given.keyfile)
+        worker.is_ending = lambda: server.should_exit
         given.port = listening.getsockname()[1]  # of --port 0
         print("\n".join(_greeting(given, settings, decoder.name if decoder else None)), flush=True)
         try:

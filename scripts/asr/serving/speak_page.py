@@ -35,7 +35,7 @@ def speak_page(settings: Settings, decoder: Decoder) -> str:
         "speak.html.j2",
         t.title,
         ["speak.css"],
-        ["microphone.js", "speak_text.js", "speak_history.js", "speak.js"],
+        ["microphone.js", "speak_text.js", "speak_history.js", "speak_server.js", "speak.js"],
         policy="connect-src 'self'; form-action 'none'; base-uri 'none'",
         script_source="blob:",
         t=t,

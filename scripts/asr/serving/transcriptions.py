@@ -39,6 +39,8 @@ def add_transcriptions(app: Any, decoder: Decoder, worker: Worker, settings: Set
                     path = await asyncio.to_thread(_store, form["file"], Path(folder))
             except ClientDisconnect:
                 return Response(status_code=499)  # nobody is there to read it
+            except OSError as error:
+                raise RefusedError(507, f"The server cannot take the recording: {error.strerror}.") from None
             work = functools.partial(decoder.segments, path, settings.minutes)
             segments = await _unless_gone(request, worker.run(lambda stopped: work(stopped)))
             if segments is None:
@@ -98,7 +100,7 @@ def _store(upload: Any, folder: Path) -> Path:
 
 
 async def _unless_gone(request: Any, work: Any) -> list[Segment] | None:
-    """Return what ``work`` gives; None where the client has gone before, whereupon it is cancelled."""
+    """Return what ``work`` gives; None where the client, or the server, has gone before: then it is cancelled."""
 
     async def gone() -> None:
         while (await request.receive())["type"] != "http.disconnect":
@@ -108,6 +110,8 @@ async def _unless_gone(request: Any, work: Any) -> list[Segment] | None:
     try:
         await asyncio.wait({job, watch}, return_when=asyncio.FIRST_COMPLETED)
         return job.result() if job.done() else None
+    except asyncio.CancelledError:  # the server ends, and will not wait any longer
+        return None
     finally:
         job.cancel()
         watch.cancel()
