@@ -6,7 +6,7 @@ beside taking the likeliest token is in the graph: whoever takes the likeliest t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 FUNASR_ONNX, SHERPA_ONNX, ONNX = "funasr-onnx", "sherpa-onnx", "onnx"
+UNSHOWN = ("<s>", "</s>", "<unk>", "<OOV>")  # symbols that sentence_postprocess leaves out
 NEVER = -1e4  # a log-probability that nothing is chosen by; finite, as a quantised graph and JavaScript want it
 
 
@@ -40,6 +41,12 @@ class Graph:
     symbols: tuple[str, ...]
     runtimes: Mapping[str, str]
     files: Mapping[str, Path] = field(default_factory=dict)
+
+
+def silent_ids(model: Any, symbols: Sequence[str]) -> list[int]:
+    """Return the ids that no text of FunASR's shows: blank, marks, and tokens for what is unknown."""
+    unshown = {number for number, symbol in enumerate(symbols) if symbol in UNSHOWN}
+    return sorted({model.blank_id, model.sos, model.eos} | unshown)
 
 
 def one_hot(size: int, place: int) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from asr.models.conformer.decoding import frames, mask_padding
 from asr.models.conformer.training import encode
-from asr.models.graph import FUNASR_ONNX, NEVER, ONNX, SHERPA_ONNX, Graph, one_hot
+from asr.models.graph import FUNASR_ONNX, NEVER, ONNX, SHERPA_ONNX, Graph, one_hot, silent_ids
 
 # read in sherpa-onnx's csrc/features.h and offline-recognizer-ctc-impl.h
 OTHER_FEATURES = (
@@ -26,20 +26,24 @@ NO_CLASS = "funasr-onnx has no class for Conformer or Transformer"
 class ConformerGraph(nn.Module):
     """(B, T, D) features and (B,) lengths to (B, T', V) log-probabilities and (B,) their lengths."""
 
-    def __init__(self, model: Any) -> None:
+    blank: Tensor
+    mark: Tensor
+
+    def __init__(self, model: Any, silent: list[int]) -> None:
+        """``silent``: the tokens that texts do not show."""
         super().__init__()
         mask_padding(model)
         self.model = model
         self.register_buffer("blank", one_hot(model.vocab_size, model.blank_id) == 0)
-        marks = [one_hot(model.vocab_size, mark) == 0 for mark in (model.sos, model.eos)]
-        self.register_buffer("mark", marks[0] | marks[1])
+        marks = torch.tensor([token for token in silent if token != model.blank_id])
+        self.register_buffer("mark", torch.zeros(model.vocab_size, dtype=torch.bool).index_fill(0, marks, True))
 
     def forward(self, speech: Tensor, speech_lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what CTC makes of each frame; start and end mark, which our text leaves out, are blanks."""
+        """Return what CTC makes of each frame; what our text leaves out is a blank."""
         encoded, _ = encode(self.model, speech, speech_lengths)
         scores = self.model.ctc.ctc_lo(encoded).log_softmax(-1)
         nothing = scores.masked_fill(~(self.mark | self.blank), NEVER).amax(-1, keepdim=True)
-        scores = torch.where(self.blank, nothing, scores.masked_fill(self.mark & ~self.blank, NEVER))
+        scores = torch.where(self.blank, nothing, scores.masked_fill(self.mark, NEVER))
         return scores, frames(self.model.encoder.embed, speech_lengths)
 
 
@@ -47,7 +51,7 @@ def graph(model: Any, frontend: Any, tokenizer: Any) -> Graph:
     """Return a loaded model's graph."""
     clips = {0: "batch_size"}
     return Graph(
-        module=ConformerGraph(model),
+        module=ConformerGraph(model, silent_ids(model, tokenizer.token_list)),
         inputs={
             "speech": torch.randn(2, 60, frontend.output_size()),
             "speech_lengths": torch.tensor([30, 60], dtype=torch.int64),

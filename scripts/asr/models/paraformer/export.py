@@ -3,8 +3,8 @@
 FunASR's own export integrates and fires by a scripted function, whose number of tokens and of firings are two sums that
 rounding may set apart; runtimes then return no text at all. Here both are one running sum in double precision. It also
 lets padding into the predictor's convolution (asr.models.paraformer.decoding), and leaves blanks and marks where they
-are: sherpa-onnx writes a blank as text and stops at the first end mark, funasr-onnx writes a start mark. Here positions
-that write nothing go to the end of the clip and are end marks, which all of them read as the end.
+are: sherpa-onnx writes a blank or an unknown token as text and stops at the first end mark. Here positions that write
+nothing go to the end of the clip and are end marks, which all of them read as the end.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from asr.core.errors import RecipeError
-from asr.models.graph import FUNASR_ONNX, SHERPA_ONNX, Graph, front_end_metadata, one_hot
+from asr.models.graph import FUNASR_ONNX, SHERPA_ONNX, Graph, front_end_metadata, one_hot, silent_ids
 from asr.models.paraformer.training import decode, encode, integrate
 from asr.models.training_step import length_mask, zero_padding
 
@@ -23,9 +23,12 @@ from asr.models.training_step import length_mask, zero_padding
 class ParaformerGraph(nn.Module):
     """(B, T, D) features and (B,) lengths to (B, L, V) log-probabilities and (B,) numbers of tokens."""
 
-    def __init__(self, model: Any) -> None:
+    end: Tensor
+
+    def __init__(self, model: Any, silent: list[int]) -> None:
+        """``silent``: the tokens that texts do not show."""
         super().__init__()
-        self.model = model
+        self.model, self.silent = model, silent
         self.register_buffer("end", one_hot(model.vocab_size, model.eos))
 
     def forward(self, speech: Tensor, speech_lengths: Tensor) -> tuple[Tensor, Tensor]:
@@ -36,8 +39,8 @@ class ParaformerGraph(nn.Module):
         scores = decode(self.model.decoder, encoded, speech_lengths, embeds, counts).log_softmax(-1)
         best = scores.argmax(-1)
         writes = length_mask(counts, scores.size(1))
-        for silent in sorted({self.model.blank_id, self.model.sos, self.model.eos}):
-            writes = writes & (best != silent)
+        for token in self.silent:
+            writes = writes & (best != token)
         places = torch.arange(scores.size(1), device=scores.device)
         # Smallest first: those that write, in their order.
         order = torch.topk(places + scores.size(1) * (~writes).long(), scores.size(1), 1, largest=False)[1]
@@ -70,7 +73,7 @@ def graph(model: Any, frontend: Any, tokenizer: Any) -> Graph:
             )
     axes = {"speech": {0: "batch_size", 1: "feats_length"}, "speech_lengths": {0: "batch_size"}}
     return Graph(
-        module=ParaformerGraph(model),
+        module=ParaformerGraph(model, silent_ids(model, tokenizer.token_list)),
         inputs={
             "speech": torch.randn(2, 30, frontend.output_size()),
             "speech_lengths": torch.tensor([6, 30], dtype=torch.int32),

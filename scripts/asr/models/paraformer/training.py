@@ -30,7 +30,7 @@ from asr.models import training_step
 from asr.models.training_step import Step, length_mask
 
 
-def integrate(hidden: Tensor, alphas: Tensor, tokens: int, threshold: float = 1.0) -> Tensor:
+def integrate(hidden: Tensor, alphas: Tensor, tokens: int | Tensor, threshold: float = 1.0) -> Tensor:
     """Return (B, tokens, D) embeddings: token i is what frames contribute between i and i + 1 of their running sum.
 
     A frame that crosses a threshold is shared by the two tokens, as in CIF. FunASR's cif_v1 gives the same, but loses

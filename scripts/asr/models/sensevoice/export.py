@@ -23,6 +23,10 @@ SPOKEN = {"lang_auto": "auto", "lang_zh": "zh", "lang_en": "en", "lang_yue": "yu
 class SenseVoiceGraph(nn.Module):
     """(B, T, D) features, (B,) lengths, languages and forms to (B, 4 + T, V) scores and (B,) their lengths."""
 
+    first: Tensor
+    silent: Tensor
+    blank: Tensor
+
     def __init__(self, model: Any, tags: list[int], silent: list[int]) -> None:
         """``tags``: the four of the first frames; ``silent``: tokens that texts do not show."""
         super().__init__()
