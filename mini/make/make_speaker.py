@@ -25,7 +25,8 @@ from speakers import RESERVED, Blend, describe
 SEED = 20261201
 ID = "17"
 VOICE: Blend = {"zm_yunyang": 1.0}
-CLIPS = 620
+CLIPS = 1000
+SHUFFLED = 620  # texts at a time: more of them leave the first ones as they are
 
 
 def own_texts(count: int) -> list[str]:
@@ -33,8 +34,12 @@ def own_texts(count: int) -> list[str]:
     sentences = make_typical.SENTENCES + make_typical.HELD_OUT_SENTENCES
     said = {*TRAIN_POOL, *typical_texts(sentences, make_typical.SEED)}
     fresh = [text for text in typical_texts(2 * count, SEED) if text not in said][:count]
-    random.Random(SEED).shuffle(fresh)
-    return fresh
+    rng, ordered = random.Random(SEED), []
+    for start in range(0, count, SHUFFLED):
+        block = fresh[start : start + SHUFFLED]
+        rng.shuffle(block)
+        ordered += block
+    return ordered
 
 
 def one_speaker(count: int) -> Speaker:

@@ -41,5 +41,5 @@ def test_a_folder_of_recordings_becomes_a_model_and_the_line_that_serves_it(reci
     assert last == f"serve it: bash {recipe.root}/scripts/serve.sh --model {recipe.root}/exp/my_voice/model"
     exp = recipe.root / "exp/my_voice"
     score = json.loads((exp / "score/score.json").read_text(encoding="utf-8"))
-    assert (score["reference"]["n_utt"], score["reference"]["n_speakers"]) == (4, 1)
+    assert (score["reference"]["n_utt"], score["reference"]["n_speakers"]) == (3, 1)
     assert (exp / "deploy/parity.json").is_file()
