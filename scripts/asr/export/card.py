@@ -41,7 +41,9 @@ class Facts(NamedTuple):
 
 
 def write_card(model: Path, deploy: Path | None, exp: Path | None) -> None:
-    """Write the card into a model's folder and, where it is exported, into ``deploy``.
+    """Write the card into a run's model folder and, where it is exported, into ``deploy``.
+
+    A model folder of no run is somebody's: its README.md stays.
 
     Args:
         model: a FunASR model folder.
@@ -58,7 +60,7 @@ def write_card(model: Path, deploy: Path | None, exp: Path | None) -> None:
     parity = read_json(deploy / PARITY, "export the model again") if deploy else None
     name = exp.resolve().name if exp else model.resolve().name
     text = card(Facts(name, families.of_folder(model).name, score or None, provenance, parity), _hashes(model, parity))
-    for folder in filter(None, (model, deploy)):
+    for folder in filter(None, (exp and model, deploy)):
         write_text(folder / README, text)
 
 

@@ -27,6 +27,7 @@ from asr.core.run_records import read_decode
 from asr.decoding.transcribe import model_folder
 from asr.export import parity, web_proof
 from asr.export.build import build, check_model, timed
+from asr.export.card import write_card
 from asr.export.deploy_folder import COMMAND, PARITY, SCHEMA_VERSION, file_records
 from asr.export.gate import decoded, prove, versions
 from asr.export.graphs import need
@@ -112,6 +113,8 @@ def export(job: Job, failed: Path) -> int:
         shutil.rmtree(building, ignore_errors=True)
         raise
     write_json(building / PARITY, record)
+    if not wrong:
+        write_card(job.model, building, job.exp)
     place = failed if wrong else job.out
     old = place.with_name(f".{place.name}.old")
     shutil.rmtree(old, ignore_errors=True)
