@@ -14,7 +14,12 @@ from asr.core.errors import RecipeError
 
 VERSION = "1.30.0"
 SHA512 = "q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ=="  # npm's integrity
-FILES = ("ort.wasm.min.js", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
+# What the page needs, and what it is called there: to some web servers .mjs is no JavaScript, and browsers refuse it.
+FILES = {
+    "ort.wasm.min.js": "ort.wasm.min.js",
+    "ort-wasm-simd-threaded.mjs": "ort-wasm-simd-threaded.js",
+    "ort-wasm-simd-threaded.wasm": "ort-wasm-simd-threaded.wasm",
+}
 CACHE = Path(__file__).resolve().parents[3] / ".cache"
 SECONDS = 300  # for 30 MB
 _NAME = f"onnxruntime-web-{VERSION}.tgz"
@@ -32,10 +37,10 @@ def unpack(into: Path, cache: Path = CACHE) -> None:
     if _digest(package) != SHA512:
         raise NotOfferedError(f"{package}: is not onnxruntime-web {VERSION} as npm has it; remove it, and export again")
     with tarfile.open(package) as archive:
-        for name in FILES:
+        for name, ours in FILES.items():
             source = archive.extractfile(f"package/dist/{name}")
             assert source, name  # the digest is right
-            with source, open(into / name, "wb") as target:
+            with source, open(into / ours, "wb") as target:
                 shutil.copyfileobj(source, target)
 
 

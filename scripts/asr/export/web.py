@@ -28,7 +28,7 @@ from asr.pages.words import Words, group
 _SOURCES = Path(__file__).resolve().parent / "web_page"
 ABOUT, MODEL = "model.json", "model.int8.onnx"
 LARGE = (ABOUT, "ort-wasm-simd-threaded.wasm", MODEL)  # fetched by the worker, which says how far it is
-SMALL = ("worker.js", "fbank.js", "text.js", "ort.wasm.min.js", "ort-wasm-simd-threaded.mjs")
+SMALL = ("worker.js", "fbank.js", "text.js", "ort.wasm.min.js", "ort-wasm-simd-threaded.js")
 # What a network is told besides: of SenseVoice, Mandarin, and numbers written as they are spoken.
 TOLD = {"paraformer": [], "sensevoice": [3, 15]}
 LONGEST = 30 * 60  # seconds of a recording

@@ -37,7 +37,7 @@ async function start({ files, total }) {
   model = JSON.parse(new TextDecoder().decode(got["model.json"]));
   ort.env.wasm.numThreads = 1; // several need headers that a plain static server does not send
   ort.env.wasm.wasmBinary = got["ort-wasm-simd-threaded.wasm"].buffer;
-  ort.env.wasm.wasmPaths = new URL(".", location).href;
+  ort.env.wasm.wasmPaths = { mjs: new URL("ort-wasm-simd-threaded.js", location).href };
   session = await ort.InferenceSession.create(got["model.int8.onnx"], { executionProviders: ["wasm"] });
 }
 
