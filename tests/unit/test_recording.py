@@ -238,6 +238,20 @@ def test_a_doubt_is_said_and_the_person_decides(serve, visit, loudness, hint):
     shown(page, "吃饭")
 
 
+def test_a_rest_is_proposed_and_nothing_is_held_up(serve, visit):
+    page = visit(serve().address)
+    page.evaluate("() => tired(299)")
+    assert page.is_hidden("#rest")
+    page.evaluate("() => tired(1)")  # five minutes of recordings
+    assert "歇一歇" in page.inner_text("#rest")
+    say(page)
+    kept(page)
+    page.click("#rested")
+    assert page.is_hidden("#rest")
+    page.evaluate("() => tired(200)")
+    assert page.is_hidden("#rest")
+
+
 def test_a_refused_microphone_is_said(serve, visit):
     page = visit(serve().address)
     page.evaluate(
