@@ -112,7 +112,13 @@ def say(page, milliseconds: int = 400) -> None:
     page.wait_for_selector("#review:not([hidden])")
 
 
+def looked_at(page) -> None:
+    """Let the time pass in which another press is taken for a tremor's."""
+    page.evaluate("() => (ended = -1000)")
+
+
 def kept(page) -> None:
+    looked_at(page)
     page.click("#keep")
     page.wait_for_selector("#talk.idle:visible")
 
@@ -182,6 +188,7 @@ def test_by_keyboard_alone_and_holding(serve, visit):
     page.keyboard.up(" ")
     page.wait_for_selector("#review:not([hidden])")
     assert page.evaluate("document.activeElement.id") == "keep"
+    looked_at(page)
     page.keyboard.press("Enter")
     shown(page, "吃饭")
     assert page.evaluate("document.activeElement.id") == "talk"
@@ -192,6 +199,25 @@ def test_by_keyboard_alone_and_holding(serve, visit):
     page.wait_for_selector("#talk.idle:visible")
     assert page.is_hidden("#review")
     assert page.inner_text("#prompt") == "吃饭"
+
+
+def test_one_switch_is_enough_to_read_and_to_keep(serve, visit):
+    page = visit(serve().address)
+    page.evaluate("() => localStorage.setItem('asr settings', JSON.stringify({ mode: 'twice', key: 'F8' }))")
+    page.reload()
+    shown(page, "喝水")
+    page.keyboard.press("F8")
+    page.wait_for_selector("#talk.recording")
+    page.wait_for_timeout(400)
+    page.keyboard.press("F8")
+    page.wait_for_selector("#review:not([hidden])")
+    page.evaluate("() => (ended = performance.now() + 60000)")
+    page.keyboard.press("F8")  # too soon: nothing is kept that nobody has looked at
+    assert page.is_visible("#review")
+    assert page.is_enabled("#keep")
+    looked_at(page)
+    page.keyboard.press("F8")
+    shown(page, "吃饭")
 
 
 def test_a_click_without_a_press_works_as_switches_send_it(serve, visit):
@@ -208,6 +234,7 @@ def test_a_recording_outlives_a_server_that_ends(serve, visit):
     page = visit(server.address)
     say(page)
     server.end()
+    looked_at(page)
     page.click("#keep")
     page.wait_for_selector("#problem:not([hidden])")
     assert "录音还在" in page.inner_text("#problem")
@@ -236,6 +263,20 @@ def test_a_doubt_is_said_and_the_person_decides(serve, visit, loudness, hint):
     assert hint in page.inner_text("#hint")
     kept(page)
     shown(page, "吃饭")
+
+
+def test_a_rest_is_proposed_and_nothing_is_held_up(serve, visit):
+    page = visit(serve().address)
+    page.evaluate("() => tired(299)")
+    assert page.is_hidden("#rest")
+    page.evaluate("() => tired(1)")  # five minutes of recordings
+    assert "歇一歇" in page.inner_text("#rest")
+    say(page)
+    kept(page)
+    page.click("#rested")
+    assert page.is_hidden("#rest")
+    page.evaluate("() => tired(200)")
+    assert page.is_hidden("#rest")
 
 
 def test_a_refused_microphone_is_said(serve, visit):

@@ -141,6 +141,12 @@ def test_a_folder_of_something_else_is_not_written_into(tmp_path, name):
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def test_a_file_is_no_folder_to_record_into(tmp_path):
+    (tmp_path / "me").write_text("mine", encoding="utf-8")
+    with pytest.raises(RecipeError, match="is not a folder"):
+        VoiceCorpus(tmp_path / "me")
+
+
 @pytest.mark.parametrize(
     ("damage", "reason"),
     [

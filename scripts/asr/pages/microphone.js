@@ -32,10 +32,11 @@ class Microphone {
     const module = URL.createObjectURL(new Blob([COLLECTOR], { type: "text/javascript" }));
     await this.context.audioWorklet.addModule(module);
     URL.revokeObjectURL(module);
-    const options = { numberOfOutputs: 0, channelCount: 1, channelCountMode: "explicit" };
+    const options = { channelCount: 1, channelCountMode: "explicit" };
     const collector = new AudioWorkletNode(this.context, "collector", options);
     collector.port.onmessage = ({ data }) => this.take(data);
-    this.context.createMediaStreamSource(stream).connect(collector);
+    // Its output is silence: a browser may run only what leads to the loudspeaker.
+    this.context.createMediaStreamSource(stream).connect(collector).connect(this.context.destination);
   }
   take(samples) {
     if (!this.chunks) return;

@@ -24,7 +24,7 @@ const settings = { mode: "twice", key: " ", ...stored.read("settings", {}) }; //
 const recording = { aloud: false, skipped: [], ...stored.read("recording", {}) };
 let state = "idle", // idle, opening, recording, review, saving
   all = null, // what the server says: {prompts: [{text, clips}], clips, seconds, last}
-  prompt = null, clip = null, level = 0, begun = 0, thrownAway = false;
+  prompt = null, clip = null, level = 0, begun = 0, ended = 0, thrownAway = false;
 const rest = { recorded: 0, since: null, last: 0 }; // seconds recorded, since when, the last recording
 const microphone = new Microphone((peak) => (level = Math.max(level, peak)));
 const player = new Audio();
@@ -120,6 +120,7 @@ async function end() {
     return thrownAway ? tell("status", "discarded") : problem("no_sound");
   }
   state = "review";
+  ended = performance.now();
   const doubt = clip.peak < QUIET_PEAK ? "too_quiet" : clip.peak >= CLIPPED_PEAK ? "clipped" : clip.seconds < SHORT_SECONDS ? "short" : "";
   byId("hint").className = doubt && "doubt";
   tell("hint", doubt || "good");
@@ -158,7 +159,7 @@ async function ask(address, options) {
   return answer;
 }
 async function keep() {
-  if (state !== "review") return;
+  if (state !== "review" || performance.now() - ended < SHORT_PRESS_MS) return; // too soon: a tremor's second press
   const form = new FormData(), read = prompt;
   form.append("file", clip.wav, "clip.wav");
   form.append("text", prompt.text);
@@ -229,6 +230,10 @@ byId("undo").addEventListener("click", undo);
 byId("discard").addEventListener("click", throwAway);
 document.addEventListener("keydown", (event) => {
   if (event.key === "Escape") throwAway();
+  // Who speaks by a key or switch of their own needs no other: it keeps, too (as the space bar does, for the button has the focus).
+  if (event.key !== settings.key || event.key === " " || event.repeat || state !== "review") return;
+  event.preventDefault();
+  keep();
 });
 for (const mode of ["twice", "hold"])
   byId(`mode-${mode}`).addEventListener("change", () => {
