@@ -51,7 +51,17 @@ def _fetch(package: Path) -> None:
         raise NotOfferedError(f"{package} is not there, and npm, which would fetch it, is not installed; install npm")
     package.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=package.parent) as beside:
-        command = [npm, "pack", f"onnxruntime-web@{VERSION}", "--ignore-scripts", "--pack-destination", beside]
+        # By itself npm tries for more than a minute where there is no network.
+        patience = ["--fetch-retries", "1", "--fetch-retry-mintimeout", "2000"]
+        command = [
+            npm,
+            "pack",
+            f"onnxruntime-web@{VERSION}",
+            "--ignore-scripts",
+            "--pack-destination",
+            beside,
+            *patience,
+        ]
         try:
             done = subprocess.run(command, capture_output=True, text=True, cwd=beside, timeout=SECONDS)
         except subprocess.TimeoutExpired:
