@@ -19,4 +19,4 @@ CASES: dict[str, Case] = {
     "nano_lora": tiny_nano.LORA,
 }
 # The recipe's smallest run is tried with its own corpus and base model.
-TRIED_ELSEWHERE = {"conf/mini.yaml": "tests/e2e/test_mini.py"}
+TRIED_ELSEWHERE = {"conf/mini.yaml": "tests/e2e/test_mini.py", "conf/my_voice.yaml": "tests/e2e/test_my_voice.py"}

@@ -407,7 +407,9 @@ def test_warnings_of_the_scorer_are_on_both_pages(tmp_path):
 def test_every_phrase_has_both_languages_with_the_same_values():
     strings = yaml.safe_load(STRINGS.read_text(encoding="utf-8"))
     assert all(strings.pop("speaker_table").values())
-    phrases = {**strings.pop("browser"), **strings}
+    phrases = {}
+    for key, entry in strings.items():  # a phrase, or a page's group of them
+        phrases |= {f"{key}.{name}": pair for name, pair in entry.items()} if isinstance(entry, dict) else {key: entry}
     for key, (english, chinese) in phrases.items():
         assert set(re.findall(r"{\w+}", english)) == set(re.findall(r"{\w+}", chinese)), key
         assert english, key
