@@ -141,7 +141,7 @@ step_shell() {
 }
 
 step_e2e() {
-  within 50 "$python" -m pytest -q -p xdist -n 2 --dist loadfile --timeout 1800 --durations=15 tests/e2e
+  within 50 "$python" -m pytest -q -p xdist -p timeout -n 2 --dist loadfile --timeout 1800 --durations=15 tests/e2e
 }
 
 # --- running and counting them -------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ import pytest
 from asr.decoding.transcript_formats import Segment
 from asr.serving.answers import joined, spread
 from asr.serving.keeping import prepare
+from tests.patience import PATIENCE
 from tests.serving import RATE, SAID, decoder, served, wav
 
 openai = pytest.importorskip("openai")
@@ -22,7 +23,7 @@ pytest.importorskip("uvicorn")
 
 
 def client(address: str, key: str = "any"):
-    return openai.OpenAI(base_url=f"{address}/v1", api_key=key, max_retries=0, timeout=30)
+    return openai.OpenAI(base_url=f"{address}/v1", api_key=key, max_retries=0, timeout=PATIENCE)
 
 
 def ask(address: str, content: bytes, name: str = "a.wav", model: str = "mini", **more):
@@ -131,7 +132,7 @@ def test_what_is_too_large_is_refused_while_it_arrives(address, scratch):
     assert refused.value.status_code == 413
     place, size = urlsplit(address), 60_000_000
     for content in (b"", bytes(size)):
-        with socket.create_connection((place.hostname, place.port), timeout=20) as line:
+        with socket.create_connection((place.hostname, place.port), timeout=PATIENCE) as line:
             path = "POST /v1/audio/transcriptions HTTP/1.1\r\nhost: 127.0.0.1\r\n"
             line.sendall(f"{path}content-length: {size}\r\n\r\n".encode() + content)
             assert line.recv(4096).startswith(b"HTTP/1.1 413 ")
@@ -163,7 +164,7 @@ def test_ten_at_once_each_get_their_own_text_and_the_server_stays_awake(scratch)
     gate = Gate()
     with served(decoder(gate)) as address, ThreadPoolExecutor(10) as people:
         asked = [people.submit(ask, address, wav(seconds)) for seconds in range(1, 11)]
-        assert gate.begun.acquire(timeout=30)
+        assert gate.begun.acquire(timeout=PATIENCE)
         assert [model.id for model in client(address).models.list()] == ["mini"]  # while the model is at work
         gate.open.set()
         assert [one.result().text for one in asked] == ["走" * seconds for seconds in range(1, 11)]
@@ -175,7 +176,7 @@ def test_a_client_that_vanishes_is_forgotten(scratch):
     gate = Gate()
     with served(decoder(gate)) as address, ThreadPoolExecutor(2) as people:
         first = people.submit(ask, address, wav(1))
-        assert gate.begun.acquire(timeout=30)
+        assert gate.begun.acquire(timeout=PATIENCE)
         with pytest.raises(openai.APITimeoutError):
             client(address).with_options(timeout=0.5).audio.transcriptions.create(model="mini", file=("a.wav", wav(5)))
         with socket.create_connection(
@@ -209,7 +210,7 @@ def test_more_than_can_wait_are_asked_to_come_again(monkeypatch, scratch):
     gate = Gate()
     with served(decoder(gate)) as address, ThreadPoolExecutor(1) as people:
         first = people.submit(ask, address, wav(1))
-        assert gate.begun.acquire(timeout=30)
+        assert gate.begun.acquire(timeout=PATIENCE)
         with pytest.raises(openai.InternalServerError, match="1 recordings are waiting") as busy:
             ask(address, wav(2))
         assert (busy.value.status_code, busy.value.response.headers["retry-after"]) == (503, "5")
@@ -223,7 +224,7 @@ def test_what_is_not_done_when_the_server_ends_is_no_text(scratch, capfd):
     with ThreadPoolExecutor(2) as people:
         with served(decoder(gate)) as address:
             asked = [people.submit(ask, address, wav(70)) for _ in range(2)]
-            assert gate.begun.acquire(timeout=30)
+            assert gate.begun.acquire(timeout=PATIENCE)
             threading.Timer(0.5, gate.open.set).start()
         assert {str(one.exception().body["message"]) for one in asked} == {"The server is being ended."}
     assert len(gate.heard) == 1

@@ -13,6 +13,7 @@ import pytest
 
 from asr.core.errors import RecipeError, UsageError
 from asr.serving import run
+from tests.patience import PATIENCE
 from tests.serving import served
 
 pytest.importorskip("uvicorn")
@@ -22,7 +23,7 @@ TOKEN = "correct-horse-battery"
 def ask(address: str, path: str = "/v1/models", method: str = "GET", body: str | None = None, **headers: str):
     """Return (status, headers, text); ``_`` in a header's name is ``-``. No redirect is followed."""
     place = urllib.parse.urlsplit(address)
-    line = HTTPConnection(place.hostname, place.port, timeout=20)
+    line = HTTPConnection(place.hostname, place.port, timeout=PATIENCE)
     line.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
     answer = line.getresponse()
     text = answer.read().decode()

@@ -14,6 +14,7 @@ import soundfile
 from asr.core.errors import RecipeError
 from asr.serving.voice_corpus import CORRECTION, BadClipError, VoiceCorpus, read_prompts
 from cdsd import read_part
+from tests.patience import PATIENCE
 from tests.stage1 import ROOT
 
 
@@ -112,7 +113,7 @@ def test_a_killed_server_leaves_no_half_clip(tmp_path, place, act, left):
     folder, wav = tmp_path / "me", tmp_path / "clip.wav"
     wav.write_bytes(wave())
     script = KILLED.format(place=place, act=act)
-    ended = subprocess.run([sys.executable, "-c", script, folder, wav], cwd=ROOT, check=False, timeout=60)
+    ended = subprocess.run([sys.executable, "-c", script, folder, wav], cwd=ROOT, check=False, timeout=PATIENCE)
     assert ended.returncode == 9
     corpus = VoiceCorpus(folder)  # the next server
     assert [(clip.text, clip.seconds) for clip in corpus.clips] == [(text, 1.0) for text in left]
