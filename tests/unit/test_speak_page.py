@@ -236,6 +236,17 @@ def test_a_recording_is_not_lost_where_the_server_fails(page):
     expect(page, "#problem").to_be_hidden()
 
 
+def test_a_server_that_is_busy_says_so_in_the_pages_language(page):
+    refusal = {"error": {"message": "32 recordings are waiting.", "type": "x", "param": None, "code": "busy"}}
+    page.route("**/v1/**", lambda route: route.fulfill(status=503, json=refusal))
+    page.click("#language")
+    page.click("#talk")
+    recording(page)
+    page.click("#talk")
+    expect(page, "#problem").to_have_text("排队的录音太多。您的录音还在，过一分钟再发送。")
+    assert page.complaints.pop().startswith("Failed to load resource")
+
+
 def test_copy_and_a_voice_of_the_device_alone(page):
     """Chromium without a Chinese voice says so; a voice that would send the text to a company is not taken."""
     page.context.grant_permissions(["clipboard-read", "clipboard-write", "microphone"])
