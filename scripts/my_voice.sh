@@ -64,6 +64,8 @@ record="$serve --record $(printf %q "$dir")"
 [[ -d $dir ]] || die 1 "$dir: no such folder; record into it: $record"
 clips=$({ find -L "$dir" -iname '*label.txt' -exec cat {} + || true; } | grep -c '[^[:space:]]' || true)
 ((clips >= least)) || die 1 "$dir: has $clips clips, too few to tune and to test with ($least at least, 100 are better); record more: $record"
+[[ ! -f exp/$tag/command ]] || grep -q -e '--split speaker-dependent' "exp/$tag/command" ||
+  die 1 "exp/$tag: is a run of something else, which would be damaged; give another --tag"
 python -c 'import onnxruntime, onnx' 2>/dev/null || die 1 "what exports a model is not installed: bash scripts/install.sh --deploy"
 if [[ -z $ngpu ]]; then
   ngpu=0

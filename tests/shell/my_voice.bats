@@ -40,3 +40,11 @@ refused() { # refused STATUS MESSAGE ARGUMENT…: that one line on stderr
   printf 'S001T000E000N0000%s 好\n' {1..9} {10..19} >me/after_catting/1h/Text/01_label.txt
   refused 1 "$PWD/me: has 19 clips, too few to tune and to test with (20 at least, 100 are better); record more: $record" me --tag me
 }
+
+@test "a tag of another kind of run is refused before anything of it is replaced" {
+  mkdir -p me/after_catting/1h/Text "$root/exp/other_$$"
+  printf 'S001T000E000N000%s 好\n' {10..39} >me/after_catting/1h/Text/01_label.txt
+  echo "bash run.sh --tag other_$$" >"$root/exp/other_$$/command"
+  refused 1 "exp/other_$$: is a run of something else, which would be damaged; give another --tag" me --tag "other_$$"
+  rm -r "$root/exp/other_$$"
+}

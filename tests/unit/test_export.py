@@ -10,11 +10,14 @@ import sys
 import pytest
 import torch
 
+from asr.core.digests import sha256_text
 from asr.core.errors import RecipeError, UsageError
 from asr.core.files import write_json
 from asr.core.kaldi_text import write_text
 from asr.core.manifest import Utterance
 from asr.export import funasr_onnx, graphs, parity, run
+from asr.export.deploy_folder import refuse_additions
+from asr.export.graphs import need
 from asr.models import families
 from asr.models.base_folder import digest
 from tests import tiny, tiny_nano
@@ -98,6 +101,24 @@ def test_another_ones_folder_is_not_replaced(given, tmp_path, monkeypatch):
     assert (out / "thesis.txt").read_text() == "mine"
 
 
+def test_what_somebody_has_put_into_an_export_is_not_removed_by_the_next(tmp_path):
+    write_json(tmp_path / "parity.json", {"schema_version": 1, "runtimes": {}, "files": {"web/sw.js": {}}})
+    (tmp_path / "web").mkdir()
+    (tmp_path / "web/sw.js").write_text("ours")
+    refuse_additions(tmp_path)
+    (tmp_path / "web/notes.txt").write_text("mine")
+    with pytest.raises(RecipeError, match=r"web/notes\.txt: is not of the export"):
+        refuse_additions(tmp_path)
+
+
+def test_a_damaged_package_is_named_before_anything_is_done(tmp_path, monkeypatch):
+    (tmp_path / "a_broken_package.py").write_text("raise ImportError('lib.so: no such file')")
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in ("a_broken_package", "a_package_that_is_not_there"):
+        with pytest.raises(RecipeError, match=rf"{name} cannot be imported .*install\.sh --deploy"):
+            need(name)
+
+
 def arguments(**given):
     return argparse.Namespace(**{**dict.fromkeys(("exp", "model", "out", "test", "clips", "phrases")), **given})
 
@@ -118,15 +139,19 @@ def test_texts_are_proven_by_clips(given, tmp_path):
 
 def test_the_test_set_is_the_one_that_stage_5_decoded(given, tmp_path):
     exp = tmp_path / "exp/run"
-    write_json(exp / "tuned/decode.json", {"inputs": {"manifest": "b"}})
-    lines = ["command evaluate 0", "input sha256 a data/a.jsonl", "input sha256 b data of mine/b.jsonl"]
+    digest = sha256_text("one clip")
+    write_json(exp / "tuned/decode.json", {"inputs": {"manifest": digest}})
+    lines = ["command evaluate 0", "input sha256 a data/a.jsonl", f"input sha256 {digest} data of mine/b.jsonl"]
     (exp / "stamps").mkdir()
     (exp / "stamps/stage5").write_text("\n".join(lines))
     with pytest.raises(RecipeError, match="not where it was; give it: --test"):
         run.test_set(exp)
     (tmp_path / "data of mine").mkdir()
-    (tmp_path / "data of mine/b.jsonl").write_text("")
+    (tmp_path / "data of mine/b.jsonl").write_text("one clip")
     assert run.test_set(exp) == tmp_path / "data of mine/b.jsonl"
+    (tmp_path / "data of mine/b.jsonl").write_text("another split's clips, of which some were trained on")
+    with pytest.raises(RecipeError, match=r"b\.jsonl: is another test set than the one .*--stage 5.*--test FILE"):
+        run.test_set(exp)
 
 
 def test_what_is_not_exported_says_so_in_a_line(given, tmp_path, monkeypatch):
@@ -138,8 +163,8 @@ def test_what_is_not_exported_says_so_in_a_line(given, tmp_path, monkeypatch):
     torch.save({"state_dict": {**state, "encoder.x.lora_A": torch.zeros(1)}}, adapted / "model.pt")
     with pytest.raises(RecipeError, match="adapters that are not merged"):
         exported(monkeypatch, (adapted, given[1]), tmp_path / "deploy")
-    monkeypatch.setattr(graphs.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(RecipeError, match=r"is not installed: bash scripts/install\.sh --deploy"):
+    monkeypatch.setitem(sys.modules, "sherpa_onnx", None)
+    with pytest.raises(RecipeError, match=r"sherpa_onnx cannot be imported .*: bash scripts/install\.sh --deploy"):
         exported(monkeypatch, given, tmp_path / "deploy")
     assert not (tmp_path / "deploy").exists()
 

@@ -246,6 +246,25 @@ def test_a_damaged_folder_is_named_in_one_line(deploy, harm, said):
     assert "python -m asr.export" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "file", "kept"),
+    [
+        (SHERPA_ONNX, "model.onnx", 1000),
+        (FUNASR_ONNX, "model.onnx", 1000),
+        (FUNASR_ONNX, "tokens.json", 9),
+        (FUNASR_ONNX, "config.yaml", 0),
+        (FUNASR_ONNX, "am.mvn", 0),
+    ],
+)
+def test_a_folder_that_was_copied_alone_and_in_part_is_named(deploy, tmp_path, name, file, kept):
+    alone = shutil.copytree(deploy / name, tmp_path / "phone" / name)
+    (alone / file).unlink()  # it is a second name of the export's own
+    (alone / file).write_bytes((deploy / name / file).read_bytes()[:kept])
+    with pytest.raises(RecipeError, match=rf"{name}.*(damaged|empty)") as caught:
+        open_runtime(alone)
+    assert "\n" not in str(caught.value)
+
+
 def test_nothing_is_written_beside_a_users_file(exported_as, tmp_path):
     """funasr-onnx converts a path that does not end in .wav, beside it: it is given samples."""
     exported = exported_as("paraformer")

@@ -30,13 +30,27 @@ def file_records(folder: Path) -> dict[str, dict[str, Any]]:
 def read_parity(deploy: Path) -> dict[str, Any]:
     """Return deploy/parity.json. RecipeError where there is none, or one of another version."""
     if not (deploy / PARITY).is_file():
-        raise RecipeError(f"{deploy}: no {PARITY} in it, so it is not what asr.export makes; {AGAIN}")
+        raise RecipeError(
+            f"{deploy}: no {PARITY} in it, so it is not what asr.export makes (a runtime's folder alone keeps its name,"
+            f" such as sherpa-onnx); {AGAIN}"
+        )
     record = read_json(deploy / PARITY, AGAIN)
     if record.get("schema_version") != SCHEMA_VERSION or not all(
         isinstance(record.get(key), dict) for key in ("runtimes", "files")
     ):
         raise RecipeError(f"{deploy / PARITY}: not of this version of the recipe; {AGAIN}")
     return record
+
+
+def refuse_additions(deploy: Path) -> None:
+    """RecipeError for a file that no export has put there: a new export would take its place."""
+    try:
+        ours = read_parity(deploy)["files"]
+    except RecipeError:  # none yet, or a damaged one, which a new export mends
+        return
+    theirs = [name for name in file_records(deploy) if name not in ours]
+    if theirs:
+        raise RecipeError(f"{deploy / theirs[0]}: is not of the export, which would remove it: move it away")
 
 
 def check_files(deploy: Path, runtime: str) -> None:

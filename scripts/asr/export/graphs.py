@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
+import importlib
 import logging
 import warnings
 from collections.abc import Iterable, Iterator
@@ -18,10 +18,13 @@ EXACT = ("output", "ctc_lo")
 
 
 def need(*modules: str) -> None:
-    """RecipeError for modules that are not installed."""
-    missing = [name for name in modules if importlib.util.find_spec(name) is None]
-    if missing:
-        raise RecipeError(f"{', '.join(missing)} is not installed: bash scripts/install.sh --deploy")
+    """RecipeError for a module that is not installed, or whose installation is damaged."""
+    for name in modules:
+        try:
+            with _without_warnings():
+                importlib.import_module(name)
+        except ImportError as error:
+            raise RecipeError(f"{name} cannot be imported ({error}): bash scripts/install.sh --deploy") from None
 
 
 @contextlib.contextmanager

@@ -28,7 +28,7 @@ from asr.decoding.transcribe import model_folder
 from asr.export import parity, web_proof
 from asr.export.build import build, check_model, timed
 from asr.export.card import write_card
-from asr.export.deploy_folder import COMMAND, PARITY, SCHEMA_VERSION, file_records
+from asr.export.deploy_folder import COMMAND, PARITY, SCHEMA_VERSION, file_records, refuse_additions
 from asr.export.gate import decoded, prove, versions
 from asr.export.graphs import need
 from asr.export.runtimes import PACKAGES
@@ -67,6 +67,7 @@ def main() -> int:
     failed = job.out.with_name(f"{job.out.name}.failed")
     for folder in (job.out, failed):
         refuse_others(folder, COMMAND)
+        refuse_additions(folder)
     with alone(job.out):
         return export(job, failed)
 
@@ -98,7 +99,12 @@ def test_set(exp: Path) -> Path:
     named = [line.split(maxsplit=3) for line in lines]
     for root, words in itertools.product((exp.absolute().parent.parent, ROOT), named):
         if words[0] == "input" and words[2] == record["inputs"]["manifest"] and (root / words[3]).is_file():
-            return root / words[3]
+            if sha256_file(root / words[3]) == words[2]:
+                return root / words[3]
+            raise RecipeError(
+                f"{root / words[3]}: is another test set than the one that {exp} was scored by; score it anew:"
+                f" {rerun(exp, 5)}; or give the one that it was: --test FILE"
+            )
     raise RecipeError(f"{exp}: its test set is not where it was; give it: --test data/…/test.jsonl")
 
 

@@ -175,10 +175,14 @@ def open_runtime(folder: Path, int8: bool = False, **options: Any) -> Runtime:
             raise RecipeError(f"{folder}: none of its runtimes was proven; {AGAIN}")
         folder = folder / found[0]
     name, deploy = folder.name, folder.parent
-    missing = [part for part in FILES[name] if not (folder / part).is_file()]
+    missing = [part for part in FILES[name] if not (folder / part).is_file() or not (folder / part).stat().st_size]
     if missing:
-        raise RecipeError(f"{folder / missing[0]}: not there, so the folder is not whole; {AGAIN}")
+        raise RecipeError(f"{folder / missing[0]}: not there or empty, so the folder is not whole; {AGAIN}")
     if (deploy / PARITY).is_file():
         check_files(deploy, name)
     need(PACKAGES[name])
-    return OPENERS[name](folder, int8, **options)
+    try:
+        return OPENERS[name](folder, int8, **options)
+    except Exception as error:  # of whichever of its libraries reads the damaged file
+        why = str(error).strip().partition("\n")[0][:200] or type(error).__name__
+        raise RecipeError(f"{folder}: damaged: {name} cannot open it ({why}); copy it again, or {AGAIN}") from None

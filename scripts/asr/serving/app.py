@@ -48,5 +48,9 @@ def _add_refusals(app: Any) -> None:
         code = "too_large" if error.status_code == 413 else None
         return JSONResponse(error_body(error.status_code, message, code=code), error.status_code, headers=error.headers)
 
+    async def fault(_: Any, error: Exception) -> JSONResponse:  # its traceback is in the log
+        return JSONResponse(error_body(500, f"The server failed: {type(error).__name__}.", code="failed"), 500)
+
+    app.add_exception_handler(Exception, fault)
     app.add_exception_handler(RefusedError, refusal)
     app.add_exception_handler(HTTPException, other)
