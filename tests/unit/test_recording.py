@@ -21,6 +21,7 @@ from asr.serving.app import create_app
 from asr.serving.decoder import Worker
 from asr.serving.run import make_server
 from asr.serving.settings import Settings
+from tests.patience import PATIENCE
 from tests.stage1 import keys, prepare, problems
 
 RATE = 48000
@@ -89,6 +90,7 @@ def visit(speaking):
         if context is None:
             context = speaking.new_context(locale="zh-CN", **settings)
             contexts.append(context)
+        context.set_default_timeout(1000 * PATIENCE)
         page = context.new_page()
         page.on("console", lambda message: complaints.append(message.text))
         page.on("pageerror", lambda error: complaints.append(str(error)))

@@ -6,6 +6,7 @@ import dataclasses
 import pytest
 import soundfile
 
+from tests.patience import PATIENCE
 from tests.report_look import sideways
 from tests.serving import decoder, served, wav
 from tests.unit.conftest import CHROMIUM
@@ -45,6 +46,7 @@ def browser(driver, tmp_path_factory):
 def opened(browser, address, **settings):
     """A page; at the end the browser had nothing to complain of, and asked nobody but the server."""
     context = browser.new_context(**{"locale": "en-US", "viewport": {"width": 390, "height": 800}, **settings})
+    context.set_default_timeout(1000 * PATIENCE)
     page = context.new_page()
     page.complaints, page.requests = [], []
     page.on("console", lambda message: page.complaints.append(message.text))
@@ -77,6 +79,9 @@ def sent(page) -> int:
 
 def expect(page, what: str):
     return sync_api.expect(page.locator(what))
+
+
+sync_api.expect.set_options(timeout=1000 * PATIENCE)
 
 
 def recording(page) -> None:
@@ -262,14 +267,19 @@ def test_copy_and_a_voice_of_the_device_alone(page):
     expect(page, "#done").to_contain_text("no Chinese voice of its own")
 
 
-def test_nothing_understood_and_a_microphone_that_is_off_are_told_apart(browser):
-    with served(decoder(lambda _: [])) as address, opened(browser, address) as page:
-        for said in ("No words were recognised.", "The microphone gave almost no sound"):
-            page.click("#talk")
-            recording(page)
-            page.click("#talk")
-            expect(page, "#status").to_contain_text(said)
-            page.evaluate("microphone.track.enabled = false")
+def test_nothing_understood_and_a_microphone_that_is_off_are_told_apart(driver, browser, tmp_path):
+    off = tmp_path / "silence.wav"
+    off.write_bytes(wav(3, level=0))
+    with (
+        served(decoder(lambda _: [])) as address,
+        launched(driver, FAKE, ALLOW, f"--use-file-for-fake-audio-capture={off}") as silent,
+    ):
+        for which, said in (browser, "No words were recognised."), (silent, "The microphone gave almost no sound"):
+            with opened(which, address) as page:
+                page.click("#talk")
+                recording(page)
+                page.click("#talk")
+                expect(page, "#status").to_contain_text(said)
 
 
 def test_each_failure_of_the_microphone_is_one_line(driver, browser, address):
