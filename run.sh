@@ -90,7 +90,7 @@ evaluate() { # evaluate NGPU
   run python -m asr.report --exp "$exp" "${embed[@]}"
 }
 
-((stage > 1)) || same_corpus "$corpus"
+((stage > 1)) || same_data "$corpus" "$part" "$split"
 # A column that the table lacks is refused now, not when stage 5 scores.
 [[ -z $columns || -z $speakers ]] || python local/score.py --check-table --speaker-table "$speakers" --group-by "$columns"
 

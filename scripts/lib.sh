@@ -274,13 +274,23 @@ forget_run() { # after a failure: an exp/TAG that this command has made, and in 
   rm -rf "$new_run"
 }
 
-same_corpus() { # same_corpus CORPUS: said before stage 1 replaces the data of a run that was trained on another
-  local stamp=$exp/stamps/stage1 before
+option_of() { if [[ -n $2 ]]; then printf -- '--%s %s' "$1" "$2"; else printf 'no --%s' "$1"; fi; }
+
+same_data() { # same_data CORPUS PART SPLIT: said before stage 1 replaces the data of a run that was trained on other data
+  local stamp=$exp/stamps/stage1 i words
+  local -A now=([part]=$2 [split]=$3) before=([corpus]="" [part]="" [split]="")
   # shellcheck disable=SC2154 # restart is run.sh's option
   [[ -f $stamp && -f $exp/saves.json && $restart == false ]] || return 0
-  before=$(sed -n '1s/.* --corpus \(.*\) --part .*/\1/p' "$stamp" | xargs -r printf '%s')
-  [[ ! -e $before || $before -ef $1 ]] ||
-    die 1 "$exp: was trained on the corpus $before; give $1 a --tag of its own, or --restart to throw the training away"
+  mapfile -t words < <(sed -n 1p "$stamp" | xargs printf '%s\n')
+  for ((i = 0; i + 1 < ${#words[@]}; i++)); do
+    [[ ${words[i]} != --* ]] || before[${words[i]#--}]=${words[i + 1]}
+  done
+  [[ ! -e ${before[corpus]} || ${before[corpus]} -ef $1 ]] ||
+    die 1 "$exp: was trained on the corpus ${before[corpus]}; give $1 a --tag of its own, or --restart to throw the training away"
+  for i in part split; do
+    [[ ${before[$i]} == "${now[$i]}" || ${before[$i]} -ef ${now[$i]} ]] ||
+      die 1 "$exp: was trained with $(option_of "$i" "${before[$i]}"), and this is $(option_of "$i" "${now[$i]}"); give it a --tag of its own, or --restart to throw the training away"
+  done
 }
 
 lock() { # lock FILE: one run.sh at a time on a tag; the lock dies with the processes that hold it, which takes a moment

@@ -387,11 +387,11 @@ END
   [[ ${lines[2]} =~ ^[0-9]+$ ]] # for status.sh
 }
 
-@test "another corpus under the tag of a trained run is refused before its data is replaced" {
+@test "another corpus, part or split under the tag of a trained run is refused before its data is replaced" {
   mkdir -p "$exp/stamps" "$BATS_TEST_TMPDIR/my corpus" "$BATS_TEST_TMPDIR/other"
   cd "$BATS_TEST_TMPDIR"
-  same() { # same CORPUS [RESTART]
-    run bash -c ". '$root/scripts/lib.sh'; exp='$exp' restart='${2:-false}'; same_corpus '$1'; echo on"
+  same() { # same CORPUS [RESTART [PART [SPLIT]]]
+    run bash -c ". '$root/scripts/lib.sh'; exp='$exp' restart='${2:-false}'; same_data '$1' '${3:-1h}' '${4:-}'; echo on"
   }
   printf "command python local/prepare_1h_dataset.py --corpus 'my corpus' --part 1h --out data/x\n" >"$exp/stamps/stage1"
   same other && [ "$output" = on ] # nothing is trained yet
@@ -402,8 +402,24 @@ END
   same other
   [ "$status" -eq 1 ]
   [ "$output" = "error: $exp: was trained on the corpus my corpus; give other a --tag of its own, or --restart to throw the training away" ]
+  another() { # another WITH THIS: of the same corpus
+    [ "$status" -eq 1 ]
+    [ "$output" = "error: $exp: was trained with $1, and this is $2; give it a --tag of its own, or --restart to throw the training away" ]
+  }
+  same "my corpus" false 1h,10h
+  another "--part 1h" "--part 1h,10h"
+  touch "my split.yaml"
+  same "my corpus" false 1h "my split.yaml"
+  another "no --split" "--split my split.yaml"
+  printf "command python local/prepare_1h_dataset.py --corpus 'my corpus' --part 1h --out x --split 'my split.yaml'\n" >"$exp/stamps/stage1"
+  same "my corpus" false 1h "./my split.yaml" && [ "$output" = on ]
+  same "my corpus" true 1h loso:02 && [ "$output" = on ]
+  same "my corpus" false 1h
+  another "--split my split.yaml" "no --split"
+  same "my corpus" false 1h loso:02
+  another "--split my split.yaml" "--split loso:02"
   mv "my corpus" moved
-  same moved && [ "$output" = on ] # nobody can tell; stage 3 compares what was prepared
+  same moved false 1h "my split.yaml" && [ "$output" = on ] # nobody can tell; stage 3 compares what was prepared
 }
 
 @test "a table of speakers that is not there is said before anything is begun" {
