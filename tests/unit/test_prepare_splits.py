@@ -190,6 +190,32 @@ def test_leaving_a_speaker_out_and_a_speaker_dependent_split(corpus, tmp_path):
     assert keys(tmp_path / "again", "test") == keys(tmp_path / "own", "test")
 
 
+def test_a_budget_leaves_the_test_set_as_it_is_and_is_listed(tmp_path):
+    corpus = tmp_path / "corpus"
+    cdsd_tree.add_speaker(
+        corpus / "1h", "02", {f"u{number}": "一二三四五六七八九十百千"[number] for number in range(12)}
+    )
+    prepare(corpus, tmp_path / "whole", "--split", "speaker-dependent:02", "--ratios", "1,1,1")
+    sets = {name: read_manifest(tmp_path / f"whole/{name}.jsonl") for name in ("train", "val", "test")}
+    seconds = sum(item.duration for item in sets["train"]) / 2
+    rule = f"speaker-dependent:02@{2 * seconds + 0.1:.3f}s"  # half of what there is to train, and as much to validate
+    done = prepare(corpus, tmp_path / "data", "--split", rule, "--ratios", "1,1,1")
+    assert done.returncode == 0, done.stderr
+    assert "s of each speaker's to train and validate" in done.stdout
+    assert keys(tmp_path / "data", "test") == keys(tmp_path / "whole", "test")
+    gone = 0
+    for name in ("train", "val"):
+        kept = read_manifest(tmp_path / f"data/{name}.jsonl")
+        assert {item.key for item in kept} < {item.key for item in sets[name]}
+        assert sum(item.duration for item in kept) <= seconds + 0.1
+        gone += len(sets[name]) - len(kept)
+    (row,) = [row for row in problems(tmp_path / "data") if row["kind"] == "beyond the budget"]
+    assert (row["severity"], row["key"]) == ("note", "02")
+    assert row["detail"].startswith(f"speaker 02: {gone} utterances (")
+    prepare(corpus, tmp_path / "again", "--split", tmp_path / "data/split.yaml")
+    assert keys(tmp_path / "again", "train") == keys(tmp_path / "data", "train")
+
+
 def test_text_disjoint_takes_the_test_sets_texts_from_train_alone_and_says_so(corpus, tmp_path):
     prepare(corpus, tmp_path / "whole")
     done = prepare(corpus, tmp_path / "data", "--split", "+text-disjoint")

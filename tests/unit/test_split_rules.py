@@ -1,10 +1,13 @@
 """The rules of --split: what each one takes, and what holds of every draw."""
 
+import operator
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from asr.core.errors import RecipeError, UsageError
+from asr.preparation.splits.budget import budget_of, within_budget
 from asr.preparation.splits.rules import (
     Request,
     dependent_split,
@@ -14,6 +17,7 @@ from asr.preparation.splits.rules import (
     refuse_shared_speakers,
 )
 from asr.preparation.splits.split_file import read_split, write_split
+from tests.scored import utterance
 
 SPEAKERS = [f"{number:02d}" for number in range(1, 21)]
 CLIPS = dict.fromkeys(SPEAKERS, 10)
@@ -32,6 +36,13 @@ NAMES = st.sets(st.text("abc张三1", min_size=1, max_size=3), min_size=3, max_s
         ("folds:1/3@voice_group+text-disjoint", Request("folds", "1/3@voice_group", text_disjoint=True)),
         ("speaker-dependent", Request("speaker-dependent")),
         ("speaker-dependent:02,08", Request("speaker-dependent", "02,08")),
+        ("speaker-dependent:02@3min", Request("speaker-dependent", "02", budget=180)),
+        ("speaker-dependent@20s", Request("speaker-dependent", budget=20)),
+        (
+            "speaker-dependent:a@b@1.5min+text-disjoint",
+            Request("speaker-dependent", "a@b", text_disjoint=True, budget=90),
+        ),
+        ("folds@3min", Request("file", "folds@3min")),
         ("my/split.yaml", Request("file", "my/split.yaml")),
         ("./default", Request("file", "./default")),
         ("default+text-disjoint", Request("default", text_disjoint=True)),
@@ -44,10 +55,11 @@ def test_what_split_takes(text, request_):
     assert parse_request(text) == request_
 
 
+WRONG_BUDGETS = ("speaker-dependent@", "speaker-dependent@3", "speaker-dependent@3m", "speaker-dependent@0s")
 WRONG_FOLDS = ("folds", "folds:3", "folds:0/5", "folds:6/5", "folds:1/2", "folds:1/5@", "folds:a/5", "folds:1/5:x")
 
 
-@pytest.mark.parametrize("text", ["loso", "loso:", "default:8,1,1", "own:x", "seeded:3", *WRONG_FOLDS])
+@pytest.mark.parametrize("text", ["loso", "loso:", "default:8,1,1", "own:x", "seeded:3", *WRONG_FOLDS, *WRONG_BUDGETS])
 def test_a_rule_with_too_little_or_too_much_is_wrong_usage(text):
     with pytest.raises(UsageError):
         parse_request(text)
@@ -86,6 +98,27 @@ def test_a_speaker_dependent_split_names_speakers_or_takes_all():
         dependent_split(SPEAKERS, "02,99")
 
 
+CLIP = st.tuples(st.sampled_from("ab"), st.floats(0.5, 9))
+
+
+@given(st.lists(CLIP, max_size=40), st.floats(1, 60), st.floats(1, 60), st.integers())
+def test_a_budget_holds_for_each_speaker_and_a_larger_one_holds_all_of_a_smaller_one(clips, less, more, seed):
+    items = [utterance(f"k{n}", who, "好")._replace(duration=seconds) for n, (who, seconds) in enumerate(clips)]
+    less, more = sorted((less, more))
+    kept = within_budget(items, less, seed)
+    assert kept <= within_budget(items[::-1], more, seed)
+    for speaker in {item.speaker for item in items}:
+        theirs = [item.duration for item in items if item.speaker == speaker and item.key in kept]
+        assert theirs
+        assert len(theirs) == 1 or sum(theirs) <= less
+
+
+def test_a_budget_is_divided_as_the_ratios_are():
+    split = dependent_split(SPEAKERS, ratios=(8, 1, 1), budget=180)
+    assert budget_of(split) == {"train": 160, "val": 20}
+    assert "180 s of each speaker's to train and validate" in split.describe()
+
+
 def test_a_speaker_in_two_splits_is_an_error_that_says_what_to_do():
     splits = {"train": {"a", "b"}, "val": {"c"}, "test": {"b", "a"}}
     with pytest.raises(RecipeError, match=r"speaker a and 1 more in both train and test.*own\+shared-speakers"):
@@ -95,18 +128,18 @@ def test_a_speaker_in_two_splits_is_an_error_that_says_what_to_do():
 
 @pytest.mark.parametrize(
     "split",
-    [dependent_split(SPEAKERS, "02,08", (6, 2, 2), 5), loso_split(SPEAKERS, "02", seed=3), fold_split(CLIPS, "2/4")],
+    [
+        dependent_split(SPEAKERS, "02,08", (6, 2, 2), 5, 90.5),
+        loso_split(SPEAKERS, "02", seed=3),
+        fold_split(CLIPS, "2/4"),
+    ],
     ids=["speaker-dependent", "loso", "folds"],
 )
 def test_a_drawn_split_as_written_can_be_given_back(tmp_path, split):
     write_split(tmp_path / "split.yaml", split, "a comment", "abc")
     again = read_split(tmp_path / "split.yaml", SPEAKERS)
-    assert (again.speakers, again.method, again.seed, again.ratios) == (
-        split.speakers,
-        split.method,
-        split.seed,
-        split.ratios,
-    )
+    fields = operator.attrgetter("speakers", "method", "seed", "ratios", "budget")
+    assert fields(again) == fields(split)
 
 
 @given(st.dictionaries(st.text("abc张三1", min_size=1, max_size=3), st.integers(1, 50), min_size=5), st.integers())

@@ -19,10 +19,11 @@ REPOSITORY = Path(__file__).resolve().parents[3]
 _OPTION = re.compile(r"(--|\+\+)([\w.-]*?)([\w-]+)=", re.ASCII)
 _SETTING = re.compile(r"([A-Za-z_]\w*)=", re.ASCII)  # CDSD_ROOT=… before a command
 _NAME = re.compile(r"--[\w-]+", re.ASCII)
-_RULE = re.compile(r"(loso|speaker-dependent):(.*?)((?:\+(?:text-disjoint|shared-speakers))*)", re.DOTALL)
+_BUDGET, _FLAGS = r"(?:@[0-9.]+(?:s|min))?", r"(?:\+(?:text-disjoint|shared-speakers))*"
+_RULE = re.compile(rf"(loso|speaker-dependent):(.*?)({_BUDGET}{_FLAGS})", re.DOTALL | re.ASCII)
 _OUTSIDE = re.compile(r"/|~|\.\.(?:/|$)")
 _BEGINNING = re.compile(r"(?<![\w/.~*…])(?<!https:)(?<!http:)(?:~[\w.-]*)?/|\.\./")  # of a path within a text
-_KIND = re.compile(r"(?:\.(?:csv|json|jsonl|pt|tsv|txt|yaml|yml))?(?:\+(?:text-disjoint|shared-speakers))*$", re.ASCII)
+_KIND = re.compile(rf"(?:\.(?:csv|json|jsonl|pt|tsv|txt|yaml|yml))?{_FLAGS}$", re.ASCII)
 _PLACE = "/path/to/"
 
 

@@ -12,6 +12,7 @@ from asr.core.names import UNKNOWN_SPEAKER
 from asr.preparation.corpus import Corpus, speakers_of
 from asr.preparation.problems import NOTE, WARNING, Problems
 from asr.preparation.splits import rules
+from asr.preparation.splits.budget import budget_of, within_budget
 from asr.preparation.splits.by_text import divide_texts
 from asr.preparation.splits.rules import Request, some
 from asr.preparation.splits.split_file import SPLITS, Split, read_split
@@ -40,7 +41,7 @@ def _asked_for(request: Request, corpus: Corpus) -> Split:
         case "folds":
             return _fold(request, corpus)
         case "speaker-dependent":
-            return rules.dependent_split(speakers_of(corpus.utterances), argument, ratios, seed)
+            return rules.dependent_split(speakers_of(corpus.utterances), argument, ratios, seed, request.budget)
         case "seeded":
             return _seeded(request, corpus)
     if own := _own(corpus):
@@ -149,6 +150,8 @@ def assign(split: Split, corpus: Corpus, request: Request, problems: Problems) -
         rules.refuse_shared_speakers({name: speakers_of(splits[name]) for name in SPLITS}, corpus.root)
     if split.text_disjoint:
         _take_texts_of_test_from_train(splits, problems)
+    if split.budget:
+        _keep_within_budget(splits, split, corpus.root, problems)
     for name in SPLITS:
         if not splits[name]:
             speakers = ", ".join(split.speakers[name]) or "no speaker"
@@ -243,3 +246,18 @@ def _take_texts_of_test_from_train(splits: Splits, problems: Problems) -> None:
         else:
             kept.append(item)
     splits["train"] = kept
+
+
+def _keep_within_budget(splits: Splits, split: Split, root: Path, problems: Problems) -> None:
+    """Leave in train and val what the budget pays for, and list how much of whom it does not."""
+    left_out: dict[str, list[Utterance]] = {}
+    for name, seconds in budget_of(split).items():
+        kept = within_budget(splits[name], seconds, split.seed or 0)
+        for item in splits[name]:
+            if item.key not in kept:
+                left_out.setdefault(item.speaker, []).append(item)
+        splits[name] = [item for item in splits[name] if item.key in kept]
+    for speaker, items in sorted(left_out.items()):
+        minutes = sum(item.duration for item in items) / 60
+        detail = f"speaker {speaker}: {len(items):,} utterances ({minutes:.1f} min) left out of train and val"
+        problems.add(NOTE, "beyond the budget", root, detail, key=speaker)

@@ -7,7 +7,8 @@
     loso:SPEAKER                     leave one speaker out: that one is the test set, some others validate
     folds:3/8[@COLUMN]               speakers drawn into 8 folds: the third tests, the next validates, the others train;
                                      with @COLUMN (of speakers.tsv) those with the same value stay in one fold
-    speaker-dependent[:SPEAKER,…]    every speaker (or these) in all three splits, no text in two of them
+    speaker-dependent[:SPEAKER,…]    every speaker (or these) in all three splits, no text in two of them; with @3min or
+                                     @20s so much of each speaker's to train and validate, and the same test set
 
 Behind any of them: ``+text-disjoint`` takes from train what the test set says too; ``+shared-speakers`` lets a speaker
 be in two splits of a corpus that comes split so.
@@ -29,6 +30,8 @@ from asr.core.names import UNKNOWN_SPEAKER, plain_name
 from asr.preparation.splits.split_file import DEFAULT_RATIOS, DEFAULT_SEED, SPLITS, Split
 
 TEXT_DISJOINT, SHARED_SPEAKERS = "+text-disjoint", "+shared-speakers"
+_BUDGET = re.compile(r"(speaker-dependent(?::.*)?)@([0-9]+(?:\.[0-9]+)?)(s|min)", re.DOTALL)
+_SECONDS = {"s": 1, "min": 60}
 RULES = ("default", "own", "seeded", "loso", "folds", "speaker-dependent")
 
 
@@ -43,6 +46,7 @@ class Request:
     text_disjoint: bool = False
     shared_speakers: bool = False
     is_home: bool = False  # the recipe's own corpus: its default split is not given up for a drawn one
+    budget: float | None = None  # seconds of each speaker's to train and validate, of a speaker-dependent split
     speaker_table: Path | None = None  # that folds:K/N@COLUMN reads; the corpus's speakers.tsv where none is given
 
 
@@ -52,6 +56,11 @@ def parse_request(text: str, ratios: tuple[float, ...] | None = None, seed: int 
     while flag := next(filter(text.endswith, (TEXT_DISJOINT, SHARED_SPEAKERS)), ""):
         text = text.removesuffix(flag)
         flags.add(flag)
+    budget = None
+    if match := _BUDGET.fullmatch(text):
+        text, budget = match[1], float(match[2]) * _SECONDS[match[3]]
+    if text.startswith("speaker-dependent@") or budget == 0:
+        raise UsageError(f"--split {text}: a budget is seconds or minutes: --split speaker-dependent:02@3min, or @20s")
     rule, colon, argument = text.partition(":")
     argument = plain_name(argument)
     if rule not in RULES and text:
@@ -67,7 +76,8 @@ def parse_request(text: str, ratios: tuple[float, ...] | None = None, seed: int 
     if ratios and rule not in ("seeded", "loso", "speaker-dependent"):
         raise UsageError(f"--ratios goes with --split seeded, loso or speaker-dependent, not with {text}")
     seed = DEFAULT_SEED if seed is None else seed
-    return Request(rule, argument, ratios or DEFAULT_RATIOS, seed, TEXT_DISJOINT in flags, SHARED_SPEAKERS in flags)
+    flagged = TEXT_DISJOINT in flags, SHARED_SPEAKERS in flags
+    return Request(rule, argument, ratios or DEFAULT_RATIOS, seed, *flagged, budget=budget)
 
 
 def parse_fold(argument: str) -> tuple[int, int, str]:
@@ -158,16 +168,25 @@ def fold_split(
 
 
 def dependent_split(
-    speakers: Collection[str], named: str = "", ratios: tuple[float, ...] = DEFAULT_RATIOS, seed: int = DEFAULT_SEED
+    speakers: Collection[str],
+    named: str = "",
+    ratios: tuple[float, ...] = DEFAULT_RATIOS,
+    seed: int = DEFAULT_SEED,
+    budget: float | None = None,
 ) -> Split:
-    """Put every speaker (or those of ``named``, separated by commas) in all three splits; ``divide_texts`` divides."""
+    """Put every speaker (or those of ``named``, separated by commas) in all three splits; ``divide_texts`` divides.
+
+    ``budget``: seconds of each speaker's that ``within_budget`` leaves in train and val.
+    """
     chosen = tuple(sorted(named.split(","))) if named else tuple(sorted(speakers))
     if unknown := [name for name in chosen if name not in speakers]:
         raise RecipeError(
             f"--split speaker-dependent:{named}: the corpus has no speaker {unknown[0]}; it has {some(speakers)}"
+            + "; a budget is written @3min, or @20s" * ("@" in unknown[0])
         )
     everywhere = dict.fromkeys(SPLITS, chosen)
-    return Split(everywhere, "speaker-dependent", seed=seed, ratios=tuple(ratios), method="speaker-dependent")
+    method = "speaker-dependent"
+    return Split(everywhere, method, seed=seed, ratios=tuple(ratios), method=method, budget=budget)
 
 
 def some(speakers: Collection[str], most: int = 12) -> str:

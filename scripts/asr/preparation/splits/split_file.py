@@ -22,7 +22,19 @@ DEFAULT_SEED = 2024
 REST = "rest"
 METHODS = ("speakers", "speaker-dependent", "own")
 # The last three are what write_split adds, so that its file can be given back.
-_KEYS = (*SPLITS, "expected", "method", "speakers", "seed", "ratios", "text_disjoint", "origin", "file", "digest")
+_KEYS = (
+    *SPLITS,
+    "expected",
+    "method",
+    "speakers",
+    "seed",
+    "ratios",
+    "text_disjoint",
+    "budget",
+    "origin",
+    "file",
+    "digest",
+)
 
 
 @dataclass(frozen=True)
@@ -44,6 +56,7 @@ class Split:
     note: str = ""
     method: str = "speakers"
     text_disjoint: bool = False
+    budget: float | None = None  # seconds of each speaker's in train and val together, of a speaker-dependent split
 
     def of_speaker(self) -> dict[str, str]:
         """Return {speaker: split}, for a split by speakers."""
@@ -55,6 +68,7 @@ class Split:
         left_out = [name if is_code(name) or not published else "a speaker" for name in self.speakers["test"]]
         name = "a file of speakers" if published and self.origin == "file" else os.path.basename(self.file or "")
         dependent = f"speaker-dependent, by text, {ratios}, seed {self.seed}"
+        dependent += f", {self.budget:g} s of each speaker's to train and validate" if self.budget else ""
         phrase = {
             "file": f"{name} (given)",
             "corpus": f"{name} (the corpus's own)",
@@ -133,6 +147,9 @@ def read_split(path: Path, speakers: Collection[str] | None, origin: str = "file
     text_disjoint = document.word("text_disjoint", "true|false", "true, false")
     seed, ratios = document.word("seed", "-?[0-9]+", "a whole number"), _ratios(document)
     dependent = method == "speaker-dependent"
+    document.require("budget", dependent, "goes with method: speaker-dependent only")
+    budget = document.word("budget", r"[0-9]*\.?[0-9]+", "seconds, above 0")
+    document.require("budget", float(budget or 0) > 0, "must be seconds, above 0")
     if dependent:
         for name in SPLITS:
             document.require(name, False, "does not go with method: speaker-dependent; list 'speakers', if any")
@@ -150,6 +167,7 @@ def read_split(path: Path, speakers: Collection[str] | None, origin: str = "file
         expected=_expected(document),
         method=method,
         text_disjoint=text_disjoint == "true",
+        budget=float(budget) if budget else None,
     )
 
 
@@ -228,6 +246,7 @@ def write_split(path: str | os.PathLike[str], split: Split, comment: str, digest
         "seed": split.seed,
         "ratios": split.ratios and f"[{', '.join(f'{ratio:g}' for ratio in split.ratios)}]",
         "text_disjoint": "true" if split.text_disjoint else None,
+        "budget": f"{split.budget:.15g}" if split.budget else None,
         **{name: _quoted(lists[name]) for name in ("speakers", *SPLITS) if name in lists},
     }
     lines = [f"# {line}" for line in comment.splitlines()]
