@@ -82,6 +82,7 @@ def test_a_run_has_its_clips_and_its_bases_and_a_merge_has_all(make_run, tmp_pat
         "clips": clips_of(train),
         "fingerprints": sorted({clip.fingerprint for clip in lineage.identify(read_manifest(train))} - {""}),
         "texts": len({item.target for item in read_manifest(train)}),
+        "own": {"clips": len(read_manifest(train)), "known_before": 0},
     }
     text = (first / "model/lineage.json").read_text(encoding="utf-8")
     for item in read_manifest(train):
@@ -95,9 +96,14 @@ def test_a_run_has_its_clips_and_its_bases_and_a_merge_has_all(make_run, tmp_pat
     run = json.loads((second / "run.json").read_text())
     run["tied_to"]["base model"] = json.loads((second / "base.json").read_text())["digest"]
     write_json(second / "run.json", run)
-    write_manifest(second / "manifest/train.jsonl", read_manifest(data / "val.jsonl"))
+    more = [
+        *read_manifest(data / "val.jsonl"),
+        *(item._replace(key=f"again{item.key}") for item in read_manifest(train)[:2]),
+    ]
+    write_manifest(second / "manifest/train.jsonl", more)
     average_run(second, None)
     found = written(second / "model")
+    assert found["own"] == {"clips": len(more), "known_before": 2}
     assert (found["ancestors"], found["not_known"]) == (["base", "A"], ["base"])
     assert found["clips"] == sorted([*clips_of(train), *clips_of(data / "val.jsonl")])
     third = make_run("C")
@@ -111,6 +117,7 @@ def test_a_run_has_its_clips_and_its_bases_and_a_merge_has_all(make_run, tmp_pat
     lineage.write(tmp_path / "M", before, ["A", "C"], [])
     merged = written(tmp_path / "M")
     assert merged["ancestors"] == ["base", "A", "C"]
+    assert "own" not in merged
     assert merged["clips"] == sorted([*clips_of(train), *clips_of(data / "test.jsonl")])
 
 
@@ -140,6 +147,7 @@ def test_a_clip_that_is_gone_after_training_leaves_the_run_not_known(make_run): 
     write_manifest(exp / "manifest/train.jsonl", [items[0]._replace(source="/gone.wav"), *items[1:]])
     lineage.write_of_run(exp)
     assert written(exp)["not_known"] == ["base", "A"]
+    assert written(exp)["own"] == {"clips": len(items), "known_before": 0}
     assert len(written(exp)["clips"]) == len(items) - 1
 
 

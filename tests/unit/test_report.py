@@ -11,7 +11,7 @@ import pytest
 
 from asr.core.manifest import Utterance
 from asr.core.publishable_paths import public
-from asr.reporting.provenance import peak_memory, times
+from asr.reporting.provenance import heard, peak_memory, times
 from asr.reporting.results_md import results
 from asr.scoring.files import write_per_utterance
 from asr.scoring.score import Request, score, score_hypotheses
@@ -178,6 +178,24 @@ def test_everything_is_optional_but_the_score(exp):
 
 def test_a_run_without_gpu_is_not_a_run_that_did_not_say(tmp_path):
     assert re.search(r"\| GPU +\| none ", results("x", scored(tmp_path), {"gpu": None}))
+
+
+@pytest.mark.parametrize(
+    ("own", "not_known", "shown"),
+    [
+        (
+            {"own": {"clips": 1080, "known_before": 0}},
+            ["hub/base"],
+            "0 of 1,080; of 1 of these models the clips are not known",
+        ),
+        ({"own": {"clips": 80, "known_before": 79}}, [], "79 of 80"),
+        ({}, [], "not recorded"),
+    ],
+)
+def test_whether_an_earlier_model_had_heard_the_speaker(exp, own, not_known, shown):
+    (exp / "lineage.json").write_text(json.dumps({**own, "not_known": not_known}), encoding="utf-8")
+    page = results("x", json.loads((exp / "score/score.json").read_text()), {"heard": heard(exp)})
+    assert re.search(rf"^\| training clips that models before it were trained on +\| {shown} +\|", page, re.MULTILINE)
 
 
 @pytest.mark.parametrize(

@@ -54,13 +54,13 @@ class RunFolder:
         self.batch_plan = exp / "plan.json"  # of python -m asr.plan
         # stage 4
         self.average = exp / "avg.json"
+        self.lineage = exp / "lineage.json"  # the clips of this training and of the models before it
         self.model = exp / "model"
         # stage 5
         self.score = exp / "score"
         self.provenance = exp / "provenance.json"
         self.results = exp / "RESULTS.md"
         self.report = exp / "report.html"
-        # people who listened
         self.listening_test = exp / "listening_test.html"  # of python -m asr.listening_test
         self.listeners = exp / "listeners"  # the listening-CODE.json files that it gave them, which stage 5 scores
 

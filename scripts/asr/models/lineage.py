@@ -1,12 +1,14 @@
 """lineage.json in a model folder: which clips the model and those it comes from were trained on. No ids, no paths.
 
     {"schema_version": 1, "ancestors": [names], "not_known": [names], "clips": [sha256, …], "fingerprints": […],
-     "texts": 197}
+     "texts": 197, "own": {"clips": 80, "known_before": 0}}
 
 ancestors     the models that it was made from, oldest first; not_known: those whose clips nobody has recorded
 clips         sorted: ``digest`` of each clip that it or an ancestor was trained on
 fingerprints  sorted: asr.audio.fingerprint of each, which changed copies share; missing in older files
 texts         how many different texts its own training had; null where that is not known
+own           clips of its own training, and how many of them the models before it had been trained on, as far as known:
+              had a shared model heard the speaker that it is tuned to? Missing in older files and in merges
 """
 
 from __future__ import annotations
@@ -90,16 +92,17 @@ def write(exp: Path, before: Sequence[dict[str, Any]], ancestors: Sequence[str],
     def all_of(key: str) -> list[str]:
         return [value for record in before for value in record[key]]
 
-    clips = [clip for clip in own if clip]
+    clips, known = [clip for clip in own if clip], set(all_of("clips"))
     record = {
         "schema_version": SCHEMA_VERSION,
         "ancestors": list(dict.fromkeys([*all_of("ancestors"), *ancestors])),
         "not_known": list(dict.fromkeys([*all_of("not_known"), *[exp.name] * (None in own)])),
         "clips": sorted({*all_of("clips"), *(clip.digest for clip in clips)} - {""}),
         "fingerprints": sorted({*all_of("fingerprints"), *(clip.fingerprint for clip in clips)} - {""}),
+        **({"own": {"clips": len(own), "known_before": sum(clip.digest in known for clip in clips)}} if own else {}),
         "texts": len({utterance.target for utterance in read_manifest(RunFolder(exp).manifests / "train.jsonl")}),
     }
-    write_json(exp / LINEAGE, record)
+    write_json(RunFolder(exp).lineage, record)
 
 
 def write_of_run(exp: Path) -> None:

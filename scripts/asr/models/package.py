@@ -41,8 +41,8 @@ def package(exp: Path, weights: Path, folder: Path, blocks: Mapping[str, Any]) -
     }:
         (building / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(base / name, building / name)
-    if (exp / lineage.LINEAGE).is_file():
-        shutil.copyfile(exp / lineage.LINEAGE, building / lineage.LINEAGE)
+    if RunFolder(exp).lineage.is_file():
+        shutil.copyfile(RunFolder(exp).lineage, building / lineage.LINEAGE)
     config = read_config(base)
     config |= {name: {**(config.get(name) or {}), **block} for name, block in blocks.items()}  # as it was trained
     config.setdefault("frontend_conf", {})["dither"] = 0.0

@@ -27,6 +27,7 @@ def facts(score: Mapping[str, Any], provenance: Provenance) -> dict[str, Any]:
         "fact_conf": provenance.get("conf"),
         "fact_base": base.get("id"),
         "fact_base_digest": base.get("digest"),
+        "fact_heard": _heard(provenance.get("heard")),
         "fact_averaged": _averaged(provenance.get("average")),
         "fact_decoding": _decoding(provenance.get("decode") or {}),
         "fact_normaliser": score["normalizer"],
@@ -116,6 +117,15 @@ def _averaged(average: Mapping[str, Any] | None) -> str | None:
     ranked_by = f" by {average['ranked_by']}" if average.get("ranked_by") else ""
     kind = f"{len(files)} runs merged" if average.get("how") else f"the {len(files)} best{ranked_by}"
     return f"{average.get('file', 'the average')}: {kind}: {', '.join(files)}"
+
+
+def _heard(record: Mapping[str, Any] | None) -> str | None:
+    """Return how many training clips the models before this one had been trained on, as far as that is known."""
+    if not record or "clips" not in record:
+        return None
+    unknown = record["models_not_known"]
+    more = f"; of {unknown} of these models the clips are not known"
+    return f"{record['known_before']:,} of {record['clips']:,}" + more * bool(unknown)
 
 
 def _decoding(records: Mapping[str, Any]) -> str | None:

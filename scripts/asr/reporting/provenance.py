@@ -99,6 +99,12 @@ def corpus(data: Path) -> dict[str, Any]:
     }
 
 
+def heard(exp: Path) -> dict[str, Any] | None:
+    """Return how many training clips models before this one were trained on, and of how many models nobody knows."""
+    record = _load(RunFolder(exp).lineage) or {}
+    return {**record["own"], "models_not_known": len(record["not_known"])} if "own" in record else None
+
+
 def _decoded(folder: Path) -> dict[str, Any] | None:
     """Return decode.json, of the clips that could not be read only how many."""
     record = _load(DecodeFolder(folder).record)
@@ -118,6 +124,7 @@ def gather(exp: Path, data: Path, conf: str, ngpu: int, stage5: int | None = Non
         "config": trained_config(exp),
         "corpus": corpus(data),
         "base": {"id": base.get("id", "unknown"), "digest": base.get("digest")},
+        "heard": heard(exp),
         "average": _load(RunFolder(exp).average),
         "decode": {name: _decoded(exp / name) for name in ("baseline", "tuned")},
         "language": _load(RunFolder(exp).language),
