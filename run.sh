@@ -135,8 +135,9 @@ if at_stage 3 "fine-tune: torchrun on FunASR's train_ds"; then
 fi
 
 if at_stage 4 "average: the best checkpoints into one model"; then
+  adapter=() && ! grep -qs '^lora_conf:' "$exp/conf/train.yaml" || adapter=("$exp"/adapter/adapter.{json,pt})
   once "$exp/checkpoints.json" "$exp"/model.pt.ep* "$exp/conf/average.yaml" makes "$exp/avg.json" "$exp"/model/{model.pt,config.yaml} \
-    by python -m asr.average --exp "$exp"
+    "${adapter[@]}" by python -m asr.average --exp "$exp"
 fi
 
 if at_stage 5 "evaluate: decode, score, report"; then

@@ -13,7 +13,8 @@ from asr.config.stage_files import read_decode_settings
 from asr.core import errors
 from asr.core.errors import UsageError
 from asr.core.files import sweep
-from asr.decoding.run import check_run, run
+from asr.core.run_folder import RunFolder
+from asr.decoding.run import check_run, run, untouched
 
 
 def main() -> None:
@@ -32,6 +33,8 @@ def main() -> None:
     if arguments.processes is not None and (arguments.processes < 1 or arguments.ngpu):
         raise UsageError("--processes takes a whole number from 1, and is for the CPU (--ngpu 0)")
     conf = read_decode_settings(arguments.exp)
+    if arguments.exp and arguments.model.name == RunFolder(arguments.exp).base.name:
+        conf = untouched(conf)
     skipped = check_run(arguments.exp, arguments.model, arguments.manifest, conf) if arguments.exp else {}
     conf["batch_seconds"] = arguments.batch_seconds or conf["batch_seconds"]
     conf["cpu_processes"] = arguments.processes or conf["cpu_processes"]

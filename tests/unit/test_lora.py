@@ -11,6 +11,7 @@ from asr.averaging.mean import mean_state
 from asr.config.load import resolve
 from asr.core.errors import RecipeError
 from asr.models import lora
+from asr.models.adapter_folder import Adapters
 from asr.models.loading import compose, load, quiet
 from asr.models.paraformer.family import Paraformer
 from tests import tiny
@@ -216,3 +217,7 @@ def test_a_run_that_went_on_ends_as_one_that_was_never_stopped_and_stage_4_merge
     assert weights(whole / "model/model.pt").keys() == base.keys()
     assert "lora" not in (whole / "model/config.yaml").read_text()
     load(whole / "model")
+    module = load(tmp_path / "base").model
+    assert Adapters(whole / "adapter", tmp_path / "base", module).use("") == whole / "adapter"
+    averaged = weights(whole / "model/model.pt")
+    assert all(torch.equal(value, averaged[key]) for key, value in module.state_dict().items())

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from asr.core.run_records import (
     read_run,
     write_average,
 )
-from asr.models import families, lineage, lora_merge
+from asr.models import adapter_folder, families, lineage, lora_merge
 from asr.models.package import package
 
 
@@ -43,6 +44,10 @@ def average_run(exp: Path, n: int | None) -> None:
     lineage.write_of_run(exp)
     package(exp, exp / record["file"], RunFolder(exp).model, model_blocks(settings))
     checkpoints = record["checkpoints"]
+    shutil.rmtree(RunFolder(exp).adapter, ignore_errors=True)  # of an earlier training
+    if lora:
+        names = [entry["file"] for entry in checkpoints]
+        adapter_folder.write(exp, names, newest_of(names), lora, lineage.name_of(read_base(exp)["id"]))
     shown = ", ".join(f"{entry['file'].removeprefix('model.pt.')} {entry['value']:.4f}" for entry in checkpoints)
     print(f"averaged {len(checkpoints)} by {record['ranked_by']} ({shown}) -> {record['file']}, model/")
 
@@ -80,8 +85,7 @@ def average(
     if len(chosen) < n:
         print(f"asked for the {n} best, there are only {len(chosen)} ranked: writing {out.name}")
     paths, written = [exp / name for name in names], read_digests(exp)
-    newest = max(range(len(names)), key=lambda index: trained_until(names[index]))
-    digest, read = write_mean(paths, out, newest, lora, base, written=[written.get(name) for name in names])
+    digest, read = write_mean(paths, out, newest_of(names), lora, base, [written.get(name) for name in names])
     record = {
         "file": out.name,
         "sha256": digest,
@@ -107,6 +111,11 @@ def best(exp: Path, ranked: list[RankedCheckpoint], n: int) -> list[RankedCheckp
         if entry not in chosen:
             print(f"{entry['file']}: file missing; averaged without it")
     return chosen
+
+
+def newest_of(names: Sequence[str]) -> int:
+    """Return the index of the checkpoint that was saved last."""
+    return max(range(len(names)), key=lambda index: trained_until(names[index]))
 
 
 def trained_until(name: str) -> tuple[int, int]:

@@ -164,6 +164,9 @@ class DecodeConf(Section):
     lm_order: Annotated[int, Field(ge=1, le=5)] = option(3, "Characters of the language model's n-grams.")
     sounds_alike: bool = option(False, "Search also among characters that validation shows to be confused.")
     phrases: str = option("", "File of phrases, one a line, that the second text is to prefer; empty: none.")
+    adapter: str = option(
+        "", "Folder of adapters, SPEAKER/adapter.json, or one of them; the tuned model takes them on."
+    )
 
     @property
     def has_second_text(self) -> bool:

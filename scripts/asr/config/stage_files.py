@@ -43,13 +43,18 @@ def stage_values(values: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def _text_files(decode: Mapping[str, Any]) -> list[str]:
-    """Return the sha256 of each text that decoding reads: stage 5 is done again where one has changed."""
+    """Return the sha256 of each file that decoding reads: stage 5 is done again where one has changed."""
     digests = []
     for key, name in [*(("lm", name) for name in decode["lm"] if name != "train"), ("phrases", decode["phrases"])]:
         if name and not Path(name).is_file():
             raise RecipeError(f"decode_conf.{key}: {name}: no such file")
         if name:
             digests.append(sha256_file(name))
+    if folder := decode["adapter"]:
+        records = sorted([*Path(folder).glob("adapter.json"), *Path(folder).glob("*/adapter.json")])
+        if not records:
+            raise RecipeError(f"decode_conf.adapter: {folder}: no adapter.json in it or in a folder of it")
+        digests += [f"{sha256_file(path)} {path.parent.name}" for path in records]  # whose it is counts too
     return digests
 
 

@@ -25,8 +25,7 @@ class RunFolder:
 
     def __init__(self, exp: Path) -> None:
         self.path = exp
-        # run.sh
-        self.command = exp / "command"  # as it was last given, without the stages
+        self.command = exp / "command"  # run.sh's, as it was last given, without the stages
         self.lock = exp / ".lock"  # holds the process id of the run.sh at work
         self.conf = exp / "conf"  # base, data, train, decode, average and report.yaml: the resolved configuration
         self.stamps = exp / "stamps"  # stage0 … stage5: what a stage was made from and made
@@ -56,6 +55,7 @@ class RunFolder:
         self.average = exp / "avg.json"
         self.lineage = exp / "lineage.json"  # the clips of this training and of the models before it
         self.model = exp / "model"
+        self.adapter = exp / "adapter"  # of a run with lora_conf: the same model, as what is added to its base
         # stage 5
         self.score = exp / "score"
         self.provenance = exp / "provenance.json"

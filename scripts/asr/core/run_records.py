@@ -110,6 +110,7 @@ class DecodeInputs(TypedDict):
     manifest: str
     dither: float
     method: str
+    adapters: NotRequired[str]
 
 
 class DecodeRecord(TypedDict):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from asr.audio.unreadable import Unread
@@ -13,25 +13,39 @@ from asr.core.out_of_memory import attempt
 
 
 class Clip(NamedTuple):
-    """What decoding needs of an utterance: its key, the audio file, and the seconds that it had in stage 1."""
+    """What decoding needs of an utterance: its key, the audio file, and the seconds that it had in stage 1.
+
+    adapter: whose adapter decodes it; "" for none.
+    """
 
     key: str
     source: str
     seconds: float
+    adapter: str = ""
 
 
 Results = list[tuple[Clip, NBest | Unread]]  # the clips of a batch, and each one's text and candidates
 
 
-def batches(utterances: Iterable[Utterance], batch_seconds: float) -> list[list[Clip]]:
-    """Return batches of clips of like length, longest first: at most ``batch_seconds`` of padded audio, or one clip."""
+def batches(utterances: Iterable[Utterance], batch_seconds: float, adapted: Collection[str] = ()) -> list[list[Clip]]:
+    """Return batches of clips of like length, longest first: at most ``batch_seconds`` of padded audio, or one clip.
+
+    Args:
+        adapted: speakers with an adapter of their own. A batch is decoded by one model: theirs follow each other.
+    """
+
+    def adapter_of(utterance: Utterance) -> str:
+        return utterance.speaker if utterance.speaker in adapted else ""
+
     made: list[list[Clip]] = []
     longest = 0  # 10-ms frames of the batch's first clip
-    for utterance in sorted(utterances, key=lambda utterance: (-utterance.source_len, utterance.key)):
-        if not made or longest * (len(made[-1]) + 1) > batch_seconds * FRAMES_PER_SECOND:
+    for utterance in sorted(utterances, key=lambda item: (adapter_of(item), -item.source_len, item.key)):
+        clip = Clip(utterance.key, utterance.source, utterance.duration, adapter_of(utterance))
+        too_long = longest * (len(made[-1]) + 1) > batch_seconds * FRAMES_PER_SECOND if made else True
+        if too_long or made[-1][0].adapter != clip.adapter:
             made.append([])
             longest = utterance.source_len
-        made[-1].append(Clip(utterance.key, utterance.source, utterance.duration))
+        made[-1].append(clip)
     return made
 
 

@@ -8,14 +8,14 @@ has no line, and is named in decode.json (asr.audio.unreadable).
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from asr.audio.unreadable import Unread, Unreadable, command
 from asr.config.stage_files import read_decode_settings
 from asr.core import kaldi_text
-from asr.core.digests import sha256_file
+from asr.core.digests import sha256_file, sha256_text
 from asr.core.errors import RecipeError
 from asr.core.made_by import claim
 from asr.core.manifest import Utterance, read_manifest
@@ -26,6 +26,7 @@ from asr.decoding import shards
 from asr.decoding.batches import Results, batches
 from asr.decoding.partial import Partial
 from asr.models import families, lineage
+from asr.models.adapter_folder import RECORD, find
 from asr.models.base_folder import digest
 from asr.progress.reporter import open_bar
 
@@ -55,12 +56,23 @@ def in_order(utterances: list[Utterance], results: dict[str, NBest], unreadable:
 def fingerprint(model: Path, manifest: Path, conf: dict[str, Any], model_digest: str | None = None) -> DecodeInputs:
     """Return what hyp.txt depends on: every file of the model (or ``model_digest`` of them), the clips, the method."""
     family = families.of_folder(model)
-    return {
+    inputs: DecodeInputs = {
         "model": model_digest or digest(model)["digest"],
         "manifest": sha256_file(manifest),
         "dither": conf["dither"],
         "method": family.method(family.options(conf)),
     }
+    return {**inputs, "adapters": adapters_digest(Path(conf["adapter"]))} if conf["adapter"] else inputs
+
+
+def adapters_digest(folder: Path) -> str:
+    """Return what tells the adapters of a folder, and whose they are, from others. RecipeError where there is none."""
+    return sha256_text("".join(f"{name} {sha256_file(path / RECORD)}\n" for name, path in find(folder).items()))
+
+
+def untouched(conf: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how the baseline is decoded: by the base model alone, as it is."""
+    return {**conf, "adapter": ""}
 
 
 def finished(out: Path, inputs: DecodeInputs) -> DecodeRecord | None:
@@ -121,6 +133,8 @@ def run(
         results = in_order(utterances, partial.results, unreadable)
         counts = families.of_folder(model).counts(result.greedy for result in results)
         record = {"inputs": inputs, "batch_seconds": conf["batch_seconds"], "unreadable": unreadable.found}
+        if conf["adapter"]:
+            record["adapted"] = adapted_share(find(Path(conf["adapter"])), utterances)
         write_results(out, utterances, results, {**record, "counts": counts, **measured(facts, asked, left)})
         partial.path.unlink()
     print(f"{summary(facts, asked, left)} -> {folder.hypotheses}")
@@ -130,9 +144,10 @@ def decode_left(
     left: list[Utterance], model: Path, ngpu: int, conf: dict[str, Any], partial: Partial, unreadable: Unreadable
 ) -> dict[str, Any]:
     """Decode the utterances that are left, into ``partial``; return decode.json's shards, device and seconds."""
-    plan = batches(left, conf["batch_seconds"])
+    adapted = find(Path(conf["adapter"])) if conf["adapter"] else {}
+    plan = batches(left, conf["batch_seconds"], adapted)
     options = families.of_folder(model).options(conf)
-    job = {"folder": model, "ngpu": ngpu, "dither": conf["dither"], "options": options}
+    job = {"folder": model, "ngpu": ngpu, "dither": conf["dither"], "options": options, "adapter": conf["adapter"]}
     processes = shards.process_count(ngpu, conf["cpu_processes"], len(plan))
     with open_bar(len(left), unit="clip") as bar:
 
@@ -141,6 +156,13 @@ def decode_left(
             bar.update(len(results))
 
         return shards.decode(job, plan, processes, partial.path.parent, keep)
+
+
+def adapted_share(adapters: Collection[str], utterances: Sequence[Utterance]) -> dict[str, int]:
+    """Return how many of the speakers, and of their clips, are decoded with an adapter of their own."""
+    own = [item.speaker for item in utterances if "" in adapters or item.speaker in adapters]
+    speakers = {item.speaker for item in utterances}
+    return {"speakers": len(set(own)), "of_speakers": len(speakers), "clips": len(own), "of_clips": len(utterances)}
 
 
 def measured(facts: dict[str, Any], utterances: list[Utterance], left: list[Utterance]) -> dict[str, Any]:
@@ -197,7 +219,8 @@ def check_run(exp: Path, model: Path, manifest: Path, conf: dict[str, Any]) -> d
             lineage.refuse(model, lineage.name_of(base["id"]), manifest)
         return {}
     refuse_another_baseline(exp, manifest, conf)
-    lineage.refuse(model, exp.name, manifest)
+    beside = find(Path(conf["adapter"])) if conf["adapter"] else {}
+    lineage.refuse(model, exp.name, manifest, list(beside.values()))
     return unreadable_before(RunFolder(exp).baseline.path)
 
 
@@ -207,7 +230,7 @@ def refuse_another_baseline(exp: Path, manifest: Path, conf: dict[str, Any]) -> 
     The tuned model's texts would be compared with those of other clips or another method.
     """
     baseline = RunFolder(exp).baseline
-    inputs = fingerprint(RunFolder(exp).base, manifest, conf, read_base(exp)["digest"])
+    inputs = fingerprint(RunFolder(exp).base, manifest, untouched(conf), read_base(exp)["digest"])
     if not baseline.hypotheses.is_file() or finished(baseline.path, inputs):
         return
     raise RecipeError(

@@ -94,16 +94,22 @@ def _confidences(
     method = family.method(family.options(conf))
     if all(item.kind == HYPOTHESES and len(item.texts) == 1 for item in (*validation, *test)):
         write_confidences(run.tuned.confidence, [], calibration.fit([]))
-        write_json(run.model / CONFIDENCE, {"method": method, "calibration": None})
+        _beside_model(run, {"method": method, "calibration": None})
         print("confidence: none: a text without a beam beside it has none (decode_conf.nbest_beam)")
         return None
     references = texts["val"]
     fitted = calibration.fit([pair for item in validation for pair in calibration.judged(item, references[item.key])])
     write_confidences(run.tuned.confidence, test, fitted)
-    write_json(run.model / CONFIDENCE, {"method": method, "calibration": fitted.as_dict()})
+    _beside_model(run, {"method": method, "calibration": fitted.as_dict()})
     quality = calibration.evaluate(test, texts["test"], fitted)
     print(_in_words(fitted, quality))
     return {"calibration": fitted.as_dict(), **quality}
+
+
+def _beside_model(run: RunFolder, record: Mapping[str, Any]) -> None:
+    for folder in (run.model, run.adapter):
+        if folder.is_dir():
+            write_json(folder / CONFIDENCE, record)
 
 
 def _targets(manifest: Path) -> dict[str, str]:
@@ -111,9 +117,12 @@ def _targets(manifest: Path) -> dict[str, str]:
 
 
 def _validation(model: Path, folder: DecodeFolder, data: Path, ngpu: int, conf: dict[str, Any]) -> list[NBest]:
-    """Return validation's candidates, decoded as the test set was."""
+    """Return validation's candidates, decoded as the test set was, but by the model alone.
+
+    Its clips may be among those that an adapter was trained on.
+    """
     out = folder.path / "val"
-    decoding.run(model, data / "val.jsonl", out, ngpu, conf)
+    decoding.run(model, data / "val.jsonl", out, ngpu, decoding.untouched(conf))
     return read_nbest(DecodeFolder(out).nbest)
 
 

@@ -38,7 +38,7 @@ def decode(
     """Decode every batch of the plan; return decode.json's shards, device, model size and seconds (of the slowest).
 
     Args:
-        job: model, ngpu, dither and options, as ``asr.models.loading.load`` takes them.
+        job: model, ngpu, dither and options, as ``asr.models.loading.load`` takes them; adapter, a folder of adapters.
         out: where a fault of the program leaves its traceback.
         keep: is given the results of each batch as they come, in any order.
 
@@ -106,6 +106,8 @@ def _decode(job: dict[str, Any], batch: Sequence[Clip], processes: int) -> tuple
     """Return a batch's results, the device, and the seconds that this process has taken so far."""
     if "decoder" not in _own:
         _load(job, processes)
+    if _own["adapters"]:
+        _own["adapters"].use(batch[0].adapter)
     results = _own["decoder"].decode(batch)
     return results, {**_own["facts"], "decode_seconds": time.perf_counter() - _own["ready"]}
 
@@ -117,9 +119,12 @@ def _load(job: dict[str, Any], processes: int) -> None:
     import torch
 
     torch.set_num_threads(min(torch.get_num_threads(), max(cores() // processes, 1)))
+    from asr.models.adapter_folder import Adapters
     from asr.models.loading import load
 
+    adapter, job = job["adapter"], {name: value for name, value in job.items() if name != "adapter"}
     recogniser = load(**job, gpu=_own["number"])
+    _own["adapters"] = Adapters(Path(adapter), Path(job["folder"]), recogniser.model) if adapter else None
     loaded = time.perf_counter()
     recogniser.transcribe([np.random.default_rng(0).normal(0, 0.01, 16000).astype("float32")])
     _own["ready"] = time.perf_counter()

@@ -30,6 +30,8 @@ from asr.models.package import CONFIDENCE
 if TYPE_CHECKING:
     import numpy as np
 
+    from asr.models.adapter_folder import Adapters
+
 WHOLE = 60 * MODEL_SAMPLE_RATE  # samples that are never cut
 QUIET = MODEL_SAMPLE_RATE // 5  # how long a cut looks for quiet around it
 LEAST = MODEL_SAMPLE_RATE  # the last piece has as much
@@ -100,6 +102,24 @@ class Transcriber:
 
     def __init__(self, recogniser: Any, phrases: Phrases | None = None, fitted: Calibration | None = None) -> None:
         self.recogniser, self.priors, self.fitted = recogniser, Priors(phrases=phrases), fitted
+        self.adapters: Adapters | None = None
+        self._fitted_alone = fitted
+
+    def use(self, speaker: str) -> bool:
+        """Recognise as the speaker's adapter does; return whether there is one. Without one the model is as it was."""
+        folder = self.adapters.use(speaker) if self.adapters else None
+        method = folder and self.recogniser.family.method(self.recogniser.options)
+        self.fitted = calibration_of(folder, method) if folder else self._fitted_alone
+        return folder is not None
+
+    def load_adapters(self, folder: Path, model: Path, speaker: str, say: Callable[[str], None]) -> None:
+        """Load a folder of adapters and use the speaker's, or, having said so, the model alone where there is none."""
+        from asr.models.adapter_folder import Adapters
+
+        self.adapters = Adapters(folder, model, self.recogniser.model)
+        if not self.use(speaker) and speaker:
+            whose = ", ".join(self.adapters.folders)
+            say(f"note: {folder}: no adapter of {speaker} (there are: {whose}); the model is used without one")
 
     def segment(self, piece: Piece, sure: bool = True) -> Segment:
         """Return a piece's text and, with ``sure``, confidences; calibrated ones are shares of right characters."""

@@ -12,6 +12,8 @@ A file that cannot be read is named on stderr, the others are transcribed, and t
 likeliest others in its place. ``--tsv`` is a table: file, begin, end, confidence, text. ``--srt`` writes subtitles.
 ``--out DIR`` writes a file for each recording, of each format that is asked for (.txt, .jsonl, .tsv, .srt), and
 replaces none. ``--phrases FILE`` prefers the phrases of a file, one a line (asr.language.phrases).
+
+``--adapter DIR --speaker NAME`` recognises by the shared model and the adapter of one speaker, DIR/NAME.
 """
 
 from __future__ import annotations
@@ -212,6 +214,7 @@ def main() -> int:
         output: Printed | Whole = Whole(Folder(arguments.out, endings, found).write)
     else:
         output = Whole(print_srt) if endings == ["srt"] else Printed(endings[0])
+    from asr.models.adapter_folder import find
     from asr.models.loading import load
 
     recogniser, sure = load(folder, arguments.ngpu), not {"jsonl", "tsv"}.isdisjoint(endings)
@@ -219,6 +222,13 @@ def main() -> int:
         recogniser.options = {**recogniser.options, "nbest_beam": BEAM}
     fitted = calibration_of(folder, recogniser.family.method(recogniser.options))
     transcriber = Transcriber(recogniser, phrases, fitted)
+    if arguments.adapter:
+        whose = find(arguments.adapter)
+        if not arguments.speaker and "" not in whose:
+            raise UsageError(f"--adapter {arguments.adapter}: say whose with --speaker NAME: {', '.join(whose)}")
+        transcriber.load_adapters(
+            arguments.adapter, folder, arguments.speaker, lambda line: print(line, file=sys.stderr)
+        )
     failed = transcribe(transcriber, found, arguments.cut, sure, output)
     return errors.EXIT_FAILED if failed or faults else 0
 
@@ -239,12 +249,18 @@ def _arguments() -> Any:
     parser.add_argument("--out", type=Path, metavar="DIR", help="write a file for each recording and format into DIR")
     parser.add_argument("--phrases", type=Path, metavar="FILE", help="phrases to prefer, one a line (names, places)")
     parser.add_argument(
+        "--adapter", type=Path, metavar="DIR", help="exp/<tag>/adapter, or a folder of speakers' adapters"
+    )
+    parser.add_argument("--speaker", default="", metavar="NAME", help="whose adapter; without one the model alone")
+    parser.add_argument(
         "--cut", type=int, default=LONGEST_CUT, metavar="SECONDS", help="how long a piece may be: 5 to 60 (default: 60)"
     )
     parser.add_argument("files", nargs="+", metavar="FILE", help="audio files, folders of them, - for standard input")
     arguments = parser.parse_args()
     if not SHORTEST_CUT <= arguments.cut <= LONGEST_CUT:
         parser.error(f"--cut {arguments.cut}: must be from {SHORTEST_CUT} to {LONGEST_CUT} seconds")
+    if arguments.speaker and not arguments.adapter:
+        parser.error("--speaker chooses among adapters: give --adapter DIR as well")
     if not arguments.out and arguments.json + arguments.srt + arguments.tsv > 1:
         parser.error("several formats need --out DIR: a file for each")
     return arguments

@@ -113,14 +113,18 @@ def write_of_run(exp: Path) -> None:
     write(exp, before, [name] * len(before), identify(read_manifest(RunFolder(exp).manifests / "train.jsonl")))
 
 
-def refuse(folder: Path, name: str, manifest: Path) -> None:
+def refuse(folder: Path, name: str, manifest: Path, adapters: Sequence[Path] = ()) -> None:
     """RecipeError where a clip of the manifest was trained on by the model of ``folder`` or by one it comes from.
 
-    So is a changed copy of such a clip.
+    So is a changed copy of such a clip. ``adapters``: folders of adapters that decode beside the model.
     """
     record, utterances = read(folder, name), read_manifest(manifest)
+    for path in adapters:
+        other = read(path, path.name)
+        record |= {key: [*record[key], *other[key]] for key in ("not_known", "clips", "fingerprints")}
+        record["ancestors"].append(f"the adapter {path.name}")
     if record["not_known"]:
-        unknown = ", ".join(record["not_known"])
+        unknown = ", ".join(dict.fromkeys(record["not_known"]))
         print(f"note: what {unknown} was trained on is not known: test clips may be among it")
     trained = set(record["clips"])
     clips = [clip or Clip("", "") for clip in identify(utterances)] if trained else []

@@ -136,4 +136,6 @@ def _decoding(records: Mapping[str, Any]) -> str | None:
     parts = list(set(methods.values())) if same else [f"{name}: {method}" for name, method in methods.items()]
     for name in methods:
         parts += [f"{name}: {number} texts {kind}" for kind, number in records[name].get("counts", {}).items()]
+        if own := records[name].get("adapted"):
+            parts.append(f"{name}: {own['speakers']} of {own['of_speakers']} speakers by adapters of their own")
     return ", ".join(parts) or None

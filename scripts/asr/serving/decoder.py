@@ -26,20 +26,37 @@ Result = TypeVar("Result")
 
 @dataclass
 class Decoder:
-    """A model by the name that clients use; ``sure``: whether it says how sure it is of each character."""
+    """A model by the name that clients use.
+
+    Attributes:
+        sure: whether it says how sure it is of each character.
+        speaker: whose adapter is used where none is asked for; "": none.
+    """
 
     name: str
     transcriber: Transcriber
     sure: bool
+    speaker: str = ""
 
-    def segments(self, path: Path, minutes: float, stopped: Callable[[], bool]) -> list[Segment]:
-        """Return what is recognised in a file.
+    def models(self) -> dict[str, str]:
+        """Return {what clients may ask for: whose adapter}: NAME, and NAME@SPEAKER for each adapter."""
+        adapters = self.transcriber.adapters
+        return {
+            self.name: self.speaker,
+            **{f"{self.name}@{who}": who for who in (adapters.folders if adapters else ()) if who},
+        }
+
+    def segments(
+        self, path: Path, minutes: float, stopped: Callable[[], bool], speaker: str | None = None
+    ) -> list[Segment]:
+        """Return what is recognised in a file, with the adapter of ``speaker``; None: as the server was started.
 
         RefusedError for what is no sound, for what lasts longer than ``minutes``, and once it is ``stopped``.
         """
         from asr.audio.headers import read_header
         from asr.audio.reading import UnreadableError
 
+        self.transcriber.use(self.speaker if speaker is None else speaker)
         found: list[Segment] = []
         try:
             header = read_header(str(path))
@@ -74,9 +91,13 @@ class _Plain:
         return [NBest("", HYPOTHESES, text, texts=((text, 0.0),)) for text in texts]
 
 
-def open_decoder(given: Path, ngpu: int = 0, phrases: Path | None = None) -> Decoder:
+def open_decoder(
+    given: Path, ngpu: int = 0, phrases: Path | None = None, adapter: Path | None = None, speaker: str = ""
+) -> Decoder:
     """Load a model folder, a run's averaged model, or a folder of asr.export. RecipeError where it is none of these."""
     if _is_exported(given):
+        if adapter:
+            raise RecipeError(f"--adapter: {given} is for other runtimes, which take none; give --model exp/TAG/model")
         from asr.export.runtimes import open_runtime
 
         if phrases:
@@ -96,7 +117,10 @@ def open_decoder(given: Path, ngpu: int = 0, phrases: Path | None = None) -> Dec
     if "nbest_beam" in recogniser.options:
         recogniser.options = {**recogniser.options, "nbest_beam": BEAM}
     fitted = calibration_of(folder, recogniser.family.method(recogniser.options))
-    return Decoder(_name_of(folder), Transcriber(recogniser, preferred, fitted), sure=True)
+    transcriber = Transcriber(recogniser, preferred, fitted)
+    if adapter:
+        transcriber.load_adapters(adapter, folder, speaker, print)
+    return Decoder(_name_of(folder), transcriber, True, speaker)
 
 
 def _is_exported(folder: Path) -> bool:

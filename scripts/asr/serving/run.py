@@ -61,6 +61,10 @@ def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
         " scripts may use the server, as its browser names it (https://example.org, app://name)",
     )
     parser.add_argument("--phrases", type=Path, metavar="FILE", help="phrases to prefer, one a line (names, places)")
+    parser.add_argument(
+        "--adapter", type=Path, metavar="DIR", help="exp/TAG/adapter, or a folder of speakers' adapters"
+    )
+    parser.add_argument("--speaker", default="", metavar="NAME", help="whose adapter, where nobody asks for another's")
     parser.add_argument("--ngpu", type=int, default=0, help="1 uses a GPU (default: the CPU)")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="keep every recording and its text there")
     parser.add_argument(
@@ -83,7 +87,9 @@ def main(words: Sequence[str] | None = None) -> int:
     with listening:
         if settings.keep:
             keeping.prepare(settings.keep)
-        decoder = open_decoder(given.model, given.ngpu, given.phrases) if given.model else None
+        decoder = (
+            open_decoder(given.model, given.ngpu, given.phrases, given.adapter, given.speaker) if given.model else None
+        )
         from asr.serving.app import create_app
 
         worker = Worker()
@@ -102,6 +108,8 @@ def _settings(given: argparse.Namespace) -> Settings:
     """Return what the command line decides. UsageError or RecipeError where that cannot be."""
     if not given.model and not given.record:
         raise UsageError("--model DIR is missing (or --record DIR, to record alone); bash scripts/serve.sh --help")
+    if given.speaker and not given.adapter:
+        raise UsageError("--speaker chooses among adapters: give --adapter DIR as well")
     if given.prompts and not given.record:
         raise UsageError("--prompts is for recording: give --record DIR as well")
     for name in ("max_megabytes", "max_minutes"):

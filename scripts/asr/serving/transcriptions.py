@@ -1,6 +1,7 @@
 """OpenAI's ``POST /v1/audio/transcriptions`` and ``GET /v1/models``.
 
-``model`` is the name that /v1/models gives, or whisper-1, which tools send that let nobody choose. ``language``,
+``model`` is a name that /v1/models gives, NAME@SPEAKER for one speaker's adapter, or whisper-1, which tools send that
+let nobody choose. ``language``,
 ``prompt`` and ``temperature`` are taken and change nothing: the model hears what it was tuned for, and phrases are the
 server's (--phrases), for a prompt may be any text and its words would be heard where nobody said them.
 """
@@ -35,13 +36,13 @@ def add_transcriptions(app: Any, decoder: Decoder, worker: Worker, settings: Set
         with tempfile.TemporaryDirectory(prefix="asr-serve-") as folder:
             try:
                 async with request.form(max_files=1, max_fields=64, max_part_size=_FIELD) as form:
-                    response_format = _check(form, decoder)
+                    response_format, speaker = _check(form, decoder)
                     path = await asyncio.to_thread(_store, form["file"], Path(folder))
             except ClientDisconnect:
                 return Response(status_code=499)  # nobody is there to read it
             except OSError as error:
                 raise RefusedError(507, f"The server cannot take the recording: {error.strerror}.") from None
-            work = functools.partial(decoder.segments, path, settings.minutes)
+            work = functools.partial(decoder.segments, path, settings.minutes, speaker=speaker)
             segments = await _unless_gone(request, worker.run(lambda stopped: work(stopped)))
             if segments is None:
                 return Response(status_code=499)
@@ -51,43 +52,44 @@ def add_transcriptions(app: Any, decoder: Decoder, worker: Worker, settings: Set
         return PlainTextResponse(body) if isinstance(body, str) else JSONResponse(body)
 
     async def models(request: Any) -> Response:
-        entry = {"id": decoder.name, "object": "model", "created": 0, "owned_by": "local"}
+        about = {"object": "model", "created": 0, "owned_by": "local"}
         name = request.path_params.get("name")
         if name is None:
-            return JSONResponse({"object": "list", "data": [entry]})
-        _check_model(name, decoder)
-        return JSONResponse(entry)
+            return JSONResponse({"object": "list", "data": [{"id": each, **about} for each in decoder.models()]})
+        _speaker_of(name, decoder)
+        return JSONResponse({"id": decoder.name if name == ALIAS else name, **about})
 
     app.add_route("/v1/audio/transcriptions", transcriptions, methods=["POST"])
     app.add_route("/v1/models", models, methods=["GET"])
     app.add_route("/v1/models/{name}", models, methods=["GET"])
 
 
-def _check(form: Any, decoder: Decoder) -> str:
-    """Return the format that is asked for. RefusedError for what cannot be done as it is asked."""
+def _check(form: Any, decoder: Decoder) -> tuple[str, str]:
+    """Return the format that is asked for, and whose adapter. RefusedError for what cannot be done as it is asked."""
     upload = form.get("file")
     if upload is None or isinstance(upload, str):
         raise RefusedError(400, "No file was sent: a multipart form with a part named file is needed.", "file")
     model = form.get("model")
     if not model:
         raise RefusedError(400, f"The parameter model is missing; this server's is {decoder.name!r}.", "model")
-    _check_model(model, decoder)
+    speaker = _speaker_of(model, decoder)
     wanted = form.get("response_format") or "json"
     if wanted not in FORMATS:
         raise RefusedError(400, f"response_format {wanted!r} is none of {', '.join(FORMATS)}.", "response_format")
     if "word" in form.getlist("timestamp_granularities[]"):
         raise RefusedError(400, "This server has no times of words, only of segments.", "timestamp_granularities[]")
-    return wanted
+    return wanted, speaker
 
 
-def _check_model(name: Any, decoder: Decoder) -> None:
-    if name not in (decoder.name, ALIAS):
+def _speaker_of(name: Any, decoder: Decoder) -> str:
+    """Return whose adapter a model's name stands for. RefusedError for a name that is none of this server's."""
+    there = decoder.models()
+    if name not in (*there, ALIAS):
+        names = " or ".join(map(repr, there))
         raise RefusedError(
-            404,
-            f"The model {name!r} does not exist here; this server's is {decoder.name!r}.",
-            "model",
-            "model_not_found",
+            404, f"The model {name!r} does not exist here; this server's is {names}.", "model", "model_not_found"
         )
+    return there.get(name, decoder.speaker)
 
 
 def _store(upload: Any, folder: Path) -> Path:
