@@ -22,7 +22,7 @@ def mini(recipe):
     return done
 
 
-USE_THE_MINI_RUN = ("export", "interrupted", "mini", "other_corpora", "readme", "real_mandarin", "serve")
+USE_THE_MINI_RUN = ("export", "interrupted", "mini", "other_corpora", "personal", "readme", "real_mandarin", "serve")
 
 
 @pytest.hookimpl(optionalhook=True)
