@@ -90,7 +90,7 @@ def measure_audio(folder: Path, clips: int) -> dict[str, Input]:
     from funasr.utils.load_utils import extract_fbank
 
     from asr.audio.reading import resampled
-    from asr.data.augmentation import at_speed
+    from asr.data.waveforms import at_speed
 
     torch.set_num_threads(1)
     chance, where = np.random.default_rng(0), f"measured here: {cpu()}, one core, {clips} clips of {CLIP} s"

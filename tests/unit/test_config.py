@@ -114,8 +114,33 @@ def test_speeds_and_gain_may_be_off_and_are_not_for_funasrs_dataset(tmp_path):
     for value in ("[]", "null", "[0.9, 1, 1.1]"):
         resolve(path, [f"++dataset_conf.speed_perturb={value}", "++dataset_conf.gain_db=null"])
     resolve(path, ["++dataset=AudioDataset", "++dataset_conf.gain_db=0", "++dataset_conf.speed_perturb=[]"])
-    with pytest.raises(RecipeError, match="AudioDataset has no speed_perturb, tempo or gain_db"):
+    with pytest.raises(RecipeError, match=r"AudioDataset has no dataset_conf\.gain_db"):
         resolve(path, ["++dataset=AudioDataset", "++dataset_conf.gain_db=3"])
+
+
+def test_what_augmentation_takes_is_checked_and_off_leaves_the_files_as_they_were(tmp_path):
+    path = write(tmp_path, GOOD)
+    off = [f"++dataset_conf.{key}=0" for key in ("vtlp", "pitch_semitones", "formant_shift", "specaug_time_share")]
+    off += ["++dataset_conf.pauses_s=null", "++train_only=null", "++freeze_encoder_blocks=0"]
+    assert resolve(path, off) == resolve(path, [])
+    for word, says in (
+        ("++dataset_conf.pauses_s=[0.6,0]", "the smaller number must come first"),
+        ("++dataset_conf.pauses_s=[1]", "at least 2 items"),
+        ("++dataset_conf.noise.dir=3", "'dataset_conf.noise.dir' is 3"),
+        ("++dataset_conf.vtlp=0.5", "less than or equal to 0.3"),
+        ("++train_only=decoder", "'encoder'"),
+    ):
+        with pytest.raises(UsageError, match=says):
+            resolve(path, [word])
+    with pytest.raises(RecipeError, match="leave out quick_step"):
+        resolve(path, ["++dataset_conf.specaug_time_share=0.1", "++train_conf.quick_step=false"])
+    for word in ("++train_only=encoder", "++freeze_encoder_blocks=2"):
+        for other in ("++lora_conf.rank=4", "++from_scratch=true"):
+            with pytest.raises(RecipeError, match=word.strip("+").partition("=")[0]):
+                resolve(path, [word, other])
+    noise = f"++dataset_conf.noise.dir={tmp_path / 'gone'}"
+    with pytest.raises(RecipeError, match=r"dataset_conf\.noise\.dir: .*gone: no such folder"):
+        write_stage_files(resolve(path, [noise]), tmp_path / "conf")
 
 
 def test_overrides_win_and_are_checked_like_the_file(tmp_path):
@@ -147,6 +172,9 @@ def test_a_changed_value_changes_only_the_file_of_the_stages_that_read_it(tmp_pa
 
 def test_no_key_of_the_schema_is_lost_between_the_yaml_and_the_stages():
     read = {key for keys in STAGE_FILES.values() for key in keys}
+    assert not {"vtlp", "dataset_conf.vtlp", "dataset_conf.noise", "train_only"} & set(
+        flatten(resolve(CONF / "mini.yaml", []))
+    )  # unset: not there
     assert set(Recipe.model_fields) - read == {"ngpu"}  # run.sh's own; printed by asr.config
     values = resolve(CONF / "mini.yaml", [])
     parts = stage_values(values)
@@ -215,7 +243,9 @@ def test_every_key_is_listed_once_with_help_and_what_the_yaml_must_give_as_requi
     assert len(listed) == len(list(keys.rows()))
     assert all(kind and default and text.endswith(".") for kind, default, text in listed.values())
     required = {name for name, (_, default, _) in listed.items() if default == "required"}
-    assert required == {"base", "family", "dataset_conf.batch_size", "train_conf.max_epoch", "optim_conf.lr"}
+    in_sections = {"dataset_conf.noise.dir", "dataset_conf.rooms.dir"}  # where there is such a section
+    always = {"base", "family", "dataset_conf.batch_size", "train_conf.max_epoch", "optim_conf.lr"}
+    assert required == always | in_sections
     assert listed["lora_conf.dropout"][:2] == ("number ≥ 0, ≤ 0.9", "0.05")
     assert listed["train_conf.avg_keep_nbest_models_type"][1].endswith("loss (nano), cer (sensevoice)")
     header, _, *lines = keys.as_text().splitlines()

@@ -21,20 +21,10 @@ from hypothesis import strategies as st
 from asr.core.errors import RecipeError
 from asr.core.manifest import Utterance, write_manifest
 from asr.data import dataloader
-from asr.data.augmentation import (
-    GAIN,
-    SPEED,
-    TEMPO,
-    Augmentation,
-    at_speed,
-    at_tempo,
-    augmentation,
-    frames,
-    hashes_of,
-    permutation,
-    samples_at,
-)
+from asr.data.augmentation import GAIN, SPEED, TEMPO, Augmentation, augmentation, frames
+from asr.data.chance import hashes_of, permutation
 from asr.data.dataset import RecipeAudioDataset, RecipeIndex
+from asr.data.waveforms import at_speed, at_tempo, samples_at
 from asr.training.worker import explained
 from tests import tiny
 from tests.patience import PATIENCE

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asr.core.errors import RecipeError
-from asr.data.augmentation import augmentation, frames, hashes_of
+from asr.data.augmentation import augmentation, frames
+from asr.data.chance import hashes_of
 from asr.data.sampler import ShuffledBatchSampler, parts_to_save, saved_parts
 
 

@@ -23,6 +23,11 @@ def left_out(description: str) -> Any:
     return Field(default=None, exclude_if=lambda value: value is None, description=description)
 
 
+def unless_set(description: str) -> Any:
+    """Return a key that is off unless the YAML sets it: 0, an empty list and null are as if it were not there."""
+    return Field(default=None, exclude_if=lambda value: not value, description=description)
+
+
 Number = int | float
 Count = Annotated[int, Field(ge=1)]
 CountOrZero = Annotated[int, Field(ge=0)]
@@ -31,5 +36,7 @@ NotNegative = Annotated[Number, Field(ge=0)]
 Share = Annotated[Number, Field(ge=0, le=1)]
 Speed = Annotated[Number, Field(ge=0.5, le=2)]
 Decibels = Annotated[Number, Field(ge=0, le=40)]
+Semitones = Annotated[Number, Field(ge=0, le=12)]
+Warp = Annotated[Number, Field(ge=0, le=0.3)]
 Dropout = Annotated[Number, Field(ge=0, le=0.9)]
 Block = dict[str, Any]

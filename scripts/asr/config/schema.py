@@ -13,20 +13,20 @@ from pydantic_core import PydanticCustomError
 
 from asr.audio.unreadable import MAX_SHARE
 from asr.config import deepspeed
+from asr.config.dataset import DatasetConf
 from asr.config.fields import (
     Block,
     Count,
     CountOrZero,
-    Decibels,
     Dropout,
     NotNegative,
     Number,
     Positive,
     Section,
     Share,
-    Speed,
     left_out,
     option,
+    unless_set,
 )
 from asr.core.errors import RecipeError
 from asr.core.metrics import METRICS
@@ -68,35 +68,6 @@ class DataConf(Section):
     max_unknown_characters: Share | None = option(
         None, "Share of a set's characters that the base model may lack; unset: stage 1's own limit."
     )
-
-
-class DatasetConf(Section):
-    """Which clips are trained on, how they are varied and put into batches. Frames are of 10 ms."""
-
-    batch_sampler: Literal["ShuffledBatchSampler", "BatchSampler", "EspnetStyleBatchSampler"] = option(
-        "ShuffledBatchSampler", "The recipe's, with batches in a new order every epoch, or one of FunASR's."
-    )
-    batch_type: Literal["token", "example", "length"] = option(
-        "token", "What batch_size counts: padded frames (token), or clips (example)."
-    )
-    batch_size: Count = Field(description="Size of a batch, in each process; memory grows with it.")
-    sort_size: Count | None = option(None, "Clips sorted together; unset: enough for 100 batches.")
-    data_split_num: Literal[1] = option(1, "Parts in which the manifest is read: all of it at once.")
-    num_workers: CountOrZero = option(4, "Processes that read audio and compute features.")
-    prefetch_factor: Count = option(2, "Batches that each of them prepares ahead.")
-    pin_memory: bool = option(True, "Page-locked memory for batches on their way to a GPU.")
-    max_source_length: Count | None = option(None, "Frames; longer clips are left out, by name.")
-    min_source_length: CountOrZero = option(0, "Frames; shorter clips are left out, by name.")
-    speed_perturb: list[Speed] | None = option(None, "Training clips' speeds, e.g. [0.9, 1.0, 1.1].")
-    tempo: list[Speed] | None = option(None, "Training clips' tempos, pitch unchanged.")
-    gain_db: Decibels | None = option(0, "Training clips' level is varied by up to ± this.")
-
-    @model_validator(mode="after")
-    def _sort_for_funasr(self) -> DatasetConf:
-        """FunASR's samplers, without a sort_size, take the clips as they come, long beside short."""
-        if self.batch_sampler != "ShuffledBatchSampler" and self.sort_size is None:
-            self.sort_size = 1024
-        return self
 
 
 class TrainConf(Section):
@@ -201,6 +172,10 @@ class Recipe(Section):
     seed: CountOrZero = option(0, "Seed of batches, augmentation and dropout.")
     max_unreadable: Share = option(MAX_SHARE, "Share of a set's clips that may be unreadable.")
     freeze_param: list[str] = option([], "Parts of the model that are not trained.")
+    train_only: Literal["encoder"] | None = unless_set("encoder: the audio encoder alone is trained.")
+    freeze_encoder_blocks: CountOrZero | None = unless_set(
+        "Lowest blocks of the audio encoder that are not trained, with what lies below them."
+    )
     enable_tf32: bool = option(True, "TF32 in matrix products on a GPU.")
     cudnn_benchmark: bool = option(False, "Let cuDNN time its algorithms; not reproducible.")
     optim: Literal["adam", "adamw", "sgd"] = option("adam", "Optimizer.")
@@ -262,6 +237,11 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _check_adapters(self) -> Recipe:
+        if partly := next((key for key in ("train_only", "freeze_encoder_blocks") if getattr(self, key)), None):
+            if self.lora_conf is not None:
+                raise ValueError(f"{partly}: lora_conf says itself what is trained, in targets and also_train")
+            if self.from_scratch:
+                raise ValueError(f"{partly} leaves parts as the base has them, and from_scratch has none")
         if (lora := self.lora_conf) is None:
             return self
         if self.from_scratch:
@@ -282,8 +262,10 @@ class Recipe(Section):
         if self.train_conf.use_deepspeed:
             deepspeed.check(self.train_conf.model_dump())
         data = self.dataset_conf
-        if self.dataset == "AudioDataset" and (data.speed_perturb or data.tempo or data.gain_db):
-            raise ValueError("dataset: AudioDataset has no speed_perturb, tempo or gain_db; RecipeAudioDataset has")
+        if self.dataset == "AudioDataset" and (key := data.own_key()):
+            raise ValueError(f"dataset: AudioDataset has no dataset_conf.{key}; RecipeAudioDataset has")
+        if data.specaug_time_share and not self.train_conf.quick_step:
+            raise ValueError("dataset_conf.specaug_time_share is of the recipe's training step: leave out quick_step")
         for key in self.optim_conf.model_dump():
             if key not in OPTIMIZER_KEYS[self.optim]:
                 raise ValueError(f"optim_conf.{key}: {self.optim} takes {', '.join(OPTIMIZER_KEYS[self.optim])}")

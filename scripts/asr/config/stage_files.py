@@ -26,7 +26,7 @@ STAGE_FILES: dict[str, tuple[str, ...]] = {
     "train": (
         *("family", "from_scratch", "cpu_processes", "seed", "freeze_param", "enable_tf32", "cudnn_benchmark"),
         *("optim", "optim_conf", "scheduler", "scheduler_conf", "dataset", "dataset_conf", "train_conf", "lora_conf"),
-        *("max_unreadable", *BLOCKS),
+        *("train_only", "freeze_encoder_blocks", "max_unreadable", *BLOCKS),
     ),
     "average": ("avg_nbest_model",),
     "decode": ("decode_conf", "text_files", "max_unreadable"),
@@ -39,23 +39,29 @@ def stage_values(values: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     train = dict(values["train_conf"])
     values = {**values, "avg_nbest_model": train.pop("avg_nbest_model"), "train_conf": train}
     values["text_files"] = _text_files(values["decode_conf"])
+    for key in ("rooms", "noise"):
+        if (folder := values["dataset_conf"].get(key, {}).get("dir")) and not Path(folder).is_dir():
+            raise RecipeError(f"dataset_conf.{key}.dir: {folder}: no such folder")
     return {name: {key: values[key] for key in keys if key in values} for name, keys in STAGE_FILES.items()}
 
 
 def _text_files(decode: Mapping[str, Any]) -> list[str]:
     """Return the sha256 of each file that decoding reads: stage 5 is done again where one has changed."""
-    digests = []
-    for key, name in [*(("lm", name) for name in decode["lm"] if name != "train"), ("phrases", decode["phrases"])]:
-        if name and not Path(name).is_file():
-            raise RecipeError(f"decode_conf.{key}: {name}: no such file")
-        if name:
-            digests.append(sha256_file(name))
+    named = [*(("lm", name) for name in decode["lm"] if name != "train"), ("phrases", decode["phrases"])]
+    digests = [_digest(name, f"decode_conf.{key}") for key, name in named if name]
     if folder := decode["adapter"]:
         records = sorted([*Path(folder).glob("adapter.json"), *Path(folder).glob("*/adapter.json")])
         if not records:
             raise RecipeError(f"decode_conf.adapter: {folder}: no adapter.json in it or in a folder of it")
         digests += [f"{sha256_file(path)} {path.parent.name}" for path in records]  # whose it is counts too
     return digests
+
+
+def _digest(name: str, key: str) -> str:
+    """Return the sha256 of a file that the YAML's ``key`` names. RecipeError where there is none."""
+    if not Path(name).is_file():
+        raise RecipeError(f"{key}: {name}: no such file")
+    return sha256_file(name)
 
 
 def write_stage_files(values: Mapping[str, Any], out: str | os.PathLike[str]) -> None:

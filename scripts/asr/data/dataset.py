@@ -25,7 +25,10 @@ from funasr.register import tables
 from funasr.utils.load_utils import extract_fbank
 
 from asr.audio.reading import UnreadableError, read_audio
-from asr.data.augmentation import SAMPLES_PER_FRAME, augmentation, frames, hashes_of
+from asr.core.errors import RecipeError
+from asr.data.augmentation import SAMPLES_PER_FRAME, augmentation, frames, warped
+from asr.data.chance import hashes_of
+from asr.data.recordings import check_folders
 from asr.models import families
 
 
@@ -82,6 +85,10 @@ class RecipeAudioDataset(AudioDataset):
         self.epoch = 0  # the dataloader sets it
         self._lengths_of, self._lengths = -1, []
         self.augmentation = augmentation(conf if is_training else {}, sampler_seed)
+        check_folders(conf if is_training else {})  # the workers then know what is in them
+        if is_training and conf.get("vtlp") and type(self.frontend).__name__ != "WavFrontend":
+            kind = type(self.frontend).__name__
+            raise RecipeError(f"dataset_conf.vtlp: the base has a {kind}; only a WavFrontend can be warped")
 
     def get_source_len(self, index: int) -> int:
         """Return the 10-ms frames of a clip in this epoch: at another speed it has another length."""
@@ -112,7 +119,11 @@ class RecipeAudioDataset(AudioDataset):
         except UnreadableError as error:
             samples = torch.zeros(row["source_len"] * SAMPLES_PER_FRAME)
             clip["unreadable"] = (len(self), row["key"], row["source"], str(error))
-        with torch.random.fork_rng(devices=[]):  # the frontend's dither comes from torch's generator of this process
+        warp = warped(self.augmentation.warp(row["key"], epoch))
+        with (
+            warp,
+            torch.random.fork_rng(devices=[]),
+        ):  # the frontend's dither comes from torch's generator of this process
             torch.default_generator.manual_seed(self.augmentation.noise_seed(row["key"], epoch))
             speech, clip["speech_lengths"] = extract_fbank(
                 samples, data_type=self.data_type, frontend=self.frontend, is_final=True

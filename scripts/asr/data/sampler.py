@@ -21,7 +21,7 @@ from funasr.register import tables
 from torch.utils.data import Sampler
 
 from asr.core.errors import RecipeError
-from asr.data.augmentation import permutation
+from asr.data.chance import permutation
 
 CLIPS, BATCHES = 11, 12  # purposes of chance, apart from asr.data.augmentation's
 # Padding falls with the batches cut from one sorted buffer: about 2 % at this many, whatever the batch_size.

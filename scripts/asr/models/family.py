@@ -27,6 +27,8 @@ class Family:
     native_lora: the parts in which FunASR itself has adapters; PEFT's are used where there are none.
     lora_targets: what ``lora_conf.targets`` is unless given; with ``native_lora`` all that it may name.
     also_trained: parts that are trained whole beside adapters, unless ``lora_conf.also_train`` says otherwise.
+    encoder: the part that hears: what ``train_only: encoder`` and ``freeze_encoder_blocks`` are about.
+    blocks: in it, the lists of its blocks, lowest first.
     """
 
     name = ""
@@ -36,6 +38,8 @@ class Family:
     native_lora: tuple[str, ...] = ()
     lora_targets: tuple[str, ...] = ()
     also_trained: tuple[str, ...] = ()
+    encoder = "encoder"
+    blocks: tuple[str, ...] = ("encoders0", "encoders", "tp_encoders")
 
     def check_folder(self, folder: Path, from_scratch: bool) -> None:
         """RecipeError unless the base model's folder holds what this family needs beside weights and configuration."""

@@ -19,6 +19,8 @@ from funasr.models.specaug.mask_along_axis import MaskAlongAxis, MaskAlongAxisLF
 from torch import Tensor
 from torch.nn import functional
 
+from asr.core.errors import RecipeError
+
 Step = tuple[Tensor, dict[str, Tensor], Tensor]  # what a forward pass returns: () loss, () statistics, () its weight
 
 
@@ -60,6 +62,8 @@ def mask_spectra(layer: Any, spec: Tensor, lengths: Any = None) -> tuple[Tensor,
     parts = getattr(layer, "lfr_rate", 1)
     size, shape = spec.size(layer.dim) // parts, (spec.size(0), layer.num_mask, 1)
     widths = torch.randint(*layer.mask_width_range, shape, device=spec.device)
+    if share := getattr(layer, "time_share", None):
+        widths = torch.minimum(widths, (lengths * share).long()[:, None, None])
     begins = (torch.rand(shape, device=spec.device) * (size - widths.max()).clamp(min=1)).long()
     begins = begins + size * torch.arange(parts, device=spec.device)
     behind = torch.arange(spec.size(layer.dim), device=spec.device) - begins[..., None]
@@ -72,6 +76,19 @@ def mask_without_asking(specaug: Any) -> None:
     for layer in () if specaug is None else specaug.modules():
         if type(layer) in (MaskAlongAxis, MaskAlongAxisLFR) and layer.replace_with_zero:
             layer.forward = types.MethodType(mask_spectra, layer)
+
+
+def limit_time_masks(model: Any, share: float) -> None:
+    """Have no time mask of a built model's SpecAugment be wider than a share of its clip's frames.
+
+    As Park et al. (SpecAugment, Interspeech 2019) do, with 0.2 and 1. RecipeError where ``mask_spectra`` draws none.
+    """
+    layers = [] if getattr(model, "specaug", None) is None else model.specaug.modules()
+    masks = [layer for layer in layers if getattr(layer, "dim", None) == 1 and "forward" in vars(layer)]
+    if not masks:
+        raise RecipeError("dataset_conf.specaug_time_share: the base has no time masks of SpecAugment; leave it out")
+    for layer in masks:
+        layer.time_share = share
 
 
 def accuracy(scores: Tensor, targets: Tensor, ignore_label: int, unknown: Any = None) -> Tensor:

@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,10 @@ from asr.core.errors import RecipeError
 from asr.core.run_folder import RunFolder
 from asr.data.dataloader import RecipeDataloader
 from asr.models import families
+from asr.models.family import Family
 from asr.models.loading import check_loaded, compose
 from asr.models.lora import adapt, parameters_of, trained_state
-from asr.models.training_step import count_unknown
+from asr.models.training_step import count_unknown, limit_time_masks
 from asr.training.trainer import Trainer
 
 LOADING = ("num_workers", "prefetch_factor", "pin_memory")  # of dataset_conf: how clips are read, not which
@@ -116,11 +118,35 @@ def check_disk(plan: dict[str, Any], model: torch.nn.Module) -> None:
         )
 
 
-def freeze(model: torch.nn.Module, names: list[str]) -> None:
-    """Freeze the parts that freeze_param names. RecipeError where the model has no such part."""
-    for part in names:
-        for value in parameters_of(model, part, "freeze_param"):
-            value.requires_grad_(False)
+def freeze(model: torch.nn.Module, family: Family, values: Mapping[str, Any]) -> None:
+    """Freeze what freeze_param, train_only and freeze_encoder_blocks say. RecipeError where the model has no such part.
+
+    Shor et al. (Interspeech 2019) tune some layers of a recogniser on impaired speech and leave the others.
+    """
+    frozen = [value for part in values["freeze_param"] for value in parameters_of(model, part, "freeze_param")]
+    if values.get("train_only"):
+        own = {id(value) for value in parameters_of(model, family.encoder, "train_only")}
+        frozen += [value for value in model.parameters() if id(value) not in own]
+    if count := values.get("freeze_encoder_blocks"):
+        frozen += lower_blocks(model, family, count)
+    for value in frozen:
+        value.requires_grad_(False)
+    if not any(value.requires_grad for value in model.parameters()):
+        raise RecipeError("freeze_param, train_only and freeze_encoder_blocks together leave nothing to train")
+
+
+def lower_blocks(model: torch.nn.Module, family: Family, count: int) -> list[torch.nn.Parameter]:
+    """Return the parameters of the lowest ``count`` blocks of the encoder and of what turns features into their input.
+
+    RecipeError where it has fewer.
+    """
+    encoder = model.get_submodule(family.encoder)
+    blocks = [block for name in family.blocks for block in getattr(encoder, name, ())]
+    if count > len(blocks):
+        raise RecipeError(f"freeze_encoder_blocks: {count} of the {len(blocks)} that the model's {family.encoder} has")
+    embed = getattr(encoder, "embed", None)
+    below = [embed] if isinstance(embed, torch.nn.Module) else []
+    return [value for part in (*below, *blocks[:count]) for value in part.parameters()]
 
 
 def check_finite(model: torch.nn.Module, weights: str) -> None:
@@ -144,14 +170,19 @@ def checked_model(plan: dict[str, Any], kwargs: dict[str, Any]) -> Any:
         check_finite(model, weights)
     family.bind_tokenizer(model, tokenizer, built.kwargs)
     adapted = adapt(model, family, lora) if lora is not None else 0
-    freeze(model, values["freeze_param"])
+    freeze(model, family, values)
     if values["train_conf"]["quick_step"]:
         family.optimise_for_training(model)
+    if share := plan["dataset_conf"].get("specaug_time_share"):
+        limit_time_masks(model, share)
     count_unknown(model, tokenizer)
     parameters = sum(value.numel() for value in model.parameters())
     if lora is not None:
         parts = ", ".join(["adapters", *lora["also_train"]])
         origin += f"; {adapted / 1e6:.2f} M ({adapted / parameters:.1%}) are trained: {parts}"
+    elif values.get("train_only") or values.get("freeze_encoder_blocks"):
+        trained = sum(value.numel() for value in model.parameters() if value.requires_grad)
+        origin += f"; {trained / 1e6:.2f} M ({trained / parameters:.1%}) are trained"
     logging.getLogger("asr.progress").info(f"model: {parameters / 1e6:.1f} M parameters, {origin}")
     return built
 

@@ -67,6 +67,7 @@ class Nano(Family):
     models = ("FunASRNano",)
     rankings = ("loss", "acc", "cer")
     decode_options: Mapping[str, Any] = {"max_new_tokens": 200, "nbest_beam": 0}
+    encoder = "audio_encoder"
     lora_targets = ("q_proj", "k_proj", "v_proj", "o_proj")
     # What turns sounds into what the language model reads; about 12.6 M parameters in the hub's model.
     also_trained = ("audio_adaptor",)
