@@ -83,7 +83,7 @@ def test_a_number_written_2e_4_is_a_number(tmp_path):
         (GOOD.replace("family: paraformer", "family: parafromer"), 2, "it takes paraformer"),
         (GOOD + "init_param: a.pt\n", 9, "is set by the recipe: name the base model"),
         (GOOD + "optim_conf:\n  lr: 1\n", 9, "duplicate key 'optim_conf'"),
-        (GOOD + "decode_conf: 3\n", 9, "'decode_conf' is 3; it must be a valid dictionary"),
+        (GOOD + "decode_conf: 3\n", 9, "'decode_conf' is 3; it is a section: decode_conf.KEY sets one of its keys"),
         (GOOD + "seed: [1\n", 10, "not YAML"),
     ],
 )
@@ -127,6 +127,7 @@ def test_what_augmentation_takes_is_checked_and_off_leaves_the_files_as_they_wer
         ("++dataset_conf.pauses_s=[0.6,0]", "the smaller number must come first"),
         ("++dataset_conf.pauses_s=[1]", "at least 2 items"),
         ("++dataset_conf.noise.dir=3", "'dataset_conf.noise.dir' is 3"),
+        ("++dataset_conf.noise=DIR", r"'dataset_conf\.noise' is 'DIR'; it is a section: dataset_conf\.noise\.KEY sets"),
         ("++dataset_conf.vtlp=0.5", "less than or equal to 0.3"),
         ("++train_only=decoder", "'encoder'"),
     ):

@@ -129,6 +129,11 @@ def _explain(error: Any, model: type[Section]) -> tuple[KeyPath, str]:
     shown = str(value).lower() if isinstance(value, bool) else repr(value)
     if isinstance(value, str) and re.match(r"\w+(:\S|：)", value) and "dictionary" in error["msg"]:
         return key, f"'{name}' is {shown}: a blank is missing behind its colon"
+    if error["type"] == "model_type":
+        return (
+            key,
+            f"'{name}' is {shown}; it is a section: {name}.KEY sets one of its keys (python -m asr.config --keys)",
+        )
     holds = "holds a value that is" if len(path) > len(key) else "is"
     is_number = isinstance(value, str) and re.fullmatch(r"[-+]?[\d.]+(e[-+]?\d+)?|true|false", value.lower())
     quotes = ": take the quotes away" if is_number else ""
