@@ -286,7 +286,7 @@ def test_an_override_that_mends_the_file_is_taken_and_one_that_spoils_it_is_name
 
 
 def test_a_section_of_adapters_with_nothing_below_it_is_no_training_of_the_whole_model(tmp_path):
-    with pytest.raises(RecipeError, match=r"a\.yaml:9: 'lora_conf' is None; it must be a valid dictionary"):
+    with pytest.raises(RecipeError, match=r"a\.yaml:9: 'lora_conf' is None; it is a section"):
         resolve(write(tmp_path, GOOD + "lora_conf:\n"), [])
     lora = resolve(write(tmp_path, GOOD + "lora_conf: {}\n"), [])["lora_conf"]
     assert lora == {"rank": 8, "alpha": 16, "dropout": 0.05, "targets": list("qkvo"), "also_train": ["predictor"]}
