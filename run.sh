@@ -84,7 +84,7 @@ evaluate() { # evaluate NGPU
   [[ ! -f $exp/tuned/hyp.lm.txt ]] || second=(--second "$exp/tuned/hyp.lm.txt")
   [[ ! -f $exp/tuned/text_groups.tsv ]] || second+=(--text-groups "$exp/tuned/text_groups.tsv")
   [[ ! -f $exp/baseline/hyp.lm.txt ]] || second+=(--second-baseline "$exp/baseline/hyp.lm.txt")
-  run python local/score.py --ref "$data/test.jsonl" --hyp "$exp/tuned/hyp.txt" "${against[@]}" --train "$data/train.jsonl" \
+  run python local/score.py --ref "$data/test.jsonl" --hyp "$exp/tuned/hyp.txt" "${against[@]}" --train "$exp/manifest/train.jsonl" \
     "${about[@]}" "${second[@]}" ${listeners[0]:+--listeners "${listeners[@]}"} --out "$exp/score"
   run python -m asr.provenance --exp "$exp" --data "$data" --conf "$conf" --ngpu "$1" --stage5 $((SECONDS - stage_began))
   run python -m asr.report --exp "$exp" "${embed[@]}"

@@ -127,6 +127,7 @@ def test_what_augmentation_takes_is_checked_and_off_leaves_the_files_as_they_wer
         ("++dataset_conf.pauses_s=[0.6,0]", "the smaller number must come first"),
         ("++dataset_conf.pauses_s=[1]", "at least 2 items"),
         ("++dataset_conf.noise.dir=3", "'dataset_conf.noise.dir' is 3"),
+        ("++dataset_conf.extra=[{manifest: x, wieght: 2}]", r"unknown key 'dataset_conf\.extra\.wieght'"),
         ("++dataset_conf.noise=DIR", r"'dataset_conf\.noise' is 'DIR'; it is a section: dataset_conf\.noise\.KEY sets"),
         ("++dataset_conf.vtlp=0.5", "less than or equal to 0.3"),
         ("++train_only=decoder", "'encoder'"),

@@ -48,6 +48,13 @@ class Noise(Section):
     probability: Share = option(0.5, "Share of the clips, in each epoch, that get some.")
 
 
+class Extra(Section):
+    """More to train on."""
+
+    manifest: str = Field(description="JSONL of stage 1.")
+    weight: Annotated[Number, Field(gt=0, le=100)] = option(1, "How often each clip is in an epoch.")
+
+
 class DatasetConf(Section):
     """Which clips are trained on, how they are varied and put into batches. Frames are of 10 ms."""
 
@@ -74,6 +81,7 @@ class DatasetConf(Section):
     pauses_s: Range | None = unless_set("Seconds of pauses put into a training clip, from and to, e.g. [0, 0.6].")
     rooms: Rooms = unless_set("Responses of rooms that training clips are heard in.")
     noise: Noise = unless_set("Noise that is added to training clips.")
+    extra: list[Extra] | None = unless_set("Other manifests to train on as well: [{manifest: FILE, weight: 0.5}].")
     specaug_time_share: Share | None = unless_set("Share of a clip's frames that one SpecAugment mask may hide.")
 
     @model_validator(mode="after")

@@ -43,6 +43,8 @@ def _type_of(annotation: Any, metadata: list[Any]) -> str:
         return f"list, each a {_type_of(get_args(annotation)[0], [])}"
     if get_origin(annotation) is dict:
         return "section"
+    if section_of(annotation):
+        return "section"
     parts = [part for part in get_args(annotation) if part is not NoneType] or [annotation]
     words = _TYPES[float] if float in parts else _TYPES.get(parts[0]) or _type_of(parts[0], [])
     limits = [item for more in metadata for item in getattr(more, "metadata", [more])]

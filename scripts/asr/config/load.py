@@ -120,12 +120,13 @@ def _explain(error: Any, model: type[Section]) -> tuple[KeyPath, str]:
     name, value = ".".join(key), error["input"]
     if error["type"] == "value_error":
         return (), str(error["ctx"]["error"])
+    whole = ".".join(part for part in path if isinstance(part, str))  # of a section in a list, too
     if error["type"] == "missing":
-        return (), f"'{name}' is missing"
+        return (), f"'{whole}' is missing"
     if error["type"] == "extra_forbidden":
         if name in OWNED and model is Recipe:
             return key, f"'{name}' is set by the recipe: {OWNED[name]}"
-        return key, f"unknown key '{name}'{_did_you_mean(key, model)}"
+        return key, f"unknown key '{whole}'{_did_you_mean(tuple(whole.split('.')), model)}"
     shown = str(value).lower() if isinstance(value, bool) else repr(value)
     if isinstance(value, str) and re.match(r"\w+(:\S|：)", value) and "dictionary" in error["msg"]:
         return key, f"'{name}' is {shown}: a blank is missing behind its colon"

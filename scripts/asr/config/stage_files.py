@@ -26,7 +26,7 @@ STAGE_FILES: dict[str, tuple[str, ...]] = {
     "train": (
         *("family", "from_scratch", "cpu_processes", "seed", "freeze_param", "enable_tf32", "cudnn_benchmark"),
         *("optim", "optim_conf", "scheduler", "scheduler_conf", "dataset", "dataset_conf", "train_conf", "lora_conf"),
-        *("train_only", "freeze_encoder_blocks", "max_unreadable", *BLOCKS),
+        *("train_only", "freeze_encoder_blocks", "extra_files", "max_unreadable", *BLOCKS),
     ),
     "average": ("avg_nbest_model",),
     "decode": ("decode_conf", "text_files", "max_unreadable"),
@@ -42,6 +42,8 @@ def stage_values(values: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     for key in ("rooms", "noise"):
         if (folder := values["dataset_conf"].get(key, {}).get("dir")) and not Path(folder).is_dir():
             raise RecipeError(f"dataset_conf.{key}.dir: {folder}: no such folder")
+    if extra := values["dataset_conf"].get("extra"):
+        values["extra_files"] = [_digest(entry["manifest"], "dataset_conf.extra") for entry in extra]
     return {name: {key: values[key] for key in keys if key in values} for name, keys in STAGE_FILES.items()}
 
 

@@ -11,6 +11,7 @@ from asr.core.errors import RecipeError
 from asr.core.files import write_text
 from asr.core.manifest import Utterance, corpus_digest, read_manifest, write_manifest
 from asr.data.augmentation import SAMPLES_PER_FRAME, augmentation, frames
+from asr.data.extra import extra_clips, refuse_held_out
 from asr.models import families
 
 
@@ -71,6 +72,10 @@ def prepare(exp: Path, data: Path, values: dict[str, Any]) -> tuple[dict[str, li
     manifests, digests, family = {}, {}, families.of(values["family"])
     for name in ("train", "val"):
         utterances = read_manifest(data / f"{name}.jsonl")
+        if name == "train" and (extra := extra_clips(values["dataset_conf"], values["seed"])):
+            refuse_held_out(extra, data)
+            print(f"train: {len(utterances)} clips and {len(extra)} of dataset_conf.extra")
+            utterances += extra
         of = "training" if name == "train" else "validation"
         unreadable = Unreadable(of, len(utterances), values["max_unreadable"], print)
         for clip in utterances:

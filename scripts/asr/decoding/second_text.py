@@ -52,7 +52,8 @@ class Second:
 def main(exp: Path, data: Path, ngpu: int) -> None:
     """Decode validation, and write confidences and, where they are asked for, second texts. Prints what came of it."""
     conf, run = read_decode_settings(exp), RunFolder(exp)
-    texts = {name: _targets(data / f"{name}.jsonl") for name in ("train", "val", "test")}
+    texts = {name: _targets(data / f"{name}.jsonl") for name in ("val", "test")}
+    texts["train"] = _targets(run.manifests / "train.jsonl")
     second, about = _sources(conf, texts)
     tuned = _validation(run.model, run.tuned, data, ngpu, conf)
     test = read_nbest(run.tuned.nbest)
