@@ -91,6 +91,7 @@ def by_hand(tmp_path, monkeypatch):
     train = [clip("k4", NAMES[1], "今天天气"), clip("k5", NAMES[1], "好")]
     write_manifest(one.data / "test.jsonl", test)
     write_manifest(one.data / "train.jsonl", train)
+    write_manifest(one.data / "val.jsonl", [clip("k6", NAMES[1], "今天天气")])
     split = {"method": "speakers", "train": [NAMES[1]], "val": [], "test": [NAMES[0], NAMES[2]]}
     (one.data / "split.yaml").write_text(json.dumps(split))
     said = {"baseline/hyp.txt": ("", "", "今天天气"), "tuned/hyp.txt": ("今天天", "她在家里", "今天天气")}
@@ -99,6 +100,8 @@ def by_hand(tmp_path, monkeypatch):
         file = Path("exp", one.tag, name)
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text("".join(f"k{n} {text}\n" for n, text in enumerate(texts, 1)), encoding="utf-8")
+    (file.parent / "val").mkdir()
+    (file.parent / "val/hyp.txt").write_text("k6 今天天\n", encoding="utf-8")
     finish(Path("exp", one.tag), one.data, list(one.words))
     return path, one
 
@@ -126,6 +129,7 @@ def test_counts_and_cost_are_those_counted_by_hand_and_no_name_text_id_or_path_i
         "epochs": 3,
         "trained_audio_seconds": 12.0,  # two clips of 2 s
     }
+    assert result["validation"] == {"ref_len": 4, "errors": 1}
     assert (result["setting"], result["seed"], result["fold"]) == ("plain", 1, 1)
 
 

@@ -21,11 +21,11 @@ from asr.core.errors import RecipeError
 from asr.core.files import read_json, write_json
 from asr.core.manifest import corpus_digest, read_manifest
 from asr.core.names import known_speakers, plain_name
-from asr.core.run_folder import RunFolder, read_command
+from asr.core.run_folder import DecodeFolder, RunFolder, read_command
 from asr.experiments.plan import Run
 from asr.reporting.provenance import peak_memory, times, trained_config
 from asr.scoring.files import read_score
-from asr.scoring.score import SYSTEMS, Request, Scored, score_hypotheses
+from asr.scoring.score import SYSTEMS, Request, Scored, score_hypotheses, total
 from asr.scoring.second_texts import SUFFIX
 
 SCHEMA_VERSION = 1
@@ -86,6 +86,7 @@ def summary(run: Run) -> dict[str, Any]:
         },
         "normalizer": score["normalizer"],
         "cost": _cost(run, exp),
+        "validation": _validation(run, exp),
         "speakers": _speakers(scored(run, second=True), _codes(run)),
     }
 
@@ -103,6 +104,15 @@ def _cost(run: Run, exp: RunFolder) -> dict[str, Any]:
         "epochs": epochs,
         "trained_audio_seconds": round(epochs * sum(clip.duration or 0 for clip in clips), 1),
     }
+
+
+def _validation(run: Run, exp: RunFolder) -> dict[str, int] | None:
+    """Return the tuned model's counts on the validation set, by which runs may be chosen; None where not decoded."""
+    file = DecodeFolder(exp.tuned.path / "val").hypotheses
+    if not file.is_file():
+        return None
+    counts = total(score_hypotheses(read_manifest(run.data / "val.jsonl"), file, Request()))
+    return {"ref_len": counts.ref_len, "errors": counts.sub + counts.del_ + counts.ins}
 
 
 def _codes(run: Run) -> dict[str, str]:
