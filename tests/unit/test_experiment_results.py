@@ -32,12 +32,14 @@ def calls(experiment):
 
 
 def test_what_is_published_counts_as_done_without_exp_and_what_exp_has_whole_is_published_as_it_is(experiment):
+    text = experiment.file.read_text(encoding="utf-8").replace("- 1\n- 7\n", "- 1\n")
+    experiment.file.write_text(text, encoding="utf-8")
     done = run(experiment)
     assert done.returncode == 0, done.stdout + done.stderr
     folder = experiment.root / "docs/experiments/some"
     files = sorted(folder.glob("*.json"))
     assert [path.name for path in files][:2] == ["plain-s1-f1.json", "plain-s1-f2.json"]
-    assert len(files) == 12
+    assert len(files) == 6
     first = files[0].read_bytes()
 
     before = calls(experiment)
@@ -52,7 +54,7 @@ def test_what_is_published_counts_as_done_without_exp_and_what_exp_has_whole_is_
     done = run(experiment)
     assert done.returncode == 0, done.stderr
     assert calls(experiment) == before
-    assert "12 of 12 runs are done: docs/experiments/some" in done.stdout
+    assert "6 of 6 runs are done: docs/experiments/some" in done.stdout
     assert "plain: published, but not pooled: exp/ has not some-plain-s1-f1, " in done.stdout
     done = run(experiment, "--compare")
     assert done.returncode == 0, done.stderr
@@ -60,9 +62,8 @@ def test_what_is_published_counts_as_done_without_exp_and_what_exp_has_whole_is_
     assert (folder / "plot.svg").read_text(encoding="utf-8").startswith("<?xml")
     files[-1].unlink()  # begun again, that one alone is run
     assert run(experiment).returncode == 0
-    assert [line.split("--tag ")[1].split()[0] for line in calls(experiment)[len(before) :]] == ["some-slow-s7-f3"] * 2
+    assert [line.split("--tag ")[1].split()[0] for line in calls(experiment)[len(before) :]] == ["some-slow-s1-f3"] * 2
 
-    text = experiment.file.read_text(encoding="utf-8")
     experiment.file.write_text(text.replace("lr: 0.0005", "lr: 0.0001"), encoding="utf-8")
     before = calls(experiment)
     done = run(experiment)
