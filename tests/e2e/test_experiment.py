@@ -67,6 +67,18 @@ def test_each_speaker_is_tested_once_and_what_is_done_is_not_done_again(little):
     assert little.run(command=command).returncode == 0
     assert [path.stat().st_mtime_ns for path in weights] == times
     for fold in (1, 2, 3):
-        said = (little.root / f"exp/little/short/log/s3-f{fold}.log").read_text(encoding="utf-8")
-        assert said.count("up to date") == 6
+        published = little.json(f"docs/experiments/little/short-s3-f{fold}.json")
+        of_fold = little.json(f"exp/little-short-s3-f{fold}/score/score.json")
+        texts = [row for speaker in published["speakers"].values() for row in speaker.values()]
+        for name in ("baseline", "tuned"):
+            counts = of_fold["systems"][name]
+            assert sum(row["errors"][name] for row in texts) == counts["sub"] + counts["del"] + counts["ins"]
+        assert published["cost"]["epochs"] == 1
+        assert published["cost"]["peak_memory_gib"] is None or published["cost"]["peak_memory_gib"] > 0
+    shutil.rmtree(little.root / "docs/experiments/little")  # finished in exp/, and so published without a run
+    assert "3 of 3 runs are done" in little.run(command=command).stdout
+    assert [path.stat().st_mtime_ns for path in weights] == times
+    done = little.run("--compare", command=command)
+    assert done.returncode == 0, done.stderr
+    assert "No cell is missing." in done.stdout
     assert result == little.json("exp/little/short/score/score.json")

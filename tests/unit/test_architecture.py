@@ -32,7 +32,7 @@ MAY_IMPORT = {
     "serving": ("core", "audio", "models", "language", "pages", "decoding", "export"),
     "reporting": ("core", "audio", "scoring", "pages", "system", "progress", "config"),
     "preparation": ("core", "audio", "scoring", "pages", "progress", "models"),
-    "experiments": ("core", "scoring", "system", "config", "reporting"),
+    "experiments": ("core", "scoring", "pages", "system", "config", "reporting"),
 }
 FUNASR = {"models", "data", "training"}
 WITHOUT_TORCH = {"core", "scoring", "language", "pages", "system", "config", "reporting", "preparation"}

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 from scipy.stats import t
 
 from asr.core.errors import RecipeError
@@ -22,68 +21,9 @@ from asr.experiments.driver import places
 from asr.experiments.plan import Run, plan, read
 from asr.experiments.pooled import widened
 from asr.system.machine import Gpu
-from tests import cdsd_tree
+from tests.experiments import made, planned, run, written
 from tests.patience import PATIENCE
-from tests.recipe import REPOSITORY, Recipe
-
-VALUES = {
-    "name": "some",
-    "folds": 3,
-    "fold_by": "voice_group",
-    "seeds": [1, 7],
-    "settings": {"plain": None, "slow": {"optim_conf": {"lr": 1e-05}}, "short": ["++train_conf.max_epoch=1"]},
-}
-# What run.sh does, so far as an experiment sees it: stage 1 is the real one, the base says nothing and the tuned model
-# says all but the first character, and with seed 7 nothing of speaker 01 either. A line in ``calls`` for each run.
-STANDIN = """#!/usr/bin/env bash
-set -e
-cd "$(dirname "$0")"
-. ./path.sh
-line="$*" corpus= split= data= tag= seed= last=5
-while (($#)); do
-  case $1 in
-    --stop-stage) last=$2 && shift 2 ;;
-    --*) printf -v "${1#--}" %s "$2" && shift 2 ;;
-    ++seed=*) seed=${1#*=} && shift ;;
-    *) shift ;;
-  esac
-done
-echo "$line" >>calls
-if [[ -f fails && $tag == *"$(cat fails)" ]]; then echo "error: not enough of it" && exit 1; fi
-if [[ -f waits ]]; then
-  trap 'echo "$tag stopped" >>calls; exit 130' TERM
-  echo $$ >waiting
-  while :; do sleep 0.1; done
-fi
-if ((last == 1)); then
-  [[ ! -f $data/split.yaml ]] || exit 0 # up to date
-  exec python local/prepare_1h_dataset.py --corpus "$corpus" --split "$split" --out "$data"
-fi
-python - "$data" "exp/$tag" "$seed" <<'END'
-import json, sys
-from pathlib import Path
-data, exp, seed = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
-items = [json.loads(line) for line in open(data / "test.jsonl", encoding="utf-8")]
-for name in ("baseline", "tuned", "score"):
-    (exp / name).mkdir(parents=True, exist_ok=True)
-silent = lambda item: seed == "7" and item["speaker"] == "01"
-said = {"baseline": lambda item: "", "tuned": lambda item: "" if silent(item) else item["target"][1:]}
-for name, of in said.items():
-    lines = "".join(f"{item['key']} {of(item)}\\n" for item in items)
-    (exp / name / "hyp.txt").write_text(lines, encoding="utf-8")
-(exp / "score" / "score.json").write_text('{"reference_lines": []}')
-END
-"""
-
-
-def written(tmp_path, **changes):
-    path = tmp_path / "some.yaml"
-    path.write_text(yaml.safe_dump({**VALUES, **changes}, sort_keys=False), encoding="utf-8")
-    return path
-
-
-def planned(path):
-    return plan(*read(path), path)
+from tests.recipe import REPOSITORY
 
 
 def test_settings_seeds_and_folds_make_ordinary_runs_of_run_sh(tmp_path):
@@ -154,22 +94,7 @@ def test_the_experiment_for_the_mini_corpus_is_one(monkeypatch):
 
 @pytest.fixture
 def experiment(tmp_path):
-    """A copy of the repository with a stand-in for run.sh, and a corpus of six speakers in three families."""
-    recipe = Recipe(tmp_path / "recipe")
-    (recipe.root / "run.sh").write_text(STANDIN)
-    corpus = cdsd_tree.small(tmp_path / "corpus")
-    rows = "".join(f"0{n}\t{family}\n" for n, family in zip(range(1, 7), "aabbcc", strict=True))
-    (corpus / "speakers.tsv").write_text("speaker\tfamily\n" + rows)
-    conf = str(recipe.root / "conf/mini.yaml")
-    settings: dict = {"plain": {"report_conf": {"publish_columns": ["family"]}}}
-    settings["slow"] = settings["plain"] | {"optim_conf": {"lr": 0.0005}}
-    written(tmp_path, corpus=str(corpus), conf=conf, fold_by="family", settings=settings, jobs=2)
-    recipe.file = tmp_path / "some.yaml"
-    return recipe
-
-
-def run(experiment):
-    return experiment.run(str(experiment.file), command=("bash", "scripts/experiment.sh"))
+    return made(tmp_path)
 
 
 def refuse_what_is_not_whole(experiment):
@@ -264,15 +189,15 @@ def test_an_experiment_that_is_stopped_stops_the_run_at_work_and_begins_no_other
 
 
 def test_on_gpus_each_run_has_one_of_its_own_and_without_any_the_reason_is_said(monkeypatch):
-    run = Run("a", "plain", 1, Path("data/a"), Path("a.log"), (), True, ())
+    one = Run("a", "plain", 1, Path("data/a"), Path("a.log"), (), True, (), 1, Path("a.json"), "", {})
     cards = [Gpu("RTX 3090", 24576, "580", number, f"GPU-{number}") for number in range(4)]
     monkeypatch.setattr("asr.system.machine.query_gpus", lambda: (cards, None))
-    assert [place["CUDA_VISIBLE_DEVICES"] for place in places([run], None)] == ["GPU-0", "GPU-1", "GPU-2", "GPU-3"]
-    assert len(places([run], 2)) == 2
-    assert places([replace(run, on_gpu=False)], None) == [{}]
+    assert [place["CUDA_VISIBLE_DEVICES"] for place in places([one], None)] == ["GPU-0", "GPU-1", "GPU-2", "GPU-3"]
+    assert len(places([one], 2)) == 2
+    assert places([replace(one, on_gpu=False)], None) == [{}]
     monkeypatch.setattr("asr.system.machine.query_gpus", lambda: ([], "CUDA_VISIBLE_DEVICES hides all 4"))
     with pytest.raises(RecipeError, match="no GPU: CUDA_VISIBLE_DEVICES hides all 4; "):
-        places([run], None)
+        places([one], None)
 
 
 def test_the_seeds_part_is_added_in_squares_to_either_side():

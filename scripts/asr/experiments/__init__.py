@@ -1,4 +1,4 @@
 """Settings, seeds and folds over run.sh, and one score of all folds.
 
-Imports core, scoring, system, config and reporting.
+Imports core, scoring, pages, system, config and reporting.
 """

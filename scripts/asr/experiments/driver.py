@@ -2,9 +2,11 @@
 
     bash scripts/experiment.sh FILE.yaml
 
-Each run is an ordinary tag, NAME-<setting>-s<seed>-f<fold>. What is done is not done again: run.sh's stamps say so. A
-run that fails is named, and the others go on. Where all runs of a setting are whole, exp/NAME/<setting>/score has them
-pooled (asr.experiments.pooled); mini/experiment.yaml explains the keys.
+Each run is an ordinary tag, NAME-<setting>-s<seed>-f<fold>, whose counts and cost are published when it is whole
+(asr.experiments.results); what is published is not done again, and what exp/ has whole is published as it is. A run
+that fails is named, and the others go on. Where exp/ has all runs of a setting, exp/NAME/<setting>/score has them
+pooled (asr.experiments.pooled). ``--compare`` makes a table of what is published; mini/experiment.yaml explains the
+keys.
 """
 
 from __future__ import annotations
@@ -14,15 +16,15 @@ import os
 import shlex
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from asr.core.errors import RecipeError
 from asr.core.locks import alone
 from asr.core.made_by import claim
 from asr.core.run_folder import RunFolder
-from asr.experiments import pooled
-from asr.experiments.plan import Run, plan, read
+from asr.experiments import compare, pooled, results
+from asr.experiments.plan import Experiment, Run, plan, read
 from asr.reporting.write import write_report
 from asr.system import machine
 
@@ -79,44 +81,93 @@ class Driver:
         return child
 
     def _collect(self) -> None:
-        """Free the places of runs that have ended, and name those that failed."""
+        """Free the places of runs that have ended, publish those that are whole, and name those that failed."""
         time.sleep(0.2)
         for child in [child for child in self.working if child.poll() is not None]:
             run, place = self.working.pop(child)
             self.free.append(place)
-            if child.returncode:
-                lines = ["", *filter(None, run.log.read_text(encoding="utf-8", errors="replace").splitlines())]
-                last = next((line for line in reversed(lines) if line.startswith("error: ")), lines[-1])
-                print(f"failed: {run.tag}: {last.removeprefix('error: ')} ({run.log})", flush=True)
+            if why := _failed(run) if child.returncode else _not_published(run):
+                print(f"failed: {run.tag}: {why} ({run.log})", flush=True)
                 self.failed.append(run)
+
+
+def _failed(run: Run) -> str:
+    """Return what a run's log says that the fault was."""
+    lines = ["", *filter(None, run.log.read_text(encoding="utf-8", errors="replace").splitlines())]
+    last = next((line for line in reversed(lines) if line.startswith("error: ")), lines[-1])
+    return last.removeprefix("error: ") or "it ended without a word"
+
+
+def _not_published(run: Run) -> str:
+    """Publish a run that is whole; return why that cannot be done, nothing where it is."""
+    try:
+        results.publish(run)
+    except RecipeError as error:
+        return str(error)
+    return ""
 
 
 def main() -> None:
     """Do the experiment that the command line names. RecipeError, at the end, that names the runs that failed."""
     parser = argparse.ArgumentParser(prog="bash scripts/experiment.sh", description=__doc__.splitlines()[0])
     parser.add_argument("file", type=Path, metavar="FILE.yaml", help="the experiment; see mini/experiment.yaml")
-    path = parser.parse_args().file
-    experiment, lines = read(path)
-    again = f"bash scripts/experiment.sh {shlex.quote(str(path.resolve()))}"
+    parser.add_argument("--compare", action="store_true", help="run nothing; a table and a plot of what is published")
+    asked = parser.parse_args()
+    path = asked.file.resolve()
+    experiment, lines = read(asked.file)
     os.chdir(ROOT)  # paths in the YAML are run.sh's
-    runs, folder = plan(experiment, lines, path), Path("exp", experiment.name)
+    path = path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
+    runs = plan(experiment, lines, path, corpus=not asked.compare)
+    if asked.compare:
+        print(compare.write(experiment, runs, results.read_all(runs), path))
+        return
+    _work(experiment, runs, f"bash scripts/experiment.sh {shlex.quote(str(path))}")
+
+
+def _work(experiment: Experiment, runs: Sequence[Run], again: str) -> None:
+    """Run what is not published, publish it, and pool what exp/ has whole."""
+    folder = Path("exp", experiment.name)
     corpus = {} if experiment.corpus else {"CDSD_ROOT": ""}
     with alone(folder):
         claim(folder, "experiment")
-        failed = Driver(runs, [{**place, **corpus} for place in places(runs, experiment.jobs)]).work()
-        whole = [name for name in experiment.settings if name not in {run.setting for run in failed}]
-        for setting in experiment.settings:
-            out = folder / setting / "score"
-            for earlier in (out / "score.json", RunFolder(out.parent).results):  # what they are pooled of may be redone
-                earlier.unlink(missing_ok=True)
-            if setting in whole:
-                result = pooled.write(out, [run for run in runs if run.setting == setting], experiment)
-                write_report(out.parent)
-                print(f"{out}: {pooled.line(result)}; see {out.parent}/RESULTS.md", flush=True)
-    if len(whole) > 1:
-        print(f"to compare: python local/score.py --compare {shlex.join(str(folder / name) for name in whole)}")
+        todo = _to_do(runs)
+        free = [{**place, **corpus} for place in places(todo, experiment.jobs)] if todo else []
+        failed = Driver(todo, free).work()
+        _pool(experiment, runs, {run.setting for run in failed})
+    results.read_all(runs)  # what has been published fits together
+    print(f"to compare: {again} --compare")
     if failed:
         tags = ", ".join(run.tag for run in failed)
         raise RecipeError(
             f"{len(failed)} of {len(runs)} runs failed, and nothing is pooled of their settings: {tags}; again: {again}"
         )
+
+
+def _to_do(runs: Sequence[Run]) -> list[Run]:
+    """Return the runs that are not published, once those that exp/ has whole are."""
+    done = results.read_all(runs)
+    for run in runs:
+        if run not in done and results.finished(run):
+            results.publish(run)
+            print(f"{run.result}: of the finished run {run.tag}", flush=True)
+            done[run] = {}
+    if done:
+        print(f"{len(done)} of {len(runs)} runs are done: {runs[0].result.parent}", flush=True)
+    return [run for run in runs if run not in done]
+
+
+def _pool(experiment: Experiment, runs: Sequence[Run], failed: Collection[str]) -> None:
+    """Write the pooled score of each setting of which nothing failed and exp/ has every run."""
+    for setting in experiment.settings:
+        of = [run for run in runs if run.setting == setting]
+        out = Path("exp", experiment.name, setting, "score")
+        for earlier in (out / "score.json", RunFolder(out.parent).results):  # what they are pooled of may be redone
+            earlier.unlink(missing_ok=True)
+        if setting in failed:
+            continue
+        if away := [run.tag for run in of if not Path("exp", run.tag, "score/score.json").is_file()]:
+            print(f"{setting}: published, but not pooled: exp/ has not {', '.join(away)}", flush=True)
+            continue
+        result = pooled.write(out, of, experiment)
+        write_report(out.parent)
+        print(f"{out}: {pooled.line(result)}; see {out.parent}/RESULTS.md", flush=True)

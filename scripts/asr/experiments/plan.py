@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +15,7 @@ from pydantic import Field
 
 from asr.config import load
 from asr.config.fields import Count, CountOrZero, Section
+from asr.core.digests import sha256_text
 from asr.core.errors import RecipeError, at
 
 PLAIN = re.compile(r"\w[\w.+-]*")  # a tag, and so the name of a folder
@@ -33,9 +36,18 @@ class Experiment(Section):
     base: str | None = None
     fold_by: str | None = None
     jobs: Count | None = None
+    results: str | None = None
+    more_seeds: dict[str, list[CountOrZero]] = Field(default_factory=dict)
+    marked: list[str] = Field(default_factory=list)
+    simulated: bool = False
+
+    @property
+    def published(self) -> Path:
+        """Return the folder of the runs' results, which is committed."""
+        return Path(self.results or f"docs/experiments/{self.name}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Run:
     """One run.sh: its tag, the options that make it, and what the conf says of it."""
 
@@ -47,6 +59,10 @@ class Run:
     words: tuple[str, ...]
     on_gpu: bool
     columns: tuple[str, ...]  # of the speaker table, that the conf publishes
+    fold: int
+    result: Path  # what is published of it
+    digest: str  # of all that was asked for: the conf's values and the setting's, part, base, split and seed
+    conf: Mapping[str, Any]  # as it is resolved, defaults included
 
 
 def read(path: Path) -> tuple[Experiment, load.Places]:
@@ -60,23 +76,29 @@ def read(path: Path) -> tuple[Experiment, load.Places]:
             raise RecipeError(f"{where}: '{name}' is part of a tag: letters, digits, _ . + -, no other in front")
     if len(set(experiment.seeds)) < len(experiment.seeds):
         raise RecipeError(f"{at(path, places.get(('seeds',)))}: 'seeds' has one twice")
+    for key in ("more_seeds", "marked"):
+        if strange := [name for name in getattr(experiment, key) if name not in experiment.settings]:
+            raise RecipeError(f"{at(path, places.get((key,)))}: '{key}' names '{strange[0]}', which is no setting")
+    for name, more in experiment.more_seeds.items():
+        if len({*experiment.seeds, *more}) < len(experiment.seeds) + len(more):
+            raise RecipeError(f"{at(path, places.get(('more_seeds', name)))}: '{name}' has a seed twice")
     if experiment.corpus:
         experiment.corpus = os.path.expandvars(experiment.corpus)
     return experiment, places
 
 
-def plan(experiment: Experiment, places: load.Places, path: Path) -> list[Run]:
-    """Return every run, first seed and first fold of each setting first.
+def plan(experiment: Experiment, places: load.Places, path: Path, corpus: bool = True) -> list[Run]:
+    """Return every run, first seed and first fold of each setting first; without ``corpus`` there need be none.
 
     RecipeError with the line in ``path`` of a setting that cannot be trained by.
     """
-    if not Path(experiment.corpus or ".").exists():
+    if corpus and not Path(experiment.corpus or ".").exists():
         raise RecipeError(f"{at(path, places.get(('corpus',)))}: no such corpus: {experiment.corpus}")
     made = {
         setting: _runs(experiment, setting, f"{at(path, places.get(('settings', setting)))}: setting {setting}")
         for setting in experiment.settings
     }
-    return [run for together in zip(*made.values(), strict=True) for run in together]
+    return [run for together in zip_longest(*made.values()) for run in together if run]
 
 
 def _runs(experiment: Experiment, setting: str, where: str) -> list[Run]:
@@ -94,15 +116,22 @@ def _runs(experiment: Experiment, setting: str, where: str) -> list[Run]:
     given = experiment.model_dump(include=set(PASSED_ON), exclude_none=True)
     options = [word for key, value in given.items() for word in (f"--{key}", value)]
     columns, by = tuple(recipe.report_conf.publish_columns), f"@{experiment.fold_by}" if experiment.fold_by else ""
+    resolved, values = recipe.model_dump(), load.flatten(load.load_yaml(conf)[0])
+    values |= {".".join(key): value for key, value in map(load.parse_override, words)}
+    values |= experiment.model_dump(include={"part", "base"}, exclude_none=True)
     runs = []
-    for seed in experiment.seeds:
+    for seed in [*experiment.seeds, *experiment.more_seeds.get(setting, [])]:
         for fold in range(1, experiment.folds + 1):
             tag = f"{experiment.name}-{setting}-s{seed}-f{fold}"
             data = Path(f"data/{experiment.name}-{setting}-f{fold}_dataset")
             log = Path("exp", experiment.name, setting, "log", f"s{seed}-f{fold}.log")
-            split = ["--split", f"folds:{fold}/{experiment.folds}{by}", "--data", str(data), "--tag", tag]
-            all_words = (*options, *split, *words, f"++seed={seed}")
-            runs.append(Run(tag, setting, seed, data, log, all_words, recipe.ngpu > 0, columns))
+            split = f"folds:{fold}/{experiment.folds}{by}"
+            placed = ["--split", split, "--data", str(data), "--tag", tag]
+            all_words = (*options, *placed, *words, f"++seed={seed}")
+            digest = sha256_text(json.dumps({**values, "split": split, "seed": seed}, sort_keys=True))
+            result = experiment.published / f"{setting}-s{seed}-f{fold}.json"
+            of_conf = (recipe.ngpu > 0, columns, fold, result, digest, {**resolved, "seed": seed})
+            runs.append(Run(tag, setting, seed, data, log, all_words, *of_conf))
     return runs
 
 

@@ -12,15 +12,13 @@ from typing import Any
 from asr.core.errors import RecipeError
 from asr.core.files import read_json
 from asr.core.made_by import refuse_others
-from asr.core.manifest import read_manifest
-from asr.core.names import known_speakers
-from asr.core.run_folder import DecodeFolder
 from asr.experiments.plan import Experiment, Run
+from asr.experiments.results import scored
 from asr.scoring.files import write_all
 from asr.scoring.groups import read_speaker_table
 from asr.scoring.headline import speakers
 from asr.scoring.notes import verdict, verdict_note
-from asr.scoring.score import SYSTEMS, Request, Scored, score, score_hypotheses, total
+from asr.scoring.score import Request, Scored, score, total
 from asr.scoring.score_warnings import about_references, clips_per_speaker
 from asr.scoring.tables import interval, percent
 
@@ -32,10 +30,11 @@ def write(out: Path, runs: Sequence[Run], experiment: Experiment) -> dict[str, A
     """
     refuse_others(out, "score")
     by_seed: dict[str, dict[int, list[Scored]]] = {}
+    seeds_of = dict.fromkeys(run.seed for run in runs)
     for run in runs:
-        for name, scored in _scored(run).items():
-            by_seed.setdefault(name, {seed: [] for seed in experiment.seeds})[run.seed] += scored
-    keys = [sorted(one.utterance.key for one in scored) for seeds in by_seed.values() for scored in seeds.values()]
+        for name, of_run in scored(run).items():
+            by_seed.setdefault(name, {seed: [] for seed in seeds_of})[run.seed] += of_run
+    keys = [sorted(one.utterance.key for one in tested) for seeds in by_seed.values() for tested in seeds.values()]
     if any(tested != keys[0] or len(set(tested)) < len(tested) for tested in keys):
         raise RecipeError(
             f"{out}: the folds do not test the same utterances, each once, for every seed: nothing is pooled"
@@ -48,29 +47,18 @@ def write(out: Path, runs: Sequence[Run], experiment: Experiment) -> dict[str, A
     lines = read_json(Path("exp", runs[0].tag, "score/score.json"), "run stage 5, which scores")["reference_lines"]
     # Seen or unseen in training was asked of each fold's own training set: none is given here.
     request = Request((), table, reference_lines=lines)
-    once = [one.utterance for one in by_seed["tuned"][experiment.seeds[0]]]  # each clip, of one seed
+    once = [one.utterance for one in by_seed["tuned"][next(iter(seeds_of))]]  # each clip, of one seed
     result = score(references, systems, request, about_references(out, once))
     result["reference"]["clips_per_speaker"] = clips_per_speaker(once)
     result["pooled"] = {
-        **experiment.model_dump(include={"folds", "fold_by", "seeds"}),
+        **experiment.model_dump(include={"folds", "fold_by"}),
+        "seeds": list(seeds_of),
         "runs": [run.tag for run in runs],
-        "cer_by_seed": {name: [total(scored).cer for scored in seeds.values()] for name, seeds in by_seed.items()},
+        "cer_by_seed": {name: [total(of_seed).cer for of_seed in seeds.values()] for name, seeds in by_seed.items()},
     }
     add_seeds(result)
     write_all(out, systems, result)
     return result
-
-
-def _scored(run: Run) -> dict[str, list[Scored]]:
-    """Return the systems of one run, as its stage 5 has scored them."""
-    references = known_speakers(read_manifest(run.data / "test.jsonl"))
-    request = Request(train=read_manifest(run.data / "train.jsonl"))
-    files = {name: DecodeFolder(Path("exp", run.tag, name)).hypotheses for name in SYSTEMS}
-    return {
-        name: score_hypotheses(references, file, request)
-        for name, file in files.items()
-        if name == "tuned" or file.is_file()
-    }
 
 
 def _together(by_seed: Mapping[int, Sequence[Scored]]) -> list[Scored]:

@@ -163,11 +163,16 @@ def _page_tag(tag: str, name: str, marks: Sequence[tuple[Words, str]]) -> str:
     return re.sub("#01[0-9a-f]{4}", lambda tone: f"var(--{_NAMES[tone[0]]})" if tone[0] in _NAMES else tone[0], tag)
 
 
+def save_svg(figure: Any, path: Path) -> None:
+    """Write ``figure`` as it stands alone, outside a page."""
+    write_text(path, _svg(figure))
+
+
 def save_for_paper(figure: Any, path: Path) -> None:
     """Write ``figure`` as ``path`` with .svg and with .png, the same bytes for the same figure."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-    write_text(path.with_name(f"{path.name}.svg"), _svg(figure))
+    save_svg(figure, path.with_name(f"{path.name}.svg"))
     figure.set_dpi(DPI)
     with atomic_open(path.with_name(f"{path.name}.png"), "wb") as image:
         FigureCanvasAgg(figure).print_png(image, metadata={"Software": None})

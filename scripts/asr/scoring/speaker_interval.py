@@ -33,10 +33,11 @@ def why_not(sums: np.ndarray) -> str | None:
         return NO_CHARACTER
     if speakers < MIN_SPEAKERS:
         return f"{speakers} speaker{'s' * (speakers != 1)}, at least {MIN_SPEAKERS} are needed"
-    return ONE_SPEAKER if _freedom(sums) < 1 else None
+    return ONE_SPEAKER if freedom(sums) < 1 else None
 
 
-def _freedom(sums: np.ndarray) -> float:
+def freedom(sums: np.ndarray) -> float:
+    """Return the degrees of freedom of speakers whose sums are these."""
     return 1 / np.square(sums[:, 0] / sums[:, 0].sum()).sum() - 1
 
 
@@ -85,5 +86,5 @@ def interval(sums: ArrayLike, statistic: Statistic, lowest: float = -np.inf) -> 
         return None
     from scipy.special import stdtrit  # half a second that only an interval costs
 
-    half = float(stdtrit(_freedom(sums), 0.975) * error)
+    half = float(stdtrit(freedom(sums), 0.975) * error)
     return [max(float(value) - half, lowest), float(value) + half]
