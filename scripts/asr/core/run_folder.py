@@ -33,6 +33,7 @@ class RunFolder:
         self.log = exp / "log"
         # stage 0
         self.base = exp / "base"  # a link to the base model
+        self.made_base = exp / "base_made"  # the base model, where it came in another form
         self.base_record = exp / "base.json"
         # stages 2 and 5
         self.baseline = DecodeFolder(exp / "baseline")
