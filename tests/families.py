@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests import tiny_conformer, tiny_nano, tiny_paraformer, tiny_sensevoice
+from tests import tiny_conformer, tiny_nano, tiny_paraformer, tiny_sensevoice, tiny_whisper
 from tests.dozen import Case
 
 CASES: dict[str, Case] = {
@@ -17,6 +17,9 @@ CASES: dict[str, Case] = {
     "conformer_scratch": tiny_conformer.SCRATCH,
     "nano": tiny_nano.CASE,
     "nano_lora": tiny_nano.LORA,
+    "whisper": tiny_whisper.CASE,
+    "whisper_lora": tiny_whisper.LORA,
+    "whisper_base_cpu": tiny_whisper.BASE_CPU,
 }
 # The recipe's smallest run is tried with its own corpus and base model.
 TRIED_ELSEWHERE = {"conf/mini.yaml": "tests/e2e/test_mini.py", "conf/my_voice.yaml": "tests/e2e/test_my_voice.py"}

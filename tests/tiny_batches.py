@@ -9,7 +9,7 @@ import torch
 
 from asr.models import families
 from asr.training.building import checked_model, training_kwargs
-from tests import tiny, tiny_conformer, tiny_nano, tiny_paraformer, tiny_sensevoice, trained
+from tests import tiny, tiny_conformer, tiny_nano, tiny_paraformer, tiny_sensevoice, tiny_whisper, trained
 
 CHARACTERS = tiny.TOKENS[3:-1]
 MAKERS = {
@@ -17,6 +17,7 @@ MAKERS = {
     "conformer": tiny_conformer.make_model,
     "sensevoice": tiny_sensevoice.make_model,
     "nano": tiny_nano.make_model,
+    "whisper": tiny_whisper.make_model,
 }
 KINDS = [*MAKERS, *(f"{family}_lora" for family in MAKERS)]
 

@@ -13,7 +13,7 @@ from asr.core.errors import RecipeError
 from asr.core.files import sweep
 from asr.core.run_folder import RunFolder, read_stage_file
 from asr.core.run_records import has_resume_points, read_run, write_base
-from asr.models import base_folder
+from asr.models import base_folder, families
 
 
 def main() -> None:
@@ -27,6 +27,8 @@ def main() -> None:
     sweep(arguments.exp)
     from_scratch, family = bool(values.get("from_scratch")), values["family"]
     folder = base_folder.resolve(arguments.base, from_scratch, family)
+    if families.of(family).is_source(folder):
+        folder = families.of(family).convert(folder, RunFolder(arguments.exp).made_base.absolute(), values)
     base_folder.check(folder, from_scratch, family)
     files = base_folder.digest(folder)
     digest = files.pop("digest")

@@ -10,7 +10,7 @@ import torch
 from asr.core.nbest import CTC, HYPOTHESES, POSITIONS
 from asr.models.loading import load
 from asr.models.nbest import of_beam, of_frames, of_positions
-from tests import tiny, tiny_conformer, tiny_nano, tiny_sensevoice
+from tests import tiny, tiny_conformer, tiny_nano, tiny_sensevoice, tiny_whisper
 
 CHARACTERS = list("一二三四五六七八九十")
 SECONDS = [0.9, 0.3, 1.6, 1.1]
@@ -49,6 +49,7 @@ def bases(tmp_path_factory):
         "sensevoice": tiny_sensevoice.make_model(folder / "sensevoice", CHARACTERS),
         "conformer": tiny_conformer.make_model(folder / "conformer", CHARACTERS),
         "nano": tiny_nano.make_model(folder / "nano", CHARACTERS),
+        "whisper": tiny_whisper.make_model(folder / "whisper", CHARACTERS),
     }
 
 
@@ -60,6 +61,7 @@ def bases(tmp_path_factory):
         ("conformer", {}, CTC),
         ("conformer", {"method": "attention", "beam_size": 3}, HYPOTHESES),
         ("nano", {"nbest_beam": 3, "max_new_tokens": 6}, HYPOTHESES),
+        ("whisper", {"nbest_beam": 3, "max_new_tokens": 6}, HYPOTHESES),
     ],
 )
 def test_every_family_gives_candidates_that_no_batch_changes(bases, name, options, kind):

@@ -22,7 +22,7 @@ from tests.families import CASES
 from tests.stage1 import ROOT, environment
 
 KNOWN = "一二三四五"  # of the ten that tests.tiny says; the others have no token
-FAMILIES = ("paraformer", "conformer", "sensevoice", "nano")
+FAMILIES = ("paraformer", "conformer", "sensevoice", "nano", "whisper")
 
 
 def batch_of(recogniser, family, items, folder):

@@ -126,8 +126,9 @@ class DecodeConf(Section):
     language: Literal["zh", "yue", "auto"] | None = left_out("Language that the model is told.")
     max_new_tokens: Count | None = left_out("Length at which a text is cut.")
     nbest_beam: CountOrZero | None = left_out("Beam searched beside the greedy text, for n-best lists; 0 for none.")
+    prompt: str | None = left_out("Words that the model is told stood before each clip; empty: none.")
     method: Literal["ctc", "attention", "joint"] | None = left_out("Greedy CTC, or beam search clip by clip.")
-    beam_size: Count | None = left_out("Hypotheses kept by attention and joint.")
+    beam_size: Count | None = left_out("Hypotheses kept by a beam; 1 is greedy (whisper).")
     ctc_weight: Annotated[Number, Field(gt=0, le=0.9)] | None = left_out("CTC's share of the score in joint.")
     lm: Annotated[list[str], BeforeValidator(_listed)] = option(
         [], "Language model of a second text, hyp.lm.txt: none, train (the training transcripts), files."
@@ -157,7 +158,9 @@ class LoraConf(Section):
     rank: Count = option(8, "Columns of each adapter.")
     alpha: Positive = option(16, "What an adapter adds is scaled by alpha / rank.")
     dropout: Dropout = option(0.05, "Dropout of the adapters' inputs.")
-    targets: list[str] | None = option(None, "Linear layers to adapt; unset: the family's.")
+    targets: list[str] | None = option(
+        None, "Linear layers to adapt, by the ends of their names, * for any part; unset: the family's."
+    )
     also_train: list[str] | None = option(None, "Parts trained whole; unset: the family's.")
 
 

@@ -19,6 +19,7 @@ from asr.core.errors import RecipeError
 from asr.core.files import write_text
 from asr.core.made_by import RUN, claim
 from asr.core.run_folder import read_stage_file
+from asr.models import families
 
 STAGE_FILES: dict[str, tuple[str, ...]] = {
     "base": ("base", "family", "from_scratch"),
@@ -44,7 +45,8 @@ def stage_values(values: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
             raise RecipeError(f"dataset_conf.{key}.dir: {folder}: no such folder")
     if extra := values["dataset_conf"].get("extra"):
         values["extra_files"] = [_digest(entry["manifest"], "dataset_conf.extra") for entry in extra]
-    return {name: {key: values[key] for key in keys if key in values} for name, keys in STAGE_FILES.items()}
+    files = {**STAGE_FILES, "base": (*STAGE_FILES["base"], *families.of(values["family"]).base_blocks)}
+    return {name: {key: values[key] for key in keys if key in values} for name, keys in files.items()}
 
 
 def _text_files(decode: Mapping[str, Any]) -> list[str]:

@@ -30,8 +30,8 @@ class RunFolder:
         self.conf = exp / "conf"  # base, data, train, decode, average and report.yaml: the resolved configuration
         self.stamps = exp / "stamps"  # stage0 … stage5: what a stage was made from and made
         self.log = exp / "log"
-        # stage 0
-        self.base = exp / "base"  # a link to the base model
+        self.base = exp / "base"  # stage 0: a link to the base model
+        self.made_base = exp / "base_made"  # the base model, where it came in another form
         self.base_record = exp / "base.json"
         # stages 2 and 5
         self.baseline = DecodeFolder(exp / "baseline")

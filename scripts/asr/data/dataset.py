@@ -97,9 +97,13 @@ class RecipeAudioDataset(AudioDataset):
         return self._lengths[index]
 
     def source_lens(self, epoch: int, factors: Iterable[Any] | None = None, seed: int = 0) -> np.ndarray:
-        """Return [n] 10-ms frames of all clips in an epoch; ``factors`` drawn by ``seed`` in place of the YAML's."""
+        """Return [n] 10-ms frames of all clips in an epoch; ``factors`` drawn by ``seed`` in place of the YAML's.
+
+        With the silence that the frontend adds, if it adds any.
+        """
         chosen = self.augmentation if factors is None else augmentation(dict(factors), seed)
-        return frames(chosen.lengths(self.index_ds.samples, self.index_ds.hashes, epoch))
+        lengths = frames(chosen.lengths(self.index_ds.samples, self.index_ds.hashes, epoch))
+        return self.frontend.frames(lengths) if hasattr(self.frontend, "frames") else lengths
 
     def audio(self, row: dict[str, Any], epoch: int) -> np.ndarray:
         """Return [samples] float32 of a clip at 16 kHz as it is in this epoch. UnreadableError if it cannot be read."""

@@ -34,12 +34,15 @@ def resolve(name: str, from_scratch: bool = False, family: str = "paraformer") -
     folder = Path(name).expanduser()
     if folder.is_dir():
         return hub.snapshot(folder).absolute()
+    if folder.is_file() and families.of(family).is_source(folder):
+        return folder.absolute()
     if looks_like_a_path(name):
         raise RecipeError(f"{name}: no such base model folder; give --base a folder or a ModelScope id like iic/NAME")
     for cached in hub.cached(name):
         try:
             folder = hub.snapshot(cached)
-            check(folder, from_scratch, family)
+            if not families.of(family).is_source(folder):
+                check(folder, from_scratch, family)
         except RecipeError as error:
             print(f"not taken from the cache: {error}")
         else:

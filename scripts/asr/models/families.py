@@ -17,8 +17,11 @@ from asr.models.model_folder import read_config
 from asr.models.nano.family import Nano
 from asr.models.paraformer.family import Paraformer
 from asr.models.sensevoice.family import SenseVoice
+from asr.models.whisper.family import Whisper
 
-FAMILIES: dict[str, Family] = {family.name: family for family in (Paraformer(), Conformer(), Nano(), SenseVoice())}
+FAMILIES: dict[str, Family] = {
+    family.name: family for family in (Paraformer(), Conformer(), Nano(), SenseVoice(), Whisper())
+}
 
 
 def of(name: str) -> Family:

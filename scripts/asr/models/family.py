@@ -26,9 +26,10 @@ class Family:
     decode_options: keys of ``decode_conf`` that only this family has, with their defaults.
     native_lora: the parts in which FunASR itself has adapters; PEFT's are used where there are none.
     lora_targets: what ``lora_conf.targets`` is unless given; with ``native_lora`` all that it may name.
+    base_blocks: model blocks of the YAML that ``convert`` takes: stage 0 is done again where they change.
     also_trained: parts that are trained whole beside adapters, unless ``lora_conf.also_train`` says otherwise.
     encoder: the part that hears: what ``train_only: encoder`` and ``freeze_encoder_blocks`` are about.
-    blocks: in it, the lists of its blocks, lowest first.
+    blocks, below: in it, the lists of its blocks, lowest first, and what features go through before them.
     """
 
     name = ""
@@ -40,6 +41,16 @@ class Family:
     also_trained: tuple[str, ...] = ()
     encoder = "encoder"
     blocks: tuple[str, ...] = ("encoders0", "encoders", "tp_encoders")
+    below: tuple[str, ...] = ("embed",)
+    base_blocks: tuple[str, ...] = ()
+
+    def is_source(self, source: Path) -> bool:
+        """Return whether a base model's folder or file is in a form that ``convert`` takes."""
+        return False
+
+    def convert(self, source: Path, folder: Path, values: Mapping[str, Any]) -> Path:
+        """Return ``folder``, made in stage 0 of a base model in another form; ``values`` are the YAML's."""
+        raise NotImplementedError
 
     def check_folder(self, folder: Path, from_scratch: bool) -> None:
         """RecipeError unless the base model's folder holds what this family needs beside weights and configuration."""

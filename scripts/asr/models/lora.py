@@ -9,6 +9,7 @@ tensors of the parts in ``lora_conf.also_train``, and buffers. What they add is 
 
 from __future__ import annotations
 
+import fnmatch
 from collections.abc import Mapping
 from typing import Any
 
@@ -70,13 +71,13 @@ def _place_without_copies(layer: Any) -> None:
 
 
 def _inject(model: Any, conf: Mapping[str, Any]) -> None:
-    """Put PEFT's layers around every linear layer whose name ends with one of the targets."""
+    """Put PEFT's layers around every linear layer whose name ends with one of the targets; * stands for any part."""
     from peft import LoraConfig, inject_adapter_in_model
 
     linear = [name for name, layer in model.named_modules() if type(layer) is torch.nn.Linear]
     chosen = []
     for target in conf["targets"]:
-        names = [name for name in linear if f".{name}".endswith(f".{target}")]
+        names = [name for name in linear if fnmatch.fnmatchcase(f".{name}", f"*.{target}")]
         if not names:
             there = ", ".join(sorted({name.split(".")[-1] for name in linear}))
             raise RecipeError(f"lora_conf.targets: the model has no linear layer '{target}'; it has {there}")

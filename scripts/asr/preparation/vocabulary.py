@@ -107,7 +107,7 @@ def read_vocabulary(path: Path) -> Vocabulary | Pieces | None:
     kind = conf.get("tokenizer")
     if kind == "SentencepiecesTokenizer":
         return Pieces(_sentencepiece(path / str(files.get("bpemodel") or "bpe.model")))
-    if kind == "HuggingfaceTokenizer":
+    if kind in ("HuggingfaceTokenizer", "RecipeWhisperTokenizer"):
         return Pieces(_hugging_face(path))
     if kind != "CharTokenizer":
         return None
@@ -128,10 +128,10 @@ def _sentencepiece(path: Path) -> Callable[[str], bool]:
 
 
 def _hugging_face(folder: Path) -> Callable[[str], bool]:
-    """Return what tells whether a language model's tokenizer, in a sub-folder, gives a character back as it was."""
+    """Return what tells whether a tokenizer, in a folder or one below it, gives a character back as it was."""
     import tokenizers
 
-    if fast := sorted(folder.glob("*/tokenizer.json")):
+    if fast := sorted((*folder.glob("tokenizer.json"), *folder.glob("*/tokenizer.json"))):
         model: Any = tokenizers.Tokenizer.from_file(str(fast[0]))
     elif merges := sorted(folder.glob("*/merges.txt")):  # as the hub's older folders have it
         model = tokenizers.ByteLevelBPETokenizer(str(merges[0].with_name("vocab.json")), str(merges[0]))

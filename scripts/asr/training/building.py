@@ -144,8 +144,7 @@ def lower_blocks(model: torch.nn.Module, family: Family, count: int) -> list[tor
     blocks = [block for name in family.blocks for block in getattr(encoder, name, ())]
     if count > len(blocks):
         raise RecipeError(f"freeze_encoder_blocks: {count} of the {len(blocks)} that the model's {family.encoder} has")
-    embed = getattr(encoder, "embed", None)
-    below = [embed] if isinstance(embed, torch.nn.Module) else []
+    below = [part for name in family.below if isinstance(part := getattr(encoder, name, None), torch.nn.Module)]
     return [value for part in (*below, *blocks[:count]) for value in part.parameters()]
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from asr.core.errors import RecipeError
 from asr.core.files import write_json
 from asr.models.family import Family
+from asr.models.loops import looped
 from asr.models.model_folder import is_inside, read_config
 
 if TYPE_CHECKING:
@@ -33,17 +34,6 @@ NO_EFFECT = {
     ("llm_conf", "llm_dtype"): "train_conf.use_bf16 says how training computes",
 }
 CTC = ("ctc_decoder", "ctc_decoder_conf", "ctc_conf", "ctc_weight", "detach_ctc_decoder", "ctc_vocab_size")
-TAIL, TIMES, LONGEST = 16, 4, 20
-
-
-def looped(text: str) -> bool:
-    """Return whether a text ends with the same 1 to 20 characters at least 4 times, 16 characters or more in all."""
-    for size in range(1, min(LONGEST, len(text) // TIMES) + 1):
-        length = max(TAIL, TIMES * size)
-        tail = text[-length:]
-        if len(tail) == length and tail[size:] == tail[:-size]:
-            return True
-    return False
 
 
 def _sub_folders(folder: Path) -> dict[str, str]:

@@ -148,6 +148,8 @@ def assign(split: Split, corpus: Corpus, request: Request, problems: Problems) -
     splits = divide(split, corpus, problems)
     if split.method == "own" and not request.shared_speakers:
         rules.refuse_shared_speakers({name: speakers_of(splits[name]) for name in SPLITS}, corpus.root)
+    if split.test_texts:
+        _keep_texts_apart(splits, {scoring_form(text) for text in split.test_texts}, problems)
     if split.text_disjoint:
         _take_texts_of_test_from_train(splits, problems)
     if split.budget:
@@ -246,6 +248,19 @@ def _take_texts_of_test_from_train(splits: Splits, problems: Problems) -> None:
         else:
             kept.append(item)
     splits["train"] = kept
+
+
+def _keep_texts_apart(splits: Splits, tested: set[str], problems: Problems) -> None:
+    """Leave in test what says one of ``tested``, in train and val what does not, and list what that leaves out."""
+    for name in SPLITS:
+        kept = []
+        for item in splits[name]:
+            if (scoring_form(item.target) in tested) == (name == "test"):
+                kept.append(item)
+            else:
+                detail = f"left out of {name}: {'not in' if name == 'test' else 'in'} the split file's test_texts"
+                problems.add(NOTE, "text of another set", item.source, detail, key=item.key)
+        splits[name] = kept
 
 
 def _keep_within_budget(splits: Splits, split: Split, root: Path, problems: Problems) -> None:

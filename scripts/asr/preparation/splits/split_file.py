@@ -31,6 +31,7 @@ _KEYS = (
     "ratios",
     "text_disjoint",
     "budget",
+    "test_texts",
     "origin",
     "file",
     "digest",
@@ -56,6 +57,7 @@ class Split:
     note: str = ""
     method: str = "speakers"
     text_disjoint: bool = False
+    test_texts: tuple[str, ...] = ()  # what the test set alone says, and nothing else: unseen words by unseen people
     budget: float | None = None  # seconds of each speaker's in train and val together, of a speaker-dependent split
 
     def of_speaker(self) -> dict[str, str]:
@@ -81,6 +83,7 @@ class Split:
         }[self.origin]
         if self.method == "speaker-dependent" and self.origin != "speaker-dependent":
             phrase += f": {dependent}"
+        phrase += f"; {len(self.test_texts)} texts for the test set alone" if self.test_texts else ""
         phrase += "; train without the test set's texts" if self.text_disjoint else ""
         return phrase + (f"; {self.note}" if self.note else "")
 
@@ -168,7 +171,17 @@ def read_split(path: Path, speakers: Collection[str] | None, origin: str = "file
         method=method,
         text_disjoint=text_disjoint == "true",
         budget=float(budget) if budget else None,
+        test_texts=_texts(document),
     )
+
+
+def _texts(document: _Document) -> tuple[str, ...]:
+    nodes = document.items("test_texts", "texts")
+    document.require("test_texts", nodes, "must be a list of texts")
+    for node in nodes:
+        if not isinstance(node.value, str) or not node.value.strip():
+            raise document.error(node, "'test_texts' must be a plain list of texts")
+    return tuple(node.value for node in nodes)
 
 
 def _ratios(document: _Document) -> tuple[float, ...] | None:
@@ -247,6 +260,7 @@ def write_split(path: str | os.PathLike[str], split: Split, comment: str, digest
         "ratios": split.ratios and f"[{', '.join(f'{ratio:g}' for ratio in split.ratios)}]",
         "text_disjoint": "true" if split.text_disjoint else None,
         "budget": f"{split.budget:.15g}" if split.budget else None,
+        "test_texts": _quoted(split.test_texts) if split.test_texts else None,
         **{name: _quoted(lists[name]) for name in ("speakers", *SPLITS) if name in lists},
     }
     lines = [f"# {line}" for line in comment.splitlines()]
