@@ -140,7 +140,7 @@ def _speakers(systems: Mapping[str, Sequence[Scored]], codes: Mapping[str, str])
 
 
 def read_all(runs: Sequence[Run]) -> dict[Run, dict[str, Any]]:
-    """Return what is published of these runs. RecipeError for one of other settings, version, test set or normaliser."""
+    """Return what is published of these runs. RecipeError for one of another setting, version, test set, normaliser."""
     found, tests, normalizer = {}, {}, None
     for run in (run for run in runs if run.result.exists()):
         result = read_json(run.result, "remove it, and run the experiment again")
