@@ -172,6 +172,12 @@ def test_a_result_of_another_test_set_or_version_is_refused_with_its_file(tmp_pa
         one.result.write_text(json.dumps({**good, "digests": digests}), encoding="utf-8")
     with pytest.raises(RecipeError, match=r"b-s1-f1.json: of another test set than .*plain-s1-f1.json; give"):
         results.read_all(runs)
+    digests = {"settings": runs[1].digest, "test": "0"}
+    runs[1].result.write_text(json.dumps({**good, "digests": digests, "normalizer": "zh-2"}), encoding="utf-8")
+    with pytest.raises(
+        RecipeError, match=r"b-s1-f1.json: scored with normaliser zh-2, those before it with zh-3; give"
+    ):
+        results.read_all(runs)
 
 
 def planted(tmp_path, errors, **changes):

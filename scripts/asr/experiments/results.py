@@ -140,8 +140,8 @@ def _speakers(systems: Mapping[str, Sequence[Scored]], codes: Mapping[str, str])
 
 
 def read_all(runs: Sequence[Run]) -> dict[Run, dict[str, Any]]:
-    """Return what is published of these runs. RecipeError for one of other settings, version or test set."""
-    found, tests = {}, {}
+    """Return what is published of these runs. RecipeError for one of another setting, version, test set, normaliser."""
+    found, tests, normalizer = {}, {}, None
     for run in (run for run in runs if run.result.exists()):
         result = read_json(run.result, "remove it, and run the experiment again")
         version, digests = result.get("schema_version"), result.get("digests") or {}
@@ -154,8 +154,10 @@ def read_all(runs: Sequence[Run]) -> dict[Run, dict[str, Any]]:
             wrong = f"schema_version {version}, not {SCHEMA_VERSION}"
         elif digests.get("settings") != run.digest:
             wrong = f"of other settings than {run.setting} with seed {run.seed}, fold {run.fold} has now"
-        elif digests["test"] != digest:
+        elif digests.get("test") != digest:
             wrong = f"of another test set than {first}"
+        elif result.get("normalizer") != (normalizer := normalizer or result.get("normalizer")):
+            wrong = f"scored with normaliser {result.get('normalizer')}, those before it with {normalizer}"
         if wrong:
             raise RecipeError(f"{run.result}: {wrong}; give the experiment or setting a new name, or remove this file")
         found[run] = result
