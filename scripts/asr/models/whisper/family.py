@@ -79,8 +79,8 @@ class Whisper(Family):
         most = int(100 * forms.MOST * slowest)
         if slowest < 1 and (data.get("max_source_length") or most + 1) > most:
             raise RecipeError(
-                f"dataset_conf.max_source_length: clips are slowed down to {slowest:g} and Whisper hears {forms.MOST:g} s;"
-                f" set it to {most} frames or less"
+                f"dataset_conf.max_source_length: clips are slowed down to {slowest:g} and Whisper hears {forms.MOST:g}"
+                f" s; set it to {most} frames or less"
             )
 
     def bind_tokenizer(self, model: Any, tokenizer: Any, config: Mapping[str, Any]) -> None:
