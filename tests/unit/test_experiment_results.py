@@ -220,6 +220,16 @@ def test_the_tables_figures_are_those_computed_by_hand(tmp_path):
     assert low < -4 / 18 < high < 0
 
 
+def test_who_is_unknown_in_several_folds_counts_in_all_of_them(tmp_path):
+    experiment, _, found = planted(tmp_path, {("first", 1): (2, 3, 4, 2, 3, 4)})
+    for result in found.values():
+        texts = result["speakers"].popitem()[1]
+        result["speakers"]["S00"] = texts
+    _, first = rows(experiment, found)
+    assert first.counts[UNSEEN][1]["S00"] == (30, 3 + 2 + 4)
+    assert cer(first.counts[UNSEEN])[0] == pytest.approx(0.3)
+
+
 def test_seeds_widen_the_interval_and_p_and_only_the_seeds_of_both_settings_are_compared(tmp_path):
     errors = {("first", 1): (2, 3, 4, 2, 3, 4), ("first", 2): (3, 4, 5, 3, 4, 4), ("second", 1): (1, 2, 3, 2, 3, 3)}
     errors |= {("second", 2): (1, 2, 3, 2, 3, 3), ("second", 3): (9, 9, 9, 9, 9, 9)}

@@ -88,14 +88,14 @@ def _all_have(results: Sequence[Mapping[str, Any]], system: str) -> bool:
 
 def _counts(results: Sequence[Mapping[str, Any]], system: str, texts: Sequence[str]) -> Counts:
     """Return each speaker's characters and errors in the folds of one seed, of these texts."""
-    return {
-        speaker: (
-            sum(row["ref_len"] for text, row in of.items() if text in texts),
-            sum(row["errors"][system] for text, row in of.items() if text in texts),
-        )
-        for result in results
-        for speaker, of in result["speakers"].items()
-    }
+    found: Counts = {}
+    for result in results:
+        for speaker, of in result["speakers"].items():
+            length, errors = found.get(speaker, (0, 0))  # who is not known by name may be in several folds
+            rows = [row for text, row in of.items() if text in texts]
+            length += sum(row["ref_len"] for row in rows)
+            found[speaker] = length, errors + sum(row["errors"][system] for row in rows)
+    return found
 
 
 def cer(by_seed: Mapping[int, Counts]) -> tuple[float | None, list[float] | None]:
