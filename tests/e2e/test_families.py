@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import pytest
+import torch
 import yaml
 
 from asr.models import families
+from asr.models.adapter_folder import Adapters
+from asr.models.loading import load
 from asr.models.nano.family import CTC
 from tests.dozen import cer_on_training_clips, words
 from tests.families import CASES
@@ -56,6 +59,10 @@ def test_adapters_go_through_all_stages_and_a_stop_and_leave_a_plain_model(recip
     # What is saved is small beside the base.
     assert (exp / "model.pt.ep1").stat().st_size < 0.8 * (exp / "base/model.pt").stat().st_size
     check_scored(recipe, f"quick_{name}")
+    shared = load(exp / "base")
+    assert Adapters(exp / "adapter", exp / "base", shared.model).use("") == exp / "adapter"
+    merged = load(exp / "model").model.state_dict()
+    assert all(torch.equal(value, merged[key]) for key, value in shared.model.state_dict().items())
 
 
 @pytest.mark.parametrize("name", sorted(CASES.keys() - set(FULL) - set(ADAPTED)))
