@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -52,9 +53,11 @@ def run(recipe: Recipe, tag: str, words: list[str]) -> Path | None:
     """The run's folder; None where it failed."""
     folder = recipe.root / "exp" / tag
     if not (folder / "score/score.json").is_file():
-        done = recipe.run("--tag", tag, *words)
+        command, log = ["bash", "run.sh", "--tag", tag, *words], recipe.root / f"{tag}.log"
+        with open(log, "w", encoding="utf-8") as stream:  # recipe.run gives up after a test's patience
+            done = subprocess.run(command, cwd=recipe.root, env=recipe.environment, stdout=stream, stderr=stream)
         if done.returncode:
-            print(done.stdout[-800:], done.stderr[-400:], file=sys.stderr)
+            print(f"{tag} failed: {log}", file=sys.stderr)
             return None
     return folder
 

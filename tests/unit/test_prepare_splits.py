@@ -231,6 +231,26 @@ def test_text_disjoint_takes_the_test_sets_texts_from_train_alone_and_says_so(co
     assert keys(tmp_path / "again", "train") == {item.key for item in train}
 
 
+def test_texts_for_the_test_set_alone_are_in_no_other_and_it_has_no_others(corpus, tmp_path):
+    prepare(corpus, tmp_path / "whole")
+    texts = sorted({item.target for item in read_manifest(tmp_path / "whole/test.jsonl")})[:2]
+    split = yaml.safe_load((tmp_path / "whole/split.yaml").read_text(encoding="utf-8"))
+    given = {name: split[name] for name in ("train", "val", "test")} | {"test_texts": texts}
+    (tmp_path / "split.yaml").write_text(yaml.safe_dump(given, allow_unicode=True), encoding="utf-8")
+    done = prepare(corpus, tmp_path / "data", "--split", tmp_path / "split.yaml")
+    assert "2 texts for the test set alone" in done.stdout
+    gone = set()
+    for name in ("train", "val", "test"):
+        before = read_manifest(tmp_path / f"whole/{name}.jsonl")
+        kept = {item.key for item in before if (item.target in texts) == (name == "test")}
+        assert keys(tmp_path / "data", name) == kept
+        gone |= {item.key for item in before} - kept
+    assert gone
+    assert gone == {row["key"] for row in problems(tmp_path / "data") if row["kind"] == "text of another set"}
+    prepare(corpus, tmp_path / "again", "--split", tmp_path / "data/split.yaml")
+    assert keys(tmp_path / "again", "test") == keys(tmp_path / "data", "test")
+
+
 def test_10h_alone_is_divided_by_text_within_its_speakers(whole, tmp_path):
     done = prepare(whole, tmp_path / "data", "--part", "10h", "--ratios", "1,1,1", "--split", "speaker-dependent")
     assert done.returncode == 0, done.stderr

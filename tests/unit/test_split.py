@@ -68,6 +68,8 @@ def test_unquoted_speakers_are_not_numbers(tmp_path):
         ("- 01\n", r"s.yaml:1: a split file maps"),
         ("", r"s.yaml:1: a split file maps"),
         ("train: rest\nval: ['02']\ntest: ['01']\nexpected: {'01': many}\n", r"s.yaml:4: expected utterances"),
+        ("train: rest\nval: ['02']\ntest: ['01']\ntest_texts: 上海\n", r"s.yaml:4: 'test_texts' must be a list"),
+        ("train: rest\nval: ['02']\ntest: ['01']\ntest_texts: [['上海']]\n", r"s.yaml:4: 'test_texts' must be a plain"),
     ],
 )
 def test_a_wrong_split_file_is_named_with_its_line(tmp_path, text, message):
