@@ -10,7 +10,7 @@ import pytest
 
 from asr.averaging import soup
 from asr.config.load import resolve
-from asr.config.stage_files import write_stage_files
+from asr.config.stage_files import read_decode_settings, write_stage_files
 from asr.core.errors import RecipeError
 from asr.core.made_by import FORMATS, RUN, STAGE1, claim, mark, mark_of, refuse_older
 from asr.core.manifest import read_manifest, write_manifest
@@ -179,7 +179,7 @@ def test_decoding_and_merging_replace_their_own_files_alone(tmp_path):
     out.mkdir()
     (out / "hyp.txt").write_text("mine")
     with pytest.raises(RecipeError, match=r"own: holds hyp\.txt, which decode of this version has not made"):
-        decode(model, tmp_path / "test.jsonl", out, 0, {"batch_seconds": 60.0, "dither": 0.0})
+        decode(model, tmp_path / "test.jsonl", out, 0, read_decode_settings())
     (out / "model").mkdir()
     (out / "model/model.pt").write_text("mine")
     before = state(out)
