@@ -44,7 +44,8 @@ def average_run(exp: Path, n: int | None) -> None:
     lineage.write_of_run(exp)
     package(exp, exp / record["file"], RunFolder(exp).model, model_blocks(settings))
     checkpoints = record["checkpoints"]
-    shutil.rmtree(RunFolder(exp).adapter, ignore_errors=True)  # of an earlier training
+    if (RunFolder(exp).adapter / adapter_folder.RECORD).is_file():  # of an earlier training
+        shutil.rmtree(RunFolder(exp).adapter)
     if lora:
         names = [entry["file"] for entry in checkpoints]
         adapter_folder.write(exp, names, newest_of(names), lora, lineage.name_of(read_base(exp)["id"]))
